@@ -1,0 +1,87 @@
+"""A journal for AI-agent sessions: who wrote what, and may the run go on?
+
+>>> from journal import Journal
+>>> with Journal("agent.db") as journal:  # doctest: +SKIP
+...     gateway = journal.session("agent:main:main", writer="gateway", role="run")
+...     with gateway.fence() as fence:
+...         fence.append({"type": "message"})
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from journal.claim import Turn
+    from journal.errors import (
+        BusyError,
+        ClaimedError,
+        CorruptError,
+        EntryError,
+        FullError,
+        JournalError,
+        KeyMissing,
+        LockLost,
+        MirrorError,
+        NotFoundError,
+        NotTrusted,
+        ReadOnlyError,
+        RefusedError,
+        SchemaError,
+        SessionTakeover,
+        StorageError,
+        Superseded,
+        UnsafeSQLite,
+    )
+    from journal.fence import Fence
+    from journal.journal import Journal
+    from journal.model import Entry, Writer
+    from journal.parking import Parked
+    from journal.session import Session
+    from journal.verdict import Verdict
+
+__version__ = "0.1.0"
+_HOMES = {
+    "Journal": "journal.journal",
+    "Session": "journal.session",
+    "Fence": "journal.fence",
+    "Turn": "journal.claim",
+    "Parked": "journal.parking",
+    "Entry": "journal.model",
+    "Writer": "journal.model",
+    "Verdict": "journal.verdict",
+}
+_ERRORS = (
+    "BusyError",
+    "ClaimedError",
+    "CorruptError",
+    "EntryError",
+    "FullError",
+    "JournalError",
+    "KeyMissing",
+    "LockLost",
+    "MirrorError",
+    "NotFoundError",
+    "NotTrusted",
+    "ReadOnlyError",
+    "RefusedError",
+    "SchemaError",
+    "SessionTakeover",
+    "StorageError",
+    "Superseded",
+    "UnsafeSQLite",
+)
+__all__ = [  # noqa: PLE0604
+    *sorted(_HOMES),
+    *_ERRORS,
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    # Looked up when first used: SQLAlchemy costs 200 ms that `import journal` must not pay.
+    home = _HOMES.get(name) or ("journal.errors" if name in _ERRORS else None)
+    if home is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(home), name)

@@ -1,0 +1,183 @@
+"""What this process knows of one session's sealed chain, and how it learns it.
+
+The head is the newest row that verifies. The row in ``sessions`` is only the
+key of the compare-and-set: whatever a thief writes there is found, recorded and
+put right by the next honest write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal import statements as sql
+from journal.controls import CONTROL, decode
+from journal.model import Row
+from journal.strays import Oddities, Oddity, Ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from journal.seal import Sealer
+
+MAX_SEQ: Final = 2**63 - 1
+MIN_SEQ: Final = -(2**63)
+_PAGE: Final = 256
+
+
+class Head(NamedTuple):
+    """The newest sealed row: what the next one links to."""
+
+    seq: int
+    epoch: int
+    seal: bytes
+    cum_bytes: int
+    claim: int | None
+
+
+@dataclass(slots=True, eq=False)
+class Chain:
+    """One session's chain as this process last saw it.
+
+    Attributes:
+        head: the newest row that verifies.
+        found_seq: ``sessions.head_seq`` as it stands, believed or not; None when
+            the row is gone.
+        examined: every row up to here was judged one by one.
+        occupied: rows above the head, or below 1, that do not verify.
+        named: seqs that sealed entries name as strays, altered, erased or missing.
+        odd: what was seen and no sealed entry names yet.
+        reported: odd seqs that a verdict of this process has told of already.
+        open_tail: the last line has no line end, so the next must end it first.
+        generation: the database state this knowledge belongs to.
+        waiting: rows of other tables to store with the next write.
+
+    """
+
+    key: str
+    session_id: int
+    sealer: Sealer
+    head: Head
+    found_seq: int | None = 0
+    examined: int = 0
+    open_tail: bool = False
+    occupied: Ranges = field(default_factory=Ranges)
+    named: Ranges = field(default_factory=Ranges)
+    named_up_to: int = 0
+    odd: Oddities = field(default_factory=Oddities)
+    reported: Ranges = field(default_factory=Ranges)
+    generation: int = -1
+    waiting: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, key: str, session_id: int, sealer: Sealer) -> Chain:
+        """Return the chain of a session of which nothing is known yet."""
+        genesis = sealer.genesis.ljust(32, b"\0")  # only its first 16 bytes are ever linked to
+        return cls(key, session_id, sealer, Head(0, 0, genesis, 0, None))
+
+    def next_seqs(self, count: int) -> list[int]:
+        """Return the seqs that the next write takes: the first free ones after the head."""
+        seqs = []
+        seq = self.head.seq
+        for _ in range(count):
+            seq = self.occupied.next_free(seq + 1)
+            seqs.append(seq)
+        return seqs
+
+    def refresh(self, cursor: Any) -> None:  # noqa: ANN401 - a driver's cursor
+        """Learn the chain's present state from the database, believing only seals."""
+        known = self.head.seq
+        found = cursor.execute(sql.projection_of(), (self.session_id,)).fetchone()
+        self.occupied.clear()
+        self.odd.stray.clear()  # what another process has named meanwhile is odd no more
+        newest = self._find_head(cursor, known)
+        self._note_lost(known)
+        self._note_low_rows(cursor)
+        self._note_projection(found)
+        self._note_examined(found)
+        self.open_tail = self._tail_is_open(cursor, newest)
+
+    def _find_head(self, cursor: Any, known: int) -> Row | None:  # noqa: ANN401
+        """Set the head to the newest row that verifies, and note those above it that do not."""
+        up_to, limit = MAX_SEQ, 1
+        while True:
+            rows = cursor.execute(sql.newest_rows(), (self.session_id, up_to, limit)).fetchall()
+            for row in map(Row._make, rows):
+                if self.sealer.seal_holds(row):
+                    self.head = Head(row.seq, row.epoch, row.seal, row.cum_bytes, row.claim)
+                    return row
+                up_to = self._step_over(cursor, row.seq, known) - 1
+                if up_to < row.seq - 1:
+                    break  # a whole named range was stepped over at once
+            if not rows:
+                self.head = self.new(self.key, self.session_id, self.sealer).head
+                return None
+            limit = _PAGE
+
+    def _step_over(self, cursor: Any, seq: int, known: int = 0) -> int:  # noqa: ANN401
+        """Note a row that does not verify; return the first seq of the range it belongs to."""
+        if not self.occupied:
+            self.load_named(cursor)
+        span = self.named.span(seq)
+        if span is None:
+            # What stood here when this process last looked was sealed: it was changed.
+            (self.odd.altered if 0 < seq <= known else self.odd.stray).add(seq)
+            span = (seq, seq)
+        self.occupied.add(*span)
+        return span[0]
+
+    def load_named(self, cursor: Any) -> None:  # noqa: ANN401
+        """Read which seqs sealed entries name, as far as not read before."""
+        for row, oddities in self.named_facts(cursor, self.named_up_to):
+            for oddity in oddities:
+                self.named.update(oddity.ranges)
+            self.named_up_to = row.seq
+
+    def named_facts(self, cursor: Any, after: int = 0) -> Iterator[tuple[Row, list[Oddity]]]:  # noqa: ANN401
+        """Yield each sealed control entry about odd rows, with what it names."""
+        found = cursor.execute(sql.controls_after(), (self.session_id, "stray", after)).fetchall()
+        for row in map(Row._make, found):
+            if row.kind == CONTROL and self.sealer.status(row) == "sealed":
+                yield row, [Oddity.from_json(fact) for fact in decode(row.body).get("rows", ())]
+
+    def _note_lost(self, known: int) -> None:
+        """Note rows that this process knew as sealed and that are gone."""
+        seq = self.head.seq + 1
+        while (seq := self.named.next_free(self.occupied.next_free(seq))) <= known:
+            self.odd.missing.add(seq)
+            self.occupied.add(seq)
+
+    def _note_low_rows(self, cursor: Any) -> None:  # noqa: ANN401
+        low = cursor.execute(sql.newest_rows(), (self.session_id, 0, _PAGE)).fetchall()
+        for row in map(Row._make, low):
+            self._step_over(cursor, row.seq)
+
+    def _note_projection(self, found: tuple[Any, ...] | None) -> None:
+        self.found_seq = None if found is None else found[1]
+        self.odd.projection = None
+        if found is None:
+            self.odd.projection = {"row": "missing"}
+        elif found[0] != self.key.encode() or found[1:4] != (
+            self.head.seq,
+            self.head.epoch,
+            self.head.cum_bytes,
+        ):
+            self.odd.projection = {
+                "head_seq": found[1],
+                "head_epoch": found[2],
+                "cum_bytes": found[3],
+                "key": found[0].decode("utf-8", "replace")[:200],
+            }
+
+    def _note_examined(self, found: tuple[Any, ...] | None) -> None:
+        if found is not None and 0 < found[4] and found[5] == self.sealer.examined_mac(found[4]):
+            self.examined = max(self.examined, found[4])
+        self.examined = min(self.examined, self.head.seq)
+
+    def _tail_is_open(self, cursor: Any, newest: Row | None) -> bool:  # noqa: ANN401
+        if newest is not None and newest.kind == CONTROL:
+            for row in map(Row._make, cursor.execute(sql.lines_before(), (self.session_id, newest.seq, _PAGE))):
+                if self.sealer.seal_holds(row):
+                    return row.terminator == b""
+            return False
+        return newest is not None and newest.terminator == b""

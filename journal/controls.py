@@ -1,0 +1,36 @@
+"""Control entries: facts about a session, sealed like any line, never in a file.
+
+A control entry's body is compact JSON whose ``control`` names the fact. The
+registry, the reserved session ``journal:``, holds nothing else.
+
+| fact | where | says |
+|---|---|---|
+| journal | registry | the journal's id, format and key fingerprint; its first entry |
+| writer | registry | a writer's number, name and role |
+| revoke | registry | a writer may not write any more, and why |
+| session | registry | a session's number and key |
+| stray | session | rows that are not in the chain, or no longer whole |
+| claim, release | session | who holds the session from this epoch on; who let it go |
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+FORMAT: Final = 1
+CONTROL: Final = b"control"
+
+
+def encode(control: str, **facts: Any) -> bytes:  # noqa: ANN401 - JSON values
+    """Return the body of a control entry."""
+    return json.dumps({"control": control, **facts}, separators=(",", ":")).encode()
+
+
+def decode(body: bytes | None) -> dict[str, Any]:
+    """Return a control entry's facts; an unreadable body has none."""
+    try:
+        facts = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

@@ -1,0 +1,220 @@
+"""SQLite done right: which library, which pragmas, which BEGIN, which error.
+
+Every connection to a journal is made here, by one driver chosen once per
+process. Nothing else may open the database, its ``-wal`` or its ``-shm``: a
+plain ``open`` and ``close`` of any of them in the same process silently drops
+SQLite's POSIX locks, and so does a second SQLite library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sqlite3
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from journal import errors
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sqlalchemy import Engine
+
+APPLICATION_ID: Final = 0x534A524E  # "SJRN"
+WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
+DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
+
+# https://sqlite.org/wal.html#walresetbug: fixed in 3.51.3, with two backports.
+_FIXED: Final = (((3, 51, 3), (99,)), ((3, 50, 7), (3, 51)), ((3, 44, 6), (3, 45)))
+
+log = logging.getLogger("journal")
+
+
+def wal_reset_fixed(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite version is free of the WAL-reset bug."""
+    return any(first <= version < before for first, before in _FIXED)
+
+
+@cache
+def driver() -> ModuleType:
+    """Return the SQLite driver of this process: stdlib if fixed, else pysqlite3 if fixed.
+
+    The linked version decides, never the package's name: ``pysqlite3-binary``
+    installs the same import name with an affected library. Where only an
+    affected library is at hand it is used, and said once.
+    """
+    if wal_reset_fixed(sqlite3.sqlite_version_info):
+        return sqlite3
+    try:
+        other = importlib.import_module("pysqlite3.dbapi2")
+    except ImportError:
+        other = None
+    if other is not None and wal_reset_fixed(other.sqlite_version_info):
+        return other
+    warnings.warn(
+        f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug (fixed in 3.51.3): "
+        "install pysqlite3 0.6.1 or later where it has a wheel",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return sqlite3
+
+
+def sqlite_version() -> str:
+    """Return the version of the SQLite library in use."""
+    return str(driver().sqlite_version)
+
+
+def connect(
+    path: str, *, mode: str = "rw", durability: str = "full", busy_timeout_s: float = 30.0
+) -> Any:  # noqa: ANN401 - one of two drivers' Connection
+    """Open one connection, its pragmas set and its journal mode verified.
+
+    Args:
+        path: the database file.
+        mode: "ro" (changes nothing but ``-shm``), "rw", or "rwc" (may create).
+        durability: "full" or "normal" (``synchronous``).
+        busy_timeout_s: how long SQLite waits for another's lock.
+
+    Raises:
+        StorageError: as :func:`translated` names it.
+
+    """
+    uri = f"file:{quote(path)}?mode={mode}"
+    try:
+        connection = driver().connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=busy_timeout_s,
+            cached_statements=256,
+        )
+        _set_pragmas(connection, mode, durability)
+    except (driver().Error, OSError) as error:
+        raise translated(error, path) from error
+    return connection
+
+
+def _set_pragmas(connection: Any, mode: str, durability: str) -> None:  # noqa: ANN401
+    execute = connection.execute
+    for pragma in (
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+        "cell_size_check=ON",
+        "mmap_size=0",
+    ):
+        execute(f"PRAGMA {pragma}")
+    if mode == "ro":
+        return
+    answer = execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if answer != "wal":
+        message = f"this file system does not carry SQLite's WAL (journal_mode is {answer!r})"
+        raise errors.UnsafeSQLite(message, hint="keep the journal on a local disk")
+    execute(f"PRAGMA synchronous={DURABILITY[durability]}")  # per connection, never stored
+    execute("PRAGMA secure_delete=ON")
+    execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
+
+
+def writing_engine(
+    path: str, *, durability: str = "full", busy_timeout_s: float = 30.0, create: bool = True
+) -> Engine:
+    """Return an engine whose every transaction begins IMMEDIATE.
+
+    A deferred transaction that turns into a writer fails with SQLITE_BUSY at
+    once when another writer came between; an immediate one waits its turn.
+    """
+    mode = "rwc" if create else "rw"
+    return _engine(
+        lambda: connect(path, mode=mode, durability=durability, busy_timeout_s=busy_timeout_s),
+        "BEGIN IMMEDIATE",
+    )
+
+
+def reading_engine(path: str, *, busy_timeout_s: float = 30.0) -> Engine:
+    """Return an engine that can change nothing (``mode=ro``)."""
+    return _engine(lambda: connect(path, mode="ro", busy_timeout_s=busy_timeout_s), "BEGIN")
+
+
+def _engine(creator: Any, begin: str) -> Engine:  # noqa: ANN401
+    # Imported when needed: SQLAlchemy costs 200 ms, and --help must not pay them.
+    from sqlalchemy import NullPool, create_engine, event  # noqa: PLC0415
+
+    engine = create_engine("sqlite://", module=driver(), creator=creator, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:  # noqa: ANN401
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def translated(error: BaseException, where: str = "the journal") -> errors.JournalError:
+    """Return the journal's own error for a driver's, told by its name and never by its text.
+
+    Constraint failures come out as :class:`StorageError` with the code
+    "constraint"; what is not a driver's error comes out unchanged in kind as
+    the cause of a :class:`StorageError`.
+    """
+    if isinstance(error, errors.JournalError):
+        return error
+    original = getattr(error, "orig", None) or error
+    name = getattr(original, "sqlite_errorname", None) or ""
+    for prefix, make in _NAMES.items():
+        if name.startswith(prefix):
+            return make(where, original)
+    return errors.StorageError(f"{where}: {original}", hint="journal audit")
+
+
+def _busy(where: str, _: BaseException) -> errors.JournalError:
+    message = f"{where}: another process held the write lock for too long"
+    return errors.BusyError(message, hint="try again; a longer busy_timeout waits longer")
+
+
+def _full(where: str, _: BaseException) -> errors.JournalError:
+    return errors.FullError(
+        f"{where}: no space left; nothing of this write was kept", hint="free some space and try again"
+    )
+
+
+def _read_only(where: str, _: BaseException) -> errors.JournalError:
+    return errors.ReadOnlyError(
+        f"{where} cannot be written here", hint="check the owner and mode of the file and its directory"
+    )
+
+
+def _cannot_open(where: str, _: BaseException) -> errors.JournalError:
+    return errors.ReadOnlyError(
+        f"{where} cannot be opened", hint="check that its directory exists and may be written"
+    )
+
+
+def _corrupt(where: str, error: BaseException) -> errors.JournalError:
+    return errors.CorruptError(f"{where}: {error}", hint="journal audit shows what is damaged")
+
+
+def _not_a_database(where: str, _: BaseException) -> errors.JournalError:
+    return errors.CorruptError(
+        f"{where} is not a database", code="not-a-database", hint="name another file with --db"
+    )
+
+
+def _constraint(where: str, error: BaseException) -> errors.JournalError:
+    return errors.StorageError(f"{where}: {error}", code="constraint", hint="journal audit")
+
+
+_NAMES: Final = {
+    "SQLITE_BUSY": _busy,
+    "SQLITE_LOCKED": _busy,
+    "SQLITE_FULL": _full,
+    "SQLITE_READONLY": _read_only,
+    "SQLITE_PERM": _read_only,
+    "SQLITE_CANTOPEN": _cannot_open,
+    "SQLITE_NOTADB": _not_a_database,
+    "SQLITE_CORRUPT": _corrupt,
+    "SQLITE_IOERR": _corrupt,
+    "SQLITE_CONSTRAINT": _constraint,
+}

@@ -1,0 +1,380 @@
+"""Fences: the mark a run leaves when it lets go, and the check when it is back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import parking, policy, session as sessions
+from journal import statements as sql
+from journal.errors import NotFoundError, SessionTakeover
+from journal.inspection import PAGE, foreign_so_far, found_after, found_at
+from journal.lines import encode
+from journal.model import check_label
+from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, judge, origin
+from journal.writing import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from journal.chain import Chain
+    from journal.lines import Line
+    from journal.model import Entry
+    from journal.parking import Parked
+    from journal.policy import Policy
+    from journal.session import Session
+    from journal.store import Store
+
+EVIDENCE_LIMIT: Final = 100
+_EXCERPT: Final = 200
+
+
+class Fence:
+    """A mark in a session, to be checked after the model has thought.
+
+    Attributes:
+        id: under which it is stored, once it is.
+        mark: where it stands; an accepted check moves it on.
+        arrived: the lines that other instances wrote since it was raised.
+        verdict: the newest one, or None before the first check.
+
+    """
+
+    def __init__(self, session: Session, mark: Mark, chosen: str | Policy, fence_id: str | None = None) -> None:
+        self.session = session
+        self.policy = chosen
+        self.mark = mark
+        self.id = fence_id or parking.new_id("f")
+        self.arrived: list[Entry] = []
+        self.verdict: Verdict | None = None
+        self._generation = -1
+        self._told: SessionTakeover | None = None
+
+    @property
+    def store(self) -> Store:
+        """The journal's store."""
+        return self.session.store
+
+    @classmethod
+    def raised(cls, session: Session, chosen: str | Policy) -> Self:
+        """Examine the session up to its head and mark it there."""
+        store = session.store
+        with store.snapshot() as cursor:
+            chain = _chain_of(session)
+            fence = cls(session, _mark(cursor, chain), chosen)
+            fence._generation = store.generation
+            between = None if chain is None else fence._examine(cursor, chain)
+            if chain is not None:
+                fence._store_with_next_write(chain)
+        if between is not None:
+            fence._report(between)
+        return fence
+
+    @classmethod
+    def load(cls, store: Store, fence_id: str, chosen: str | Policy = "cotenant") -> Self:
+        """Return a stored fence, of whatever process.
+
+        Raises:
+            NotFoundError: no fence of this id, or its row is not to be believed.
+
+        """
+        with store.snapshot() as cursor:
+            found = cursor.execute(_SELECT, (fence_id,)).fetchone()
+            if found is None or found[-1] != store.mac("fence", *found[:-1]):
+                why = "is not there" if found is None else "was changed after it was stored"
+                raise NotFoundError(f"fence {fence_id!r} {why}", hint="journal fence raise SESSION --writer W")
+            key = store.registry.session_keys[found[1]]
+            writer = store.registry.writers[found[2]]
+        identity = sessions.Identity(writer.name, writer.role)
+        beyond = tuple((first, last) for first, last in json.loads(found[7]))
+        mark = Mark(found[4], found[5], found[6], beyond, found[8])
+        return cls(sessions.Session(store, key, identity), mark, chosen, fence_id)
+
+    # -- checking ---------------------------------------------------------------------
+
+    def check(self, *, raise_: bool = True) -> Verdict:
+        """Judge every row after the fence, one by one, and return the verdict.
+
+        An accepted verdict writes nothing and moves the fence to what was seen.
+        A takeover is stored, told through ``on_takeover``, and raised; the next
+        check computes it anew.
+
+        Raises:
+            SessionTakeover: an untrusted entry stands after the fence; with
+                ``raise_=False`` the verdict is returned instead.
+            BusyError: contention is never a takeover.
+
+        """
+        with self.store.snapshot() as cursor:
+            verdict = self._judge(cursor, _chain_of(self.session))
+        if not verdict.accepted:
+            verdict = self._store_verdict(verdict)
+            self._report(verdict)
+            if raise_:
+                raise self._takeover(verdict)
+        return verdict
+
+    def append(self, line: object, *, request_id: str | None = None) -> Entry:
+        """Judge and write in one transaction: nothing can come between.
+
+        Raises:
+            SessionTakeover: the line was parked instead; ``error.parked`` goes on from it.
+            RefusedError: as for :meth:`Session.append`.
+
+        """
+        return self.extend([line], request_id=request_id)[0]
+
+    def extend(self, lines: Iterable[object], *, request_id: str | None = None) -> list[Entry]:
+        """Judge once and write several lines at once; as :meth:`append` otherwise."""
+        check_label(request_id, "request id")
+        encoded = [encode(line) for line in lines]
+        if not encoded:
+            self.check()
+            return []
+        with self.store.transaction() as cursor:
+            outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id)
+        if not verdict.accepted:
+            self._report(verdict)
+            raise self._takeover(verdict, parked)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.entries
+
+    def _judge_and_write(
+        self, cursor: Any, lines: Sequence[Line], request_id: str | None  # noqa: ANN401
+    ) -> tuple[sessions.Outcome, Verdict, Parked | None]:
+        store, session = self.store, self.session
+        author = session.author(cursor)
+        chain = store.open_chain(cursor, session.key)
+        done = sessions.earlier(cursor, session, chain, lines, request_id)
+        refused = None if done is not None else sessions.refusal(store, chain, author)
+        verdict = self._judge(cursor, chain)
+        if not verdict.accepted:
+            verdict = self._insert_verdict(cursor, chain, verdict)
+            why = parking.Refusal("takeover", verdict.id, author.claim, chain.head.claim, self.mark.epoch)
+            kept = None if done else parking.park(cursor, store, chain, author, lines, request_id, why)
+            return sessions.Outcome([]), verdict, kept
+        if done is not None:
+            return sessions.Outcome(done), verdict, None
+        if refused is not None:
+            error = sessions.keep(cursor, store, chain, author, lines, request_id, refused)
+            return sessions.Outcome([], error), verdict, None
+        entries = sessions.store_lines(cursor, store, chain, author, lines, request_id)
+        head = chain.head
+        store.after_commit(lambda: self._move(Mark(head.seq, head.epoch, head.seal)))
+        return sessions.Outcome(entries), verdict, None
+
+    def _judge(self, cursor: Any, chain: Chain | None) -> Verdict:  # noqa: ANN401
+        store, mark = self.store, self.mark
+        name = self.policy if isinstance(self.policy, str) else getattr(self.policy, "__name__", "own")
+        if chain is None:
+            return self._keep(Verdict(ACCEPTED, self.session.key, mark, name))
+        head = store.fresh(chain).head
+        if self._generation == store.generation and head.seq == mark.seq:
+            # Nobody but this connection has committed, and it not here.
+            return self._keep(
+                Verdict(ACCEPTED, chain.key, mark, name, head_seq=head.seq, head_epoch=head.epoch, fence_id=self.id)
+            )
+        writers = store.registry.writers
+        lost = found_at(cursor, chain, mark, writers)
+        found = [*([] if lost is None else [lost]), *found_after(cursor, chain, mark, writers)]
+        own = None if self.session.identity is None else store.instance_of(self.session.identity.writer)
+        arrived, foreign, reasons = judge(found, own, policy.resolve(self.policy))
+        verdict = Verdict(
+            TAKEOVER if foreign else ACCEPTED,
+            chain.key,
+            mark,
+            name,
+            tuple(arrived),
+            tuple(foreign),
+            tuple(reasons),
+            head_seq=head.seq,
+            head_epoch=head.epoch,
+            fence_id=self.id,
+        )
+        if verdict.accepted:
+            self._move(_mark(cursor, chain))
+            self._generation = store.generation
+            self.arrived += arrived
+        return self._keep(verdict)
+
+    def _keep(self, verdict: Verdict) -> Verdict:
+        self.verdict = verdict
+        return verdict
+
+    def _move(self, mark: Mark) -> None:
+        self.mark = mark
+
+    # -- what is open -----------------------------------------------------------------
+
+    @property
+    def unresolved(self) -> list[Entry]:
+        """The session's foreign entries up to the fence that nobody has resolved."""
+        with self.store.snapshot() as cursor:
+            chain = _chain_of(self.session)
+            if chain is None:
+                return []
+            return foreign_so_far(cursor, chain, self.store.registry.writers)
+
+    def _examine(self, cursor: Any, chain: Chain) -> Verdict | None:  # noqa: ANN401
+        """Look at every row nobody has examined; return a verdict on what is foreign and new."""
+        head = chain.head
+        if chain.examined == head.seq and not chain.occupied and not chain.odd.missing:
+            return None
+        start = Mark(chain.examined, 0, b"")
+        found = found_after(cursor, chain, start, self.store.registry.writers)
+        _, foreign, reasons = judge((e for e in found if e.seq not in chain.reported), None, policy.cotenant)
+        chain.examined = head.seq
+        if not foreign:
+            return None
+        verdict = Verdict(
+            BETWEEN_FENCES, chain.key, self.mark, "cotenant", (), tuple(foreign), tuple(reasons),
+            head_seq=head.seq, head_epoch=head.epoch, fence_id=self.id,
+        )  # fmt: skip
+        return self._store_verdict(verdict)
+
+    # -- storing ----------------------------------------------------------------------
+
+    def _store_with_next_write(self, chain: Chain) -> None:
+        identity = self.session.identity
+        writer = None if identity is None else self.store.registry.by_name.get(identity.writer)
+        instance_id = None if identity is None else self.store.instance_of(identity.writer)
+        if writer is not None and instance_id is not None:
+            chain.waiting.append((sql.INSERT_FENCE, self._row(chain, writer.id, instance_id)))
+
+    def stored(self) -> str:
+        """Store the fence now, so that another process can check it; return its id."""
+        with self.store.transaction() as cursor:
+            author = self.session.author(cursor)
+            chain = self.store.open_chain(cursor, self.session.key)
+            chain.waiting[:] = [item for item in chain.waiting if item[1][0] != self.id]
+            cursor.execute(sql.INSERT_FENCE, self._row(chain, author.writer.id, author.instance_id))
+            if chain.examined >= self.mark.seq:
+                _persist_examined(cursor, chain)
+        return self.id
+
+    def _row(self, chain: Chain, writer_id: int, instance_id: int) -> tuple[Any, ...]:
+        mark = self.mark
+        facts = (
+            self.id, chain.session_id, writer_id, instance_id, mark.seq, mark.epoch, mark.seal,
+            json.dumps(mark.beyond), mark.beyond_digest, None, self.store.clock(),
+        )  # fmt: skip
+        return (*facts, self.store.mac("fence", *facts))
+
+    def _store_verdict(self, verdict: Verdict) -> Verdict:
+        with self.store.transaction() as cursor:
+            chain = self.store.open_chain(cursor, self.session.key)
+            return self._insert_verdict(cursor, chain, verdict)
+
+    def _insert_verdict(self, cursor: Any, chain: Chain, verdict: Verdict) -> Verdict:  # noqa: ANN401
+        """Store a verdict with its evidence; what it told of is judged from now on."""
+        from dataclasses import replace  # noqa: PLC0415
+
+        evidence = json.dumps(evidence_of(verdict))
+        earlier = self.verdict
+        verdict = replace(verdict, id=parking.new_id("v"))
+        author = self.session.author(cursor)
+        facts = (
+            verdict.id, chain.session_id, verdict.fence_id, author.writer.id, author.instance_id,
+            verdict.outcome, verdict.policy, evidence, self.store.clock(),
+        )  # fmt: skip
+        del earlier
+        cursor.execute(sql.INSERT_VERDICT, (*facts, self.store.mac("verdict", *facts)))
+        for entry in verdict.foreign:
+            chain.reported.add(entry.seq)
+        if chain.examined >= self.mark.seq:
+            chain.examined = max(chain.examined, min(verdict.head_seq, chain.head.seq))
+            _persist_examined(cursor, chain)
+        return self._keep(verdict)
+
+    def _report(self, verdict: Verdict) -> None:
+        if self.session.on_takeover is not None:
+            self.session.on_takeover(verdict)
+
+    def _takeover(self, verdict: Verdict, parked: Parked | None = None) -> SessionTakeover:
+        self._told = SessionTakeover(verdict, parked)
+        return self._told
+
+    # -- as a block -------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.check()
+        elif error is not self._told and isinstance(error, Exception):
+            # The block's own error is what the caller must see; the verdict rides along.
+            error.add_note(self._verdict_note())
+
+    def _verdict_note(self) -> str:
+        try:
+            return f"fence {self.id}: {self.check(raise_=False).summary()}"
+        except Exception as error:  # noqa: BLE001 - never hide the block's own error
+            return f"fence {self.id}: not checked: {error}"
+
+
+_SELECT: Final = (
+    "SELECT id, session_id, writer_id, instance_id, seq, epoch, seal, beyond, beyond_digest, "
+    "mirror_position, raised_us, mac FROM fences WHERE id = ?"
+)
+
+
+def _chain_of(session: Session) -> Chain | None:
+    chain = session.store.registry.chain_of(session.key)
+    return None if chain is None else session.store.fresh(chain)
+
+
+def _mark(cursor: Any, chain: Chain | None) -> Mark:  # noqa: ANN401
+    if chain is None:
+        return Mark(0, 0, b"")
+    head = chain.head
+    if not chain.occupied:
+        return Mark(head.seq, head.epoch, head.seal)
+    beyond = tuple(chain.occupied)
+    _, digest = digest_of(cursor, chain.session_id, beyond)
+    return Mark(head.seq, head.epoch, head.seal, beyond, digest)
+
+
+def _persist_examined(cursor: Any, chain: Chain) -> None:  # noqa: ANN401
+    cursor.execute(
+        sql.examine(), (chain.examined, chain.sealer.examined_mac(chain.examined), chain.session_id)
+    )
+
+
+def evidence_of(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as it is stored: bounded, with what would be needed to explain it."""
+    pairs = list(zip(verdict.foreign, verdict.reasons, strict=True))[:EVIDENCE_LIMIT]
+    return {
+        "fence": {"seq": verdict.fence.seq, "epoch": verdict.fence.epoch},
+        "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
+        "foreign": [_evidence(entry, reason) for entry, reason in pairs],
+        "foreign_count": len(verdict.foreign),
+        "arrived": [[entry.seq, entry.writer, entry.role] for entry in verdict.arrived[:EVIDENCE_LIMIT]],
+        "arrived_count": len(verdict.arrived),
+    }
+
+
+def _evidence(entry: Entry, reason: str) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "epoch": entry.epoch,
+        "trust": entry.trust,
+        "reason": reason,
+        "claims_writer": entry.writer,
+        "claims_role": entry.role,
+        "instance": entry.instance_id,
+        "claim": entry.claim,
+        "origin": origin(entry),
+        "body": (entry.body or b"")[:_EXCERPT].decode("utf-8", "backslashreplace"),
+    }
+
+
+__all__: Final = ["PAGE", "Fence", "evidence_of"]

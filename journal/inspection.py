@@ -1,0 +1,190 @@
+"""Reads rows and says what each is: an entry to trust, or a sort of oddity.
+
+Nothing here decides; it turns rows into entries whose ``trust`` tells what a
+seal could prove. The judging is :mod:`journal.verdict`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import statements as sql
+from journal.chain import MAX_SEQ, MIN_SEQ
+from journal.model import Entry, Row
+from journal.strays import Ranges
+from journal.writing import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from journal.chain import Chain
+    from journal.model import Writer
+    from journal.verdict import Mark
+
+PAGE: Final = 256
+
+
+def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
+    """Return the row as an entry, its trust told by its seal and nothing else."""
+    status: str = chain.sealer.status(row)
+    writer = writers.get(row.writer_id)
+    if status == "sealed":
+        # A valid seal by a writer nobody declared cannot be, short of a rolled
+        # back registry; then the row's writer is unknown, and not trusted.
+        honest = row.trusted == 1 and writer is not None and writer.role != "external"
+        status = "asserted" if honest else "external"
+    return Entry(
+        session=chain.key,
+        seq=row.seq,
+        epoch=row.epoch,
+        writer=f"writer {row.writer_id}" if writer is None else writer.name,
+        role="external" if writer is None else writer.role,
+        trust=status,
+        kind=_text(row.kind) or "raw",
+        origin=_text(row.origin) or "api",
+        created_us=row.created_us,
+        body=row.body,
+        terminator=row.terminator,
+        claim=row.claim,
+        request_id=_text(row.request_id),
+        run_id=_text(row.run_id),
+        on_behalf_of=_text(row.on_behalf_of),
+        instance_id=row.instance_id,
+        recorder=_recorder(row, writers),
+        row_id=row.id,
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "backslashreplace")
+
+
+def _recorder(row: Row, writers: Mapping[int, Writer]) -> str | None:
+    if row.recorder_id == row.writer_id:
+        return None
+    recorder = writers.get(row.recorder_id)
+    return f"writer {row.recorder_id}" if recorder is None else recorder.name
+
+
+def _gone(chain: Chain, seq: int) -> Entry:
+    return Entry(
+        session=chain.key,
+        seq=seq,
+        epoch=0,
+        writer="nobody",
+        role="external",
+        trust="missing",
+        kind="raw",
+        origin="api",
+        created_us=0,
+        body=None,
+        terminator=b"",
+    )
+
+
+def rows_after(cursor: Any, session_id: int, after: int, up_to: int = MAX_SEQ) -> Iterator[Row]:  # noqa: ANN401
+    """Yield whole rows in order, a page at a time, so that no read stays open."""
+    while True:
+        rows = cursor.execute(sql.rows_between(), (session_id, after, up_to, PAGE)).fetchall()
+        yield from map(Row._make, rows)
+        if len(rows) < PAGE:
+            return
+        after = rows[-1][2]
+
+
+def found_at(cursor: Any, chain: Chain, mark: Mark, writers: Mapping[int, Writer]) -> Entry | None:  # noqa: ANN401
+    """Return what is wrong with the row a fence stands at; None if it is as it was."""
+    if mark.seq == 0:
+        return None
+    found = cursor.execute(sql.row_at(), (chain.session_id, mark.seq)).fetchone()
+    if found is None:
+        return _gone(chain, mark.seq)
+    row = Row._make(found)
+    entry = entry_of(row, chain, writers)
+    if entry.trust in ("stray", "altered", "erased"):
+        return _as(entry, "altered" if entry.trust == "stray" else entry.trust)
+    return None if row.seal == mark.seal else _as(entry, "altered")
+
+
+def _as(entry: Entry, trust: str) -> Entry:
+    from dataclasses import replace  # noqa: PLC0415 - only on the bad path
+
+    return replace(entry, trust=trust)
+
+
+def found_after(
+    cursor: Any,  # noqa: ANN401
+    chain: Chain,
+    mark: Mark,
+    writers: Mapping[int, Writer],
+) -> Iterator[Entry]:
+    """Yield all that stands after a fence, and what should stand there and does not.
+
+    Rows that lay beyond the fence when it was raised, and are still the same,
+    are not new and not yielded. The chain must be fresh.
+    """
+    beyond = _still_beyond(cursor, chain, mark)
+    yield from _low_rows(cursor, chain, writers, beyond)
+    expected, gaps = mark.seq + 1, Ranges()
+    for row in rows_after(cursor, chain.session_id, mark.seq):
+        if row.seq > expected:
+            gaps.add(expected, row.seq - 1)
+        expected = row.seq + 1
+        entry = entry_of(row, chain, writers)
+        if entry.trust != "stray":
+            # Honest writes take the first free seq: what is free below one is gone.
+            yield from _missing(chain, gaps, beyond)
+            gaps.clear()
+        if row.seq not in beyond:
+            yield entry
+    yield from _missing(chain, chain.odd.missing, beyond, mark.seq)
+
+
+def _low_rows(
+    cursor: Any,  # noqa: ANN401
+    chain: Chain,
+    writers: Mapping[int, Writer],
+    beyond: Ranges,
+) -> Iterator[Entry]:
+    for row in rows_after(cursor, chain.session_id, MIN_SEQ, 0):
+        if row.seq not in beyond:
+            yield entry_of(row, chain, writers)
+
+
+def _missing(chain: Chain, gaps: Ranges, beyond: Ranges, after: int = 0) -> Iterator[Entry]:
+    for first, last in gaps:
+        for seq in range(max(first, after + 1), last + 1):
+            if seq not in beyond:
+                yield _gone(chain, seq)
+
+
+def _still_beyond(cursor: Any, chain: Chain, mark: Mark) -> Ranges:  # noqa: ANN401
+    """Return the seqs of the fence's own strays, or none if they are not what they were."""
+    if not mark.beyond:
+        return Ranges()
+    _, digest = digest_of(cursor, chain.session_id, mark.beyond)
+    return Ranges(mark.beyond) if digest == mark.beyond_digest else Ranges()
+
+
+def foreign_so_far(
+    cursor: Any,  # noqa: ANN401
+    chain: Chain,
+    writers: Mapping[int, Writer],
+    limit: int = 1000,
+) -> list[Entry]:
+    """Return the foreign entries of a session that nobody resolved, oldest first, up to a limit."""
+    seqs = {seq for (seq,) in cursor.execute(sql.foreign_seqs(), (chain.session_id, limit)).fetchall()}
+    chain.load_named(cursor)
+    spans = Ranges([*chain.named, *chain.occupied])
+    found = []
+    for seq in sorted(seqs):
+        row = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
+        spans.update([(seq, seq)] if row is not None else [])
+    for first, last in spans:
+        for row in rows_after(cursor, chain.session_id, first - 1, last):
+            entry = entry_of(row, chain, writers)
+            if not entry.trusted and not entry.is_line_end:
+                found.append(entry)
+            if len(found) >= limit:
+                return found
+    return found

@@ -1,0 +1,208 @@
+"""The journal: one database and everything in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journal import store as stores
+from journal.batch import Batch
+from journal.engine import DURABILITY
+from journal.errors import EntryError, NotFoundError, SchemaError
+from journal.fence import Fence
+from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_name
+from journal.place import check_place
+from journal.schema import SCHEMA_VERSION, version_of
+from journal.session import Identity, Session
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from journal.policy import Policy
+    from journal.verdict import Verdict
+
+
+class Journal:
+    """A journal, opened for reading and writing; made if it is not there.
+
+    Args:
+        path_or_url: the database file, or ``sqlite:///PATH``.
+        key_file: the file with the secret; else ``$JOURNAL_KEY_FILE``, else one
+            in the user's data directory.
+        durability: "full": what returned survives power loss. "normal": the last
+            moments may be lost, never consistency.
+        busy_timeout: seconds to wait for another process's write.
+        on_takeover: called with each verdict that is not "accepted".
+        create: make the journal where there is none.
+
+    Raises:
+        NotFoundError: there is none, and ``create`` is false.
+        SchemaError: another program's database, or another version's.
+        KeyMissing: its key is not at hand.
+        StorageError: the place is unsafe, or the database cannot be opened.
+
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        path_or_url: str | os.PathLike[str],
+        *,
+        key_file: str | os.PathLike[str] | None = None,
+        durability: str = "full",
+        busy_timeout: float = 30.0,
+        on_takeover: Callable[[Verdict], None] | None = None,
+        create: bool = True,
+    ) -> None:
+        if durability not in DURABILITY:
+            raise EntryError(f"durability is 'full' or 'normal', not {durability!r}", code="durability")
+        self.path = _path(path_or_url)
+        self._on_takeover = on_takeover
+        _make_sure(self.path, key_file, create=create)
+        self.store = stores.Store(
+            str(self.path), key_file=key_file, durability=durability, busy_timeout_s=busy_timeout
+        )
+
+    @property
+    def id(self) -> str:
+        """The journal's own id, 32 hexadecimal digits."""
+        return self.store.journal_id
+
+    def session(  # noqa: PLR0913
+        self,
+        key: str,
+        *,
+        writer: str | None = None,
+        role: str | None = None,
+        on_behalf_of: str | None = None,
+        run_id: str | None = None,
+        declare: bool = True,
+        policy: str | Policy = "cotenant",
+    ) -> Session:
+        """Return one writer's handle on one session.
+
+        Args:
+            key: the session's key, opaque text.
+            writer: who writes; without one the handle only reads.
+            role: the writer's role, fixed by its first use.
+            on_behalf_of: for whom it writes, noted in each entry.
+            run_id: the run it writes in, noted in each entry.
+            declare: declare an unknown writer at its first write; if false, an
+                unknown name is refused.
+            policy: how its fences judge: "cotenant", "strict", or a function of
+                an entry.
+
+        Raises:
+            EntryError: a key or name that cannot be kept.
+            NotTrusted: a revoked writer, an unknown or another role.
+
+        """
+        identity = None
+        if writer is not None:
+            identity = Identity(writer, role or self._role_of(writer), on_behalf_of, run_id, declare)
+        made = Session(self.store, key, identity, default_policy=policy, on_takeover=self._on_takeover)
+        if identity is not None:
+            self._check_writer(identity)
+        return made
+
+    def _role_of(self, writer: str) -> str:
+        with self.store.snapshot():
+            known = self.store.registry.by_name.get(check_name(writer))
+        if known is None:
+            raise EntryError(f"writer {writer!r} needs a role", hint="role='run'", code="role-needed")
+        return known.role
+
+    def _check_writer(self, identity: Identity) -> None:
+        with self.store.snapshot():
+            known = self.store.registry.writer(identity.writer, identity.role)
+        if known is None and not identity.declare:
+            with self.store.transaction() as cursor:
+                self.store.author(cursor, identity.writer, identity.role, declare=False)
+
+    def batch(self) -> Batch:
+        """Return a block that commits writes on several sessions together."""
+        return Batch(self.store)
+
+    def fence(self, fence_id: str, *, policy: str | Policy = "cotenant") -> Fence:
+        """Return a stored fence, of whatever process.
+
+        Raises:
+            NotFoundError: there is none of this id.
+
+        """
+        fence = Fence.load(self.store, fence_id, policy)
+        fence.session.on_takeover = self._on_takeover
+        return fence
+
+    def sessions(self) -> list[SessionInfo]:
+        """Return every session by its key; the counts are the projection's."""
+        with self.store.snapshot() as cursor:
+            found = cursor.execute("SELECT id, head_seq, head_epoch, cum_bytes, created_us FROM sessions")
+            heads = {row[0]: row[1:] for row in found.fetchall()}
+            known = sorted(self.store.registry.session_ids.items())
+        return [SessionInfo(key, *heads.get(number, (0, 0, 0, 0))) for key, number in known]
+
+    def writers(self) -> list[Writer]:
+        """Return every declared writer, the revoked ones too."""
+        with self.store.snapshot():
+            known = list(self.store.registry.writers.values())
+        return [writer for writer in known if writer.name != REGISTRY_KEY]
+
+    def declare(self, name: str, role: str) -> Writer:
+        """Declare a writer, its role fixed from now on; doing it again changes nothing."""
+        check_name(name)
+        with self.store.transaction() as cursor:
+            known = self.store.registry.writer(name, role)
+            return known or self.store.declare(cursor, name, role)
+
+    def revoke(self, name: str, reason: str) -> Writer:
+        """Revoke a writer from now on; what it wrote stays as it is."""
+        return self.store.revoke(name, reason)
+
+    def close(self) -> None:
+        """Close the journal; doing it again is harmless."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _path(path_or_url: str | os.PathLike[str]) -> Path:
+    text = str(path_or_url)
+    if text.startswith("sqlite:///"):
+        text = text.removeprefix("sqlite:///")
+    elif "://" in text:
+        raise EntryError(
+            f"{text.partition('://')[0]} is not a database this version knows",
+            hint="name a file, or sqlite:///PATH",
+            code="url",
+        )
+    if not text or "\0" in text:
+        raise EntryError("the journal's path is empty or no path", hint="name a file", code="path")
+    return Path(text).absolute()
+
+
+def _make_sure(path: Path, key_file: str | os.PathLike[str] | None, *, create: bool) -> None:
+    """Make sure that a journal of this version is there."""
+    check_place(path)
+    version = version_of(str(path))
+    if version is None:
+        if not create:
+            raise NotFoundError(f"there is no journal at {path}", hint="journal init", code="no-journal")
+        stores.create(str(path), key_file)
+    elif version < SCHEMA_VERSION:
+        raise SchemaError(
+            f"{path} has schema {version}, this version writes {SCHEMA_VERSION}",
+            hint="journal upgrade --apply",
+            code="schema-older",
+        )

@@ -1,0 +1,117 @@
+"""Where a journal's secret lives: outside the database, in a file of its own.
+
+The file is 64 hexadecimal digits and a line end, mode 0600 in a directory of
+mode 0700. ``$JOURNAL_KEY_FILE`` names one that may serve many journals; each
+journal's key is derived from it with the journal's id.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from journal.errors import KeyMissing
+from journal.seal import SECRET_SIZE
+
+KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
+_DIGITS: Final = 2 * SECRET_SIZE
+
+
+def key_path(journal_id: str, key_file: str | os.PathLike[str] | None = None) -> Path:
+    """Return the key file of a journal: the one given, the variable's, or its own."""
+    given = key_file or os.environ.get(KEY_FILE_VARIABLE)
+    if given:
+        return Path(given)
+    return platformdirs.user_data_path("session-journal") / "keys" / f"{journal_id}.key"
+
+
+def read_secret(path: Path) -> bytes:
+    """Return the 32 bytes of a key file.
+
+    Raises:
+        KeyMissing: no such file, or one that others may read or have replaced.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise KeyMissing(
+            f"the journal's key is not there: {path}",
+            hint=f"copy the key file there, or name it with {KEY_FILE_VARIABLE}",
+        ) from None
+    except OSError as error:
+        raise _unsafe(path, f"cannot be opened ({error.strerror})") from error
+    with os.fdopen(descriptor, "rb") as file:
+        _check_safe(path, os.fstat(file.fileno()))
+        return _decoded(path, file.read(_DIGITS + 2))
+
+
+def _check_safe(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _unsafe(path, "is not a regular file")
+    if status.st_nlink != 1:
+        raise _unsafe(path, "has more than one link")
+    if status.st_mode & 0o077:
+        raise _unsafe(path, "may be read by others", f"chmod 600 {path}")
+    if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):
+        raise _unsafe(path, "belongs to another user")
+
+
+def _decoded(path: Path, text: bytes) -> bytes:
+    if len(text) == SECRET_SIZE:
+        return text
+    try:
+        secret = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_SIZE:
+        raise _unsafe(path, f"does not hold {_DIGITS} hexadecimal digits")
+    return secret
+
+
+def _unsafe(path: Path, why: str, hint: str | None = None) -> KeyMissing:
+    return KeyMissing(
+        f"the key file {path} {why}",
+        hint=hint or f"use a key file of your own, or name another with {KEY_FILE_VARIABLE}",
+        code="key-unsafe",
+    )
+
+
+def find_or_make_secret(path: Path) -> bytes:
+    """Return the secret of a new journal: the file's if it is there, else a fresh one.
+
+    Written under another name first, synced, then linked into place, so that
+    two processes never see half a key and never use two.
+    """
+    if path.exists():
+        return read_secret(path)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(SECRET_SIZE).hex().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return read_secret(path)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)  # unlike rename, it never replaces another's key
+    except FileExistsError:
+        pass
+    draft.unlink()
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

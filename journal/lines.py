@@ -1,0 +1,238 @@
+"""Lines: exact bytes in, exact bytes out, and the little that is read from them.
+
+A line's bytes are sacred. Whatever is read from them (does it parse, which type,
+which id) comes from a tolerant parse that never raises, and never changes them:
+in an ordinary session file half the lines differ after a parse and a dump.
+"""
+
+from __future__ import annotations
+
+from json import JSONDecoder, JSONEncoder
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+from journal.errors import EntryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from journal.model import Kind
+
+LINE_LIMIT: Final = 8 * 1024 * 1024
+TEXT_LIMIT: Final = 200
+DEPTH_LIMIT: Final = 500
+DIGIT_LIMIT: Final = 4300
+
+_LF: Final = b"\n"
+_CRLF: Final = b"\r\n"
+_SPACE: Final = " \t\r\n"
+# Up to this size counting brackets is cheaper than walking what was parsed.
+_COUNTED: Final = 4096
+
+
+class Line(NamedTuple):
+    """One line: its exact bytes, its line end, and what could be read from it.
+
+    ``kind`` is "line" if the body is JSON, else "raw". The last three are valid
+    text of at most 200 characters without NUL, or None; they are a listing aid,
+    neither unique nor proof of anything.
+    """
+
+    body: bytes
+    terminator: bytes
+    kind: Kind
+    line_type: str | None = None
+    line_id: str | None = None
+    parent_id: str | None = None
+
+
+def encode(line: object) -> Line:
+    """Return the line to append: an object as JSON, bytes exactly as they are.
+
+    An object is encoded once, compactly, with non-ASCII characters as they are;
+    only text with lone surrogates, which UTF-8 cannot hold, is escaped. One line
+    end at the end of bytes is the terminator, else a line feed is added.
+
+    Raises:
+        EntryError: text instead of an object or bytes, an object that is no JSON
+            (NaN and infinities included), an empty line, a line end inside, or
+            more than 8 MiB.
+
+    """
+    if isinstance(line, (bytes, bytearray, memoryview)):
+        return _checked(bytes(line))
+    if isinstance(line, str):
+        message = "a line is an object or bytes, not text"
+        raise EntryError(message, hint="pass bytes or an object", code="not-a-line")
+    return _encoded(line)
+
+
+def parse(body: bytes, terminator: bytes = _LF) -> Line:
+    """Return a line found in a file; any bytes will do, and nothing is raised.
+
+    A byte order mark, bytes that are no UTF-8 (UTF-16 too), NaN, more than 500
+    levels of nesting, and integers of more than 4300 digits make it "raw".
+    Duplicate keys resolve to the last.
+    """
+    decoder = _SHORT if len(body) <= DIGIT_LIMIT else _LONG
+    try:
+        text = body.decode().strip(_SPACE)
+        value, end = decoder.raw_decode(text)
+    except (ValueError, RecursionError):
+        return Line(body, terminator, "raw")
+    if end != len(text) or _is_deep(value, body):
+        return Line(body, terminator, "raw")
+    return Line(body, terminator, "line", *_derived(value))
+
+
+def split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (body, terminator) for each line of a stream, split on 0x0A alone.
+
+    The bodies and terminators joined again are the stream. A last line without
+    an end comes with the terminator ``b""``; no more than one line and one chunk
+    are held.
+
+    Raises:
+        EntryError: a line is over 8 MiB; the lines before it were given.
+
+    """
+    pending: list[bytes] = []
+    size = number = 0
+    for chunk in chunks:
+        # Pieces are joined once, at the line end: joining at each chunk would
+        # copy a long line over and over.
+        first, *rest = chunk.split(_LF)
+        pending.append(first)
+        size += len(first)
+        for piece in rest:
+            number += 1
+            yield _ended(b"".join(pending), number)
+            pending, size = [piece], len(piece)
+        if False:  # one more, for it may be the \r of the line end
+            raise _too_long(number + 1)
+    if size:
+        yield _within(b"".join(pending), number + 1), b""
+
+
+def _ended(body: bytes, number: int) -> tuple[bytes, bytes]:
+    if body.endswith(b"\r"):
+        return _within(body[:-1], number), _CRLF
+    return _within(body, number), _LF
+
+
+def _within(body: bytes, number: int | None = None) -> bytes:
+    if len(body) > LINE_LIMIT:
+        raise _too_long(number)
+    return body
+
+
+def _checked(data: bytes) -> Line:
+    # b"a\r" gets its \n and is then "a" with \r\n: the same bytes in a file, and
+    # what anybody who splits that file again will find.
+    stem = data[:-1] if data.endswith(_LF) else data
+    body, terminator = (stem[:-1], _CRLF) if stem.endswith(b"\r") else (stem, _LF)
+    if not body:
+        raise EntryError("the line is empty", hint="append a line with content", code="empty-line")
+    if _LF in body:
+        message = f"the line has a line end inside, at byte {body.index(_LF)}"
+        raise EntryError(message, hint="append each line by itself", code="line-end-inside")
+    return parse(_within(body), terminator)
+
+
+def _encoded(value: object) -> Line:
+    try:
+        text = _PLAIN.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        hint = "pass plain dicts, lists, text and numbers"
+        raise EntryError(
+            f"the line is not JSON-able: {error}", hint=hint, code="not-json"
+        ) from error
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:
+        # Two lone surrogates may read back as one character: look at the bytes.
+        return _readable(parse(_within(_ESCAPED.encode(value).encode("ascii"))))
+    if _is_deep(value, _within(body)):
+        return _readable(Line(body, _LF, "raw"))
+    return Line(body, _LF, "line", *_derived(value))
+
+
+def _readable(line: Line) -> Line:
+    if line.kind == "raw":
+        message = f"the line is nested more than {DEPTH_LIMIT} levels deep"
+        raise EntryError(message, hint="flatten it, or pass it as bytes", code="not-json")
+    return line
+
+
+def _derived(value: Any) -> tuple[str | None, str | None, str | None]:  # noqa: ANN401 - any JSON
+    if not isinstance(value, dict):
+        return None, None, None
+    get = value.get
+    return (
+        _text(get("type")),
+        _text(get("id")) or _text(get("uuid")),
+        _text(get("parentId")) or _text(get("parentUuid")),
+    )
+
+
+def _text(value: object) -> str | None:
+    """Return text that a column can hold, or None."""
+    if not isinstance(value, str) or len(value) > TEXT_LIMIT or "\0" in value:
+        return None
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        return None
+    return str.__str__(value)  # an enum's member as the plain text it is
+
+
+def _is_deep(value: object, body: bytes) -> bool:
+    """Whether it is nested too deep to be called JSON.
+
+    How deep the standard library's parser gets depends on the caller's stack and
+    on the Python; a limit of our own makes every reader find the same.
+    """
+    if len(body) <= 2 * DEPTH_LIMIT:
+        return False
+    if len(body) <= _COUNTED and body.count(b"{") + body.count(b"[") <= DEPTH_LIMIT:
+        return False
+    level = [value]
+    for _ in range(DEPTH_LIMIT):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Any) -> list[Any]:  # noqa: ANN401 - any JSON
+    if isinstance(node, dict):
+        return [child for child in node.values() if isinstance(child, (dict, list, tuple))]
+    if isinstance(node, (list, tuple)):
+        return [child for child in node if isinstance(child, (dict, list, tuple))]
+    return []
+
+
+def _too_long(number: int | None) -> EntryError:
+    which = "the line" if number is None else f"line {number}"
+    return EntryError(
+        f"{which} is longer than {LINE_LIMIT} bytes",
+        hint="split what it holds over several lines",
+        code="line-too-long",
+    )
+
+
+def _no_constant(name: str) -> NoReturn:
+    message = f"{name} is no JSON"
+    raise ValueError(message)
+
+
+def _count_digits(text: str) -> int:
+    if len(text.lstrip("-")) > DIGIT_LIMIT:
+        message = f"an integer of more than {DIGIT_LIMIT} digits"
+        raise ValueError(message)
+    return 0
+
+
+# No number's value is ever used, so none is converted: that saves a sixth of the
+# parse, and an integer of a million digits takes no quadratic time.
+_SHORT: Final = JSONDecoder(parse_constant=_no_constant, parse_float=len, parse_int=len)
+_LONG: Final = JSONDecoder(parse_constant=_no_constant, parse_float=len, parse_int=_count_digits)
+_PLAIN: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ESCAPED: Final = JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -1,0 +1,270 @@
+"""Parked writes: what was refused is kept whole beside the session, never dropped."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from base64 import b32encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal import statements as sql
+from journal.errors import CorruptError, NotFoundError, RefusedError
+from journal.lines import parse
+from journal.seal import field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from journal.chain import Chain
+    from journal.lines import Line
+    from journal.model import Entry
+    from journal.store import Store
+    from journal.writing import Author
+
+QUOTA_WRITES: Final = 1000
+QUOTA_BYTES: Final = 64 * 1024 * 1024
+
+
+def new_id(prefix: str) -> str:
+    """Return a short random id, its first letter telling what it names."""
+    return prefix + b32encode(secrets.token_bytes(10)).decode().lower()[:12]
+
+
+def pack(lines: Sequence[Line]) -> bytes:
+    """Return lines as one value, each body and line end length-prefixed."""
+    return b"".join(field(line.body) + field(line.terminator) for line in lines)
+
+
+def unpack(content: bytes) -> list[Line]:
+    """Return the lines of :func:`pack`."""
+    pieces = []
+    at = 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        pieces.append(content[at + 4 : at + 4 + size])
+        at += 4 + size
+    return [parse(body, end) for body, end in zip(pieces[::2], pieces[1::2], strict=True)]
+
+
+class Refusal(NamedTuple):
+    """Why a write is refused, and what was expected and found."""
+
+    reason: str
+    verdict_id: str | None = None
+    claim_expected: int | None = None
+    claim_found: int | None = None
+    epoch_expected: int | None = None
+
+
+class ParkedRow(NamedTuple):
+    """One row of ``parked``, in the table's order."""
+
+    id: str
+    session_id: int
+    writer_id: int
+    instance_id: int
+    reason: str
+    verdict_id: str | None
+    request_id: str | None
+    run_id: str | None
+    on_behalf_of: str | None
+    claim_expected: int | None
+    claim_found: int | None
+    epoch_expected: int | None
+    epoch_found: int
+    lines: int
+    content_digest: bytes
+    parked_us: int
+    times: int
+    settled_us: int | None
+    settled: str | None
+    mac: bytes
+    content: bytes | None
+
+    def proof(self, store: Store) -> bytes:
+        """Return the MAC this row should have; the content counts by its digest."""
+        return store.mac("parked", *self[:-2])
+
+    def holds(self, store: Store) -> bool:
+        """Whether the row is as a key holder left it."""
+        digest = hashlib.sha256(self.content or b"").digest()
+        whole = self.content is None or digest == self.content_digest
+        return whole and self.mac == self.proof(store)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """One refused write, kept whole.
+
+    ``settled`` is None, "applied" or "discarded"; ``times`` how often the very
+    same lines were refused. ``apply()`` and ``discard()`` settle it, once.
+    """
+
+    id: str
+    session: str
+    writer: str
+    reason: str
+    lines: tuple[bytes, ...]
+    parked_us: int
+    times: int
+    settled: str | None
+    verdict_id: str | None
+    epoch_expected: int | None
+    epoch_found: int
+    claim_expected: int | None
+    claim_found: int | None
+    _store: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An open journal does not travel: a copy in another process only tells.
+        values = [getattr(self, name) for name in self.__dataclass_fields__ if name != "_store"]
+        return Parked, (*values,)
+
+    def apply(self, *, writer: str | None = None, role: str = "operator") -> list[Entry]:
+        """Write the lines now: by their original writer, recorded by whoever applies.
+
+        Raises:
+            RefusedError: it was settled already.
+            CorruptError: the kept row is not what was parked.
+
+        """
+        from journal.settling import apply  # noqa: PLC0415 - it needs the write path
+
+        return apply(self._store, self.id, writer, role)
+
+    def discard(self) -> None:
+        """Settle it without writing; the content stays for the record."""
+        with self._store.transaction() as cursor:
+            row = unsettled(cursor, self._store, self.id)
+            settle(cursor, self._store, row, "discarded")
+
+
+def park(  # noqa: PLR0913
+    cursor: Any,  # noqa: ANN401
+    store: Store,
+    chain: Chain,
+    author: Author,
+    lines: Sequence[Line],
+    request_id: str | None,
+    refusal: Refusal,
+) -> Parked | None:
+    """Keep refused lines, in the caller's transaction; None if there are none, or no room.
+
+    Equal lines of one writer are kept once and counted.
+    """
+    if not lines:
+        return None
+    content = pack(lines)
+    digest = hashlib.sha256(content).digest()
+    known = _same(cursor, store, chain.session_id, author.writer.id, digest)
+    if known is not None:
+        known = known._replace(times=known.times + 1)
+        _store_state(cursor, store, known)
+        return parked_of(known, store)
+    if not _has_room(cursor, chain.session_id, len(content)):
+        return None
+    row = ParkedRow(
+        new_id("p"), chain.session_id, author.writer.id, author.instance_id,
+        refusal.reason, refusal.verdict_id, request_id, author.run_id, author.on_behalf_of,
+        refusal.claim_expected, refusal.claim_found, refusal.epoch_expected, chain.head.epoch,
+        len(lines), digest, store.clock(), 1, None, None, b"", content,
+    )  # fmt: skip
+    row = row._replace(mac=row.proof(store))
+    cursor.execute(sql.INSERT_PARKED, row)
+    return parked_of(row, store)
+
+
+def _same(cursor: Any, store: Store, session_id: int, writer_id: int, digest: bytes) -> ParkedRow | None:  # noqa: ANN401
+    found = cursor.execute(
+        f"{_SELECT} WHERE session_id = ? AND writer_id = ? AND content_digest = ? AND settled IS NULL",  # noqa: S608
+        (session_id, writer_id, digest),
+    ).fetchall()
+    return next((row for row in map(ParkedRow._make, found) if row.holds(store)), None)
+
+
+def _has_room(cursor: Any, session_id: int, size: int) -> bool:  # noqa: ANN401
+    count, total = cursor.execute(
+        "SELECT count(*), coalesce(sum(length(content)), 0) FROM parked "
+        "WHERE session_id = ? AND settled IS NULL",
+        (session_id,),
+    ).fetchone()
+    return bool(count < QUOTA_WRITES and total + size <= QUOTA_BYTES)
+
+
+def parked_of(row: ParkedRow, store: Store) -> Parked:
+    """Return a row as its reader gets it."""
+    writer = store.registry.writers.get(row.writer_id)
+    return Parked(
+        row.id,
+        store.registry.session_keys.get(row.session_id, f"session {row.session_id}"),
+        f"writer {row.writer_id}" if writer is None else writer.name,
+        row.reason,
+        tuple(line.body + line.terminator for line in unpack(row.content or b"")),
+        row.parked_us,
+        row.times,
+        row.settled,
+        row.verdict_id,
+        row.epoch_expected,
+        row.epoch_found,
+        row.claim_expected,
+        row.claim_found,
+        store,
+    )
+
+
+_SELECT: Final = f"SELECT {', '.join(ParkedRow._fields)} FROM parked"  # noqa: S608 - names of our own
+
+
+def find(cursor: Any, parked_id: str) -> ParkedRow:  # noqa: ANN401
+    """Return one parked row.
+
+    Raises:
+        NotFoundError: there is none of this id.
+
+    """
+    found = cursor.execute(f"{_SELECT} WHERE id = ?", (parked_id,)).fetchone()
+    if found is None:
+        raise NotFoundError(f"there is no parked write {parked_id!r}", hint="journal parked list")
+    return ParkedRow._make(found)
+
+
+def of_session(cursor: Any, session_id: int, *, settled: bool = False) -> list[ParkedRow]:  # noqa: ANN401
+    """Return a session's parked rows, oldest first."""
+    which = "" if settled else " AND settled IS NULL"
+    found = cursor.execute(
+        f"{_SELECT} WHERE session_id = ?{which} ORDER BY parked_us, id", (session_id,)
+    ).fetchall()
+    return [ParkedRow._make(row) for row in found]
+
+
+def unsettled(cursor: Any, store: Store, parked_id: str) -> ParkedRow:  # noqa: ANN401
+    """Return a parked row that is whole and still open.
+
+    Raises:
+        CorruptError: it is not what was parked.
+        RefusedError: it was settled already.
+
+    """
+    row = find(cursor, parked_id)
+    if not row.holds(store):
+        raise CorruptError(
+            f"the parked write {parked_id} was changed after it was parked",
+            hint="journal audit",
+            code="parked-altered",
+        )
+    if row.settled is not None:
+        raise RefusedError(f"the parked write {parked_id} was {row.settled} already", code="settled")
+    return row
+
+
+def settle(cursor: Any, store: Store, row: ParkedRow, how: str) -> None:  # noqa: ANN401
+    """Record how a parked write ended."""
+    _store_state(cursor, store, row._replace(settled=how, settled_us=store.clock()))
+
+
+def _store_state(cursor: Any, store: Store, row: ParkedRow) -> None:  # noqa: ANN401
+    cursor.execute(
+        "UPDATE parked SET times = ?, settled_us = ?, settled = ?, mac = ? WHERE id = ?",
+        (row.times, row.settled_us, row.settled, row.proof(store), row.id),
+    )

@@ -1,0 +1,103 @@
+"""Whether a path is a safe place for a database, told without opening the file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from journal.errors import NotFoundError, StorageError, UnsafeSQLite
+
+# File systems on which SQLite's locks or its shared memory do not hold.
+UNSAFE_FILE_SYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "fuse.sshfs", "drvfs", "afs", "ceph"}
+)
+_LOCAL_HINT: Final = "keep the journal on a local disk, and a mirror where others need the file"
+
+
+class Mount(NamedTuple):
+    """One line of the mount table."""
+
+    device: str
+    point: str
+    file_system: str
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where a journal would lose data.
+
+    Raises:
+        NotFoundError: its directory does not exist.
+        StorageError: it is a directory, a device, a link or the like.
+        UnsafeSQLite: a hard link, a bind-mounted file, or a network file system.
+
+    """
+    if not path.parent.is_dir():
+        raise NotFoundError(f"{path.parent} is no directory", hint=f"mkdir -p {path.parent}")
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        status = None
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}", hint="name another file with --db") from error
+    if status is not None:
+        _check_file(path, status)
+    _check_mount(path)
+
+
+def _check_file(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise UnsafeSQLite(
+            f"{path} is a symbolic link: two names would mean two write-ahead logs",
+            hint=f"name the file itself: {path.resolve()}",
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise StorageError(f"{path} is not a regular file", hint="name another file with --db")
+    if status.st_nlink > 1:
+        raise UnsafeSQLite(
+            f"{path} has {status.st_nlink} hard links: two names would mean two write-ahead logs",
+            hint="remove the other names, or copy it with VACUUM INTO",
+        )
+
+
+def _check_mount(path: Path) -> None:
+    mount = mount_of(path)
+    if mount is None:
+        return
+    if mount.file_system in UNSAFE_FILE_SYSTEMS:
+        raise UnsafeSQLite(f"{path} is on {mount.file_system}, where locks do not hold", hint=_LOCAL_HINT)
+    if mount.point == str(path):
+        raise UnsafeSQLite(
+            f"{path} is a bind mount of a single file: its -wal would be elsewhere",
+            hint="mount the directory instead",
+        )
+
+
+def mount_of(path: Path) -> Mount | None:
+    """Return the mount a path is on; None where the system does not say."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return None
+    mounts = [mount for line in lines if (mount := _parsed(line)) is not None]
+    around = [mount for mount in mounts if _is_below(str(path), mount.point)]
+    return max(around, key=lambda mount: len(mount.point), default=None)
+
+
+def _parsed(line: str) -> Mount | None:
+    before, _, after = line.partition(" - ")
+    fields, kind = before.split(" "), after.split(" ")
+    if len(fields) < 5 or not after:  # noqa: PLR2004 - proc(5): the mount point is the fifth
+        return None
+    return Mount(fields[2], _unescaped(fields[4]), kind[0])
+
+
+def _unescaped(text: str) -> str:
+    for octal, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(octal, plain)
+    return text
+
+
+def _is_below(path: str, point: str) -> bool:
+    return path == point or path.startswith(point.rstrip("/") + "/")

@@ -1,0 +1,76 @@
+"""Who this process is: host, pid namespace, boot, pid and start time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+from journal.model import Process
+
+_START_FIELD = 19  # proc(5): starttime is field 22, counted here from the state, field 3
+_STARTED_US = time.time_ns() // 1000
+
+
+@cache
+def _described(pid: int) -> Process:
+    return Process(
+        host=socket.gethostname(),
+        pid_ns=pid_namespace(),
+        boot_id=boot_id(),
+        pid=pid,
+        started_us=start_time(pid) or _STARTED_US,
+        program=Path(sys.argv[0] or sys.executable).name[:100].encode("ascii", "replace").decode(),
+    )
+
+
+def this_process() -> Process:
+    """Return what tells this process from every other, now and after a reboot."""
+    return _described(os.getpid())
+
+
+def boot_id() -> str:
+    """Return the number of this boot, or "" where the system has none."""
+    return _read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def pid_namespace() -> str:
+    """Return the name of the pid namespace, or "" where there are none."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> int | None:
+    """Return a process's start in microseconds after boot; None if it is not running.
+
+    Compared for equality only: with the pid it tells a process from a later one
+    that was given the same number.
+    """
+    text = _read(f"/proc/{pid}/stat")
+    # The program's name may hold spaces and brackets: count from the last one.
+    fields = text.rpartition(")")[2].split()
+    if len(fields) <= _START_FIELD or fields[0] == "Z":
+        return None
+    return int(fields[_START_FIELD]) * 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def is_dead(process: Process) -> bool:
+    """Whether a process is known to be gone. What cannot be known counts as alive."""
+    here = this_process()
+    if (process.host, process.pid_ns) != (here.host, here.pid_ns) or not here.boot_id:
+        return False
+    if process.boot_id != here.boot_id:
+        return True
+    return start_time(process.pid) != process.started_us
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""

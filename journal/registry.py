@@ -1,0 +1,220 @@
+"""The journal's own facts: its key, its writers, its sessions.
+
+They are sealed control entries of the reserved session ``journal:``. The tables
+``writers`` and ``sessions`` beside it are projections for people and for SQL;
+no decision is made by them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import statements as sql
+from journal.chain import MAX_SEQ, Chain
+from journal.controls import CONTROL, FORMAT, decode
+from journal.errors import KeyMissing, NotTrusted
+from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Row, Writer
+from journal.seal import Sealer, fingerprint
+from journal.writing import Author, Item, fact, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PAGE: Final = 1000
+FIRST_KEY_ID: Final = 1
+
+
+class Registry:
+    """The facts of ``journal:``, read once and kept up to date.
+
+    Every entry is verified before it counts; what does not verify is stepped
+    over like any stray.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self.writers: dict[int, Writer] = {}
+        self.by_name: dict[str, Writer] = {}
+        self.session_ids: dict[str, int] = {}
+        self.session_keys: dict[int, str] = {}
+        self._chains: dict[int, Chain] = {}
+        self.chain = self._chain(REGISTRY_ID, REGISTRY_KEY)
+        self.read_up_to = 0
+
+    def _chain(self, session_id: int, key: str) -> Chain:
+        return Chain.new(key, session_id, Sealer(self._key, FIRST_KEY_ID, session_id, key))
+
+    def refresh(self, cursor: Any) -> None:  # noqa: ANN401 - a driver's cursor
+        """Learn the facts that were added since the last look."""
+        while True:
+            rows = cursor.execute(
+                sql.rows_between(), (REGISTRY_ID, self.read_up_to, MAX_SEQ, _PAGE)
+            ).fetchall()
+            for row in map(Row._make, rows):
+                self._learn(row)
+            if len(rows) < _PAGE:
+                return
+
+    def _learn(self, row: Row) -> None:
+        # A stray above the head may yet get honest rows below it: only a sealed
+        # row moves the mark, so that nothing is ever skipped.
+        if row.kind == CONTROL and self.chain.sealer.status(row) == "sealed":
+            self._apply(decode(row.body), row.created_us)
+            self.read_up_to = row.seq
+
+    def _apply(self, facts: dict[str, Any], at_us: int) -> None:
+        what = facts.get("control")
+        if what == "writer":
+            self._keep(Writer(facts["id"], facts["name"], facts["role"], at_us))
+        elif what == "revoke":
+            self._keep(_revoked(self.writers[facts["id"]], at_us, facts.get("reason")))
+        elif what == "session":
+            self.session_ids[facts["key"]] = facts["id"]
+            self.session_keys[facts["id"]] = facts["key"]
+
+    def _keep(self, writer: Writer) -> None:
+        self.writers[writer.id] = writer
+        self.by_name[writer.name] = writer
+
+    def chain_of(self, key: str) -> Chain | None:
+        """Return the chain of a known session, or None."""
+        if key == REGISTRY_KEY:
+            return self.chain
+        session_id = self.session_ids.get(key)
+        if session_id is None:
+            return None
+        chain = self._chains.get(session_id)
+        if chain is None:
+            chain = self._chains[session_id] = self._chain(session_id, key)
+        return chain
+
+    def adopt_chains(self, other: Registry) -> None:
+        """Keep what another reading of the same registry knew of the sessions' heads."""
+        self._chains = other._chains
+
+    def writer(self, name: str, role: str) -> Writer | None:
+        """Return a declared writer of this name and role; None if nobody declared it.
+
+        Raises:
+            NotTrusted: it was declared with another role, or revoked.
+
+        """
+        known = self.by_name.get(name)
+        if known is None:
+            return None
+        if known.role != role:
+            raise NotTrusted(
+                f"writer {name!r} was declared with the role {known.role!r}, not {role!r}",
+                hint=f"use role {known.role!r}, or another name",
+                code="role-differs",
+            )
+        check_standing(known)
+        return known
+
+    # -- facts about to be written ----------------------------------------------------
+
+    def add_writer(self, cursor: Any, author: Author, now_us: int, name: str, role: str) -> Writer:  # noqa: ANN401, PLR0913
+        """Declare a writer, in the caller's transaction."""
+        cursor.execute("SELECT coalesce(max(id), 0) FROM writers")
+        number = max(cursor.fetchone()[0], *self.writers, 0) + 1
+        self._write(cursor, author, now_us, fact("writer", id=number, name=name, role=role))
+        cursor.execute(
+            "INSERT OR REPLACE INTO writers(id, name, role, declared_us) VALUES (?, ?, ?, ?)",
+            (number, name, role, now_us),
+        )
+        return self.writers[number]
+
+    def revoke(self, cursor: Any, author: Author, now_us: int, writer: Writer, reason: str) -> None:  # noqa: ANN401, PLR0913
+        """Take a writer's right to write, in the caller's transaction."""
+        self._write(cursor, author, now_us, fact("revoke", id=writer.id, reason=reason))
+        cursor.execute(
+            "UPDATE writers SET revoked_us = ?, reason = ? WHERE id = ?", (now_us, reason, writer.id)
+        )
+
+    def add_session(self, cursor: Any, author: Author, now_us: int, key: str) -> Chain:  # noqa: ANN401
+        """Register a session, in the caller's transaction."""
+        cursor.execute("SELECT coalesce(max(id), 0) FROM sessions WHERE id < 1 << 40")
+        number = max(cursor.fetchone()[0], *self.session_keys, REGISTRY_ID) + 1
+        self._write(cursor, author, now_us, fact("session", id=number, key=key))
+        cursor.execute(
+            "UPDATE sessions SET key = 'displaced:' || id || ':' || hex(randomblob(8)) WHERE key = ?", (key,)
+        )
+        cursor.execute(sql.INSERT_PROJECTION, (number, key, 0, 0, 0, 0, b"", 0, now_us))
+        chain = self.chain_of(key)
+        if chain is None:  # pragma: no cover - the fact was just applied
+            raise KeyError(key)
+        return chain
+
+    def _write(self, cursor: Any, author: Author, now_us: int, *items: Item) -> None:  # noqa: ANN401
+        write(cursor, self.chain, author, now_us, facts=items)
+        for item in items:
+            self._apply(decode(item.body), now_us)
+        self.read_up_to = self.chain.head.seq
+
+    def check_key(self, cursor: Any, path: str) -> None:  # noqa: ANN401
+        """Make sure the key at hand is this journal's.
+
+        Raises:
+            KeyMissing: no entry of the registry was sealed with it.
+
+        """
+        for row in self._first_rows(cursor):
+            if self.chain.sealer.seal_holds(row):
+                return
+        raise KeyMissing(
+            f"the key at hand is not the key of {path}",
+            hint="name this journal's own key file with JOURNAL_KEY_FILE",
+            code="key-of-another-journal",
+        )
+
+    @staticmethod
+    def _first_rows(cursor: Any) -> Iterator[Row]:  # noqa: ANN401
+        rows = cursor.execute(sql.rows_between(), (REGISTRY_ID, 0, MAX_SEQ, _PAGE)).fetchall()
+        return map(Row._make, rows)
+
+
+def check_standing(writer: Writer) -> None:
+    """Refuse a revoked writer.
+
+    Raises:
+        NotTrusted: with when and why.
+
+    """
+    if writer.revoked_us is not None:
+        raise NotTrusted(
+            f"writer {writer.name!r} was revoked: {writer.reason or 'no reason given'}",
+            hint="declare a new writer: journal writers add NAME --role ROLE",
+            code="revoked",
+        )
+
+
+def check_role(role: str) -> str:
+    """Return a role of the closed list, or say which there are."""
+    if role not in ROLES:
+        raise NotTrusted(
+            f"{role!r} is no role", hint=f"one of: {', '.join(ROLES)}", code="no-such-role"
+        )
+    return role
+
+
+def _revoked(writer: Writer, at_us: int, reason: str | None) -> Writer:
+    return Writer(writer.id, writer.name, writer.role, writer.declared_us, at_us, reason)
+
+
+def genesis(cursor: Any, key: bytes, journal_id: str, instance_id: int, now_us: int) -> None:  # noqa: ANN401
+    """Write a new journal's first facts: its id, its key, and the writer of such facts."""
+    cursor.execute(sql.INSERT_PROJECTION, (REGISTRY_ID, REGISTRY_KEY, 0, 0, 0, 0, b"", 0, now_us))
+    keeper = Writer(REGISTRY_ID, REGISTRY_WRITER, "operator", now_us)
+    cursor.execute(
+        "INSERT INTO writers(id, name, role, declared_us) VALUES (?, ?, ?, ?)",
+        (keeper.id, keeper.name, keeper.role, now_us),
+    )
+    cursor.executemany(
+        "INSERT INTO meta(name, value) VALUES (?, ?)",
+        [("journal_id", journal_id), ("format", str(FORMAT)), ("key_fingerprint", fingerprint(key))],
+    )
+    facts = (
+        fact("journal", id=journal_id, format=FORMAT, key_id=FIRST_KEY_ID, fingerprint=fingerprint(key)),
+        fact("writer", id=keeper.id, name=keeper.name, role=keeper.role),
+    )
+    write(cursor, Registry(key).chain, Author(keeper, instance_id), now_us, facts=facts)

@@ -1,0 +1,245 @@
+"""Creates and upgrades the schema, and tells a journal from anything else.
+
+Alembic is handed a connection inside our own BEGIN IMMEDIATE, so a failed
+upgrade leaves nothing behind and many processes may open a new journal at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal import errors
+from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
+from journal.tables import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+SCHEMA_VERSION: Final = 1
+# The digest of our sqlite_schema by version; a test holds it to the migrations.
+SCHEMA_DIGESTS: Final = {1: "6ce377241b4c4ea2fc334eaa47d72a8497c8faae078f392fc7ffaf15bbab39b6"}
+
+TABLE_NAMES: Final = frozenset(metadata.tables)
+
+log = logging.getLogger("journal")
+
+
+class Object(NamedTuple):
+    """One object of a schema: a table, an index, a trigger or a view."""
+
+    type: str
+    name: str
+    table: str
+    sql: str
+
+
+def migrations_path() -> Path:
+    """Return where the migrations are: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    shipped = package / "_alembic"
+    return shipped if shipped.is_dir() else package.parent / "alembic"
+
+
+def version_of(path: str) -> int | None:
+    """Return the schema version of the journal at ``path``; None where there is none yet.
+
+    Looks through a read-only connection and changes nothing.
+
+    Raises:
+        CorruptError: it is no database.
+        SchemaError: it is another program's database, or of a newer version.
+
+    """
+    file = Path(path)
+    if not file.exists() or file.stat().st_size == 0:
+        return None
+    try:
+        with closing(connect(path, mode="ro")) as connection:
+            execute = connection.execute
+            application_id = execute("PRAGMA application_id").fetchone()[0]
+            version = int(execute("PRAGMA user_version").fetchone()[0])
+            objects = execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    except driver().Error as error:
+        raise translated(error, path) from error
+    if application_id != APPLICATION_ID:
+        if objects:
+            raise _foreign(path)
+        return None
+    if version > SCHEMA_VERSION:
+        raise newer(path, version)
+    return version
+
+
+def _foreign(path: str) -> errors.SchemaError:
+    return errors.SchemaError(
+        f"{path} is another program's SQLite database; it was left as it is",
+        hint="name another file with --db",
+        code="not-a-journal",
+    )
+
+
+def newer(path: str, version: int) -> errors.SchemaError:
+    """Return the refusal of a journal that a later version wrote."""
+    return errors.SchemaError(
+        f"{path} has schema {version}, this version knows up to {SCHEMA_VERSION}; it was left as it is",
+        hint="pip install --upgrade session-journal",
+        code="schema-newer",
+    )
+
+
+def create(path: str, genesis: Callable[[Connection], None]) -> bool:
+    """Create the schema where there is none, and call ``genesis`` in the same transaction.
+
+    Safe when many processes do it at once: one creates, the others find it.
+    Returns whether this call created it.
+    """
+    engine = writing_engine(path)
+    try:
+        with engine.begin() as connection:
+            if _pragma(connection, "application_id") == APPLICATION_ID:
+                return False
+            run_migrations(connection)
+            connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+            genesis(connection)
+    except Exception as error:
+        raise translated(error, path) from error
+    finally:
+        engine.dispose()
+    return True
+
+
+def upgrade(path: str) -> int:
+    """Bring an existing journal's schema to this version; return the version it had."""
+    engine = writing_engine(path, create=False)
+    try:
+        with engine.begin() as connection:
+            found = _pragma(connection, "user_version")
+            if found < SCHEMA_VERSION:
+                run_migrations(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+    except Exception as error:
+        raise translated(error, path) from error
+    finally:
+        engine.dispose()
+    return found
+
+
+def run_migrations(connection: Connection) -> None:
+    """Run every migration that this connection's database has not had yet."""
+    # Imported when needed: Alembic costs 275 ms that only a creation pays.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_path()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+
+def objects(execute: Callable[[str], Any]) -> list[Object]:
+    """Return our tables and all that hangs on them (indexes, triggers), in order.
+
+    Tables of somebody else's beside ours are no business of the check: they
+    cannot change what an insert into ours does.
+    """
+    rows = execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name")
+    found = [Object(*map(str, row)) for row in rows.fetchall() if row[3] is not None]
+    return [item for item in found if item.table in TABLE_NAMES]
+
+
+def digest(found: list[Object]) -> str:
+    """Return the digest that names one schema exactly."""
+    text = "\n".join("\x1f".join(item) for item in found)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def expected_objects() -> list[Object]:
+    """Return the objects that our migrations make, from a database in memory."""
+    from sqlalchemy import create_engine  # noqa: PLC0415
+
+    engine = create_engine("sqlite://", module=driver())
+    with engine.begin() as connection:
+        run_migrations(connection)
+        return objects(connection.exec_driver_sql)
+
+
+def check(execute: Callable[[str], Any], path: str) -> None:
+    """Refuse a schema that is not exactly ours.
+
+    A trigger that swallows rows, or a dropped one, would make the database's
+    answers worthless, so nothing is written until it is mended.
+
+    Raises:
+        SchemaError: an object is missing, changed or foreign; or the version moved.
+
+    """
+    version = int(execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise newer(path, version)
+    if version < SCHEMA_VERSION:
+        message = f"{path} has schema {version}, this version writes {SCHEMA_VERSION}"
+        raise errors.SchemaError(message, hint="journal upgrade --apply", code="schema-older")
+    found = objects(execute)
+    if digest(found) != SCHEMA_DIGESTS[version]:
+        raise errors.SchemaError(
+            f"{path}: the schema is not the journal's own: {_difference(found)}; nothing was written",
+            hint="journal upgrade shows the difference, journal upgrade --apply restores it",
+            code="schema-changed",
+        )
+
+
+def _difference(found: list[Object]) -> str:
+    changes = difference(found)
+    return "; ".join(f"{what} {item.type} {item.name}" for what, item in changes[:3]) or "unknown"
+
+
+def difference(found: list[Object]) -> list[tuple[str, Object]]:
+    """Return what is "missing", "foreign" or "changed" against our own schema."""
+    ours = {(item.type, item.name): item for item in expected_objects()}
+    theirs = {(item.type, item.name): item for item in found}
+    changes = [("missing", item) for name, item in ours.items() if name not in theirs]
+    changes += [("foreign", item) for name, item in theirs.items() if name not in ours]
+    changes += [
+        ("changed", ours[name]) for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]
+    ]
+    return sorted(changes)
+
+
+def restore(path: str) -> list[tuple[str, Object]]:
+    """Drop foreign triggers, views and indexes and put ours back; return what was changed.
+
+    Tables are never dropped or changed: they may hold what nobody else has.
+    """
+    engine = writing_engine(path, create=False)
+    try:
+        with engine.begin() as connection:
+            changes = difference(objects(connection.exec_driver_sql))
+            for what, item in changes:
+                _restore(connection, what, item)
+    except Exception as error:
+        raise translated(error, path) from error
+    finally:
+        engine.dispose()
+    return changes
+
+
+def _restore(connection: Connection, what: str, item: Object) -> None:
+    if item.type == "table":
+        log.warning("the %s table %s is left as it is: restore a backup", what, item.name)
+        return
+    name = item.name.replace('"', '""')
+    if what != "missing":
+        connection.exec_driver_sql(f'DROP {item.type} IF EXISTS "{name}"')
+    if what != "foreign":
+        connection.exec_driver_sql(item.sql)

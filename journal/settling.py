@@ -1,0 +1,37 @@
+"""What becomes of a parked write: applied as a new one, or discarded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from journal import parking
+from journal.errors import RefusedError
+from journal.session import store_lines
+from journal.writing import Author
+
+if TYPE_CHECKING:
+    from journal.model import Entry
+    from journal.store import Store
+
+
+def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[Entry]:
+    """Write a parked write's lines: writer the original, recorder whoever applies."""
+    with store.transaction() as cursor:
+        row = parking.unsettled(cursor, store, parked_id)
+        chain = store.open_chain(cursor, store.registry.session_keys[row.session_id])
+        original = store.registry.writers[row.writer_id]
+        recorder = store.author(cursor, writer, role, declare=True) if writer else None
+        if row.content is None:
+            raise RefusedError(f"the content of {parked_id} was erased", code="erased")
+        author = Author(
+            original,
+            recorder.instance_id if recorder else store.instance(cursor, original),
+            None,
+            row.run_id,
+            row.on_behalf_of,
+            recorder.writer.id if recorder else None,
+        )
+        lines = parking.unpack(row.content)
+        entries = store_lines(cursor, store, chain, author, lines, row.request_id, "parked")
+        parking.settle(cursor, store, row, "applied")
+    return entries

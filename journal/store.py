@@ -1,0 +1,347 @@
+"""One open journal: its connection, its transactions, and what it knows.
+
+There is one kept connection, used under one lock. A transaction learns what
+other processes did by ``PRAGMA data_version``: as long as that stands, nothing
+but this connection has committed, and what was known is still true.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import keys, schema
+from journal import statements as sql
+from journal.engine import translated, writing_engine
+from journal.errors import CorruptError, KeyMissing, LockLost, NotTrusted, StorageError
+from journal.model import REGISTRY_ID, Writer
+from journal.process import this_process
+from journal.registry import FIRST_KEY_ID, Registry, check_role, check_standing, genesis
+from journal.seal import Mac, derive_key
+from journal.writing import Author
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
+
+    from journal.chain import Chain
+
+log = logging.getLogger("journal")
+_open_stores: set[Store] = set()
+_never_closed: list[object] = []
+
+
+def now_us() -> int:
+    """Return whole microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+class Store:
+    """A journal's database, opened for writing."""
+
+    def __init__(  # noqa: PLR0913 - the ways to open a journal
+        self,
+        path: str,
+        *,
+        key_file: str | os.PathLike[str] | None = None,
+        durability: str = "full",
+        busy_timeout_s: float = 30.0,
+        clock: Callable[[], int] = now_us,
+    ) -> None:
+        self.path = path
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.forked = False
+        self.generation = 0
+        self._data_version: int | None = None
+        self._schema_version: int | None = None
+        self._instances: dict[int, int] = {}
+        self._touched: list[tuple[Chain, Any]] = []
+        self._done: list[Callable[[], None]] = []
+        self._engine = writing_engine(
+            path, durability=durability, busy_timeout_s=busy_timeout_s, create=False
+        )
+        self._raw = self._connected()
+        self.cursor: Any = self._raw.cursor()
+        try:
+            schema.check(self.cursor.execute, path)
+            self.journal_id, self._key = self._find_key(key_file)
+            self.registry = Registry(self._key)
+            self.mac = Mac(self._key)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, Exception):
+                raise translated(error, path) from error
+            raise
+        _open_stores.add(self)
+
+    def _connected(self) -> Any:  # noqa: ANN401 - SQLAlchemy's proxied connection
+        try:
+            return self._engine.raw_connection()
+        except Exception as error:
+            raise translated(error, self.path) from error
+
+    def _find_key(self, key_file: str | os.PathLike[str] | None) -> tuple[str, bytes]:
+        """Return the journal's id and key, proved by what was sealed with it."""
+        row = self.cursor.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
+        if row is None:
+            message = f"{self.path} has lost its journal id"
+            raise CorruptError(message, hint="restore a backup", code="no-journal-id")
+        journal_id = str(row[0])
+        key = derive_key(keys.read_secret(keys.key_path(journal_id, key_file)), journal_id)
+        Registry(key).check_key(self.cursor, self.path)
+        return journal_id, key
+
+    # -- transactions -----------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Hold the write lock; commit on leaving, roll back whole on any error.
+
+        Raises:
+            BusyError: another process held the lock for longer than the time-out.
+            StorageError: the database could not do it; nothing was written.
+
+        """
+        with self.lock:
+            self._check_process()
+            cursor = self.cursor
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+                self._sync(cursor)
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back()
+                if isinstance(error, Exception) and _is_driver_error(error):
+                    raise translated(error, self.path) from error
+                raise
+            done, self._done = self._done, []
+            self._touched.clear()
+            for call in done:
+                call()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Any]:
+        """Read one state of the database; nothing is locked and nothing written."""
+        with self.lock:
+            self._check_process()
+            cursor = self.cursor
+            nested = self._raw.driver_connection.in_transaction
+            try:
+                if not nested:
+                    cursor.execute("BEGIN")
+                self._sync(cursor)
+                yield cursor
+            except Exception as error:
+                if _is_driver_error(error):
+                    raise translated(error, self.path) from error
+                raise
+            finally:
+                if not nested:
+                    cursor.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        try:
+            if self._raw.driver_connection.in_transaction:
+                self.cursor.execute("ROLLBACK")
+        except Exception as error:  # noqa: BLE001 - the first error is the one to tell
+            log.warning("%s: the rollback failed too: %s", self.path, error)
+        for chain, saved in reversed(self._touched):
+            chain.head, chain.examined, chain.open_tail = saved
+            chain.generation = -1
+        self._touched.clear()
+        self._done.clear()
+        self._instances = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Take nothing for known any more: the next transaction looks again."""
+        fresh = Registry(self._key)
+        fresh.adopt_chains(self.registry)
+        self.registry = fresh
+        self._data_version = None
+
+    def _sync(self, cursor: Any) -> None:  # noqa: ANN401
+        """Learn whether anyone else has committed since this connection last looked."""
+        version = cursor.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._data_version:
+            return
+        schema_version = cursor.execute("PRAGMA schema_version").fetchone()[0]
+        if schema_version != self._schema_version:
+            schema.check(cursor.execute, self.path)
+            self._schema_version = schema_version
+        self.registry.refresh(cursor)
+        self._data_version = version
+        self.generation += 1
+
+    def fresh(self, chain: Chain) -> Chain:
+        """Return the chain as it stands in the present transaction."""
+        if chain.generation != self.generation:
+            chain.refresh(self.cursor)
+            chain.generation = self.generation
+        return chain
+
+    def touch(self, chain: Chain) -> Chain:
+        """Return the chain, fresh, and remember its state in case the transaction fails."""
+        self.fresh(chain)
+        self._touched.append((chain, (chain.head, chain.examined, chain.open_tail)))
+        return chain
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the present transaction is durable."""
+        self._done.append(call)
+
+    # -- who writes -------------------------------------------------------------------
+
+    def author(self, cursor: Any, name: str, role: str, *, declare: bool) -> Author:  # noqa: ANN401
+        """Return who writes, checked in the present transaction.
+
+        Raises:
+            NotTrusted: unknown and not to be declared, revoked, or of another role.
+
+        """
+        writer = self.registry.writer(name, role)
+        if writer is None:
+            if not declare:
+                raise NotTrusted(
+                    f"nobody declared the writer {name!r}",
+                    hint=f"journal writers add {name} --role {role}",
+                    code="unknown-writer",
+                )
+            writer = self.declare(cursor, name, role)
+        return Author(writer, self.instance(cursor, writer))
+
+    def standing(self, author: Author) -> None:
+        """Refuse an author whose writer was revoked since the handle was made."""
+        writer = self.registry.writers.get(author.writer.id)
+        if writer is not None:
+            check_standing(writer)
+
+    def declare(self, cursor: Any, name: str, role: str) -> Writer:  # noqa: ANN401
+        """Declare a writer, its role fixed from now on."""
+        check_role(role)
+        self.touch(self.registry.chain)
+        keeper = self._keeper(cursor)
+        return self.registry.add_writer(cursor, keeper, self.clock(), name, role)
+
+    def revoke(self, name: str, reason: str) -> Writer:
+        """Revoke a writer from now on; what it wrote stays as it is."""
+        with self.transaction() as cursor:
+            writer = self.registry.by_name.get(name)
+            if writer is None:
+                raise NotTrusted(f"nobody declared the writer {name!r}", hint="journal writers")
+            check_standing(writer)
+            self.touch(self.registry.chain)
+            self.registry.revoke(cursor, self._keeper(cursor), self.clock(), writer, reason)
+            return self.registry.writers[writer.id]
+
+    def open_chain(self, cursor: Any, key: str) -> Chain:  # noqa: ANN401
+        """Return a session's chain, registering the session if it is new."""
+        chain = self.registry.chain_of(key)
+        if chain is None:
+            self.touch(self.registry.chain)
+            keeper = self._keeper(cursor)
+            chain = self.registry.add_session(cursor, keeper, self.clock(), key)
+        return self.touch(chain)
+
+    def _keeper(self, cursor: Any) -> Author:  # noqa: ANN401
+        writer = self.registry.writers[REGISTRY_ID]
+        return Author(writer, self.instance(cursor, writer))
+
+    def instance(self, cursor: Any, writer: Writer) -> int:  # noqa: ANN401
+        """Return this process's instance of a writer, stored at its first write."""
+        known = self._instances.get(writer.id)
+        if known is None:
+            known = store_instance(cursor, self.mac, writer.id, self.clock())
+            self._instances[writer.id] = known
+        return known
+
+    def instance_of(self, name: str) -> int | None:
+        """Return this process's instance of a writer, if it has written anything."""
+        writer = self.registry.by_name.get(name)
+        return None if writer is None else self._instances.get(writer.id)
+
+    # -- the end ----------------------------------------------------------------------
+
+    def _check_process(self) -> None:
+        if self.forked:
+            raise LockLost(
+                "this journal was opened before a fork; SQLite's locks do not survive one",
+                hint="open the journal again in the child",
+                code="forked",
+            )
+        if self._raw is None:
+            raise StorageError("this journal is closed", hint="open it again", code="closed")
+
+    def close(self) -> None:
+        """Close the connection; the last one to close folds the write-ahead log in."""
+        with self.lock:
+            _open_stores.discard(self)
+            raw, self._raw = self._raw, None
+            if raw is None or self.forked:
+                return
+            self._checkpoint(raw)
+            raw.close()
+            self._engine.dispose()
+
+    def _checkpoint(self, raw: Any) -> None:  # noqa: ANN401
+        try:
+            raw.driver_connection.execute("PRAGMA busy_timeout=0")  # others may be at work: do not wait
+            raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except Exception as error:  # noqa: BLE001 - the log stays and is folded in later
+            log.debug("%s: no checkpoint at close: %s", self.path, error)
+
+    def abandon(self) -> None:
+        """In a forked child: never touch the parent's connection again, not even to close it."""
+        self.forked = True
+        _never_closed.append((self._raw, self._engine, self.cursor))
+        self.lock = threading.RLock()
+
+
+def _is_driver_error(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorname", None) is not None
+
+
+def store_instance(cursor: Any, mac: Mac, writer_id: int, at_us: int) -> int:  # noqa: ANN401
+    """Store who this process is, proved by a MAC over its number too; return the number."""
+    here = this_process()
+    nonce = secrets.token_bytes(16)
+    facts = (writer_id, here.host, here.pid_ns, here.boot_id, here.pid, here.started_us, nonce, here.program, at_us)
+    cursor.execute(sql.INSERT_INSTANCE, (*facts, b""))
+    number = int(cursor.lastrowid)
+    cursor.execute("UPDATE instances SET mac = ? WHERE id = ?", (mac("instance", number, *facts), number))
+    return number
+
+
+def create(path: str, key_file: str | os.PathLike[str] | None = None) -> bool:
+    """Create a journal where there is none; return whether this call did it."""
+
+    def first_facts(connection: Connection) -> None:
+        cursor = connection.connection.cursor()
+        journal_id = secrets.token_hex(16)
+        secret = keys.find_or_make_secret(keys.key_path(journal_id, key_file))
+        key = derive_key(secret, journal_id)
+        at_us = now_us()
+        instance_id = store_instance(cursor, Mac(key), REGISTRY_ID, at_us)
+        genesis(cursor, key, journal_id, instance_id, at_us)
+
+    return schema.create(path, first_facts)
+
+
+def _abandon_all() -> None:
+    for store in list(_open_stores):
+        store.abandon()
+    _open_stores.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
+
+__all__: Final = ["KeyMissing", "Store", "create", "now_us", "store_instance"]
