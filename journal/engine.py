@@ -46,6 +46,19 @@ def driver() -> ModuleType:
     installs the same import name with an affected library. Where only an
     affected library is at hand it is used, and said once.
     """
+    chosen = _choose()
+    # Both drivers offer each bytes and None they bind to every adapter protocol,
+    # 1 us apiece and fifteen a row, unless an adapter is found at once.
+    for kind in (bytes, type(None)):
+        chosen.register_adapter(kind, _as_it_is)
+    return chosen
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _choose() -> ModuleType:
     if wal_reset_fixed(sqlite3.sqlite_version_info):
         return sqlite3
     try:

@@ -102,14 +102,8 @@ def found_at(cursor: Any, chain: Chain, mark: Mark, writers: Mapping[int, Writer
     row = Row._make(found)
     entry = entry_of(row, chain, writers)
     if entry.trust in ("stray", "altered", "erased"):
-        return _as(entry, "altered" if entry.trust == "stray" else entry.trust)
-    return None if row.seal == mark.seal else _as(entry, "altered")
-
-
-def _as(entry: Entry, trust: str) -> Entry:
-    from dataclasses import replace  # noqa: PLC0415 - only on the bad path
-
-    return replace(entry, trust=trust)
+        return entry._replace(trust="altered" if entry.trust == "stray" else entry.trust)
+    return None if row.seal == mark.seal else entry._replace(trust="altered")
 
 
 def found_after(

@@ -107,7 +107,7 @@ def split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
             number += 1
             yield _ended(b"".join(pending), number)
             pending, size = [piece], len(piece)
-        if False:  # one more, for it may be the \r of the line end
+        if size > LINE_LIMIT + 1:  # one more, for it may be the \r of the line end
             raise _too_long(number + 1)
     if size:
         yield _within(b"".join(pending), number + 1), b""

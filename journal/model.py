@@ -69,8 +69,7 @@ class Row(NamedTuple):
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One immutable entry of a session, as its reader gets it.
 
     ``trust`` says what the journal knows of it. "asserted": sealed, by a declared

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 # The digest of our sqlite_schema by version; a test holds it to the migrations.
-SCHEMA_DIGESTS: Final = {1: "6ce377241b4c4ea2fc334eaa47d72a8497c8faae078f392fc7ffaf15bbab39b6"}
+SCHEMA_DIGESTS: Final = {1: "b7b011d15ff8ed53904aeb0a335c9b5cd87bd5c6e24c99397efcde720e14805e"}
 
 TABLE_NAMES: Final = frozenset(metadata.tables)
 

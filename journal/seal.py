@@ -34,9 +34,11 @@ SECRET_SIZE: Final = 32
 _NULL: Final = b"\xff\xff\xff\xff"
 _LENGTH: Final = Struct(">I")
 _INTEGER: Final = Struct(">Iq")
-# prev, then session_id, seq, epoch, writer_id, instance_id, recorder_id, trusted,
-# created_us, cum_bytes, key_id, then the commitment: what is never NULL, in one call.
-_FIXED: Final = Struct(">I16s" + "Iq" * 10 + "I32s")
+# What is never NULL, in one call: prev; the ten numbers session_id, seq, epoch,
+# writer_id, instance_id, recorder_id, trusted, created_us, cum_bytes and key_id as
+# one field; the commitment.
+_FIXED: Final = Struct(">I16sI10qI32s")
+_NUMBERS_SIZE: Final = 80
 _TERMINATORS: Final = {end: _LENGTH.pack(len(end)) + end for end in (b"", b"\n", b"\r\n")}
 
 
@@ -164,25 +166,16 @@ class Sealer:
         fixed = _FIXED.pack(
             PREV_SIZE,
             prev,
-            8,
+            _NUMBERS_SIZE,
             self.session_id if session_id is None else session_id,
-            8,
             seq,
-            8,
             epoch,
-            8,
             writer_id,
-            8,
             instance_id,
-            8,
             recorder_id,
-            8,
             trusted,
-            8,
             created_us,
-            8,
             cum_bytes,
-            8,
             self.key_id if key_id is None else key_id,
             DIGEST_SIZE,
             commitment,

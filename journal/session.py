@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import parking, policy
@@ -86,6 +86,8 @@ class Session:
         self.policy = default_policy
         self.on_takeover = on_takeover
         self.store = store
+        self._author: Author | None = None
+        self._author_of: object = None
         if identity is not None:
             _check_identity(identity)
 
@@ -127,16 +129,22 @@ class Session:
 
     def author(self, cursor: Any) -> Author:  # noqa: ANN401 - a driver's cursor
         """Return who writes, checked in the present transaction."""
-        if self.identity is None:
+        store, known = self.store, self._author
+        if known is not None and self._author_of is store.instances:
+            # Still the writer that was checked: a revocation would have put another there.
+            if store.registry.by_name.get(known.writer.name) is known.writer:
+                return known
+        return self._find_author(cursor)
+
+    def _find_author(self, cursor: Any) -> Author:  # noqa: ANN401
+        who = self.identity
+        if who is None:
             message = f"this handle on {self.key!r} only reads"
             raise NotTrusted(message, hint="name a writer and a role", code="no-writer")
-        from dataclasses import replace  # noqa: PLC0415
-
-        who = self.identity
         author = self.store.author(cursor, who.writer, who.role, declare=who.declare)
-        if who.claim is None and who.run_id is None and who.on_behalf_of is None:
-            return author
-        return replace(author, claim=who.claim, run_id=who.run_id, on_behalf_of=who.on_behalf_of)
+        author = replace(author, claim=who.claim, run_id=who.run_id, on_behalf_of=who.on_behalf_of)
+        self._author, self._author_of = author, self.store.instances
+        return author
 
     # -- reading ----------------------------------------------------------------------
 

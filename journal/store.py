@@ -27,6 +27,7 @@ from journal.writing import Author
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
     from sqlalchemy import Connection
 
@@ -61,7 +62,7 @@ class Store:
         self.generation = 0
         self._data_version: int | None = None
         self._schema_version: int | None = None
-        self._instances: dict[int, int] = {}
+        self.instances: dict[int, int] = {}
         self._touched: list[tuple[Chain, Any]] = []
         self._done: list[Callable[[], None]] = []
         self._engine = writing_engine(
@@ -100,32 +101,54 @@ class Store:
 
     # -- transactions -----------------------------------------------------------------
 
-    @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Hold the write lock; commit on leaving, roll back whole on any error.
+    def transaction(self) -> Transaction:
+        """Hold the write lock; commit on leaving the block, roll back whole on any error.
 
         Raises:
             BusyError: another process held the lock for longer than the time-out.
             StorageError: the database could not do it; nothing was written.
 
         """
-        with self.lock:
+        return Transaction(self)
+
+    def begin(self) -> Any:  # noqa: ANN401
+        """Take the write lock and learn what others did; return the cursor."""
+        self.lock.acquire()
+        try:
             self._check_process()
-            cursor = self.cursor
-            try:
-                cursor.execute("BEGIN IMMEDIATE")
-                self._sync(cursor)
-                yield cursor
-                cursor.execute("COMMIT")
-            except BaseException as error:
-                self._roll_back()
-                if isinstance(error, Exception) and _is_driver_error(error):
-                    raise translated(error, self.path) from error
-                raise
-            done, self._done = self._done, []
-            self._touched.clear()
-            for call in done:
-                call()
+            self.cursor.execute("BEGIN IMMEDIATE")
+            self._sync(self.cursor)
+        except BaseException as error:
+            self.roll_back(error)
+            raise
+        return self.cursor
+
+    def commit(self) -> None:
+        """Make the transaction durable, then do what was put off until then."""
+        try:
+            self.cursor.execute("COMMIT")
+        except BaseException as error:
+            self.roll_back(error)
+            raise
+        done, self._done = self._done, []
+        self._touched.clear()
+        self.lock.release()
+        for call in done:
+            call()
+
+    def roll_back(self, error: BaseException) -> None:
+        """Undo the transaction, in memory too, and let the lock go.
+
+        Raises:
+            StorageError: in the place of a driver's error.
+
+        """
+        try:
+            self._undo()
+        finally:
+            self.lock.release()
+        if isinstance(error, Exception) and _is_driver_error(error):
+            raise translated(error, self.path) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[Any]:
@@ -147,7 +170,9 @@ class Store:
                 if not nested:
                     cursor.execute("COMMIT")
 
-    def _roll_back(self) -> None:
+    def _undo(self) -> None:
+        if self._raw is None or self.forked:
+            return
         try:
             if self._raw.driver_connection.in_transaction:
                 self.cursor.execute("ROLLBACK")
@@ -158,7 +183,7 @@ class Store:
             chain.generation = -1
         self._touched.clear()
         self._done.clear()
-        self._instances = {}
+        self.instances = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -257,16 +282,16 @@ class Store:
 
     def instance(self, cursor: Any, writer: Writer) -> int:  # noqa: ANN401
         """Return this process's instance of a writer, stored at its first write."""
-        known = self._instances.get(writer.id)
+        known = self.instances.get(writer.id)
         if known is None:
             known = store_instance(cursor, self.mac, writer.id, self.clock())
-            self._instances[writer.id] = known
+            self.instances[writer.id] = known
         return known
 
     def instance_of(self, name: str) -> int | None:
         """Return this process's instance of a writer, if it has written anything."""
         writer = self.registry.by_name.get(name)
-        return None if writer is None else self._instances.get(writer.id)
+        return None if writer is None else self.instances.get(writer.id)
 
     # -- the end ----------------------------------------------------------------------
 
@@ -303,6 +328,29 @@ class Store:
         self.forked = True
         _never_closed.append((self._raw, self._engine, self.cursor))
         self.lock = threading.RLock()
+
+
+class Transaction:
+    """A block inside BEGIN IMMEDIATE and COMMIT; its value is the store's cursor."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> Any:  # noqa: ANN401 - a driver's cursor
+        return self._store.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._store.commit()
+        else:
+            self._store.roll_back(error)
 
 
 def _is_driver_error(error: Exception) -> bool:

@@ -83,9 +83,6 @@ entries = _table(
     UniqueConstraint("session_id", "seq", name="uq_entries_session_id_seq"),
     # Without it a row of id -1 would look like "no id given" to the trigger.
     CheckConstraint("id > 0", name="id"),
-    CheckConstraint("seq > 0 AND epoch > 0", name="order"),
-    CheckConstraint("kind IN ('line', 'raw', 'part', 'control')", name="kind"),
-    CheckConstraint("trusted IN (0, 1)", name="trusted"),
 )
 Index(
     "ix_entries_request",

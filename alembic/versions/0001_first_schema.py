@@ -47,10 +47,7 @@ CREATE TABLE entries (
     body BLOB,
     CONSTRAINT pk_entries PRIMARY KEY (id),
     CONSTRAINT uq_entries_session_id_seq UNIQUE (session_id, seq),
-    CONSTRAINT ck_entries_id CHECK (id > 0),
-    CONSTRAINT ck_entries_order CHECK (seq > 0 AND epoch > 0),
-    CONSTRAINT ck_entries_kind CHECK (kind IN ('line', 'raw', 'part', 'control')),
-    CONSTRAINT ck_entries_trusted CHECK (trusted IN (0, 1))
+    CONSTRAINT ck_entries_id CHECK (id > 0)
 ) STRICT
 """,
     "CREATE INDEX ix_entries_control ON entries (session_id, line_type, seq) WHERE kind = 'control'",
