@@ -52,35 +52,39 @@ _HOMES = {
     "Writer": "journal.model",
     "Verdict": "journal.verdict",
 }
-_ERRORS = (
+__all__ = [
     "BusyError",
     "ClaimedError",
     "CorruptError",
+    "Entry",
     "EntryError",
+    "Fence",
     "FullError",
+    "Journal",
     "JournalError",
     "KeyMissing",
     "LockLost",
     "MirrorError",
     "NotFoundError",
     "NotTrusted",
+    "Parked",
     "ReadOnlyError",
     "RefusedError",
     "SchemaError",
+    "Session",
     "SessionTakeover",
     "StorageError",
     "Superseded",
+    "Turn",
     "UnsafeSQLite",
-)
-__all__ = [  # noqa: PLE0604
-    *sorted(_HOMES),
-    *_ERRORS,
+    "Verdict",
+    "Writer",
 ]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     # Looked up when first used: SQLAlchemy costs 200 ms that `import journal` must not pay.
-    home = _HOMES.get(name) or ("journal.errors" if name in _ERRORS else None)
+    home = _HOMES.get(name, "journal.errors") if name in __all__ else None
     if home is None:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)

@@ -46,7 +46,9 @@ class Batch:
         """Add one line for a session."""
         return self.extend(session, [line], request_id=request_id)
 
-    def extend(self, session: Session, lines: Iterable[object], *, request_id: str | None = None) -> Receipt:
+    def extend(
+        self, session: Session, lines: Iterable[object], *, request_id: str | None = None
+    ) -> Receipt:
         """Add several lines for a session, one write."""
         check_label(request_id, "request id")
         receipt = Receipt(session, [encode(line) for line in lines], request_id)
@@ -66,7 +68,9 @@ class Batch:
         if error is not None or not wanted:
             return
         with self._store.transaction() as cursor:
-            refused = next(filter(None, (self._refused(cursor, receipt) for receipt in wanted)), None)
+            refused = next(
+                filter(None, (self._refused(cursor, receipt) for receipt in wanted)), None
+            )
             if refused is None:
                 for receipt in wanted:
                     self._write(cursor, receipt)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
 _PAGE: Final = 256
+_LINES: Final = 8  # how far back to look for the last line behind control entries
 
 
 class Head(NamedTuple):
@@ -43,6 +44,7 @@ class Chain:
         head: the newest row that verifies.
         found_seq: ``sessions.head_seq`` as it stands, believed or not; None when
             the row is gone.
+        highest: the highest seq this process ever knew as sealed.
         examined: every row up to here was judged one by one.
         occupied: rows above the head, or below 1, that do not verify.
         named: seqs that sealed entries name as strays, altered, erased or missing.
@@ -59,6 +61,7 @@ class Chain:
     sealer: Sealer
     head: Head
     found_seq: int | None = 0
+    highest: int = 0
     examined: int = 0
     open_tail: bool = False
     occupied: Ranges = field(default_factory=Ranges)
@@ -86,18 +89,18 @@ class Chain:
 
     def refresh(self, cursor: Any) -> None:  # noqa: ANN401 - a driver's cursor
         """Learn the chain's present state from the database, believing only seals."""
-        known = self.head.seq
+        self.highest = max(self.highest, self.head.seq)
         found = cursor.execute(sql.projection_of(), (self.session_id,)).fetchone()
         self.occupied.clear()
         self.odd.stray.clear()  # what another process has named meanwhile is odd no more
-        newest = self._find_head(cursor, known)
-        self._note_lost(known)
+        newest = self._find_head(cursor)
+        self._note_lost(cursor)
         self._note_low_rows(cursor)
         self._note_projection(found)
         self._note_examined(found)
         self.open_tail = self._tail_is_open(cursor, newest)
 
-    def _find_head(self, cursor: Any, known: int) -> Row | None:  # noqa: ANN401
+    def _find_head(self, cursor: Any) -> Row | None:  # noqa: ANN401
         """Set the head to the newest row that verifies, and note those above it that do not."""
         up_to, limit = MAX_SEQ, 1
         while True:
@@ -106,7 +109,7 @@ class Chain:
                 if self.sealer.seal_holds(row):
                     self.head = Head(row.seq, row.epoch, row.seal, row.cum_bytes, row.claim)
                     return row
-                up_to = self._step_over(cursor, row.seq, known) - 1
+                up_to = self._step_over(cursor, row.seq) - 1
                 if up_to < row.seq - 1:
                     break  # a whole named range was stepped over at once
             if not rows:
@@ -114,38 +117,41 @@ class Chain:
                 return None
             limit = _PAGE
 
-    def _step_over(self, cursor: Any, seq: int, known: int = 0) -> int:  # noqa: ANN401
+    def _step_over(self, cursor: Any, seq: int) -> int:  # noqa: ANN401
         """Note a row that does not verify; return the first seq of the range it belongs to."""
         if not self.occupied:
             self.load_named(cursor)
         span = self.named.span(seq)
         if span is None:
             # What stood here when this process last looked was sealed: it was changed.
-            (self.odd.altered if 0 < seq <= known else self.odd.stray).add(seq)
+            (self.odd.altered if 0 < seq <= self.highest else self.odd.stray).add(seq)
             span = (seq, seq)
         self.occupied.add(*span)
         return span[0]
 
     def load_named(self, cursor: Any) -> None:  # noqa: ANN401
         """Read which seqs sealed entries name, as far as not read before."""
-        for row, oddities in self.named_facts(cursor, self.named_up_to):
-            for oddity in oddities:
-                self.named.update(oddity.ranges)
-            self.named_up_to = row.seq
+        rows = cursor.execute(sql.controls_after(), (self.session_id, self.named_up_to)).fetchall()
+        for row in map(Row._make, rows):
+            if self.sealer.status(row) == "sealed":
+                for named in decode(row.body).get("rows", ()):
+                    self.named.update(Oddity.from_json(named).ranges)
+                self.named_up_to = row.seq
 
-    def named_facts(self, cursor: Any, after: int = 0) -> Iterator[tuple[Row, list[Oddity]]]:  # noqa: ANN401
-        """Yield each sealed control entry about odd rows, with what it names."""
-        found = cursor.execute(sql.controls_after(), (self.session_id, "stray", after)).fetchall()
-        for row in map(Row._make, found):
-            if row.kind == CONTROL and self.sealer.status(row) == "sealed":
-                yield row, [Oddity.from_json(fact) for fact in decode(row.body).get("rows", ())]
-
-    def _note_lost(self, known: int) -> None:
+    def _note_lost(self, cursor: Any) -> None:  # noqa: ANN401
         """Note rows that this process knew as sealed and that are gone."""
         seq = self.head.seq + 1
-        while (seq := self.named.next_free(self.occupied.next_free(seq))) <= known:
+        if self.highest < seq:
+            return
+        self.load_named(cursor)
+        while (seq := self._next_unaccounted(seq)) <= self.highest:
             self.odd.missing.add(seq)
             self.occupied.add(seq)
+
+    def _next_unaccounted(self, seq: int) -> int:
+        while (free := self.named.next_free(self.occupied.next_free(seq))) != seq:
+            seq = free
+        return seq
 
     def _note_low_rows(self, cursor: Any) -> None:  # noqa: ANN401
         low = cursor.execute(sql.newest_rows(), (self.session_id, 0, _PAGE)).fetchall()
@@ -170,14 +176,24 @@ class Chain:
             }
 
     def _note_examined(self, found: tuple[Any, ...] | None) -> None:
-        if found is not None and 0 < found[4] and found[5] == self.sealer.examined_mac(found[4]):
+        if found is not None and found[4] > 0 and found[5] == self.sealer.examined_mac(found[4]):
             self.examined = max(self.examined, found[4])
         self.examined = min(self.examined, self.head.seq)
 
     def _tail_is_open(self, cursor: Any, newest: Row | None) -> bool:  # noqa: ANN401
         if newest is not None and newest.kind == CONTROL:
-            for row in map(Row._make, cursor.execute(sql.lines_before(), (self.session_id, newest.seq, _PAGE))):
-                if self.sealer.seal_holds(row):
-                    return row.terminator == b""
-            return False
+            lines = cursor.execute(
+                sql.lines_before(), (self.session_id, newest.seq, _LINES)
+            ).fetchall()
+            newest = next(filter(self.sealer.seal_holds, map(Row._make, lines)), None)
         return newest is not None and newest.terminator == b""
+
+
+def rows_of(cursor: Any, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:  # noqa: ANN401
+    """Yield whole rows in order, a page at a time, so that no read stays open."""
+    while first <= last:
+        rows = cursor.execute(sql.rows_between(), (session_id, first, last, _PAGE)).fetchall()
+        yield from map(Row._make, rows)
+        if len(rows) < _PAGE:
+            return
+        first = rows[-1][2] + 1

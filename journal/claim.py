@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
 from journal.controls import decode
@@ -14,12 +14,15 @@ from journal.session import Session
 from journal.writing import fact, write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
     from journal.chain import Chain
     from journal.store import Store
     from journal.writing import Author
+
+_PAGE: Final = 64
 
 
 class Holder(NamedTuple):
@@ -50,15 +53,17 @@ class Turn(Session):
     @property
     def token(self) -> int:
         """The claim's token: the epoch at which it was made."""
-        if self.identity is None or self.identity.claim is None:  # pragma: no cover - made by claim()
+        if (
+            self.identity is None or self.identity.claim is None
+        ):  # pragma: no cover - made by claim()
             raise RefusedError("this is no turn")
         return self.identity.claim
 
     @property
     def stands(self) -> bool:
         """Whether the claim still stands."""
-        with self.store.snapshot():
-            chain = self.store.registry.chain_of(self.key)
+        with self.store.snapshot() as cursor:
+            chain = self.store.find_chain(cursor, self.key)
             return chain is not None and self.store.fresh(chain).head.claim == self.token
 
     def release(self) -> bool:
@@ -68,7 +73,9 @@ class Turn(Session):
             if chain.head.claim != self.token:
                 return False
             released = fact("release", token=self.token)
-            write(cursor, chain, self.author(cursor), self.store.clock(), facts=[released], claim=None)
+            write(
+                cursor, chain, self.author(cursor), self.store.clock(), facts=[released], claim=None
+            )
             _end(cursor, self.store, chain, self.token, "released", None)
         return True
 
@@ -82,7 +89,9 @@ class Turn(Session):
         trace: TracebackType | None,
     ) -> None:
         if not self.release() and error is not None:
-            error.add_note(f"the turn on {self.key!r} had been superseded or released before it ended")
+            error.add_note(
+                f"the turn on {self.key!r} had been superseded or released before it ended"
+            )
 
 
 def claim(session: Session, supersede: str | None) -> Turn:
@@ -130,7 +139,9 @@ def _reason(before: Holder | None, supersede: str | None, author: Author) -> str
         mine = before.instance_id == author.instance_id
         raise ClaimedError(
             f"the session is held by {before.described()}",
-            hint="you hold this turn: use it" if mine else "claim(supersede='reason') ends that turn",
+            hint="you hold this turn: use it"
+            if mine
+            else "claim(supersede='reason') ends that turn",
         )
     return supersede
 
@@ -138,14 +149,31 @@ def _reason(before: Holder | None, supersede: str | None, author: Author) -> str
 def holder(cursor: Any, store: Store, chain: Chain) -> Holder:  # noqa: ANN401 - a driver's cursor
     """Return who holds the standing claim, from its sealed entry."""
     token = chain.head.claim or 0
-    for row in map(Row._make, cursor.execute(sql.newest_controls(), (chain.session_id, "claim", 64))):
-        if row.epoch == token and chain.sealer.status(row) == "sealed":
-            facts = decode(row.body)
+    for row in _controls(cursor, chain):
+        facts = decode(row.body)
+        if (
+            row.epoch == token
+            and facts.get("control") == "claim"
+            and chain.sealer.status(row) == "sealed"
+        ):
             writer = store.registry.writers.get(row.writer_id)
             name = f"writer {row.writer_id}" if writer is None else writer.name
             process = Process(**facts["process"])
-            return Holder(token, name, row.instance_id, process, row.created_us, facts.get("reason"))
+            return Holder(
+                token, name, row.instance_id, process, row.created_us, facts.get("reason")
+            )
     return Holder(token, "nobody known", 0, None, 0, None)
+
+
+def _controls(cursor: Any, chain: Chain) -> Iterator[Row]:  # noqa: ANN401
+    """Yield a session's control rows, newest first; strays among them are for the caller to tell."""
+    up_to = chain.head.seq
+    while True:
+        page = cursor.execute(sql.controls_before(), (chain.session_id, up_to, _PAGE)).fetchall()
+        yield from map(Row._make, page)
+        if len(page) < _PAGE:
+            return
+        up_to = page[-1][2] - 1
 
 
 def claimed(store: Store, chain: Chain, author: Author) -> RefusedError:
@@ -154,7 +182,9 @@ def claimed(store: Store, chain: Chain, author: Author) -> RefusedError:
     mine = now.instance_id == author.instance_id
     return ClaimedError(
         f"the session is held by {now.described()}",
-        hint="you hold this turn: use it" if mine else "wait for its release, or claim(supersede='reason')",
+        hint="you hold this turn: use it"
+        if mine
+        else "wait for its release, or claim(supersede='reason')",
     )
 
 
@@ -175,7 +205,14 @@ def _begin(cursor: Any, store: Store, chain: Chain, author: Author, token: int) 
     cursor.execute(
         "INSERT OR REPLACE INTO claims(session_id, token, writer_id, instance_id, run_id, claimed_us) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (chain.session_id, token, author.writer.id, author.instance_id, author.run_id, store.clock()),
+        (
+            chain.session_id,
+            token,
+            author.writer.id,
+            author.instance_id,
+            author.run_id,
+            store.clock(),
+        ),
     )
 
 

@@ -189,13 +189,15 @@ def _busy(where: str, _: BaseException) -> errors.JournalError:
 
 def _full(where: str, _: BaseException) -> errors.JournalError:
     return errors.FullError(
-        f"{where}: no space left; nothing of this write was kept", hint="free some space and try again"
+        f"{where}: no space left; nothing of this write was kept",
+        hint="free some space and try again",
     )
 
 
 def _read_only(where: str, _: BaseException) -> errors.JournalError:
     return errors.ReadOnlyError(
-        f"{where} cannot be written here", hint="check the owner and mode of the file and its directory"
+        f"{where} cannot be written here",
+        hint="check the owner and mode of the file and its directory",
     )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from journal import parking, policy, session as sessions
+from journal import parking, policy
+from journal import session as sessions
 from journal import statements as sql
-from journal.errors import NotFoundError, SessionTakeover
-from journal.inspection import PAGE, foreign_so_far, found_after, found_at
+from journal.errors import NotFoundError, SessionTakeover, StorageError
+from journal.inspection import foreign_so_far, found_after, found_at
 from journal.lines import encode
 from journal.model import check_label
+from journal.store import log
+from journal.tables import fences
 from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, judge, origin
 from journal.writing import digest_of
 
@@ -42,7 +46,9 @@ class Fence:
 
     """
 
-    def __init__(self, session: Session, mark: Mark, chosen: str | Policy, fence_id: str | None = None) -> None:
+    def __init__(
+        self, session: Session, mark: Mark, chosen: str | Policy, fence_id: str | None = None
+    ) -> None:
         self.session = session
         self.policy = chosen
         self.mark = mark
@@ -51,6 +57,7 @@ class Fence:
         self.verdict: Verdict | None = None
         self._generation = -1
         self._told: SessionTakeover | None = None
+        self._told_verdict: Verdict | None = None
 
     @property
     def store(self) -> Store:
@@ -62,14 +69,14 @@ class Fence:
         """Examine the session up to its head and mark it there."""
         store = session.store
         with store.snapshot() as cursor:
-            chain = _chain_of(session)
+            chain = _chain_of(cursor, session)
             fence = cls(session, _mark(cursor, chain), chosen)
             fence._generation = store.generation
             between = None if chain is None else fence._examine(cursor, chain)
             if chain is not None:
                 fence._store_with_next_write(chain)
         if between is not None:
-            fence._report(between)
+            fence._report(fence._stored_verdict(between))
         return fence
 
     @classmethod
@@ -81,15 +88,17 @@ class Fence:
 
         """
         with store.snapshot() as cursor:
-            found = cursor.execute(_SELECT, (fence_id,)).fetchone()
+            found = cursor.execute(f"{sql.all_of(fences)} WHERE id = ?", (fence_id,)).fetchone()
             if found is None or found[-1] != store.mac("fence", *found[:-1]):
                 why = "is not there" if found is None else "was changed after it was stored"
-                raise NotFoundError(f"fence {fence_id!r} {why}", hint="journal fence raise SESSION --writer W")
+                raise NotFoundError(
+                    f"fence {fence_id!r} {why}", hint="journal fence raise SESSION --writer W"
+                )
             key = store.registry.session_keys[found[1]]
             writer = store.registry.writers[found[2]]
         identity = sessions.Identity(writer.name, writer.role)
         beyond = tuple((first, last) for first, last in json.loads(found[7]))
-        mark = Mark(found[4], found[5], found[6], beyond, found[8])
+        mark = Mark(found[4], found[5], found[6], beyond, found[8].decode())
         return cls(sessions.Session(store, key, identity), mark, chosen, fence_id)
 
     # -- checking ---------------------------------------------------------------------
@@ -108,9 +117,9 @@ class Fence:
 
         """
         with self.store.snapshot() as cursor:
-            verdict = self._judge(cursor, _chain_of(self.session))
+            verdict = self._judge(cursor, _chain_of(cursor, self.session))
         if not verdict.accepted:
-            verdict = self._store_verdict(verdict)
+            verdict = self._stored_verdict(verdict)
             self._report(verdict)
             if raise_:
                 raise self._takeover(verdict)
@@ -137,13 +146,16 @@ class Fence:
             outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id)
         if not verdict.accepted:
             self._report(verdict)
-            raise self._takeover(verdict, parked)
+            raise self._takeover(verdict, parked, was_parked=parked is not None)
         if outcome.error is not None:
             raise outcome.error
         return outcome.entries
 
     def _judge_and_write(
-        self, cursor: Any, lines: Sequence[Line], request_id: str | None  # noqa: ANN401
+        self,
+        cursor: Any,
+        lines: Sequence[Line],
+        request_id: str | None,
     ) -> tuple[sessions.Outcome, Verdict, Parked | None]:
         store, session = self.store, self.session
         author = session.author(cursor)
@@ -153,8 +165,12 @@ class Fence:
         verdict = self._judge(cursor, chain)
         if not verdict.accepted:
             verdict = self._insert_verdict(cursor, chain, verdict)
-            why = parking.Refusal("takeover", verdict.id, author.claim, chain.head.claim, self.mark.epoch)
-            kept = None if done else parking.park(cursor, store, chain, author, lines, request_id, why)
+            why = parking.Refusal(
+                "takeover", verdict.id, author.claim, chain.head.claim, self.mark.epoch
+            )
+            kept = (
+                None if done else parking.park(cursor, store, chain, author, lines, request_id, why)
+            )
             return sessions.Outcome([]), verdict, kept
         if done is not None:
             return sessions.Outcome(done), verdict, None
@@ -168,19 +184,35 @@ class Fence:
 
     def _judge(self, cursor: Any, chain: Chain | None) -> Verdict:  # noqa: ANN401
         store, mark = self.store, self.mark
-        name = self.policy if isinstance(self.policy, str) else getattr(self.policy, "__name__", "own")
+        name = (
+            self.policy if isinstance(self.policy, str) else getattr(self.policy, "__name__", "own")
+        )
         if chain is None:
             return self._keep(Verdict(ACCEPTED, self.session.key, mark, name))
         head = store.fresh(chain).head
         if self._generation == store.generation and head.seq == mark.seq:
             # Nobody but this connection has committed, and it not here.
             return self._keep(
-                Verdict(ACCEPTED, chain.key, mark, name, head_seq=head.seq, head_epoch=head.epoch, fence_id=self.id)
+                Verdict(
+                    ACCEPTED,
+                    chain.key,
+                    mark,
+                    name,
+                    head_seq=head.seq,
+                    head_epoch=head.epoch,
+                    fence_id=self.id,
+                )
             )
         writers = store.registry.writers
-        lost = found_at(cursor, chain, mark, writers)
-        found = [*([] if lost is None else [lost]), *found_after(cursor, chain, mark, writers)]
-        own = None if self.session.identity is None else store.instance_of(self.session.identity.writer)
+        found = [
+            *found_at(cursor, chain, mark, writers),
+            *found_after(cursor, chain, mark, writers),
+        ]
+        own = (
+            None
+            if self.session.identity is None
+            else store.instance_of(self.session.identity.writer)
+        )
         arrived, foreign, reasons = judge(found, own, policy.resolve(self.policy))
         verdict = Verdict(
             TAKEOVER if foreign else ACCEPTED,
@@ -213,7 +245,7 @@ class Fence:
     def unresolved(self) -> list[Entry]:
         """The session's foreign entries up to the fence that nobody has resolved."""
         with self.store.snapshot() as cursor:
-            chain = _chain_of(self.session)
+            chain = _chain_of(cursor, self.session)
             if chain is None:
                 return []
             return foreign_so_far(cursor, chain, self.store.registry.writers)
@@ -225,24 +257,31 @@ class Fence:
             return None
         start = Mark(chain.examined, 0, b"")
         found = found_after(cursor, chain, start, self.store.registry.writers)
-        _, foreign, reasons = judge((e for e in found if e.seq not in chain.reported), None, policy.cotenant)
+        _, foreign, reasons = judge(
+            (e for e in found if e.seq not in chain.reported), None, policy.cotenant
+        )
         chain.examined = head.seq
         if not foreign:
             return None
-        verdict = Verdict(
+        return Verdict(
             BETWEEN_FENCES, chain.key, self.mark, "cotenant", (), tuple(foreign), tuple(reasons),
             head_seq=head.seq, head_epoch=head.epoch, fence_id=self.id,
         )  # fmt: skip
-        return self._store_verdict(verdict)
 
     # -- storing ----------------------------------------------------------------------
 
     def _store_with_next_write(self, chain: Chain) -> None:
+        writer_id, instance_id = self._who()
+        if writer_id is not None and instance_id is not None:
+            chain.waiting.append((sql.INSERT_FENCE, self._row(chain, writer_id, instance_id)))
+
+    def _who(self) -> tuple[int | None, int | None]:
+        """Return this handle's writer and instance, as far as there are any yet."""
         identity = self.session.identity
-        writer = None if identity is None else self.store.registry.by_name.get(identity.writer)
-        instance_id = None if identity is None else self.store.instance_of(identity.writer)
-        if writer is not None and instance_id is not None:
-            chain.waiting.append((sql.INSERT_FENCE, self._row(chain, writer.id, instance_id)))
+        if identity is None:
+            return None, None
+        writer = self.store.registry.by_name.get(identity.writer)
+        return (None if writer is None else writer.id), self.store.instance_of(identity.writer)
 
     def stored(self) -> str:
         """Store the fence now, so that another process can check it; return its id."""
@@ -250,7 +289,10 @@ class Fence:
             author = self.session.author(cursor)
             chain = self.store.open_chain(cursor, self.session.key)
             chain.waiting[:] = [item for item in chain.waiting if item[1][0] != self.id]
-            cursor.execute(sql.INSERT_FENCE, self._row(chain, author.writer.id, author.instance_id))
+            if cursor.execute("SELECT 1 FROM fences WHERE id = ?", (self.id,)).fetchone() is None:
+                cursor.execute(
+                    sql.INSERT_FENCE, self._row(chain, author.writer.id, author.instance_id)
+                )
             if chain.examined >= self.mark.seq:
                 _persist_examined(cursor, chain)
         return self.id
@@ -263,38 +305,46 @@ class Fence:
         )  # fmt: skip
         return (*facts, self.store.mac("fence", *facts))
 
-    def _store_verdict(self, verdict: Verdict) -> Verdict:
-        with self.store.transaction() as cursor:
-            chain = self.store.open_chain(cursor, self.session.key)
-            return self._insert_verdict(cursor, chain, verdict)
+    def _stored_verdict(self, verdict: Verdict) -> Verdict:
+        """Store a verdict, unless it is what was told last; it counts even if it cannot be stored."""
+        if self._told_verdict is not None and _tells_the_same(self._told_verdict, verdict):
+            return self._keep(replace(verdict, id=self._told_verdict.id))
+        try:
+            with self.store.transaction() as cursor:
+                chain = self.store.open_chain(cursor, self.session.key)
+                return self._insert_verdict(cursor, chain, verdict)
+        except StorageError as error:
+            log.warning("the verdict on %s could not be stored: %s", self.session.key, error)
+            return self._keep(verdict)
 
     def _insert_verdict(self, cursor: Any, chain: Chain, verdict: Verdict) -> Verdict:  # noqa: ANN401
         """Store a verdict with its evidence; what it told of is judged from now on."""
-        from dataclasses import replace  # noqa: PLC0415
-
-        evidence = json.dumps(evidence_of(verdict))
-        earlier = self.verdict
         verdict = replace(verdict, id=parking.new_id("v"))
-        author = self.session.author(cursor)
         facts = (
-            verdict.id, chain.session_id, verdict.fence_id, author.writer.id, author.instance_id,
-            verdict.outcome, verdict.policy, evidence, self.store.clock(),
+            verdict.id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
+            verdict.policy, json.dumps(evidence_of(verdict)), self.store.clock(),
         )  # fmt: skip
-        del earlier
         cursor.execute(sql.INSERT_VERDICT, (*facts, self.store.mac("verdict", *facts)))
         for entry in verdict.foreign:
             chain.reported.add(entry.seq)
         if chain.examined >= self.mark.seq:
             chain.examined = max(chain.examined, min(verdict.head_seq, chain.head.seq))
             _persist_examined(cursor, chain)
+        self._told_verdict = verdict
         return self._keep(verdict)
 
     def _report(self, verdict: Verdict) -> None:
         if self.session.on_takeover is not None:
             self.session.on_takeover(verdict)
 
-    def _takeover(self, verdict: Verdict, parked: Parked | None = None) -> SessionTakeover:
+    def _takeover(
+        self, verdict: Verdict, parked: Parked | None = None, *, was_parked: bool = True
+    ) -> SessionTakeover:
         self._told = SessionTakeover(verdict, parked)
+        if not was_parked:
+            self._told.args = (
+                f"{self._told.args[0]}; the write was not parked: the quota is full",
+            )
         return self._told
 
     # -- as a block -------------------------------------------------------------------
@@ -321,14 +371,14 @@ class Fence:
             return f"fence {self.id}: not checked: {error}"
 
 
-_SELECT: Final = (
-    "SELECT id, session_id, writer_id, instance_id, seq, epoch, seal, beyond, beyond_digest, "
-    "mirror_position, raised_us, mac FROM fences WHERE id = ?"
-)
+def _tells_the_same(one: Verdict, other: Verdict) -> bool:
+    return [(e.seq, e.trust, e.body) for e in one.foreign] == [
+        (e.seq, e.trust, e.body) for e in other.foreign
+    ]
 
 
-def _chain_of(session: Session) -> Chain | None:
-    chain = session.store.registry.chain_of(session.key)
+def _chain_of(cursor: Any, session: Session) -> Chain | None:  # noqa: ANN401
+    chain = session.store.find_chain(cursor, session.key)
     return None if chain is None else session.store.fresh(chain)
 
 
@@ -357,7 +407,9 @@ def evidence_of(verdict: Verdict) -> dict[str, Any]:
         "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
         "foreign": [_evidence(entry, reason) for entry, reason in pairs],
         "foreign_count": len(verdict.foreign),
-        "arrived": [[entry.seq, entry.writer, entry.role] for entry in verdict.arrived[:EVIDENCE_LIMIT]],
+        "arrived": [
+            [entry.seq, entry.writer, entry.role] for entry in verdict.arrived[:EVIDENCE_LIMIT]
+        ],
         "arrived_count": len(verdict.arrived),
     }
 
@@ -375,6 +427,3 @@ def _evidence(entry: Entry, reason: str) -> dict[str, Any]:
         "origin": origin(entry),
         "body": (entry.body or b"")[:_EXCERPT].decode("utf-8", "backslashreplace"),
     }
-
-
-__all__: Final = ["PAGE", "Fence", "evidence_of"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import statements as sql
-from journal.chain import MAX_SEQ, MIN_SEQ
+from journal.chain import MIN_SEQ, rows_of
 from journal.model import Entry, Row
 from journal.strays import Ranges
 from journal.writing import digest_of
@@ -29,16 +29,15 @@ def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
     status: str = chain.sealer.status(row)
     writer = writers.get(row.writer_id)
     if status == "sealed":
-        # A valid seal by a writer nobody declared cannot be, short of a rolled
-        # back registry; then the row's writer is unknown, and not trusted.
-        honest = row.trusted == 1 and writer is not None and writer.role != "external"
-        status = "asserted" if honest else "external"
+        # Whether its writer was trusted is under the seal: a registry that was
+        # damaged since must not turn an honest row into a foreign one.
+        status = "asserted" if row.trusted == 1 else "external"
     return Entry(
         session=chain.key,
         seq=row.seq,
         epoch=row.epoch,
         writer=f"writer {row.writer_id}" if writer is None else writer.name,
-        role="external" if writer is None else writer.role,
+        role="unknown" if writer is None else writer.role,
         trust=status,
         kind=_text(row.kind) or "raw",
         origin=_text(row.origin) or "api",
@@ -82,28 +81,24 @@ def _gone(chain: Chain, seq: int) -> Entry:
     )
 
 
-def rows_after(cursor: Any, session_id: int, after: int, up_to: int = MAX_SEQ) -> Iterator[Row]:  # noqa: ANN401
-    """Yield whole rows in order, a page at a time, so that no read stays open."""
-    while True:
-        rows = cursor.execute(sql.rows_between(), (session_id, after, up_to, PAGE)).fetchall()
-        yield from map(Row._make, rows)
-        if len(rows) < PAGE:
-            return
-        after = rows[-1][2]
+def found_at(cursor: Any, chain: Chain, mark: Mark, writers: Mapping[int, Writer]) -> list[Entry]:  # noqa: ANN401
+    """Return what is wrong with the row a fence stands at; nothing if it is as it was.
 
-
-def found_at(cursor: Any, chain: Chain, mark: Mark, writers: Mapping[int, Writer]) -> Entry | None:  # noqa: ANN401
-    """Return what is wrong with the row a fence stands at; None if it is as it was."""
+    Where another sealed row stands in its place, what the fence knew is missing,
+    and the honest row, written where a cut tail had been, is an arrival.
+    """
     if mark.seq == 0:
-        return None
+        return []
     found = cursor.execute(sql.row_at(), (chain.session_id, mark.seq)).fetchone()
     if found is None:
-        return _gone(chain, mark.seq)
+        return [_gone(chain, mark.seq)]
     row = Row._make(found)
     entry = entry_of(row, chain, writers)
-    if entry.trust in ("stray", "altered", "erased"):
-        return entry._replace(trust="altered" if entry.trust == "stray" else entry.trust)
-    return None if row.seal == mark.seal else entry._replace(trust="altered")
+    if entry.trust == "stray" and row.seal == mark.seal:
+        return [entry._replace(trust="altered")]
+    if row.seal != mark.seal:
+        return [_gone(chain, mark.seq), entry]
+    return [entry] if entry.trust in ("altered", "erased") else []
 
 
 def found_after(
@@ -120,7 +115,7 @@ def found_after(
     beyond = _still_beyond(cursor, chain, mark)
     yield from _low_rows(cursor, chain, writers, beyond)
     expected, gaps = mark.seq + 1, Ranges()
-    for row in rows_after(cursor, chain.session_id, mark.seq):
+    for row in rows_of(cursor, chain.session_id, mark.seq + 1):
         if row.seq > expected:
             gaps.add(expected, row.seq - 1)
         expected = row.seq + 1
@@ -140,7 +135,7 @@ def _low_rows(
     writers: Mapping[int, Writer],
     beyond: Ranges,
 ) -> Iterator[Entry]:
-    for row in rows_after(cursor, chain.session_id, MIN_SEQ, 0):
+    for row in rows_of(cursor, chain.session_id, MIN_SEQ, 0):
         if row.seq not in beyond:
             yield entry_of(row, chain, writers)
 
@@ -167,15 +162,13 @@ def foreign_so_far(
     limit: int = 1000,
 ) -> list[Entry]:
     """Return the foreign entries of a session that nobody resolved, oldest first, up to a limit."""
-    seqs = {seq for (seq,) in cursor.execute(sql.foreign_seqs(), (chain.session_id, limit)).fetchall()}
     chain.load_named(cursor)
     spans = Ranges([*chain.named, *chain.occupied])
-    found = []
-    for seq in sorted(seqs):
-        row = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
-        spans.update([(seq, seq)] if row is not None else [])
+    for (seq,) in cursor.execute(sql.foreign_seqs(), (chain.session_id, limit)).fetchall():
+        spans.add(seq)
+    found: list[Entry] = []
     for first, last in spans:
-        for row in rows_after(cursor, chain.session_id, first - 1, last):
+        for row in rows_of(cursor, chain.session_id, first, last):
             entry = entry_of(row, chain, writers)
             if not entry.trusted and not entry.is_line_end:
                 found.append(entry)

@@ -57,8 +57,10 @@ class Journal:
         create: bool = True,
     ) -> None:
         if durability not in DURABILITY:
-            raise EntryError(f"durability is 'full' or 'normal', not {durability!r}", code="durability")
-        self.path = _path(path_or_url)
+            raise EntryError(
+                f"durability is 'full' or 'normal', not {durability!r}", code="durability"
+            )
+        self.path = path_of(path_or_url)
         self._on_takeover = on_takeover
         _make_sure(self.path, key_file, create=create)
         self.store = stores.Store(
@@ -101,8 +103,12 @@ class Journal:
         """
         identity = None
         if writer is not None:
-            identity = Identity(writer, role or self._role_of(writer), on_behalf_of, run_id, declare)
-        made = Session(self.store, key, identity, default_policy=policy, on_takeover=self._on_takeover)
+            identity = Identity(
+                writer, role or self._role_of(writer), on_behalf_of, run_id, declare
+            )
+        made = Session(
+            self.store, key, identity, default_policy=policy, on_takeover=self._on_takeover
+        )
         if identity is not None:
             self._check_writer(identity)
         return made
@@ -111,7 +117,9 @@ class Journal:
         with self.store.snapshot():
             known = self.store.registry.by_name.get(check_name(writer))
         if known is None:
-            raise EntryError(f"writer {writer!r} needs a role", hint="role='run'", code="role-needed")
+            raise EntryError(
+                f"writer {writer!r} needs a role", hint="role='run'", code="role-needed"
+            )
         return known.role
 
     def _check_writer(self, identity: Identity) -> None:
@@ -139,7 +147,9 @@ class Journal:
     def sessions(self) -> list[SessionInfo]:
         """Return every session by its key; the counts are the projection's."""
         with self.store.snapshot() as cursor:
-            found = cursor.execute("SELECT id, head_seq, head_epoch, cum_bytes, created_us FROM sessions")
+            found = cursor.execute(
+                "SELECT id, head_seq, head_epoch, cum_bytes, created_us FROM sessions"
+            )
             heads = {row[0]: row[1:] for row in found.fetchall()}
             known = sorted(self.store.registry.session_ids.items())
         return [SessionInfo(key, *heads.get(number, (0, 0, 0, 0))) for key, number in known]
@@ -177,7 +187,13 @@ class Journal:
         self.close()
 
 
-def _path(path_or_url: str | os.PathLike[str]) -> Path:
+def path_of(path_or_url: str | os.PathLike[str]) -> Path:
+    """Return the database file that a path or URL names.
+
+    Raises:
+        EntryError: a URL of another database, or no path at all.
+
+    """
     text = str(path_or_url)
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
@@ -198,7 +214,9 @@ def _make_sure(path: Path, key_file: str | os.PathLike[str] | None, *, create: b
     version = version_of(str(path))
     if version is None:
         if not create:
-            raise NotFoundError(f"there is no journal at {path}", hint="journal init", code="no-journal")
+            raise NotFoundError(
+                f"there is no journal at {path}", hint="journal init", code="no-journal"
+            )
         stores.create(str(path), key_file)
     elif version < SCHEMA_VERSION:
         raise SchemaError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -105,10 +106,8 @@ def find_or_make_secret(path: Path) -> bytes:
 
 
 def _publish(draft: Path, path: Path) -> None:
-    try:
+    with suppress(FileExistsError):
         os.link(draft, path)  # unlike rename, it never replaces another's key
-    except FileExistsError:
-        pass
     draft.unlink()
     directory = os.open(path.parent, os.O_RDONLY)
     try:

@@ -8,10 +8,13 @@ from base64 import b32encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from sqlalchemy import Text
+
 from journal import statements as sql
 from journal.errors import CorruptError, NotFoundError, RefusedError
 from journal.lines import parse
 from journal.seal import field
+from journal.tables import parked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,15 +85,27 @@ class ParkedRow(NamedTuple):
     mac: bytes
     content: bytes | None
 
+    @classmethod
+    def read(cls, values: Sequence[Any]) -> ParkedRow:
+        """Return a row as it stands; text that is no UTF-8 comes out such that its MAC fails."""
+        texts = (
+            value.decode("utf-8", "backslashreplace") if is_text and value is not None else value
+            for value, is_text in zip(values, _IS_TEXT, strict=True)
+        )
+        return cls(*texts)
+
     def proof(self, store: Store) -> bytes:
         """Return the MAC this row should have; the content counts by its digest."""
         return store.mac("parked", *self[:-2])
 
+    def is_ours(self, store: Store) -> bool:
+        """Whether a key holder stored this row; its content is not looked at."""
+        return self.mac == self.proof(store)
+
     def holds(self, store: Store) -> bool:
-        """Whether the row is as a key holder left it."""
+        """Whether the row is as a key holder left it, content included."""
         digest = hashlib.sha256(self.content or b"").digest()
-        whole = self.content is None or digest == self.content_digest
-        return whole and self.mac == self.proof(store)
+        return (self.content is None or digest == self.content_digest) and self.is_ours(store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +177,7 @@ def park(  # noqa: PLR0913
         known = known._replace(times=known.times + 1)
         _store_state(cursor, store, known)
         return parked_of(known, store)
-    if not _has_room(cursor, chain.session_id, len(content)):
+    if not _has_room(cursor, store, chain.session_id, len(content)):
         return None
     row = ParkedRow(
         new_id("p"), chain.session_id, author.writer.id, author.instance_id,
@@ -175,21 +190,22 @@ def park(  # noqa: PLR0913
     return parked_of(row, store)
 
 
-def _same(cursor: Any, store: Store, session_id: int, writer_id: int, digest: bytes) -> ParkedRow | None:  # noqa: ANN401
-    found = cursor.execute(
-        f"{_SELECT} WHERE session_id = ? AND writer_id = ? AND content_digest = ? AND settled IS NULL",  # noqa: S608
-        (session_id, writer_id, digest),
-    ).fetchall()
-    return next((row for row in map(ParkedRow._make, found) if row.holds(store)), None)
+def _same(
+    cursor: Any, store: Store, session_id: int, writer_id: int, digest: bytes
+) -> ParkedRow | None:
+    where = "WHERE session_id = ? AND writer_id = ? AND content_digest = ? AND settled IS NULL"
+    found = _select(cursor, where, session_id, writer_id, digest)
+    return next((row for row in found if row.holds(store)), None)
 
 
-def _has_room(cursor: Any, session_id: int, size: int) -> bool:  # noqa: ANN401
-    count, total = cursor.execute(
-        "SELECT count(*), coalesce(sum(length(content)), 0) FROM parked "
-        "WHERE session_id = ? AND settled IS NULL",
-        (session_id,),
-    ).fetchone()
-    return bool(count < QUOTA_WRITES and total + size <= QUOTA_BYTES)
+def _has_room(cursor: Any, store: Store, session_id: int, size: int) -> bool:  # noqa: ANN401
+    """Whether the session's quota has room; rows that nobody with the key stored do not count."""
+    count = total = 0
+    for row in _select(cursor, "WHERE session_id = ? AND settled IS NULL", session_id):
+        if row.is_ours(store):
+            count += 1
+            total += len(row.content or b"")
+    return count < QUOTA_WRITES and total + size <= QUOTA_BYTES
 
 
 def parked_of(row: ParkedRow, store: Store) -> Parked:
@@ -213,7 +229,12 @@ def parked_of(row: ParkedRow, store: Store) -> Parked:
     )
 
 
-_SELECT: Final = f"SELECT {', '.join(ParkedRow._fields)} FROM parked"  # noqa: S608 - names of our own
+_IS_TEXT: Final = tuple(isinstance(column.type, Text) for column in parked.c)
+
+
+def _select(cursor: Any, where: str, *values: object) -> list[ParkedRow]:  # noqa: ANN401
+    found = cursor.execute(f"{sql.all_of(parked)} {where}", values).fetchall()
+    return [ParkedRow.read(row) for row in found]
 
 
 def find(cursor: Any, parked_id: str) -> ParkedRow:  # noqa: ANN401
@@ -223,19 +244,16 @@ def find(cursor: Any, parked_id: str) -> ParkedRow:  # noqa: ANN401
         NotFoundError: there is none of this id.
 
     """
-    found = cursor.execute(f"{_SELECT} WHERE id = ?", (parked_id,)).fetchone()
-    if found is None:
+    found = _select(cursor, "WHERE id = ?", parked_id)
+    if not found:
         raise NotFoundError(f"there is no parked write {parked_id!r}", hint="journal parked list")
-    return ParkedRow._make(found)
+    return found[0]
 
 
 def of_session(cursor: Any, session_id: int, *, settled: bool = False) -> list[ParkedRow]:  # noqa: ANN401
     """Return a session's parked rows, oldest first."""
     which = "" if settled else " AND settled IS NULL"
-    found = cursor.execute(
-        f"{_SELECT} WHERE session_id = ?{which} ORDER BY parked_us, id", (session_id,)
-    ).fetchall()
-    return [ParkedRow._make(row) for row in found]
+    return _select(cursor, f"WHERE session_id = ?{which} ORDER BY parked_us, id", session_id)
 
 
 def unsettled(cursor: Any, store: Store, parked_id: str) -> ParkedRow:  # noqa: ANN401
@@ -254,7 +272,9 @@ def unsettled(cursor: Any, store: Store, parked_id: str) -> ParkedRow:  # noqa: 
             code="parked-altered",
         )
     if row.settled is not None:
-        raise RefusedError(f"the parked write {parked_id} was {row.settled} already", code="settled")
+        raise RefusedError(
+            f"the parked write {parked_id} was {row.settled} already", code="settled"
+        )
     return row
 
 

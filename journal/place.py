@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.errors import NotFoundError, StorageError, UnsafeSQLite
+
+if TYPE_CHECKING:
+    import os
 
 # File systems on which SQLite's locks or its shared memory do not hold.
 UNSAFE_FILE_SYSTEMS: Final = frozenset(
@@ -40,7 +42,9 @@ def check_place(path: Path) -> None:
     except FileNotFoundError:
         status = None
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}", hint="name another file with --db") from error
+        raise StorageError(
+            f"{path}: {error.strerror}", hint="name another file with --db"
+        ) from error
     if status is not None:
         _check_file(path, status)
     _check_mount(path)
@@ -66,7 +70,9 @@ def _check_mount(path: Path) -> None:
     if mount is None:
         return
     if mount.file_system in UNSAFE_FILE_SYSTEMS:
-        raise UnsafeSQLite(f"{path} is on {mount.file_system}, where locks do not hold", hint=_LOCAL_HINT)
+        raise UnsafeSQLite(
+            f"{path} is on {mount.file_system}, where locks do not hold", hint=_LOCAL_HINT
+        )
     if mount.point == str(path):
         raise UnsafeSQLite(
             f"{path} is a bind mount of a single file: its -wal would be elsewhere",

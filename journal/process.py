@@ -40,7 +40,7 @@ def boot_id() -> str:
 def pid_namespace() -> str:
     """Return the name of the pid namespace, or "" where there are none."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

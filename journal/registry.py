@@ -7,18 +7,15 @@ no decision is made by them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from journal import statements as sql
-from journal.chain import MAX_SEQ, Chain
+from journal.chain import Chain, rows_of
 from journal.controls import CONTROL, FORMAT, decode
-from journal.errors import KeyMissing, NotTrusted
-from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Row, Writer
+from journal.errors import NotTrusted
+from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Writer
 from journal.seal import Sealer, fingerprint
 from journal.writing import Author, Item, fact, write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _PAGE: Final = 1000
 FIRST_KEY_ID: Final = 1
@@ -33,7 +30,10 @@ class Registry:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self.writers: dict[int, Writer] = {}
+        # Known before its own fact is read, for that fact may be damaged.
+        self.writers: dict[int, Writer] = {
+            REGISTRY_ID: Writer(REGISTRY_ID, REGISTRY_WRITER, "operator", 0)
+        }
         self.by_name: dict[str, Writer] = {}
         self.session_ids: dict[str, int] = {}
         self.session_keys: dict[int, str] = {}
@@ -45,32 +45,47 @@ class Registry:
         return Chain.new(key, session_id, Sealer(self._key, FIRST_KEY_ID, session_id, key))
 
     def refresh(self, cursor: Any) -> None:  # noqa: ANN401 - a driver's cursor
-        """Learn the facts that were added since the last look."""
-        while True:
-            rows = cursor.execute(
-                sql.rows_between(), (REGISTRY_ID, self.read_up_to, MAX_SEQ, _PAGE)
-            ).fetchall()
-            for row in map(Row._make, rows):
-                self._learn(row)
-            if len(rows) < _PAGE:
-                return
+        """Learn the facts that were added since the last look.
 
-    def _learn(self, row: Row) -> None:
-        # A stray above the head may yet get honest rows below it: only a sealed
-        # row moves the mark, so that nothing is ever skipped.
-        if row.kind == CONTROL and self.chain.sealer.status(row) == "sealed":
-            self._apply(decode(row.body), row.created_us)
-            self.read_up_to = row.seq
+        A stray above the head may yet get honest rows below it: only a sealed
+        row moves the mark, so that nothing is ever skipped.
+        """
+        for row in rows_of(cursor, REGISTRY_ID, self.read_up_to + 1):
+            if row.kind == CONTROL and self.chain.sealer.status(row) == "sealed":
+                self._apply(decode(row.body), row.created_us)
+                self.read_up_to = row.seq
 
     def _apply(self, facts: dict[str, Any], at_us: int) -> None:
         what = facts.get("control")
         if what == "writer":
             self._keep(Writer(facts["id"], facts["name"], facts["role"], at_us))
-        elif what == "revoke":
+        elif what == "revoke" and facts["id"] in self.writers:
             self._keep(_revoked(self.writers[facts["id"]], at_us, facts.get("reason")))
         elif what == "session":
-            self.session_ids[facts["key"]] = facts["id"]
-            self.session_keys[facts["id"]] = facts["key"]
+            self.know_session(facts["id"], facts["key"])
+
+    def know_session(self, number: int, key: str) -> None:
+        """Take a session's number and key for known."""
+        self.session_ids[key] = number
+        self.session_keys[number] = key
+
+    def adopt_session(self, cursor: Any, key: str) -> Chain | None:  # noqa: ANN401
+        """Return a session whose own fact is lost, if its rows prove its number and key.
+
+        The number is only guessed from the projection: a row that verifies under
+        the seal made of number *and* key cannot belong to another session.
+        """
+        found = cursor.execute("SELECT id FROM sessions WHERE key = ?", (key,)).fetchone()
+        if found is None or found[0] in self.session_keys:
+            return None
+        chain = self._chain(found[0], key)
+        rows = rows_of(cursor, found[0], 1)
+        if not any(
+            chain.sealer.seal_holds(row) for row, _ in zip(rows, range(_PAGE), strict=False)
+        ):
+            return None
+        self.know_session(found[0], key)
+        return self.chain_of(key)
 
     def _keep(self, writer: Writer) -> None:
         self.writers[writer.id] = writer
@@ -113,10 +128,9 @@ class Registry:
 
     # -- facts about to be written ----------------------------------------------------
 
-    def add_writer(self, cursor: Any, author: Author, now_us: int, name: str, role: str) -> Writer:  # noqa: ANN401, PLR0913
+    def add_writer(self, cursor: Any, author: Author, now_us: int, name: str, role: str) -> Writer:  # noqa: ANN401
         """Declare a writer, in the caller's transaction."""
-        cursor.execute("SELECT coalesce(max(id), 0) FROM writers")
-        number = max(cursor.fetchone()[0], *self.writers, 0) + 1
+        number = _free_number(cursor, "SELECT 1 FROM writers WHERE id = ?", max(self.writers) + 1)
         self._write(cursor, author, now_us, fact("writer", id=number, name=name, role=role))
         cursor.execute(
             "INSERT OR REPLACE INTO writers(id, name, role, declared_us) VALUES (?, ?, ?, ?)",
@@ -124,20 +138,23 @@ class Registry:
         )
         return self.writers[number]
 
-    def revoke(self, cursor: Any, author: Author, now_us: int, writer: Writer, reason: str) -> None:  # noqa: ANN401, PLR0913
+    def revoke(self, cursor: Any, author: Author, now_us: int, writer: Writer, reason: str) -> None:  # noqa: ANN401
         """Take a writer's right to write, in the caller's transaction."""
         self._write(cursor, author, now_us, fact("revoke", id=writer.id, reason=reason))
         cursor.execute(
-            "UPDATE writers SET revoked_us = ?, reason = ? WHERE id = ?", (now_us, reason, writer.id)
+            "UPDATE writers SET revoked_us = ?, reason = ? WHERE id = ?",
+            (now_us, reason, writer.id),
         )
 
     def add_session(self, cursor: Any, author: Author, now_us: int, key: str) -> Chain:  # noqa: ANN401
         """Register a session, in the caller's transaction."""
-        cursor.execute("SELECT coalesce(max(id), 0) FROM sessions WHERE id < 1 << 40")
-        number = max(cursor.fetchone()[0], *self.session_keys, REGISTRY_ID) + 1
+        number = max(self.session_keys, default=REGISTRY_ID) + 1
+        taken = "SELECT 1 FROM sessions WHERE id = ?1 UNION ALL SELECT 1 FROM entries WHERE session_id = ?1"
+        number = _free_number(cursor, taken, number)
         self._write(cursor, author, now_us, fact("session", id=number, key=key))
         cursor.execute(
-            "UPDATE sessions SET key = 'displaced:' || id || ':' || hex(randomblob(8)) WHERE key = ?", (key,)
+            "UPDATE sessions SET key = 'displaced:' || id || ':' || hex(randomblob(8)) WHERE key = ?",
+            (key,),
         )
         cursor.execute(sql.INSERT_PROJECTION, (number, key, 0, 0, 0, 0, b"", 0, now_us))
         chain = self.chain_of(key)
@@ -151,26 +168,16 @@ class Registry:
             self._apply(decode(item.body), now_us)
         self.read_up_to = self.chain.head.seq
 
-    def check_key(self, cursor: Any, path: str) -> None:  # noqa: ANN401
-        """Make sure the key at hand is this journal's.
+    def has_sealed(self, cursor: Any) -> bool:  # noqa: ANN401
+        """Whether any entry of the registry was sealed with this key."""
+        return any(self.chain.sealer.seal_holds(row) for row in rows_of(cursor, REGISTRY_ID, 1))
 
-        Raises:
-            KeyMissing: no entry of the registry was sealed with it.
 
-        """
-        for row in self._first_rows(cursor):
-            if self.chain.sealer.seal_holds(row):
-                return
-        raise KeyMissing(
-            f"the key at hand is not the key of {path}",
-            hint="name this journal's own key file with JOURNAL_KEY_FILE",
-            code="key-of-another-journal",
-        )
-
-    @staticmethod
-    def _first_rows(cursor: Any) -> Iterator[Row]:  # noqa: ANN401
-        rows = cursor.execute(sql.rows_between(), (REGISTRY_ID, 0, MAX_SEQ, _PAGE)).fetchall()
-        return map(Row._make, rows)
+def _free_number(cursor: Any, taken: str, number: int) -> int:  # noqa: ANN401
+    """Return the first number from here on that no row has, forged ones included."""
+    while cursor.execute(taken, (number,)).fetchone() is not None:
+        number += 1
+    return number
 
 
 def check_standing(writer: Writer) -> None:
@@ -211,10 +218,20 @@ def genesis(cursor: Any, key: bytes, journal_id: str, instance_id: int, now_us: 
     )
     cursor.executemany(
         "INSERT INTO meta(name, value) VALUES (?, ?)",
-        [("journal_id", journal_id), ("format", str(FORMAT)), ("key_fingerprint", fingerprint(key))],
+        [
+            ("journal_id", journal_id),
+            ("format", str(FORMAT)),
+            ("key_fingerprint", fingerprint(key)),
+        ],
     )
     facts = (
-        fact("journal", id=journal_id, format=FORMAT, key_id=FIRST_KEY_ID, fingerprint=fingerprint(key)),
+        fact(
+            "journal",
+            id=journal_id,
+            format=FORMAT,
+            key_id=FIRST_KEY_ID,
+            fingerprint=fingerprint(key),
+        ),
         fact("writer", id=keeper.id, name=keeper.name, role=keeper.role),
     )
     write(cursor, Registry(key).chain, Author(keeper, instance_id), now_us, facts=facts)

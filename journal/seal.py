@@ -72,6 +72,7 @@ class KeyedHash:
         self._outer = sha256(bytes(octet ^ 0x5C for octet in block))
 
     def __call__(self, message: bytes) -> bytes:
+        """Return the 32 bytes for a message."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message)
         outer.update(inner.digest())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import parking, policy
 from journal import statements as sql
 from journal.chain import MAX_SEQ
-from journal.errors import ClaimedError, NotTrusted, RefusedError, Superseded
+from journal.errors import NotTrusted, RefusedError
 from journal.inspection import PAGE, entry_of
 from journal.lines import encode
 from journal.model import Entry, Row, check_key, check_label, check_name
@@ -72,7 +72,7 @@ class Session:
     threads. Nothing is written, and nobody declared, before the first write.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         store: Store,
         key: str,
@@ -130,10 +130,13 @@ class Session:
     def author(self, cursor: Any) -> Author:  # noqa: ANN401 - a driver's cursor
         """Return who writes, checked in the present transaction."""
         store, known = self.store, self._author
-        if known is not None and self._author_of is store.instances:
-            # Still the writer that was checked: a revocation would have put another there.
-            if store.registry.by_name.get(known.writer.name) is known.writer:
-                return known
+        # Still the writer that was checked: a revocation would have put another there.
+        if (
+            known is not None
+            and self._author_of is store.instances
+            and store.registry.by_name.get(known.writer.name) is known.writer
+        ):
+            return known
         return self._find_author(cursor)
 
     def _find_author(self, cursor: Any) -> Author:  # noqa: ANN401
@@ -222,7 +225,7 @@ class Session:
 
     def _page(self, statement: str, *bounds: int) -> list[Entry]:
         with self.store.snapshot() as cursor:
-            chain = self.store.registry.chain_of(self.key)
+            chain = self.store.find_chain(cursor, self.key)
             if chain is None:
                 return []
             rows = cursor.execute(statement, (chain.session_id, *bounds)).fetchall()
@@ -232,8 +235,8 @@ class Session:
     @property
     def head(self) -> Position:
         """Where the session's chain ends now."""
-        with self.store.snapshot():
-            chain = self.store.registry.chain_of(self.key)
+        with self.store.snapshot() as cursor:
+            chain = self.store.find_chain(cursor, self.key)
             if chain is None:
                 return Position(0, 0)
             head = self.store.fresh(chain).head
@@ -242,13 +245,13 @@ class Session:
     @property
     def exists(self) -> bool:
         """Whether anybody has ever written to this session."""
-        with self.store.snapshot():
-            return self.store.registry.chain_of(self.key) is not None
+        with self.store.snapshot() as cursor:
+            return self.store.find_chain(cursor, self.key) is not None
 
     def parked(self, *, settled: bool = False) -> list[Parked]:
         """Return the writes refused and kept for this session, oldest first."""
         with self.store.snapshot() as cursor:
-            chain = self.store.registry.chain_of(self.key)
+            chain = self.store.find_chain(cursor, self.key)
             if chain is None:
                 return []
             rows = parking.of_session(cursor, chain.session_id, settled=settled)
@@ -355,15 +358,30 @@ def earlier(
     """
     if request_id is None:
         return None
-    found = cursor.execute(sql.rows_of_request(), (chain.session_id, request_id)).fetchall()
-    # A row nobody sealed must not make a request look done.
-    rows = [row for row in map(Row._make, found) if chain.sealer.seal_holds(row)]
+    rows = _of_request(cursor, chain, request_id)
     if not rows:
         return None
     if not same_lines(rows, lines):
         raise reused(request_id)
     writers = session.store.registry.writers
-    return [entry_of(row, chain, writers) for row in rows]
+    # The caller's bytes are what was sealed; the row's own may have been edited since.
+    return [
+        entry_of(row, chain, writers)._replace(
+            body=line.body, trust="asserted" if row.trusted else "external"
+        )
+        for row, line in zip(rows, lines, strict=True)
+    ]
+
+
+def was_written(cursor: Any, chain: Chain, request_id: str) -> bool:  # noqa: ANN401
+    """Whether a sealed entry carries this request id."""
+    return bool(_of_request(cursor, chain, request_id))
+
+
+def _of_request(cursor: Any, chain: Chain, request_id: str) -> list[Row]:  # noqa: ANN401
+    found = cursor.execute(sql.rows_of_request(), (chain.session_id, request_id)).fetchall()
+    # A row nobody sealed must not make a request look done.
+    return [row for row in map(Row._make, found) if chain.sealer.seal_holds(row)]
 
 
 def refusal(store: Store, chain: Chain, author: Author) -> RefusedError | None:
@@ -388,17 +406,10 @@ def keep(  # noqa: PLR0913
     error: RefusedError,
 ) -> RefusedError:
     """Park a refused write and put its id into the error, or say that there was no room."""
-    why = parking.Refusal(
-        error.code, claim_expected=author.claim, claim_found=chain.head.claim
-    )
+    why = parking.Refusal(error.code, claim_expected=author.claim, claim_found=chain.head.claim)
     kept = parking.park(cursor, store, chain, author, lines, request_id, why)
     if kept is not None:
         error.parked = kept.id
     elif lines:
         error.args = (f"{error.args[0]}; not parked: the session's quota is full",)
     return error
-
-
-def claims_error(kind: type[ClaimedError | Superseded], message: str, hint: str) -> RefusedError:
-    """Return a refusal by a claim."""
-    return kind(message, hint=hint)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from journal import parking
 from journal.errors import RefusedError
-from journal.session import store_lines
+from journal.session import store_lines, was_written
 from journal.writing import Author
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
             row.on_behalf_of,
             recorder.writer.id if recorder else None,
         )
+        # The parked row is not in the chain, so its state could be put back; what it
+        # became is: a second time finds the first one's entries.
+        request_id = row.request_id or f"parked:{row.id}"
+        if was_written(cursor, chain, request_id):
+            raise RefusedError(f"the parked write {parked_id} was applied already", code="settled")
         lines = parking.unpack(row.content)
-        entries = store_lines(cursor, store, chain, author, lines, row.request_id, "parked")
+        entries = store_lines(cursor, store, chain, author, lines, request_id, "parked")
         parking.settle(cursor, store, row, "applied")
     return entries

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
-    func,
     insert,
     literal_column,
     null,
@@ -28,7 +27,7 @@ from journal.tables import entries, fences, instances, parked, sessions, verdict
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Table
 
-_DIALECT: Final = sqlite.dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]
+_DIALECT: Final = sqlite.dialect(paramstyle="qmark")
 _E: Final = entries.c
 
 
@@ -55,7 +54,7 @@ _IS_FOREIGN: Final = _E.trusted == literal_column("0")
 
 @cache
 def insert_row(table: Table) -> str:
-    """INSERT one row, every column in the table's order but an automatic ``id``."""
+    """Insert one row: every column in the table's order but an automatic ``id``."""
     automatic = table in (entries, instances)
     names = [column.name for column in table.c if not (automatic and column.name == "id")]
     return compiled(insert(table).values({name: bindparam(name) for name in names}))
@@ -63,27 +62,25 @@ def insert_row(table: Table) -> str:
 
 @cache
 def newest_rows() -> str:
-    """Rows up to a seq, newest first, without bodies: (session_id, up_to, limit)."""
+    """Select rows up to a seq, newest first, without bodies: (session_id, up_to, limit)."""
     where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"))
-    return compiled(
-        select(*_BARE).where(*where).order_by(_E.seq.desc()).limit(bindparam("limit"))
-    )
+    return compiled(select(*_BARE).where(*where).order_by(_E.seq.desc()).limit(bindparam("limit")))
 
 
 @cache
 def rows_between() -> str:
-    """Whole rows after one seq up to another, in order: (session_id, after, up_to, limit)."""
+    """Select whole rows from one seq to another, both included: (session_id, first, last, limit)."""
     where = (
         _E.session_id == bindparam("session_id"),
-        _E.seq > bindparam("after"),
-        _E.seq <= bindparam("up_to"),
+        _E.seq >= bindparam("first"),
+        _E.seq <= bindparam("last"),
     )
     return compiled(select(*_FULL).where(*where).order_by(_E.seq).limit(bindparam("limit")))
 
 
 @cache
 def lines_between() -> str:
-    """Like :func:`rows_between`, but lines only."""
+    """Do as :func:`rows_between`, but lines only."""
     where = (
         _E.session_id == bindparam("session_id"),
         _E.seq > bindparam("after"),
@@ -95,69 +92,60 @@ def lines_between() -> str:
 
 @cache
 def lines_before() -> str:
-    """Lines up to a seq, newest first: (session_id, up_to, limit)."""
+    """Select lines up to a seq, newest first: (session_id, up_to, limit)."""
     where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"), _IS_LINE)
-    return compiled(
-        select(*_FULL).where(*where).order_by(_E.seq.desc()).limit(bindparam("limit"))
-    )
+    return compiled(select(*_FULL).where(*where).order_by(_E.seq.desc()).limit(bindparam("limit")))
 
 
 @cache
 def row_at() -> str:
-    """One whole row: (session_id, seq)."""
+    """Select one whole row: (session_id, seq)."""
     where = (_E.session_id == bindparam("session_id"), _E.seq == bindparam("seq"))
     return compiled(select(*_FULL).where(*where))
 
 
 @cache
 def rows_of_request() -> str:
-    """Whole rows that claim a request: (session_id, request_id)."""
+    """Select whole rows that claim a request: (session_id, request_id)."""
     where = (_E.session_id == bindparam("session_id"), _E.request_id == bindparam("request_id"))
     return compiled(select(*_FULL).where(*where).order_by(_E.seq))
 
 
 @cache
 def controls_after() -> str:
-    """Control rows of one fact after a seq: (session_id, fact, after)."""
-    where = (
-        _E.session_id == bindparam("session_id"),
-        _E.line_type == bindparam("fact"),
-        _E.seq > bindparam("after"),
-    )
+    """Select control rows after a seq, in order: (session_id, after)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq > bindparam("after"))
     return compiled(select(*_FULL).where(*where, _IS_CONTROL).order_by(_E.seq))
 
 
 @cache
-def newest_controls() -> str:
-    """Control rows of one fact, newest first: (session_id, fact, limit)."""
-    where = (_E.session_id == bindparam("session_id"), _E.line_type == bindparam("fact"))
+def controls_before() -> str:
+    """Select control rows up to a seq, newest first: (session_id, up_to, limit)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"))
     statement = select(*_FULL).where(*where, _IS_CONTROL).order_by(_E.seq.desc())
     return compiled(statement.limit(bindparam("limit")))
 
 
 @cache
 def foreign_seqs() -> str:
-    """The seqs of rows that say they are foreign: (session_id, limit). A listing aid."""
+    """Select the seqs of rows that say they are foreign: (session_id, limit). A listing aid."""
     where = (_E.session_id == bindparam("session_id"), _IS_FOREIGN)
     return compiled(select(_E.seq).where(*where).order_by(_E.seq).limit(bindparam("limit")))
 
 
 @cache
-def count_rows() -> str:
-    """How many rows stand between two seqs: (session_id, first, last)."""
-    where = (
-        _E.session_id == bindparam("session_id"),
-        _E.seq >= bindparam("first"),
-        _E.seq <= bindparam("last"),
-    )
-    return compiled(select(func.count()).select_from(entries).where(*where))
-
-
-@cache
 def projection_of() -> str:
-    """The projection of a session: (id)."""
+    """Select the projection of a session: (id)."""
     s = sessions.c
-    columns = (_read(s.key), s.head_seq, s.head_epoch, s.cum_bytes, s.examined_seq, s.examined_mac, s.layout_no)
+    columns = (
+        _read(s.key),
+        s.head_seq,
+        s.head_epoch,
+        s.cum_bytes,
+        s.examined_seq,
+        s.examined_mac,
+        s.layout_no,
+    )
     return compiled(select(*columns).where(s.id == bindparam("session_id")))
 
 
@@ -178,6 +166,12 @@ def examine() -> str:
     """Move ``examined`` alone: (examined_seq, examined_mac, id)."""
     statement = update(sessions).where(sessions.c.id == bindparam("b_id"))
     return compiled(statement.values(examined_seq=bindparam("seq"), examined_mac=bindparam("mac")))
+
+
+@cache
+def all_of(table: Table) -> str:
+    """Select every column of a table, text as bytes; a WHERE is for the caller to add."""
+    return compiled(select(*map(_read, table.c)))
 
 
 INSERT_ENTRY: Final = insert_row(entries)

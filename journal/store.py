@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import keys, schema
 from journal import statements as sql
+from journal.controls import decode
 from journal.engine import translated, writing_engine
 from journal.errors import CorruptError, KeyMissing, LockLost, NotTrusted, StorageError
 from journal.model import REGISTRY_ID, Writer
 from journal.process import this_process
-from journal.registry import FIRST_KEY_ID, Registry, check_role, check_standing, genesis
+from journal.registry import Registry, check_role, check_standing, genesis
 from journal.seal import Mac, derive_key
 from journal.writing import Author
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from journal.chain import Chain
+
+_ID: Final = re.compile("[0-9a-f]{32}")
 
 log = logging.getLogger("journal")
 _open_stores: set[Store] = set()
@@ -46,7 +50,7 @@ def now_us() -> int:
 class Store:
     """A journal's database, opened for writing."""
 
-    def __init__(  # noqa: PLR0913 - the ways to open a journal
+    def __init__(
         self,
         path: str,
         *,
@@ -61,8 +65,9 @@ class Store:
         self.forked = False
         self.generation = 0
         self._data_version: int | None = None
-        self._schema_version: int | None = None
+        self._versions: tuple[int, int] | None = None
         self.instances: dict[int, int] = {}
+        self._new_instances: dict[int, int] = {}
         self._touched: list[tuple[Chain, Any]] = []
         self._done: list[Callable[[], None]] = []
         self._engine = writing_engine(
@@ -90,14 +95,31 @@ class Store:
 
     def _find_key(self, key_file: str | os.PathLike[str] | None) -> tuple[str, bytes]:
         """Return the journal's id and key, proved by what was sealed with it."""
-        row = self.cursor.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
-        if row is None:
+        for journal_id in self._possible_ids():
+            path = keys.key_path(journal_id, key_file)
+            key = derive_key(keys.read_secret(path), journal_id)
+            if Registry(key).has_sealed(self.cursor):
+                return journal_id, key
+        raise KeyMissing(
+            f"the key at hand is not the key of {self.path}",
+            hint="name this journal's own key file with JOURNAL_KEY_FILE",
+            code="key-of-another-journal",
+        )
+
+    def _possible_ids(self) -> list[str]:
+        """Return what the journal's id may be: as ``meta`` has it, and as its first entry."""
+        found = self.cursor.execute(
+            "SELECT CAST(value AS BLOB) FROM meta WHERE name = 'journal_id' UNION ALL "
+            "SELECT body FROM entries WHERE session_id = ? AND seq = 1",
+            (REGISTRY_ID,),
+        ).fetchall()
+        texts = [bytes(row[0] or b"") for row in found]
+        ids = [str(decode(text).get("id", text.decode("ascii", "replace"))) for text in texts]
+        known = [name for name in dict.fromkeys(ids) if _ID.fullmatch(name)]
+        if not known:
             message = f"{self.path} has lost its journal id"
             raise CorruptError(message, hint="restore a backup", code="no-journal-id")
-        journal_id = str(row[0])
-        key = derive_key(keys.read_secret(keys.key_path(journal_id, key_file)), journal_id)
-        Registry(key).check_key(self.cursor, self.path)
-        return journal_id, key
+        return known
 
     # -- transactions -----------------------------------------------------------------
 
@@ -130,11 +152,14 @@ class Store:
         except BaseException as error:
             self.roll_back(error)
             raise
-        done, self._done = self._done, []
-        self._touched.clear()
-        self.lock.release()
-        for call in done:
-            call()
+        try:
+            done, self._done = self._done, []
+            self._touched.clear()
+            self._new_instances.clear()
+            for call in done:
+                call()
+        finally:
+            self.lock.release()
 
     def roll_back(self, error: BaseException) -> None:
         """Undo the transaction, in memory too, and let the lock go.
@@ -179,11 +204,13 @@ class Store:
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.warning("%s: the rollback failed too: %s", self.path, error)
         for chain, saved in reversed(self._touched):
-            chain.head, chain.examined, chain.open_tail = saved
+            chain.head, chain.examined, chain.open_tail, chain.named, chain.odd = saved
             chain.generation = -1
         self._touched.clear()
         self._done.clear()
-        self.instances = {}
+        if self._new_instances:
+            kept = self.instances.items() - self._new_instances.items()
+            self.instances, self._new_instances = dict(kept), {}
         self._forget()
 
     def _forget(self) -> None:
@@ -198,10 +225,12 @@ class Store:
         version = cursor.execute("PRAGMA data_version").fetchone()[0]
         if version == self._data_version:
             return
-        schema_version = cursor.execute("PRAGMA schema_version").fetchone()[0]
-        if schema_version != self._schema_version:
+        versions = cursor.execute(
+            "SELECT schema_version, user_version FROM pragma_schema_version, pragma_user_version"
+        ).fetchone()
+        if versions != self._versions:
             schema.check(cursor.execute, self.path)
-            self._schema_version = schema_version
+            self._versions = versions
         self.registry.refresh(cursor)
         self._data_version = version
         self.generation += 1
@@ -216,7 +245,9 @@ class Store:
     def touch(self, chain: Chain) -> Chain:
         """Return the chain, fresh, and remember its state in case the transaction fails."""
         self.fresh(chain)
-        self._touched.append((chain, (chain.head, chain.examined, chain.open_tail)))
+        self._touched.append(
+            (chain, (chain.head, chain.examined, chain.open_tail, chain.named, chain.odd))
+        )
         return chain
 
     def after_commit(self, call: Callable[[], None]) -> None:
@@ -267,9 +298,13 @@ class Store:
             self.registry.revoke(cursor, self._keeper(cursor), self.clock(), writer, reason)
             return self.registry.writers[writer.id]
 
+    def find_chain(self, cursor: Any, key: str) -> Chain | None:  # noqa: ANN401
+        """Return a session's chain; None if nobody ever wrote to such a session."""
+        return self.registry.chain_of(key) or self.registry.adopt_session(cursor, key)
+
     def open_chain(self, cursor: Any, key: str) -> Chain:  # noqa: ANN401
         """Return a session's chain, registering the session if it is new."""
-        chain = self.registry.chain_of(key)
+        chain = self.find_chain(cursor, key)
         if chain is None:
             self.touch(self.registry.chain)
             keeper = self._keeper(cursor)
@@ -285,7 +320,7 @@ class Store:
         known = self.instances.get(writer.id)
         if known is None:
             known = store_instance(cursor, self.mac, writer.id, self.clock())
-            self.instances[writer.id] = known
+            self.instances[writer.id] = self._new_instances[writer.id] = known
         return known
 
     def instance_of(self, name: str) -> int | None:
@@ -318,7 +353,9 @@ class Store:
 
     def _checkpoint(self, raw: Any) -> None:  # noqa: ANN401
         try:
-            raw.driver_connection.execute("PRAGMA busy_timeout=0")  # others may be at work: do not wait
+            raw.driver_connection.execute(
+                "PRAGMA busy_timeout=0"
+            )  # others may be at work: do not wait
             raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except Exception as error:  # noqa: BLE001 - the log stays and is folded in later
             log.debug("%s: no checkpoint at close: %s", self.path, error)
@@ -361,10 +398,22 @@ def store_instance(cursor: Any, mac: Mac, writer_id: int, at_us: int) -> int:  #
     """Store who this process is, proved by a MAC over its number too; return the number."""
     here = this_process()
     nonce = secrets.token_bytes(16)
-    facts = (writer_id, here.host, here.pid_ns, here.boot_id, here.pid, here.started_us, nonce, here.program, at_us)
+    facts = (
+        writer_id,
+        here.host,
+        here.pid_ns,
+        here.boot_id,
+        here.pid,
+        here.started_us,
+        nonce,
+        here.program,
+        at_us,
+    )
     cursor.execute(sql.INSERT_INSTANCE, (*facts, b""))
     number = int(cursor.lastrowid)
-    cursor.execute("UPDATE instances SET mac = ? WHERE id = ?", (mac("instance", number, *facts), number))
+    cursor.execute(
+        "UPDATE instances SET mac = ? WHERE id = ?", (mac("instance", number, *facts), number)
+    )
     return number
 
 

@@ -130,9 +130,7 @@ class Oddities:
     projection: dict[str, Any] | None = None
 
     def __bool__(self) -> bool:
-        return bool(
-            self.stray or self.altered or self.erased or self.missing or self.projection
-        )
+        return bool(self.stray or self.altered or self.erased or self.missing or self.projection)
 
     def sorts(self) -> Iterator[tuple[str, Ranges]]:
         """Yield each sort with its seqs."""
@@ -140,9 +138,3 @@ class Oddities:
         yield "altered", self.altered
         yield "erased", self.erased
         yield "missing", self.missing
-
-    def clear(self) -> None:
-        """Forget all: a sealed entry names them now."""
-        for _, ranges in self.sorts():
-            ranges.clear()
-        self.projection = None

@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.schema import SchemaItem
 
 metadata = MetaData(
     naming_convention={
@@ -35,7 +36,7 @@ metadata = MetaData(
 Int = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _table(name: str, *items: Column | CheckConstraint | UniqueConstraint | PrimaryKeyConstraint | Index) -> Table:  # type: ignore[type-arg]
+def _table(name: str, *items: SchemaItem) -> Table:
     return Table(name, metadata, *items, sqlite_strict=True)
 
 
@@ -93,7 +94,6 @@ Index(
 Index(
     "ix_entries_control",
     entries.c.session_id,
-    entries.c.line_type,
     entries.c.seq,
     sqlite_where=text("kind = 'control'"),
 )

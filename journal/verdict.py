@@ -87,8 +87,13 @@ class Verdict:
             f"head:  seq {self.head_seq}, epoch {self.head_epoch}",
         ]
         for entry, reason in zip(self.foreign, self.reasons, strict=True):
-            lines.append(f"  seq {entry.seq}: {reason}; claims writer {entry.writer!r}; {origin(entry)}")
-        lines += [f"  seq {entry.seq}: by {entry.writer} ({entry.role}), accepted" for entry in self.arrived]
+            lines.append(
+                f"  seq {entry.seq}: {reason}; claims writer {entry.writer!r}; {origin(entry)}"
+            )
+        lines += [
+            f"  seq {entry.seq}: by {entry.writer} ({entry.role}), accepted"
+            for entry in self.arrived
+        ]
         lines.append(f"Try: {self.next_command()}")
         return "\n".join(lines)
 
@@ -98,7 +103,9 @@ class Verdict:
 
 
 def _quoted(word: str) -> str:
-    plain = word.replace(":", "").replace("-", "").replace("_", "").replace("/", "").replace(".", "")
+    plain = (
+        word.replace(":", "").replace("-", "").replace("_", "").replace("/", "").replace(".", "")
+    )
     return word if plain.isalnum() and plain.isascii() else "'" + word.replace("'", "'\"'\"'") + "'"
 
 
@@ -131,9 +138,7 @@ def judge(
     return arrived, foreign, reasons
 
 
-def _reason(
-    entry: Entry, own_instance: int | None, policy: Callable[[Entry], bool]
-) -> str | None:
+def _reason(entry: Entry, own_instance: int | None, policy: Callable[[Entry], bool]) -> str | None:
     if entry.is_line_end or entry.trust in ("permitted", "accepted"):
         return None
     if not entry.trusted:

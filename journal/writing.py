@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
-from journal.chain import Chain, Head
+from journal.chain import Chain, Head, rows_of
 from journal.controls import CONTROL, encode
 from journal.errors import CorruptError, EntryError
 from journal.model import Entry, Row, Writer
 from journal.seal import SALT_SIZE, commitment, row_digest
-from journal.strays import RANGES_PER_FACT, ROWS_PER_FACT, Oddity, Ranges
+from journal.strays import RANGES_PER_FACT, ROWS_PER_FACT, Oddities, Oddity, Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from journal.lines import Line
 
 KEEP: Final = -1
-_PAGE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,12 @@ class Sealed(NamedTuple):
 
 
 def _sealed(  # noqa: PLR0913
-    chain: Chain, author: Author, items: Sequence[Item], now_us: int, origin: str, standing: int | None
+    chain: Chain,
+    author: Author,
+    items: Sequence[Item],
+    now_us: int,
+    origin: str,
+    standing: int | None,
 ) -> Iterator[Sealed]:
     sealer, head = chain.sealer, chain.head
     prev, cum_bytes, epoch = head.seal[:16], head.cum_bytes, head.epoch + 1
@@ -268,22 +272,20 @@ def _described(cursor: Any, chain: Chain, sort: str, chunk: list[tuple[int, int]
 
 def digest_of(cursor: Any, session_id: int, ranges: Sequence[tuple[int, int]]) -> tuple[int, str]:  # noqa: ANN401
     """Count the rows in these ranges and return one digest over all their columns but id."""
-    digests: list[bytes] = []
-    for first, last in ranges:
-        after = first - 1
-        while after < last:
-            rows = cursor.execute(sql.rows_between(), (session_id, after, last, _PAGE)).fetchall()
-            digests += [row_digest(row[1:]) for row in rows]
-            if len(rows) < _PAGE:
-                break
-            after = rows[-1][2]
+    digests = [
+        row_digest(row[1:])
+        for first, last in ranges
+        for row in rows_of(cursor, session_id, first, last)
+    ]
     return len(digests), row_digest(digests).hex()
 
 
 def _remember_named(chain: Chain) -> None:
+    # New objects, for a rollback puts the old ones back.
+    named = chain.named.copy()
     for _, ranges in chain.odd.sorts():
-        chain.named.update(ranges)
-    chain.odd.clear()
+        named.update(ranges)
+    chain.named, chain.odd = named, Oddities()
 
 
 def _entry(chain: Chain, author: Author, row: Sealed) -> Entry:

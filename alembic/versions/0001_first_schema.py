@@ -50,7 +50,7 @@ CREATE TABLE entries (
     CONSTRAINT ck_entries_id CHECK (id > 0)
 ) STRICT
 """,
-    "CREATE INDEX ix_entries_control ON entries (session_id, line_type, seq) WHERE kind = 'control'",
+    "CREATE INDEX ix_entries_control ON entries (session_id, seq) WHERE kind = 'control'",
     "CREATE INDEX ix_entries_foreign ON entries (session_id, seq) WHERE trusted = 0",
     "CREATE INDEX ix_entries_request ON entries (session_id, request_id) WHERE request_id IS NOT NULL",
     """

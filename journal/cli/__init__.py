@@ -1,0 +1,35 @@
+"""The command line: ``journal``.
+
+Each command is one module, imported when it is called; the library below is
+imported when a command has something to do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from journal.cli.frame import Commands
+
+# The help of each command stands here too, so that `journal --help` imports none of them.
+COMMANDS: Final = {
+    "init": "Make a new journal and its key.",
+    "status": "Show what the journal is, and what about it is unsafe.",
+    "sessions": "List the sessions.",
+    "log": "List a session's entries, each with its writer.",
+    "show": "Show one entry whole.",
+    "append": "Write lines to a session.",
+    "fence": "Raise a fence in a session, or check one.",
+    "writers": "List, add and revoke writers.",
+    "export": "Give a session back as the file it is, byte for byte.",
+    "migrate": "Bring flat session files into the journal.",
+    "audit": "Check every rule and name what broke it; change nothing.",
+    "upgrade": "Compare the schema with this version's, and mend it.",
+    "demo": "Play a takeover from beginning to end, in a directory of its own.",
+}
+
+cli = Commands("journal", COMMANDS)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    cli.main(prog_name="journal")

@@ -1,0 +1,113 @@
+"""Turns whatever a command ends with into words, a next step and an exit code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import traceback
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from journal.cli import output
+from journal.errors import JournalError, RefusedError, SessionTakeover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from journal.cli.options import Settings
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_FOUND: Final = 3
+EXIT_INTERRUPTED: Final = 130
+
+
+def guarded(call: Callable[[], object], settings: Settings) -> int:
+    """Call it; return the exit code. No error comes out of here."""
+    try:
+        with output.warnings_as_words():
+            result = call()
+        output.finish()
+    except Exception as error:  # noqa: BLE001 - nobody should meet a traceback
+        code = _told(error, settings)
+    except KeyboardInterrupt:
+        code = _interrupted()
+    else:
+        code = result if isinstance(result, int) else 0
+    return code
+
+
+def _told(error: Exception, settings: Settings) -> int:
+    if settings.debug:
+        output.say("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, click.Abort):
+        return _interrupted()
+    try:
+        code = _tell(error, settings)
+        output.finish()
+    except KeyboardInterrupt:
+        code = _interrupted()
+    except OSError:
+        return EXIT_FAILED  # not even stderr can be written
+    return code
+
+
+def _interrupted() -> int:
+    output.say("Interrupted.")
+    return EXIT_INTERRUPTED
+
+
+def _tell(error: Exception, settings: Settings) -> int:
+    if isinstance(error, JournalError):
+        return _tell_journal_error(error, settings)
+    if isinstance(error, click.UsageError):
+        return _tell_usage(error, settings)
+    if isinstance(error, click.ClickException):
+        return _say(settings, error.format_message(), None, "failed", error.exit_code)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(settings, f"{where}{error.strerror or error}", None, "system", EXIT_FAILED)
+    message = f"this is a bug in session-journal: {type(error).__name__}: {error}"
+    hint = "run it again with --debug, and report what it prints"
+    return _say(settings, message, hint, "bug", EXIT_FAILED)
+
+
+def _tell_journal_error(error: JournalError, settings: Settings) -> int:
+    code = _say(settings, str(error), error.hint, error.code, error.exit_code)
+    parked = error.parked if isinstance(error, RefusedError) else None
+    if isinstance(error, SessionTakeover) and error.parked is not None:
+        parked = error.parked.id
+    if parked is not None:
+        output.say(f"Nothing is lost: it was parked as {parked}.")
+    return code
+
+
+def _tell_usage(error: click.UsageError, settings: Settings) -> int:
+    if error.ctx is not None:
+        output.say(error.ctx.get_usage())
+    hint = None if error.ctx is None else f"{error.ctx.command_path} --help"
+    return _say(settings, error.format_message(), hint, "usage", EXIT_USAGE)
+
+
+def _say(settings: Settings, message: str, hint: str | None, code: str, exit_code: int) -> int:
+    hint = None if hint is None else with_db(hint, settings)
+    output.say(f"Error: {message}")
+    if hint is not None:
+        output.say(f"Try: {hint}")
+    if settings.json:
+        output.document("error", code=code, message=message, hint=hint, exit_code=exit_code)
+    return exit_code
+
+
+def with_db(hint: str, settings: Settings) -> str:
+    """Return the hint with the journal's name in its commands, where a copied one would miss it."""
+    if not settings.db_is_named:
+        return hint
+    return _COMMAND.sub(lambda found: f"{found[0]}-d {shlex.quote(settings.db)} ", hint)
+
+
+_COMMAND: Final = re.compile(
+    r"\bjournal (?=(?:append|audit|export|fence|init|key|log|migrate|parked|resolve|sessions"
+    r"|show|status|upgrade|why|writers)\b(?! --help))"
+)

@@ -1,0 +1,119 @@
+"""``journal fence``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from journal.cli import output
+from journal.cli.entries import brief
+from journal.cli.failing import EXIT_FOUND, with_db
+from journal.cli.frame import command as make_command
+from journal.cli.frame import group as make_group
+from journal.cli.opening import handle, opened
+from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.policy import POLICIES
+
+if TYPE_CHECKING:
+    from journal import Verdict
+
+
+@make_group(
+    "fence",
+    "fence=$(journal fence raise agent:main:main -w gateway --role run)",
+    "journal fence check $fence && echo 'go on'",
+)
+def command() -> None:
+    """Raise a fence in a session, or check one.
+
+    A run raises a fence when it lets go of a session, and checks it when it comes back:
+    did only those write who may, or has someone taken the session over?
+    """
+
+
+@make_command("raise", "journal fence raise agent:main:main -w gateway --role run")
+@session_argument
+@writer_options
+@json_option
+@click.pass_obj
+def raise_(settings: Settings, session: str, writer: str, role: str | None) -> None:
+    """Raise a fence and print its id.
+
+    Whatever is foreign in the session already is said now, and is no takeover later.
+    """
+    with opened(settings, on_takeover=_say_between) as journal:
+        fence = handle(journal, session, writer, role).fence()
+        fence_id = fence.stored()
+        unresolved = fence.unresolved
+    if settings.json:
+        mark = {"seq": fence.mark.seq, "epoch": fence.mark.epoch}
+        open_rows = [brief(entry) for entry in unresolved]
+        output.document("fence.raise", fence=fence_id, session=session, **mark, unresolved=open_rows)
+        return
+    output.line(fence_id)
+    if unresolved:
+        output.say(f"Unresolved before this fence: {output.counted(len(unresolved), 'foreign row')}.")
+
+
+def _say_between(verdict: Verdict) -> None:
+    output.say(f"Warning: {verdict.summary()}")
+
+
+@make_command(
+    "check",
+    "journal fence check $(journal fence raise agent:main:main -w gateway --role run)",
+)
+@click.argument("fence_id", metavar="ID")
+@click.option(
+    "--policy",
+    type=click.Choice(list(POLICIES)),
+    default="cotenant",
+    show_default=True,
+    help="cotenant: any trusted writer may write; strict: only what cannot change the model's context.",
+)
+@json_option
+@click.pass_obj
+def check(settings: Settings, fence_id: str, policy: str) -> int:
+    """Judge every row after a fence; exit 0 if accepted, 3 on a takeover.
+
+    Prints the verdict; the explanation goes to stderr.
+    """
+    with opened(settings) as journal:
+        verdict = journal.fence(fence_id, policy=policy).check(raise_=False)
+    if settings.json:
+        output.document("fence.check", **_as_json(verdict))
+    else:
+        output.line(verdict.outcome)
+        _explain(verdict, settings)
+    return 0 if verdict.accepted else EXIT_FOUND
+
+
+def _explain(verdict: Verdict, settings: Settings) -> None:
+    if not verdict.accepted:
+        output.say(with_db(verdict.explain(), settings))
+        return
+    output.say(f"{output.counted(len(verdict.arrived), 'entry', 'entries')} arrived since the fence.")
+    for entry in verdict.arrived:
+        output.say(f"  seq {entry.seq}: by {entry.writer} ({entry.role})")
+
+
+def _as_json(verdict: Verdict) -> dict[str, Any]:
+    pairs = zip(verdict.foreign, verdict.reasons, verdict.origins, strict=True)
+    return {
+        "fence": verdict.fence_id,
+        "session": verdict.session,
+        "outcome": verdict.outcome,
+        "accepted": verdict.accepted,
+        "policy": verdict.policy,
+        "verdict": verdict.id,
+        "fence_at": {"seq": verdict.fence.seq, "epoch": verdict.fence.epoch},
+        "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
+        "arrived": [brief(entry) for entry in verdict.arrived],
+        "foreign": [{**brief(entry, reason), "origin": origin} for entry, reason, origin in pairs],
+        "summary": verdict.summary(),
+    }
+
+
+for _command in (raise_, check):
+    command.add_command(_command)

@@ -1,0 +1,45 @@
+"""``journal init``."""
+
+from __future__ import annotations
+
+import click
+
+from journal.cli import output
+from journal.cli.frame import command as make_command
+from journal.cli.opening import opened
+from journal.cli.options import Settings, json_option, name_db, settings_of
+
+
+@make_command("init", "journal init", "journal init archive.db")
+@click.argument("path", required=False)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, path: str | None) -> None:
+    """Make a new journal and its key.
+
+    The key is a file of its own outside the journal: $JOURNAL_KEY_FILE, else one in your
+    data directory. Without it nothing can be written or verified, so keep a copy of it.
+    A journal that is there already is left as it is.
+    """
+    if path is not None:
+        name_db(ctx, path)
+    _init(settings_of(ctx))
+
+
+def _init(settings: Settings) -> None:
+    from journal import keys  # noqa: PLC0415 - with the rest of the library
+    from journal.journal import path_of as file_of  # noqa: PLC0415
+    from journal.schema import version_of  # noqa: PLC0415
+
+    existed = version_of(str(file_of(settings.db))) is not None
+    with opened(settings, create=True) as journal:
+        key = keys.key_path(journal.id)
+        told = {"path": str(journal.path), "id": journal.id, "key": str(key)}
+    if settings.json:
+        output.document("init", created=not existed, **told)
+        return
+    output.facts([("journal", told["path"]), ("id", told["id"]), ("key", told["key"])])
+    if existed:
+        output.say("It was there already and was left as it is.")
+    else:
+        output.say("Made a new journal. Keep a copy of its key: without it nothing can be written or verified.")

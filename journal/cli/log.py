@@ -1,0 +1,80 @@
+"""``journal log``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from journal.cli import entries, output
+from journal.cli.frame import command as make_command
+from journal.cli.opening import known_key, opened
+from journal.cli.options import Settings, json_option, session_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from journal import Entry, Session
+
+_PAGE: Final = 500
+
+
+@make_command("log", "journal log agent:main:main", "journal log agent:main:main -n 5 --json")
+@session_argument
+@click.option("-n", "--number", type=click.IntRange(min=1), help="Only the newest N; with --after, the next N.")
+@click.option("--after", type=click.IntRange(min=0), metavar="SEQ", help="Only entries after this seq.")
+@json_option
+@click.pass_obj
+def command(settings: Settings, session: str, number: int | None, after: int | None) -> None:
+    """List a session's entries, each with its writer.
+
+    One line each: seq, time, writer, role, trust, epoch, type, and how it begins. Every
+    entry was verified. Rows that are not in the sealed chain are stepped over, and said.
+    """
+    with opened(settings) as journal:
+        read = _Reader(journal.session(known_key(journal, session)), number, after)
+        if settings.json:
+            _write_document(read)
+        else:
+            output.table(entries.HEADERS, map(entries.cells, read))
+            entries.say_stepped_over(read.session.key, read.stepped_over.values())
+
+
+class _Reader:
+    """The entries asked for, a page at a time, so that a long session needs no memory."""
+
+    def __init__(self, session: Session, number: int | None, after: int | None) -> None:
+        self.session = session
+        self.stepped_over: dict[int, Entry] = {}
+        self._number = number
+        self._after = after
+
+    def __iter__(self) -> Iterator[Entry]:
+        if self._number is not None and self._after is None:
+            yield from self._page(0, self._number, newest=True)
+            return
+        after, left = self._after or 0, self._number
+        while left is None or left > 0:
+            wanted = _PAGE if left is None else min(_PAGE, left)
+            page = self._page(after, wanted)
+            yield from page
+            if len(page) < wanted:
+                return
+            after = page[-1].seq
+            left = None if left is None else left - len(page)
+
+    def _page(self, after: int, limit: int, *, newest: bool = False) -> list[Entry]:
+        found = self.session.read(after, limit, newest=newest)
+        self.stepped_over.update((entry.seq, entry) for entry in found.stepped_over)
+        return found
+
+
+def _write_document(read: _Reader) -> None:
+    output.streamed(
+        "log",
+        "entries",
+        map(entries.as_json, read),
+        session=lambda: read.session.key,
+        stepped_over=lambda: [entries.brief(entry) for entry in read.stepped_over.values()],
+    )
+    entries.say_stepped_over(read.session.key, read.stepped_over.values())

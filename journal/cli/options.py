@@ -1,0 +1,105 @@
+"""The options every command knows, and all that is read from the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from journal.model import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DB_VARIABLE: Final = "JOURNAL_DB"
+DB_DEFAULT: Final = "journal.db"
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+@dataclass
+class Settings:
+    """What was asked for on the way to a command."""
+
+    db: str = DB_DEFAULT
+    db_is_named: bool = False  # on the command line, so that a hint must name it again
+    json: bool = False
+    debug: bool = False
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """Return the settings of this run."""
+    return ctx.find_root().ensure_object(Settings)
+
+
+def colour_is_wanted() -> bool:
+    """Whether nobody asked for plain output (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR")
+
+
+def db_option(*, outermost: bool) -> click.Option:
+    """Return ``-d``; the outermost one alone reads the variable, or it would win over a given one."""
+    return click.Option(
+        ["-d", "--db"],
+        metavar="PATH|URL",
+        envvar=DB_VARIABLE if outermost else None,
+        default=DB_DEFAULT if outermost else None,
+        expose_value=False,
+        is_eager=True,
+        callback=_take_db,
+        help=f"The journal: a file, or sqlite:///PATH; else ${DB_VARIABLE}, else {DB_DEFAULT}.",
+    )
+
+
+def _take_db(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        source = ctx.get_parameter_source(param.name or "")
+        name_db(ctx, value, named=source is click.core.ParameterSource.COMMANDLINE)
+
+
+def name_db(ctx: click.Context, path: str, *, named: bool = True) -> None:
+    """Make this the journal of the run."""
+    settings = settings_of(ctx)
+    settings.db, settings.db_is_named = path, named
+
+
+def debug_option() -> click.Option:
+    """Return ``--debug``, which shows where an error came from."""
+    return click.Option(
+        ["--debug"], is_flag=True, hidden=True, expose_value=False, callback=_take_debug
+    )
+
+
+def _take_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    settings_of(ctx).debug |= value
+
+
+def json_option(command: F) -> F:
+    """Add ``--json``; the command finds it in its settings."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        is_eager=True,  # so that it is known when another option is refused
+        expose_value=False,
+        callback=_take_json,
+        help="Print one JSON document.",
+    )(command)
+
+
+def _take_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    settings_of(ctx).json |= value
+
+
+def writer_options(command: F) -> F:
+    """Add ``--writer`` and ``--role``."""
+    role = click.option(
+        "--role",
+        metavar="ROLE",
+        help=f"The writer's role, needed at its first use: {', '.join(ROLES)}.",
+    )
+    writer = click.option("--writer", "-w", required=True, metavar="NAME", help="Who writes.")
+    return writer(role(command))
+
+
+session_argument = click.argument("session", metavar="SESSION")

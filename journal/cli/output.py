@@ -1,0 +1,214 @@
+"""What a command prints: data to stdout, words to stderr, nothing of it unescaped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from journal.cli.options import colour_is_wanted
+from journal.escape import escape, is_unsafe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+STEPPED_OVER: Final = "%s: stepped over"
+
+
+class _Pipe:
+    """Whether anybody still reads stdout."""
+
+    is_closed = False
+
+
+def reader_has_left() -> bool:
+    """Whether whoever read stdout has had enough, so that a long listing may stop."""
+    return _Pipe.is_closed
+
+
+def prepare() -> None:
+    """Make sure that no character can fail to print."""
+    _Pipe.is_closed = False
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+class _Words(logging.Handler):
+    """The library's own warnings, on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # The commands say themselves, once and with what to do, what they stepped over.
+        if not str(record.msg).startswith(STEPPED_OVER):
+            say(f"Warning: {record.getMessage()}")
+
+
+@contextmanager
+def warnings_as_words() -> Iterator[None]:
+    """Let the library's log and Python's warnings come out as single lines on stderr."""
+    logger, handler = logging.getLogger("journal"), _Words(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"Warning: {message}")
+
+
+def say(text: str) -> None:
+    """Write words for people, each line escaped, to stderr."""
+    _write(sys.stderr, "".join(f"{escape(line)}\n" for line in text.split("\n")))
+
+
+def line(*cells: object) -> None:
+    """Write one line of data, its cells set apart by tabs, to stdout."""
+    _write(sys.stdout, "\t".join(escape(str(cell)) for cell in cells) + "\n")
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Write named values, one a line."""
+    known = [(name, str(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        _write(sys.stdout, f"{name.ljust(width)}  {escape(value)}\n")
+
+
+def raw(chunks: Iterable[bytes]) -> None:
+    """Write exact bytes to stdout."""
+    _flush(sys.stdout)
+    for chunk in chunks:
+        _guard(lambda chunk=chunk: sys.stdout.buffer.write(chunk))  # type: ignore[misc]
+        if _Pipe.is_closed:
+            return
+
+
+def document(command: str, **fields: Any) -> None:  # noqa: ANN401
+    """Write the one JSON document of a command."""
+    _write(sys.stdout, dumps({"schema": f"journal.{command}/1", **fields}, indent=2) + "\n")
+
+
+def streamed(command: str, name: str, items: Iterable[Any], **fields: Callable[[], Any]) -> None:
+    """Write one JSON document whose list ``name`` may be longer than memory; the rest follows it."""
+    _write(sys.stdout, f'{{"schema": "journal.{command}/1",\n {dumps(name)}: [')
+    comma = ""
+    for item in items:
+        _write(sys.stdout, f"{comma}\n  {dumps(item)}")
+        comma = ","
+        if _Pipe.is_closed:
+            return
+    rest = "".join(f",\n {dumps(key)}: {dumps(value())}" for key, value in fields.items())
+    _write(sys.stdout, f"\n ]{rest}}}\n")
+
+
+def dumps(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401
+    """Return JSON that a terminal shows and never obeys."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    # Inside JSON these can only stand in a string, where the escape means the same.
+    return "".join(_json_escape(char) if char != "\n" and is_unsafe(char) else char for char in text)
+
+
+def _json_escape(char: str) -> str:
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows: a table at a terminal, tab-separated lines elsewhere."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            line(*row)
+            if _Pipe.is_closed:
+                return
+        return
+    _rich_table(headers, rows)
+
+
+def _rich_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    # Imported when there is a terminal: rich costs 50 ms.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for number, header in enumerate(headers):
+        # The last column is the long one; it is cut, the others are never.
+        is_last = number == len(headers) - 1
+        shown.add_column(header, no_wrap=is_last, overflow="ellipsis" if is_last else "fold")
+    for row in rows:
+        shown.add_row(*(Text(escape(str(cell))) for cell in row))
+    console = Console(
+        file=sys.stdout,
+        color_system="auto" if colour_is_wanted() else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    _guard(lambda: console.print(shown))
+
+
+def when(at_us: int) -> str:
+    """Return a time as people read it, in UTC."""
+    try:
+        return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return f"{at_us}us"  # a row put there by plain SQL may claim any time
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    amount, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:  # noqa: PLR2004 - bytes in a KiB
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def finish() -> None:
+    """Hand everything over before the exit code is decided."""
+    _flush(sys.stdout)
+    _flush(sys.stderr)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    _guard(lambda: stream.write(text), stream)
+
+
+def _flush(stream: TextIO) -> None:
+    _guard(stream.flush, stream)
+
+
+def _guard(action: Callable[[], object], stream: TextIO | None = None) -> None:
+    """Do it; where the reader has left, let the rest go nowhere and the command go on.
+
+    ``journal audit | head -1`` must still end with the audit's own exit code.
+    """
+    try:
+        action()
+    except BrokenPipeError:
+        _send_nowhere(stream or sys.stdout)
+
+
+def _send_nowhere(stream: TextIO) -> None:
+    if stream is sys.stdout:
+        _Pipe.is_closed = True
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,35 @@
+"""``journal sessions``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from journal.cli import output
+from journal.cli.frame import command as make_command
+from journal.cli.opening import opened
+from journal.cli.options import Settings, json_option
+
+
+@make_command("sessions", "journal sessions", "journal sessions --json")
+@json_option
+@click.pass_obj
+def command(settings: Settings) -> None:
+    """List the sessions.
+
+    Each with the number of its entries (the journal's own notes among them), of its
+    writes, and of its bytes as a file.
+    """
+    with opened(settings) as journal:
+        found = journal.sessions()
+        where = journal.path
+    if settings.json:
+        output.document("sessions", sessions=[asdict(session) for session in found])
+        return
+    rows = [
+        (item.key, item.entries, item.epochs, item.bytes, output.when(item.created_us)) for item in found
+    ]
+    output.table(("session", "entries", "writes", "bytes", "since"), rows)
+    if not found:
+        output.say(f"There is no session in {where} yet.")

@@ -1,0 +1,81 @@
+"""``journal show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from journal.cli import entries, output
+from journal.cli.failing import EXIT_FOUND
+from journal.cli.frame import command as make_command
+from journal.cli.opening import known_key, opened
+from journal.cli.options import Settings, json_option, session_argument
+from journal.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from journal import Entry, Journal
+
+
+@make_command("show", "journal show agent:main:main 1", "journal show agent:main:main 1 --raw")
+@session_argument
+@click.argument("seq", type=int)
+@click.option("--raw", is_flag=True, help="Write the line's exact bytes to stdout, and nothing else.")
+@json_option
+@click.pass_obj
+def command(settings: Settings, session: str, seq: int, *, raw: bool) -> int:
+    """Show one entry whole.
+
+    What the journal knows of it, then its line. A row that is not in the sealed chain is
+    shown as what it is, and the exit code is 3.
+    """
+    if raw and settings.json:
+        raise click.UsageError("--raw gives bytes, --json a document: choose one", click.get_current_context())
+    with opened(settings) as journal:
+        entry = _find(journal, known_key(journal, session), seq)
+    if raw:
+        output.raw([entry.data])
+    elif settings.json:
+        output.document("show", session=entry.session, entry=entries.as_json(entry))
+    else:
+        _print(entry)
+    if entry.trust in ("stray", "altered", "erased"):
+        output.say(f"Warning: seq {entry.seq} is {entry.trust}: nothing it says of itself is to be believed.")
+        return EXIT_FOUND
+    return 0
+
+
+def _find(journal: Journal, key: str, seq: int) -> Entry:
+    from journal import statements as sql  # noqa: PLC0415 - with the rest of the library
+    from journal.inspection import entry_of  # noqa: PLC0415
+    from journal.model import Row  # noqa: PLC0415
+
+    store = journal.store
+    found = None
+    if -(2**63) <= seq < 2**63:
+        with store.snapshot() as cursor:
+            chain = store.registry.chain_of(key)
+            if chain is not None:
+                found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
+    if found is None or chain is None:
+        message = f"there is no entry {seq} in {key!r}"
+        raise NotFoundError(message, hint=f"journal log {_quoted(key)}", code="no-entry")
+    return entry_of(Row._make(found), chain, store.registry.writers)
+
+
+def _quoted(key: str) -> str:
+    import shlex  # noqa: PLC0415 - only on the bad path
+
+    return shlex.quote(key)
+
+
+def _print(entry: Entry) -> None:
+    told = entries.as_json(entry)
+    told["time"] = output.when(told.pop("created_us"))
+    body = (entry.body or b"").decode("utf-8", "backslashreplace")
+    for name in ("body", "body_base64"):
+        told.pop(name, None)
+    pairs = [("session", entry.session), *((name, value) for name, value in told.items() if value is not None)]
+    output.facts([*pairs, ("bytes", len(entry.data))])
+    output.line()
+    output.line(body)

@@ -1,0 +1,168 @@
+"""A session's lines as its file would hold them, each verified on its way out.
+
+Export is the way back: for a migrated file it gives the original bytes, and
+behind them what was written since. It reads a page at a time and each page by
+itself, so nothing stays open and memory does not grow with the session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from journal import statements as sql
+from journal.chain import MIN_SEQ
+from journal.controls import CONTROL
+from journal.errors import NotFoundError
+from journal.model import Row, check_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Self
+
+    from journal.chain import Chain
+    from journal.journal import Journal
+    from journal.store import Store
+
+PAGE_ROWS: Final = 2000
+PAGE_BYTES: Final = 4 * 1024 * 1024
+
+
+class SteppedOver(NamedTuple):
+    """Rows that an export left out: from one seq to another, and what they are.
+
+    ``status`` is "stray", "altered", "erased" or "missing", as an audit says it.
+    """
+
+    first_seq: int
+    last_seq: int
+    status: str
+
+
+class Page(NamedTuple):
+    """Some of a session's lines, in file order, and what was stepped over among them."""
+
+    rows: list[Row]
+    stepped_over: list[SteppedOver]
+
+    @property
+    def data(self) -> bytes:
+        """The lines' exact bytes, line ends included."""
+        return b"".join([part for row in self.rows for part in (row.body or b"", row.terminator)])
+
+
+class Export:
+    """The bytes of one session, to be iterated once.
+
+    Attributes:
+        key: the session's key.
+        bytes: how many bytes were given so far.
+        lines: how many entries they came from.
+        stepped_over: the rows that could not be believed, and so are not in the
+            bytes. Look at it after the last chunk; empty means all is there.
+
+    """
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.key = key
+        self.bytes = 0
+        self.lines = 0
+        self.stepped_over: list[SteppedOver] = []
+        self._pages = pages(store, key)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        while True:
+            page = next(self._pages)
+            _extend(self.stepped_over, page.stepped_over)
+            if page.rows:
+                data = page.data
+                self.bytes += len(data)
+                self.lines += len(page.rows)
+                return data
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was stepped over so far."""
+        return not self.stepped_over
+
+
+def export(journal: Journal, key: str) -> Export:
+    """Return an iterator over a session's bytes, in file order, up to its present head.
+
+    Joined they are the session's file: for a migrated file the very bytes that
+    were read, then what was written since. Each line is verified before it is
+    given out. A row that does not verify is left out, and reported in the
+    iterator's ``stepped_over``; nothing is left out silently.
+
+    Raises:
+        NotFoundError: there is no such session.
+
+    """
+    with journal.store.snapshot():
+        known = journal.store.registry.chain_of(check_key(key))
+    if known is None:
+        raise NotFoundError(
+            f"there is no session {key!r}", hint="journal sessions", code="no-session"
+        )
+    return Export(journal.store, key)
+
+
+def pages(store: Store, key: str) -> Iterator[Page]:
+    """Yield the verified lines of a session up to its present head; none if there is none."""
+    with store.snapshot() as cursor:
+        chain = store.registry.chain_of(key)
+        if chain is None:
+            return
+        head = store.fresh(chain).head.seq
+        beyond = [SteppedOver(*span, "stray") for span in chain.occupied]
+    after = MIN_SEQ
+    while after < head:
+        with store.snapshot() as cursor:
+            found = _some_rows(cursor, chain.session_id, after, head)
+        yield _judged(chain, found, after, head)
+        after = found[-1].seq if found else head
+    if beyond:
+        yield Page([], beyond)
+
+
+def _some_rows(cursor: Any, session_id: int, after: int, up_to: int) -> list[Row]:
+    """Return the next rows: as many as a page may have, or the bytes it may hold."""
+    rows, size = [], 0
+    for found in cursor.execute(sql.rows_between(), (session_id, after, up_to, PAGE_ROWS)):
+        row = Row._make(found)
+        rows.append(row)
+        size += len(row.body or b"")
+        if size >= PAGE_BYTES:
+            break
+    return rows
+
+
+def _judged(chain: Chain, found: list[Row], after: int, up_to: int) -> Page:
+    """Sort rows into lines and what is stepped over; a gap between them is something gone."""
+    lines: list[Row] = []
+    odd: list[SteppedOver] = []
+    expected = max(after, 0) + 1
+    for row in found:
+        if row.seq > expected:
+            odd.append(SteppedOver(expected, row.seq - 1, "missing"))
+        expected = max(row.seq, 0) + 1
+        status = chain.sealer.status(row)
+        if status != "sealed":
+            odd.append(SteppedOver(row.seq, row.seq, status))
+        elif row.kind != CONTROL:
+            lines.append(row)
+    if not found and expected <= up_to:
+        odd.append(SteppedOver(expected, up_to, "missing"))
+    return Page(lines, odd)
+
+
+def _extend(known: list[SteppedOver], more: list[SteppedOver]) -> None:
+    """Add what was stepped over, neighbours of one sort as one range."""
+    for each in more:
+        last = known[-1] if known else None
+        if last and last.status == each.status and last.last_seq + 1 == each.first_seq:
+            known[-1] = last._replace(last_seq=each.last_seq)
+        else:
+            known.append(each)
