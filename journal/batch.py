@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from journal.admission import earlier, keep, refusal, store_lines
 from journal.lines import encode
 from journal.model import check_label
-from journal.session import earlier, keep, refusal, store_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Self
 
+    from journal.engine import Cursor
     from journal.errors import RefusedError
     from journal.lines import Line
     from journal.model import Entry
@@ -77,7 +78,7 @@ class Batch:
         if refused is not None:
             raise refused
 
-    def _refused(self, cursor: Any, receipt: Receipt) -> RefusedError | None:  # noqa: ANN401
+    def _refused(self, cursor: Cursor, receipt: Receipt) -> RefusedError | None:
         author = receipt.session.author(cursor)
         chain = self._store.open_chain(cursor, receipt.session.key)
         error = refusal(self._store, chain, author)
@@ -85,7 +86,7 @@ class Batch:
             return None
         return keep(cursor, self._store, chain, author, receipt.lines, receipt.request_id, error)
 
-    def _write(self, cursor: Any, receipt: Receipt) -> None:  # noqa: ANN401
+    def _write(self, cursor: Cursor, receipt: Receipt) -> None:
         session = receipt.session
         author = session.author(cursor)
         chain = self._store.open_chain(cursor, session.key)

@@ -18,6 +18,7 @@ from journal.strays import Oddities, Oddity, Ranges
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from journal.engine import Cursor
     from journal.seal import Sealer
 
 MAX_SEQ: Final = 2**63 - 1
@@ -87,7 +88,7 @@ class Chain:
             seqs.append(seq)
         return seqs
 
-    def refresh(self, cursor: Any) -> None:  # noqa: ANN401 - a driver's cursor
+    def refresh(self, cursor: Cursor) -> None:
         """Learn the chain's present state from the database, believing only seals."""
         self.highest = max(self.highest, self.head.seq)
         found = cursor.execute(sql.projection_of(), (self.session_id,)).fetchone()
@@ -100,7 +101,7 @@ class Chain:
         self._note_examined(found)
         self.open_tail = self._tail_is_open(cursor, newest)
 
-    def _find_head(self, cursor: Any) -> Row | None:  # noqa: ANN401
+    def _find_head(self, cursor: Cursor) -> Row | None:
         """Set the head to the newest row that verifies, and note those above it that do not."""
         up_to, limit = MAX_SEQ, 1
         while True:
@@ -117,7 +118,7 @@ class Chain:
                 return None
             limit = _PAGE
 
-    def _step_over(self, cursor: Any, seq: int) -> int:  # noqa: ANN401
+    def _step_over(self, cursor: Cursor, seq: int) -> int:
         """Note a row that does not verify; return the first seq of the range it belongs to."""
         if not self.occupied:
             self.load_named(cursor)
@@ -129,7 +130,7 @@ class Chain:
         self.occupied.add(*span)
         return span[0]
 
-    def load_named(self, cursor: Any) -> None:  # noqa: ANN401
+    def load_named(self, cursor: Cursor) -> None:
         """Read which seqs sealed entries name, as far as not read before."""
         rows = cursor.execute(sql.controls_after(), (self.session_id, self.named_up_to)).fetchall()
         for row in map(Row._make, rows):
@@ -138,7 +139,7 @@ class Chain:
                     self.named.update(Oddity.from_json(named).ranges)
                 self.named_up_to = row.seq
 
-    def _note_lost(self, cursor: Any) -> None:  # noqa: ANN401
+    def _note_lost(self, cursor: Cursor) -> None:
         """Note rows that this process knew as sealed and that are gone."""
         seq = self.head.seq + 1
         if self.highest < seq:
@@ -153,7 +154,7 @@ class Chain:
             seq = free
         return seq
 
-    def _note_low_rows(self, cursor: Any) -> None:  # noqa: ANN401
+    def _note_low_rows(self, cursor: Cursor) -> None:
         low = cursor.execute(sql.newest_rows(), (self.session_id, 0, _PAGE)).fetchall()
         for row in map(Row._make, low):
             self._step_over(cursor, row.seq)
@@ -180,7 +181,7 @@ class Chain:
             self.examined = max(self.examined, found[4])
         self.examined = min(self.examined, self.head.seq)
 
-    def _tail_is_open(self, cursor: Any, newest: Row | None) -> bool:  # noqa: ANN401
+    def _tail_is_open(self, cursor: Cursor, newest: Row | None) -> bool:
         if newest is not None and newest.kind == CONTROL:
             lines = cursor.execute(
                 sql.lines_before(), (self.session_id, newest.seq, _LINES)
@@ -189,7 +190,7 @@ class Chain:
         return newest is not None and newest.terminator == b""
 
 
-def rows_of(cursor: Any, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:  # noqa: ANN401
+def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:
     """Yield whole rows in order, a page at a time, so that no read stays open."""
     while first <= last:
         rows = cursor.execute(sql.rows_between(), (session_id, first, last, _PAGE)).fetchall()

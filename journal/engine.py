@@ -13,12 +13,13 @@ import logging
 import sqlite3
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from journal import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from types import ModuleType
 
     from sqlalchemy import Engine
@@ -31,6 +32,25 @@ DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
 _FIXED: Final = (((3, 51, 3), (99,)), ((3, 50, 7), (3, 51)), ((3, 44, 6), (3, 45)))
 
 log = logging.getLogger("journal")
+
+
+class Cursor(Protocol):
+    """As much of a driver's cursor as the journal uses."""
+
+    rowcount: int
+    lastrowid: int | None
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> Cursor:
+        """Run one statement."""
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[object]], /) -> Cursor:
+        """Run one statement for each row of values."""
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - a row, or None
+        """Return the next row."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
 
 
 def wal_reset_fixed(version: tuple[int, ...]) -> bool:

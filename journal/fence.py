@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from journal import parking, policy
+from journal import admission, parking, policy
 from journal import session as sessions
 from journal import statements as sql
 from journal.errors import NotFoundError, SessionTakeover, StorageError
@@ -15,7 +15,7 @@ from journal.lines import encode
 from journal.model import check_label
 from journal.store import log
 from journal.tables import fences
-from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, judge, origin
+from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, evidence_of, judge
 from journal.writing import digest_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from journal.chain import Chain
+    from journal.engine import Cursor
     from journal.lines import Line
     from journal.model import Entry
     from journal.parking import Parked
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from journal.session import Session
     from journal.store import Store
 
-EVIDENCE_LIMIT: Final = 100
-_EXCERPT: Final = 200
+
+_WAITING: Final = 64
 
 
 class Fence:
@@ -153,15 +154,15 @@ class Fence:
 
     def _judge_and_write(
         self,
-        cursor: Any,
+        cursor: Cursor,
         lines: Sequence[Line],
         request_id: str | None,
-    ) -> tuple[sessions.Outcome, Verdict, Parked | None]:
+    ) -> tuple[admission.Outcome, Verdict, Parked | None]:
         store, session = self.store, self.session
         author = session.author(cursor)
         chain = store.open_chain(cursor, session.key)
-        done = sessions.earlier(cursor, session, chain, lines, request_id)
-        refused = None if done is not None else sessions.refusal(store, chain, author)
+        done = admission.earlier(cursor, session, chain, lines, request_id)
+        refused = None if done is not None else admission.refusal(store, chain, author)
         verdict = self._judge(cursor, chain)
         if not verdict.accepted:
             verdict = self._insert_verdict(cursor, chain, verdict)
@@ -171,18 +172,18 @@ class Fence:
             kept = (
                 None if done else parking.park(cursor, store, chain, author, lines, request_id, why)
             )
-            return sessions.Outcome([]), verdict, kept
+            return admission.Outcome([]), verdict, kept
         if done is not None:
-            return sessions.Outcome(done), verdict, None
+            return admission.Outcome(done), verdict, None
         if refused is not None:
-            error = sessions.keep(cursor, store, chain, author, lines, request_id, refused)
-            return sessions.Outcome([], error), verdict, None
-        entries = sessions.store_lines(cursor, store, chain, author, lines, request_id)
+            error = admission.keep(cursor, store, chain, author, lines, request_id, refused)
+            return admission.Outcome([], error), verdict, None
+        entries = admission.store_lines(cursor, store, chain, author, lines, request_id)
         head = chain.head
         store.after_commit(lambda: self._move(Mark(head.seq, head.epoch, head.seal)))
-        return sessions.Outcome(entries), verdict, None
+        return admission.Outcome(entries), verdict, None
 
-    def _judge(self, cursor: Any, chain: Chain | None) -> Verdict:  # noqa: ANN401
+    def _judge(self, cursor: Cursor, chain: Chain | None) -> Verdict:
         store, mark = self.store, self.mark
         name = (
             self.policy if isinstance(self.policy, str) else getattr(self.policy, "__name__", "own")
@@ -250,7 +251,7 @@ class Fence:
                 return []
             return foreign_so_far(cursor, chain, self.store.registry.writers)
 
-    def _examine(self, cursor: Any, chain: Chain) -> Verdict | None:  # noqa: ANN401
+    def _examine(self, cursor: Cursor, chain: Chain) -> Verdict | None:
         """Look at every row nobody has examined; return a verdict on what is foreign and new."""
         head = chain.head
         if chain.examined == head.seq and not chain.occupied and not chain.odd.missing:
@@ -274,6 +275,7 @@ class Fence:
         writer_id, instance_id = self._who()
         if writer_id is not None and instance_id is not None:
             chain.waiting.append((sql.INSERT_FENCE, self._row(chain, writer_id, instance_id)))
+            del chain.waiting[:-_WAITING]  # fences that nobody wrote under are not missed
 
     def _who(self) -> tuple[int | None, int | None]:
         """Return this handle's writer and instance, as far as there are any yet."""
@@ -317,7 +319,7 @@ class Fence:
             log.warning("the verdict on %s could not be stored: %s", self.session.key, error)
             return self._keep(verdict)
 
-    def _insert_verdict(self, cursor: Any, chain: Chain, verdict: Verdict) -> Verdict:  # noqa: ANN401
+    def _insert_verdict(self, cursor: Cursor, chain: Chain, verdict: Verdict) -> Verdict:
         """Store a verdict with its evidence; what it told of is judged from now on."""
         verdict = replace(verdict, id=parking.new_id("v"))
         facts = (
@@ -377,12 +379,12 @@ def _tells_the_same(one: Verdict, other: Verdict) -> bool:
     ]
 
 
-def _chain_of(cursor: Any, session: Session) -> Chain | None:  # noqa: ANN401
+def _chain_of(cursor: Cursor, session: Session) -> Chain | None:
     chain = session.store.find_chain(cursor, session.key)
     return None if chain is None else session.store.fresh(chain)
 
 
-def _mark(cursor: Any, chain: Chain | None) -> Mark:  # noqa: ANN401
+def _mark(cursor: Cursor, chain: Chain | None) -> Mark:
     if chain is None:
         return Mark(0, 0, b"")
     head = chain.head
@@ -393,37 +395,7 @@ def _mark(cursor: Any, chain: Chain | None) -> Mark:  # noqa: ANN401
     return Mark(head.seq, head.epoch, head.seal, beyond, digest)
 
 
-def _persist_examined(cursor: Any, chain: Chain) -> None:  # noqa: ANN401
+def _persist_examined(cursor: Cursor, chain: Chain) -> None:
     cursor.execute(
         sql.examine(), (chain.examined, chain.sealer.examined_mac(chain.examined), chain.session_id)
     )
-
-
-def evidence_of(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as it is stored: bounded, with what would be needed to explain it."""
-    pairs = list(zip(verdict.foreign, verdict.reasons, strict=True))[:EVIDENCE_LIMIT]
-    return {
-        "fence": {"seq": verdict.fence.seq, "epoch": verdict.fence.epoch},
-        "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
-        "foreign": [_evidence(entry, reason) for entry, reason in pairs],
-        "foreign_count": len(verdict.foreign),
-        "arrived": [
-            [entry.seq, entry.writer, entry.role] for entry in verdict.arrived[:EVIDENCE_LIMIT]
-        ],
-        "arrived_count": len(verdict.arrived),
-    }
-
-
-def _evidence(entry: Entry, reason: str) -> dict[str, Any]:
-    return {
-        "seq": entry.seq,
-        "epoch": entry.epoch,
-        "trust": entry.trust,
-        "reason": reason,
-        "claims_writer": entry.writer,
-        "claims_role": entry.role,
-        "instance": entry.instance_id,
-        "claim": entry.claim,
-        "origin": origin(entry),
-        "body": (entry.body or b"")[:_EXCERPT].decode("utf-8", "backslashreplace"),
-    }

@@ -6,7 +6,7 @@ seal could prove. The judging is :mod:`journal.verdict`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.chain import MIN_SEQ, rows_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from journal.chain import Chain
+    from journal.engine import Cursor
     from journal.model import Writer
     from journal.verdict import Mark
 
@@ -81,7 +82,9 @@ def _gone(chain: Chain, seq: int) -> Entry:
     )
 
 
-def found_at(cursor: Any, chain: Chain, mark: Mark, writers: Mapping[int, Writer]) -> list[Entry]:  # noqa: ANN401
+def found_at(
+    cursor: Cursor, chain: Chain, mark: Mark, writers: Mapping[int, Writer]
+) -> list[Entry]:
     """Return what is wrong with the row a fence stands at; nothing if it is as it was.
 
     Where another sealed row stands in its place, what the fence knew is missing,
@@ -102,7 +105,7 @@ def found_at(cursor: Any, chain: Chain, mark: Mark, writers: Mapping[int, Writer
 
 
 def found_after(
-    cursor: Any,  # noqa: ANN401
+    cursor: Cursor,
     chain: Chain,
     mark: Mark,
     writers: Mapping[int, Writer],
@@ -130,7 +133,7 @@ def found_after(
 
 
 def _low_rows(
-    cursor: Any,  # noqa: ANN401
+    cursor: Cursor,
     chain: Chain,
     writers: Mapping[int, Writer],
     beyond: Ranges,
@@ -147,7 +150,7 @@ def _missing(chain: Chain, gaps: Ranges, beyond: Ranges, after: int = 0) -> Iter
                 yield _gone(chain, seq)
 
 
-def _still_beyond(cursor: Any, chain: Chain, mark: Mark) -> Ranges:  # noqa: ANN401
+def _still_beyond(cursor: Cursor, chain: Chain, mark: Mark) -> Ranges:
     """Return the seqs of the fence's own strays, or none if they are not what they were."""
     if not mark.beyond:
         return Ranges()
@@ -156,7 +159,7 @@ def _still_beyond(cursor: Any, chain: Chain, mark: Mark) -> Ranges:  # noqa: ANN
 
 
 def foreign_so_far(
-    cursor: Any,  # noqa: ANN401
+    cursor: Cursor,
     chain: Chain,
     writers: Mapping[int, Writer],
     limit: int = 1000,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from journal import store as stores
+from journal import creation
 from journal.batch import Batch
 from journal.engine import DURABILITY
 from journal.errors import EntryError, NotFoundError, SchemaError
@@ -14,6 +14,7 @@ from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_name
 from journal.place import check_place
 from journal.schema import SCHEMA_VERSION, version_of
 from journal.session import Identity, Session
+from journal.store import Store
 
 if TYPE_CHECKING:
     import os
@@ -63,7 +64,7 @@ class Journal:
         self.path = path_of(path_or_url)
         self._on_takeover = on_takeover
         _make_sure(self.path, key_file, create=create)
-        self.store = stores.Store(
+        self.store = Store(
             str(self.path), key_file=key_file, durability=durability, busy_timeout_s=busy_timeout
         )
 
@@ -217,7 +218,7 @@ def _make_sure(path: Path, key_file: str | os.PathLike[str] | None, *, create: b
             raise NotFoundError(
                 f"there is no journal at {path}", hint="journal init", code="no-journal"
             )
-        stores.create(str(path), key_file)
+        creation.create(str(path), key_file)
     elif version < SCHEMA_VERSION:
         raise SchemaError(
             f"{path} has schema {version}, this version writes {SCHEMA_VERSION}",

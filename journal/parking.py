@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from journal.chain import Chain
+    from journal.engine import Cursor
     from journal.lines import Line
     from journal.model import Entry
     from journal.store import Store
@@ -156,7 +157,7 @@ class Parked:
 
 
 def park(  # noqa: PLR0913
-    cursor: Any,  # noqa: ANN401
+    cursor: Cursor,
     store: Store,
     chain: Chain,
     author: Author,
@@ -191,14 +192,14 @@ def park(  # noqa: PLR0913
 
 
 def _same(
-    cursor: Any, store: Store, session_id: int, writer_id: int, digest: bytes
+    cursor: Cursor, store: Store, session_id: int, writer_id: int, digest: bytes
 ) -> ParkedRow | None:
     where = "WHERE session_id = ? AND writer_id = ? AND content_digest = ? AND settled IS NULL"
     found = _select(cursor, where, session_id, writer_id, digest)
     return next((row for row in found if row.holds(store)), None)
 
 
-def _has_room(cursor: Any, store: Store, session_id: int, size: int) -> bool:  # noqa: ANN401
+def _has_room(cursor: Cursor, store: Store, session_id: int, size: int) -> bool:
     """Whether the session's quota has room; rows that nobody with the key stored do not count."""
     count = total = 0
     for row in _select(cursor, "WHERE session_id = ? AND settled IS NULL", session_id):
@@ -232,12 +233,12 @@ def parked_of(row: ParkedRow, store: Store) -> Parked:
 _IS_TEXT: Final = tuple(isinstance(column.type, Text) for column in parked.c)
 
 
-def _select(cursor: Any, where: str, *values: object) -> list[ParkedRow]:  # noqa: ANN401
+def _select(cursor: Cursor, where: str, *values: object) -> list[ParkedRow]:
     found = cursor.execute(f"{sql.all_of(parked)} {where}", values).fetchall()
     return [ParkedRow.read(row) for row in found]
 
 
-def find(cursor: Any, parked_id: str) -> ParkedRow:  # noqa: ANN401
+def find(cursor: Cursor, parked_id: str) -> ParkedRow:
     """Return one parked row.
 
     Raises:
@@ -250,13 +251,13 @@ def find(cursor: Any, parked_id: str) -> ParkedRow:  # noqa: ANN401
     return found[0]
 
 
-def of_session(cursor: Any, session_id: int, *, settled: bool = False) -> list[ParkedRow]:  # noqa: ANN401
+def of_session(cursor: Cursor, session_id: int, *, settled: bool = False) -> list[ParkedRow]:
     """Return a session's parked rows, oldest first."""
     which = "" if settled else " AND settled IS NULL"
     return _select(cursor, f"WHERE session_id = ?{which} ORDER BY parked_us, id", session_id)
 
 
-def unsettled(cursor: Any, store: Store, parked_id: str) -> ParkedRow:  # noqa: ANN401
+def unsettled(cursor: Cursor, store: Store, parked_id: str) -> ParkedRow:
     """Return a parked row that is whole and still open.
 
     Raises:
@@ -278,12 +279,12 @@ def unsettled(cursor: Any, store: Store, parked_id: str) -> ParkedRow:  # noqa: 
     return row
 
 
-def settle(cursor: Any, store: Store, row: ParkedRow, how: str) -> None:  # noqa: ANN401
+def settle(cursor: Cursor, store: Store, row: ParkedRow, how: str) -> None:
     """Record how a parked write ended."""
     _store_state(cursor, store, row._replace(settled=how, settled_us=store.clock()))
 
 
-def _store_state(cursor: Any, store: Store, row: ParkedRow) -> None:  # noqa: ANN401
+def _store_state(cursor: Cursor, store: Store, row: ParkedRow) -> None:
     cursor.execute(
         "UPDATE parked SET times = ?, settled_us = ?, settled = ?, mac = ? WHERE id = ?",
         (row.times, row.settled_us, row.settled, row.proof(store), row.id),

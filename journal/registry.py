@@ -7,7 +7,7 @@ no decision is made by them.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from journal import statements as sql
 from journal.chain import Chain, rows_of
@@ -16,6 +16,9 @@ from journal.errors import NotTrusted
 from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Writer
 from journal.seal import Sealer, fingerprint
 from journal.writing import Author, Item, fact, write
+
+if TYPE_CHECKING:
+    from journal.engine import Cursor
 
 _PAGE: Final = 1000
 FIRST_KEY_ID: Final = 1
@@ -44,7 +47,7 @@ class Registry:
     def _chain(self, session_id: int, key: str) -> Chain:
         return Chain.new(key, session_id, Sealer(self._key, FIRST_KEY_ID, session_id, key))
 
-    def refresh(self, cursor: Any) -> None:  # noqa: ANN401 - a driver's cursor
+    def refresh(self, cursor: Cursor) -> None:
         """Learn the facts that were added since the last look.
 
         A stray above the head may yet get honest rows below it: only a sealed
@@ -69,7 +72,7 @@ class Registry:
         self.session_ids[key] = number
         self.session_keys[number] = key
 
-    def adopt_session(self, cursor: Any, key: str) -> Chain | None:  # noqa: ANN401
+    def adopt_session(self, cursor: Cursor, key: str) -> Chain | None:
         """Return a session whose own fact is lost, if its rows prove its number and key.
 
         The number is only guessed from the projection: a row that verifies under
@@ -128,7 +131,9 @@ class Registry:
 
     # -- facts about to be written ----------------------------------------------------
 
-    def add_writer(self, cursor: Any, author: Author, now_us: int, name: str, role: str) -> Writer:  # noqa: ANN401
+    def add_writer(
+        self, cursor: Cursor, author: Author, now_us: int, name: str, role: str
+    ) -> Writer:
         """Declare a writer, in the caller's transaction."""
         number = _free_number(cursor, "SELECT 1 FROM writers WHERE id = ?", max(self.writers) + 1)
         self._write(cursor, author, now_us, fact("writer", id=number, name=name, role=role))
@@ -138,7 +143,9 @@ class Registry:
         )
         return self.writers[number]
 
-    def revoke(self, cursor: Any, author: Author, now_us: int, writer: Writer, reason: str) -> None:  # noqa: ANN401
+    def revoke(
+        self, cursor: Cursor, author: Author, now_us: int, writer: Writer, reason: str
+    ) -> None:
         """Take a writer's right to write, in the caller's transaction."""
         self._write(cursor, author, now_us, fact("revoke", id=writer.id, reason=reason))
         cursor.execute(
@@ -146,7 +153,7 @@ class Registry:
             (now_us, reason, writer.id),
         )
 
-    def add_session(self, cursor: Any, author: Author, now_us: int, key: str) -> Chain:  # noqa: ANN401
+    def add_session(self, cursor: Cursor, author: Author, now_us: int, key: str) -> Chain:
         """Register a session, in the caller's transaction."""
         number = max(self.session_keys, default=REGISTRY_ID) + 1
         taken = "SELECT 1 FROM sessions WHERE id = ?1 UNION ALL SELECT 1 FROM entries WHERE session_id = ?1"
@@ -162,18 +169,18 @@ class Registry:
             raise KeyError(key)
         return chain
 
-    def _write(self, cursor: Any, author: Author, now_us: int, *items: Item) -> None:  # noqa: ANN401
+    def _write(self, cursor: Cursor, author: Author, now_us: int, *items: Item) -> None:
         write(cursor, self.chain, author, now_us, facts=items)
         for item in items:
             self._apply(decode(item.body), now_us)
         self.read_up_to = self.chain.head.seq
 
-    def has_sealed(self, cursor: Any) -> bool:  # noqa: ANN401
+    def has_sealed(self, cursor: Cursor) -> bool:
         """Whether any entry of the registry was sealed with this key."""
         return any(self.chain.sealer.seal_holds(row) for row in rows_of(cursor, REGISTRY_ID, 1))
 
 
-def _free_number(cursor: Any, taken: str, number: int) -> int:  # noqa: ANN401
+def _free_number(cursor: Cursor, taken: str, number: int) -> int:
     """Return the first number from here on that no row has, forged ones included."""
     while cursor.execute(taken, (number,)).fetchone() is not None:
         number += 1
@@ -208,7 +215,7 @@ def _revoked(writer: Writer, at_us: int, reason: str | None) -> Writer:
     return Writer(writer.id, writer.name, writer.role, writer.declared_us, at_us, reason)
 
 
-def genesis(cursor: Any, key: bytes, journal_id: str, instance_id: int, now_us: int) -> None:  # noqa: ANN401
+def genesis(cursor: Cursor, key: bytes, journal_id: str, instance_id: int, now_us: int) -> None:
     """Write a new journal's first facts: its id, its key, and the writer of such facts."""
     cursor.execute(sql.INSERT_PROJECTION, (REGISTRY_ID, REGISTRY_KEY, 0, 0, 0, 0, b"", 0, now_us))
     keeper = Writer(REGISTRY_ID, REGISTRY_WRITER, "operator", now_us)

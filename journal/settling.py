@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from journal import parking
+from journal.admission import store_lines, was_written
 from journal.errors import RefusedError
-from journal.session import store_lines, was_written
 from journal.writing import Author
 
 if TYPE_CHECKING:

@@ -10,20 +10,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-import secrets
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import keys, schema
-from journal import statements as sql
 from journal.controls import decode
 from journal.engine import translated, writing_engine
 from journal.errors import CorruptError, KeyMissing, LockLost, NotTrusted, StorageError
+from journal.instance import store_instance
 from journal.model import REGISTRY_ID, Writer
-from journal.process import this_process
-from journal.registry import Registry, check_role, check_standing, genesis
+from journal.registry import Registry, check_role, check_standing
 from journal.seal import Mac, derive_key
 from journal.writing import Author
 
@@ -31,9 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from sqlalchemy import Connection
-
     from journal.chain import Chain
+    from journal.engine import Cursor
 
 _ID: Final = re.compile("[0-9a-f]{32}")
 
@@ -74,7 +71,7 @@ class Store:
             path, durability=durability, busy_timeout_s=busy_timeout_s, create=False
         )
         self._raw = self._connected()
-        self.cursor: Any = self._raw.cursor()
+        self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
             self.journal_id, self._key = self._find_key(key_file)
@@ -133,7 +130,7 @@ class Store:
         """
         return Transaction(self)
 
-    def begin(self) -> Any:  # noqa: ANN401
+    def begin(self) -> Cursor:
         """Take the write lock and learn what others did; return the cursor."""
         self.lock.acquire()
         try:
@@ -176,7 +173,7 @@ class Store:
             raise translated(error, self.path) from error
 
     @contextmanager
-    def snapshot(self) -> Iterator[Any]:
+    def snapshot(self) -> Iterator[Cursor]:
         """Read one state of the database; nothing is locked and nothing written."""
         with self.lock:
             self._check_process()
@@ -220,7 +217,7 @@ class Store:
         self.registry = fresh
         self._data_version = None
 
-    def _sync(self, cursor: Any) -> None:  # noqa: ANN401
+    def _sync(self, cursor: Cursor) -> None:
         """Learn whether anyone else has committed since this connection last looked."""
         version = cursor.execute("PRAGMA data_version").fetchone()[0]
         if version == self._data_version:
@@ -256,7 +253,7 @@ class Store:
 
     # -- who writes -------------------------------------------------------------------
 
-    def author(self, cursor: Any, name: str, role: str, *, declare: bool) -> Author:  # noqa: ANN401
+    def author(self, cursor: Cursor, name: str, role: str, *, declare: bool) -> Author:
         """Return who writes, checked in the present transaction.
 
         Raises:
@@ -280,7 +277,7 @@ class Store:
         if writer is not None:
             check_standing(writer)
 
-    def declare(self, cursor: Any, name: str, role: str) -> Writer:  # noqa: ANN401
+    def declare(self, cursor: Cursor, name: str, role: str) -> Writer:
         """Declare a writer, its role fixed from now on."""
         check_role(role)
         self.touch(self.registry.chain)
@@ -298,11 +295,11 @@ class Store:
             self.registry.revoke(cursor, self._keeper(cursor), self.clock(), writer, reason)
             return self.registry.writers[writer.id]
 
-    def find_chain(self, cursor: Any, key: str) -> Chain | None:  # noqa: ANN401
+    def find_chain(self, cursor: Cursor, key: str) -> Chain | None:
         """Return a session's chain; None if nobody ever wrote to such a session."""
         return self.registry.chain_of(key) or self.registry.adopt_session(cursor, key)
 
-    def open_chain(self, cursor: Any, key: str) -> Chain:  # noqa: ANN401
+    def open_chain(self, cursor: Cursor, key: str) -> Chain:
         """Return a session's chain, registering the session if it is new."""
         chain = self.find_chain(cursor, key)
         if chain is None:
@@ -311,11 +308,11 @@ class Store:
             chain = self.registry.add_session(cursor, keeper, self.clock(), key)
         return self.touch(chain)
 
-    def _keeper(self, cursor: Any) -> Author:  # noqa: ANN401
+    def _keeper(self, cursor: Cursor) -> Author:
         writer = self.registry.writers[REGISTRY_ID]
         return Author(writer, self.instance(cursor, writer))
 
-    def instance(self, cursor: Any, writer: Writer) -> int:  # noqa: ANN401
+    def instance(self, cursor: Cursor, writer: Writer) -> int:
         """Return this process's instance of a writer, stored at its first write."""
         known = self.instances.get(writer.id)
         if known is None:
@@ -375,7 +372,7 @@ class Transaction:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def __enter__(self) -> Any:  # noqa: ANN401 - a driver's cursor
+    def __enter__(self) -> Cursor:
         return self._store.begin()
 
     def __exit__(
@@ -394,44 +391,6 @@ def _is_driver_error(error: Exception) -> bool:
     return getattr(error, "sqlite_errorname", None) is not None
 
 
-def store_instance(cursor: Any, mac: Mac, writer_id: int, at_us: int) -> int:  # noqa: ANN401
-    """Store who this process is, proved by a MAC over its number too; return the number."""
-    here = this_process()
-    nonce = secrets.token_bytes(16)
-    facts = (
-        writer_id,
-        here.host,
-        here.pid_ns,
-        here.boot_id,
-        here.pid,
-        here.started_us,
-        nonce,
-        here.program,
-        at_us,
-    )
-    cursor.execute(sql.INSERT_INSTANCE, (*facts, b""))
-    number = int(cursor.lastrowid)
-    cursor.execute(
-        "UPDATE instances SET mac = ? WHERE id = ?", (mac("instance", number, *facts), number)
-    )
-    return number
-
-
-def create(path: str, key_file: str | os.PathLike[str] | None = None) -> bool:
-    """Create a journal where there is none; return whether this call did it."""
-
-    def first_facts(connection: Connection) -> None:
-        cursor = connection.connection.cursor()
-        journal_id = secrets.token_hex(16)
-        secret = keys.find_or_make_secret(keys.key_path(journal_id, key_file))
-        key = derive_key(secret, journal_id)
-        at_us = now_us()
-        instance_id = store_instance(cursor, Mac(key), REGISTRY_ID, at_us)
-        genesis(cursor, key, journal_id, instance_id, at_us)
-
-    return schema.create(path, first_facts)
-
-
 def _abandon_all() -> None:
     for store in list(_open_stores):
         store.abandon()
@@ -440,5 +399,3 @@ def _abandon_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
-
-__all__: Final = ["KeyMissing", "Store", "create", "now_us", "store_instance"]

@@ -7,6 +7,8 @@ who deletes a projection's row must not wedge an honest append.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -21,7 +23,9 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.schema import SchemaItem
+
+if TYPE_CHECKING:
+    from sqlalchemy.schema import SchemaItem
 
 metadata = MetaData(
     naming_convention={

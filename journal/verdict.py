@@ -22,6 +22,8 @@ REASONS = {
     "external": "came from outside the journal",
 }
 REFUSED = "is not accepted by the policy"
+EVIDENCE_LIMIT = 100
+_EXCERPT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +148,33 @@ def _reason(entry: Entry, own_instance: int | None, policy: Callable[[Entry], bo
     if entry.instance_id == own_instance or entry.kind == "control" or policy(entry):
         return None
     return REFUSED
+
+
+def evidence_of(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as it is stored: bounded, with what would be needed to explain it."""
+    pairs = list(zip(verdict.foreign, verdict.reasons, strict=True))[:EVIDENCE_LIMIT]
+    return {
+        "fence": {"seq": verdict.fence.seq, "epoch": verdict.fence.epoch},
+        "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
+        "foreign": [_evidence(entry, reason) for entry, reason in pairs],
+        "foreign_count": len(verdict.foreign),
+        "arrived": [
+            [entry.seq, entry.writer, entry.role] for entry in verdict.arrived[:EVIDENCE_LIMIT]
+        ],
+        "arrived_count": len(verdict.arrived),
+    }
+
+
+def _evidence(entry: Entry, reason: str) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "epoch": entry.epoch,
+        "trust": entry.trust,
+        "reason": reason,
+        "claims_writer": entry.writer,
+        "claims_role": entry.role,
+        "instance": entry.instance_id,
+        "claim": entry.claim,
+        "origin": origin(entry),
+        "body": (entry.body or b"")[:_EXCERPT].decode("utf-8", "backslashreplace"),
+    }

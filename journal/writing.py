@@ -17,6 +17,7 @@ from journal.strays import RANGES_PER_FACT, ROWS_PER_FACT, Oddities, Oddity, Ran
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from journal.engine import Cursor
     from journal.lines import Line
 
 KEEP: Final = -1
@@ -73,7 +74,7 @@ _LINE_END: Final = Item(b"raw", b"", b"\n", None, None, None)
 
 
 def write(  # noqa: PLR0913 - a write has this many sides
-    cursor: Any,  # noqa: ANN401
+    cursor: Cursor,
     chain: Chain,
     author: Author,
     now_us: int,
@@ -189,7 +190,7 @@ def _head_of(row: Sealed) -> Head:
     return Head(row.seq, row.epoch, row.seal, row.cum_bytes, row.claim)
 
 
-def _advance(cursor: Any, chain: Chain) -> None:  # noqa: ANN401
+def _advance(cursor: Cursor, chain: Chain) -> None:
     head, found = chain.head, chain.found_seq
     if chain.odd.projection is not None:
         _repair_projection(cursor, chain)
@@ -212,7 +213,7 @@ def _advance(cursor: Any, chain: Chain) -> None:  # noqa: ANN401
     chain.found_seq = head.seq
 
 
-def _repair_projection(cursor: Any, chain: Chain) -> None:  # noqa: ANN401
+def _repair_projection(cursor: Cursor, chain: Chain) -> None:
     """Give the session its row back: under its own id and key, whatever stands there."""
     cursor.execute(
         "UPDATE sessions SET key = 'displaced:' || id || ':' || hex(randomblob(8)) WHERE key = ? AND id <> ?",
@@ -224,7 +225,7 @@ def _repair_projection(cursor: Any, chain: Chain) -> None:  # noqa: ANN401
         chain.found_seq = 0
 
 
-def _insert(cursor: Any, rows: list[Sealed]) -> None:  # noqa: ANN401
+def _insert(cursor: Cursor, rows: list[Sealed]) -> None:
     if len(rows) == 1:
         cursor.execute(sql.INSERT_ENTRY, rows[0])
     else:
@@ -234,7 +235,7 @@ def _insert(cursor: Any, rows: list[Sealed]) -> None:  # noqa: ANN401
         raise CorruptError(message, hint="journal audit", code="rows-swallowed")
 
 
-def name_oddities(cursor: Any, chain: Chain) -> Iterator[Item]:  # noqa: ANN401
+def name_oddities(cursor: Cursor, chain: Chain) -> Iterator[Item]:
     """Yield the control entries that name what the chain steps over, in bounded chunks."""
     if not chain.odd:
         return
@@ -263,14 +264,16 @@ def _chunks(ranges: Ranges) -> Iterator[list[tuple[int, int]]]:
         yield chunk
 
 
-def _described(cursor: Any, chain: Chain, sort: str, chunk: list[tuple[int, int]]) -> Oddity:  # noqa: ANN401
+def _described(cursor: Cursor, chain: Chain, sort: str, chunk: list[tuple[int, int]]) -> Oddity:
     count, digest = digest_of(cursor, chain.session_id, chunk)
     if sort == "missing":
         return Oddity(sort, tuple(chunk), sum(last - first + 1 for first, last in chunk))
     return Oddity(sort, tuple(chunk), count, digest)
 
 
-def digest_of(cursor: Any, session_id: int, ranges: Sequence[tuple[int, int]]) -> tuple[int, str]:  # noqa: ANN401
+def digest_of(
+    cursor: Cursor, session_id: int, ranges: Sequence[tuple[int, int]]
+) -> tuple[int, str]:
     """Count the rows in these ranges and return one digest over all their columns but id."""
     digests = [
         row_digest(row[1:])

@@ -24,8 +24,8 @@ LAYERS = (
     # Standard library only; no clock, no disk, no SQL.
     {"errors", "model", "seal", "lines", "controls", "strays", "policy", "verdict", "formats", "escape"},
     {"engine", "dialects", "tables", "statements", "place", "process"},
-    {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "store"},
-    {"journal", "session", "batch", "fence", "claim", "parking", "settling"},
+    {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "store", "creation"},
+    {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "reading", "holder"},
     {"mirror", "reconcile", "migration", "audit", "aio", "export"},
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},

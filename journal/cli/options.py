@@ -93,13 +93,19 @@ def _take_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # 
 
 def writer_options(command: F) -> F:
     """Add ``--writer`` and ``--role``."""
-    role = click.option(
-        "--role",
-        metavar="ROLE",
-        help=f"The writer's role, needed at its first use: {', '.join(ROLES)}.",
-    )
     writer = click.option("--writer", "-w", required=True, metavar="NAME", help="Who writes.")
-    return writer(role(command))
+    return writer(role_option("Needed at the writer's first use", required=False)(command))
+
+
+def role_option(why: str, *, required: bool) -> Callable[[F], F]:
+    """Return what adds ``--role``."""
+    return click.option(
+        "--role",
+        required=required,
+        type=click.Choice(ROLES),
+        metavar="ROLE",
+        help=f"{why}: {', '.join(ROLES)}.",
+    )
 
 
 session_argument = click.argument("session", metavar="SESSION")

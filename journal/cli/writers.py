@@ -11,8 +11,7 @@ from journal.cli import output
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import opened
-from journal.cli.options import Settings, json_option
-from journal.model import ROLES
+from journal.cli.options import Settings, json_option, role_option
 
 if TYPE_CHECKING:
     from journal import Writer
@@ -45,7 +44,7 @@ def list_(settings: Settings) -> None:
 
 @make_command("add", "journal writers add gateway --role run")
 @click.argument("name")
-@click.option("--role", required=True, metavar="ROLE", help=f"Fixed from now on: {', '.join(ROLES)}.")
+@role_option("Fixed from now on", required=True)
 @json_option
 @click.pass_obj
 def add(settings: Settings, name: str, role: str) -> None:

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE_S: Final = 60.0
-Say = "Callable[..., None]"
 
 
 def apart(experiment: str, *, preload: Path | None = None, timeout_s: float = 240, **options: Any) -> Any:
@@ -117,10 +117,30 @@ def done(work: Callable[..., object], *given: Any) -> list[list[Any]]:
     return start(work, *given).end()
 
 
+def warm() -> None:
+    """Pay once what each party would pay: imports, compiled statements, dialects.
+
+    The journal that this opens is closed, and its files gone, before anything is forked.
+    """
+    from journal import Journal  # the driver, SQLAlchemy and Alembic come in here
+
+    with (
+        tempfile.TemporaryDirectory() as home,
+        Journal(Path(home) / "warm.db", key_file=Path(home) / "key") as journal,
+    ):
+        session = journal.session("warm", writer="warm", role="run")
+        with session.fence() as fence:
+            fence.append({})
+        fence.stored()
+        session.read()
+
+
 def main() -> None:
     """Run the experiment named on the command line."""
     module, _, function = sys.argv[1].partition(":")
-    print(json.dumps(getattr(importlib.import_module(module), function)(**json.loads(sys.argv[2]))))  # noqa: T201
+    experiment = getattr(importlib.import_module(module), function)
+    warm()
+    print(json.dumps(experiment(**json.loads(sys.argv[2]))))  # noqa: T201 - the answer
 
 
 if __name__ == "__main__":

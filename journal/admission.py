@@ -1,0 +1,138 @@
+"""What becomes of a write: stored, found done already, or refused and parked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from journal import parking
+from journal import statements as sql
+from journal.holder import claimed, superseded
+from journal.inspection import entry_of
+from journal.model import Entry, Row
+from journal.writing import reused, same_lines, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from journal.chain import Chain
+    from journal.engine import Cursor
+    from journal.errors import RefusedError
+    from journal.lines import Line
+    from journal.session import Session
+    from journal.store import Store
+    from journal.writing import Author
+
+
+class Outcome(NamedTuple):
+    """What became of one write: its entries, or the error it ends with."""
+
+    entries: list[Entry]
+    error: RefusedError | None = None
+
+
+def put(
+    cursor: Cursor,
+    session: Session,
+    lines: Sequence[Line],
+    request_id: str | None,
+    *,
+    origin: str = "api",
+) -> Outcome:
+    """Do one write in the caller's transaction: written, found done already, or parked."""
+    store = session.store
+    author = session.author(cursor)
+    chain = store.open_chain(cursor, session.key)
+    done = earlier(cursor, session, chain, lines, request_id)
+    if done is not None:
+        return Outcome(done)
+    error = refusal(store, chain, author)
+    if error is not None:
+        return Outcome([], keep(cursor, store, chain, author, lines, request_id, error))
+    return Outcome(store_lines(cursor, store, chain, author, lines, request_id, origin))
+
+
+def store_lines(  # noqa: PLR0913
+    cursor: Cursor,
+    store: Store,
+    chain: Chain,
+    author: Author,
+    lines: Sequence[Line],
+    request_id: str | None = None,
+    origin: str = "api",
+) -> list[Entry]:
+    """Write lines that may be written; return their entries only."""
+    store.after_commit(chain.waiting.clear)
+    entries = write(
+        cursor, chain, author, store.clock(), lines=lines, origin=origin, request_id=request_id
+    )
+    return entries[-len(lines) :]
+
+
+def earlier(
+    cursor: Cursor,
+    session: Session,
+    chain: Chain,
+    lines: Sequence[Line],
+    request_id: str | None,
+) -> list[Entry] | None:
+    """Return the entries that this very request wrote before, or None.
+
+    Raises:
+        EntryError: the request id was used for other lines.
+
+    """
+    if request_id is None:
+        return None
+    rows = _of_request(cursor, chain, request_id)
+    if not rows:
+        return None
+    if not same_lines(rows, lines):
+        raise reused(request_id)
+    writers = session.store.registry.writers
+    # The caller's bytes are what was sealed; the row's own may have been edited since.
+    return [
+        entry_of(row, chain, writers)._replace(
+            body=line.body, trust="asserted" if row.trusted else "external"
+        )
+        for row, line in zip(rows, lines, strict=True)
+    ]
+
+
+def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
+    """Whether a sealed entry carries this request id."""
+    return bool(_of_request(cursor, chain, request_id))
+
+
+def _of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:
+    found = cursor.execute(sql.rows_of_request(), (chain.session_id, request_id)).fetchall()
+    # A row nobody sealed must not make a request look done.
+    return [row for row in map(Row._make, found) if chain.sealer.seal_holds(row)]
+
+
+def refusal(store: Store, chain: Chain, author: Author) -> RefusedError | None:
+    """Return the error with which a write by this author must end, or None."""
+    standing = chain.head.claim
+    if author.claim == standing or (author.claim is None and author.writer.role != "run"):
+        return None
+    if author.claim is None:
+        return claimed(store, chain, author)
+    return superseded(store, chain, author)
+
+
+def keep(  # noqa: PLR0913
+    cursor: Cursor,
+    store: Store,
+    chain: Chain,
+    author: Author,
+    lines: Sequence[Line],
+    request_id: str | None,
+    error: RefusedError,
+) -> RefusedError:
+    """Park a refused write and put its id into the error, or say that there was no room."""
+    why = parking.Refusal(error.code, claim_expected=author.claim, claim_found=chain.head.claim)
+    kept = parking.park(cursor, store, chain, author, lines, request_id, why)
+    if kept is not None:
+        error.parked = kept.id
+    elif lines:
+        error.args = (f"{error.args[0]}; not parked: the session's quota is full",)
+    return error

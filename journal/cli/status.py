@@ -1,0 +1,153 @@
+"""``journal status``."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from journal.cli import output
+from journal.cli.failing import with_db
+from journal.cli.frame import command as make_command
+from journal.cli.opening import opened, path_of
+from journal.cli.options import Settings, json_option
+from journal.errors import JournalError
+
+if TYPE_CHECKING:
+    from journal.cli.overview import Overview
+
+
+@make_command("status", "journal status", "journal status --json")
+@json_option
+@click.pass_obj
+def command(settings: Settings) -> int:
+    """Show what the journal is, and what about it is unsafe.
+
+    The counts are those of its listings; ``journal audit`` verifies every row.
+    """
+    path = path_of(settings)
+    told = _of_the_file(path)
+    unsafe = _unsafe_files(path, told)
+    problem = _fill(settings, told, unsafe)
+    if settings.json:
+        output.document("status", **told, unsafe=unsafe)
+    else:
+        _print(told)
+    for text in unsafe:
+        output.say(f"Unsafe: {with_db(text, settings)}")
+    return 0 if problem is None else problem.exit_code
+
+
+def _of_the_file(path: Path) -> dict[str, Any]:
+    """Return what can be told without the key."""
+    from journal.engine import driver, sqlite_version, wal_reset_fixed  # noqa: PLC0415
+    from journal.schema import SCHEMA_VERSION, version_of  # noqa: PLC0415
+
+    version = sqlite_version()
+    return {
+        "path": str(path),
+        "id": _id_of(path),
+        "schema_version": version_of(str(path)),
+        "newest_schema_version": SCHEMA_VERSION,
+        "sqlite": version,
+        "driver": driver().__name__.partition(".")[0],
+        "sqlite_is_safe": wal_reset_fixed(tuple(map(int, version.split(".")))),
+        "file_bytes": sum(_bytes_of(path.with_name(path.name + end)) for end in ("", "-wal")),
+    }
+
+
+def _id_of(path: Path) -> str | None:
+    from journal.engine import connect, driver, translated  # noqa: PLC0415
+
+    try:
+        with closing(connect(str(path), mode="ro")) as connection:
+            row = connection.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
+    except driver().Error as error:
+        raise translated(error, str(path)) from error
+    return None if row is None else str(row[0])
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _unsafe_files(path: Path, told: dict[str, Any]) -> list[str]:
+    from journal import keys  # noqa: PLC0415 - with the rest of the library
+
+    found = []
+    if not told["sqlite_is_safe"]:
+        found.append(f"SQLite {told['sqlite']} has the WAL-reset bug: install pysqlite3 0.6.1 or later")
+    if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        found.append(f"others may write to {path}: chmod go-w {path}")
+    key = keys.key_path(told["id"] or "unknown")
+    told["key"] = str(key)
+    if key.absolute().parent == path.parent:
+        found.append(f"the key {key} lies beside the journal: who takes one has the other")
+    return found
+
+
+def _fill(settings: Settings, told: dict[str, Any], unsafe: list[str]) -> JournalError | None:
+    """Add what takes the key; return what stood in the way."""
+    from journal.cli.overview import Overview, overview  # noqa: PLC0415 - with the library
+
+    told |= {"key_ok": False, "sessions": None, "entries": None, "bytes": None}
+    found = Overview()
+    problem = None
+    try:
+        with opened(settings) as journal:
+            sessions = journal.sessions()
+            found = overview(journal)
+    except JournalError as error:
+        problem = error
+        unsafe.append(f"{error}. Try: {error.hint}" if error.hint else str(error))
+    else:
+        told |= {"key_ok": True, "sessions": len(sessions)}
+        told |= {"entries": sum(item.entries for item in sessions), "bytes": sum(item.bytes for item in sessions)}
+    _add_overview(told, unsafe, found, is_known=problem is None)
+    return problem
+
+
+def _add_overview(told: dict[str, Any], unsafe: list[str], found: Overview, *, is_known: bool) -> None:
+    told["parked"] = found.parked if is_known else None
+    told["takeovers"] = found.takeovers if is_known else None
+    if found.forged:
+        unsafe.append(
+            f"{output.counted(found.forged, 'parked write or verdict', 'parked writes or verdicts')} "
+            "not as the journal left them: journal audit"
+        )
+
+
+def _print(told: dict[str, Any]) -> None:
+    unknown = "not known without the key"
+    safe = "" if told["sqlite_is_safe"] else ", unsafe"
+    pairs: list[tuple[str, object]] = [
+        ("journal", told["path"]),
+        ("id", told["id"]),
+        ("schema", f"{told['schema_version']} of {told['newest_schema_version']}"),
+        ("SQLite", f"{told['sqlite']} ({told['driver']}{safe})"),
+        ("key", f"{told['key']} ({'ok' if told['key_ok'] else 'not usable'})"),
+        ("file", output.size(told["file_bytes"])),
+    ]
+    for name in ("sessions", "entries"):
+        pairs.append((name, unknown if told[name] is None else told[name]))
+    pairs.append(("lines", unknown if told["bytes"] is None else output.size(told["bytes"])))
+    pairs.append(("parked", unknown if told["parked"] is None else told["parked"]))
+    pairs.append(("takeovers", _takeovers(told["takeovers"])))
+    output.facts(pairs)
+
+
+def _takeovers(found: list[dict[str, Any]] | None) -> str:
+    if found is None:
+        return "not known without the key"
+    if not found:
+        return "none"
+    newest = found[0]
+    seqs = ", ".join(map(str, newest["foreign"][:5]))
+    where = f"{newest['session']} at {output.when(newest['judged_us'])}, seq {seqs}"
+    return f"the newest ({newest['outcome']}): {where}"

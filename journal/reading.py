@@ -1,0 +1,80 @@
+"""Reads a session's lines in file order, each verified, a page at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from journal import statements as sql
+from journal.chain import MAX_SEQ
+from journal.inspection import PAGE, entry_of
+from journal.model import Entry, Row
+from journal.store import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from journal.store import Store
+
+_FIRST_PAGE: Final = 64
+
+
+class Reading(list[Entry]):
+    """Entries that were read, and in ``stepped_over`` the rows that could not be believed."""
+
+    def __init__(self, entries: Iterable[Entry] = (), stepped_over: Iterable[Entry] = ()) -> None:
+        super().__init__(entries)
+        self.stepped_over = tuple(stepped_over)
+
+
+def oldest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Iterator[Entry]:
+    """Yield a session's lines after a seq; what does not verify goes to ``stepped_over``."""
+    while True:
+        page = _page(store, key, sql.lines_between(), after, MAX_SEQ, PAGE)
+        for entry in page:
+            yield from _sorted_out(entry, stepped_over)
+        if len(page) < PAGE:
+            return
+        after = page[-1].seq
+
+
+def newest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Iterator[Entry]:
+    """Yield a session's lines after a seq, the newest first; as :func:`oldest` otherwise."""
+    up_to, size = MAX_SEQ, _FIRST_PAGE
+    while True:
+        page = _page(store, key, sql.lines_before(), up_to, size)
+        for entry in page:
+            if entry.seq <= after:
+                return
+            yield from _sorted_out(entry, stepped_over)
+        if len(page) < size:
+            return
+        up_to, size = page[-1].seq - 1, PAGE
+
+
+def _page(store: Store, key: str, statement: str, *bounds: int) -> list[Entry]:
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key)
+        if chain is None:
+            return []
+        rows = cursor.execute(statement, (chain.session_id, *bounds)).fetchall()
+        writers = store.registry.writers
+    return [entry_of(Row._make(row), chain, writers) for row in rows]
+
+
+def _sorted_out(entry: Entry, stepped_over: list[Entry]) -> Iterator[Entry]:
+    if entry.trust in ("stray", "altered", "erased"):
+        stepped_over.append(entry)
+    else:
+        yield entry
+
+
+def tell(key: str, stepped_over: list[Entry]) -> None:
+    """Say in the log that rows were stepped over: silence would be taken for success."""
+    if stepped_over:
+        log.warning(
+            "%s: stepped over %d rows that do not verify, the first at seq %d (%s): journal audit shows them",
+            key,
+            len(stepped_over),
+            stepped_over[0].seq,
+            stepped_over[0].trust,
+        )
