@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from journal import parking
 from journal import statements as sql
+from journal.errors import EntryError
 from journal.holder import claimed, superseded
 from journal.inspection import entry_of
 from journal.model import Entry, Row
-from journal.writing import reused, same_lines, write
+from journal.seal import commitment
+from journal.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,11 +63,18 @@ def store_lines(  # noqa: PLR0913
     origin: str = "api",
 ) -> list[Entry]:
     """Write lines that may be written; return their entries only."""
-    store.after_commit(chain.waiting.clear)
     entries = write(
         cursor, chain, author, store.clock(), lines=lines, origin=origin, request_id=request_id
     )
+    if chain.waiting:
+        _store_waiting(cursor, store, chain)
     return entries[-len(lines) :]
+
+
+def _store_waiting(cursor: Cursor, store: Store, chain: Chain) -> None:
+    for statement, values in chain.waiting:
+        cursor.execute(statement, values)
+    store.after_commit(chain.waiting.clear)
 
 
 def earlier(
@@ -86,8 +95,8 @@ def earlier(
     rows = _of_request(cursor, chain, request_id)
     if not rows:
         return None
-    if not same_lines(rows, lines):
-        raise reused(request_id)
+    if not _same_lines(rows, lines):
+        raise _reused(request_id)
     writers = session.store.registry.writers
     # The caller's bytes are what was sealed; the row's own may have been edited since.
     return [
@@ -136,3 +145,22 @@ def keep(  # noqa: PLR0913
     elif lines:
         error.args = (f"{error.args[0]}; not parked: the session's quota is full",)
     return error
+
+
+def _same_lines(rows: Sequence[Row], lines: Sequence[Line]) -> bool:
+    """Whether these sealed rows hold just these lines; an erased row matches any."""
+    if len(rows) != len(lines):
+        return False
+    return all(
+        row.salt is None or commitment(row.salt, line.body, line.terminator) == row.commitment
+        for row, line in zip(rows, lines, strict=True)
+    )
+
+
+def _reused(request_id: str) -> EntryError:
+    """Return the refusal of a request id that was used for other lines."""
+    return EntryError(
+        f"request {request_id!r} was already written with other lines",
+        hint="use a new request id for new lines",
+        code="request-reused",
+    )

@@ -16,7 +16,7 @@ from journal.model import Row
 from journal.strays import Oddities, Oddity, Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from journal.engine import Cursor
     from journal.seal import Sealer
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
 _PAGE: Final = 256
-_LINES: Final = 8  # how far back to look for the last line behind control entries
 
 
 class Head(NamedTuple):
@@ -50,6 +49,7 @@ class Chain:
         occupied: rows above the head, or below 1, that do not verify.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
+        is_odd: whether there is anything in ``odd``.
         reported: odd seqs that a verdict of this process has told of already.
         open_tail: the last line has no line end, so the next must end it first.
         generation: the database state this knowledge belongs to.
@@ -69,6 +69,7 @@ class Chain:
     named: Ranges = field(default_factory=Ranges)
     named_up_to: int = 0
     odd: Oddities = field(default_factory=Oddities)
+    is_odd: bool = False
     reported: Ranges = field(default_factory=Ranges)
     generation: int = -1
     waiting: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
@@ -79,10 +80,12 @@ class Chain:
         genesis = sealer.genesis.ljust(32, b"\0")  # only its first 16 bytes are ever linked to
         return cls(key, session_id, sealer, Head(0, 0, genesis, 0, None))
 
-    def next_seqs(self, count: int) -> list[int]:
+    def next_seqs(self, count: int) -> Sequence[int]:
         """Return the seqs that the next write takes: the first free ones after the head."""
-        seqs = []
         seq = self.head.seq
+        if not self.occupied:
+            return range(seq + 1, seq + 1 + count)
+        seqs = []
         for _ in range(count):
             seq = self.occupied.next_free(seq + 1)
             seqs.append(seq)
@@ -100,6 +103,7 @@ class Chain:
         self._note_projection(found)
         self._note_examined(found)
         self.open_tail = self._tail_is_open(cursor, newest)
+        self.is_odd = bool(self.odd)
 
     def _find_head(self, cursor: Cursor) -> Row | None:
         """Set the head to the newest row that verifies, and note those above it that do not."""
@@ -183,10 +187,11 @@ class Chain:
 
     def _tail_is_open(self, cursor: Cursor, newest: Row | None) -> bool:
         if newest is not None and newest.kind == CONTROL:
-            lines = cursor.execute(
-                sql.lines_before(), (self.session_id, newest.seq, _LINES)
+            rows = cursor.execute(
+                sql.newest_rows(), (self.session_id, newest.seq, _PAGE)
             ).fetchall()
-            newest = next(filter(self.sealer.seal_holds, map(Row._make, lines)), None)
+            lines = (row for row in map(Row._make, rows) if row.kind != CONTROL)
+            newest = next(filter(self.sealer.seal_holds, lines), None)
         return newest is not None and newest.terminator == b""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from journal.controls import fact
 from journal.errors import ClaimedError, RefusedError
 from journal.holder import Holder, holder
 from journal.model import Process, check_label
 from journal.process import is_dead, this_process
 from journal.session import Session
-from journal.writing import fact, write
+from journal.writing import write
 
 if TYPE_CHECKING:
     from types import TracebackType

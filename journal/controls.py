@@ -18,6 +18,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from journal.lines import Line
+
 FORMAT: Final = 1
 CONTROL: Final = b"control"
 
@@ -25,6 +27,11 @@ CONTROL: Final = b"control"
 def encode(control: str, **facts: Any) -> bytes:  # noqa: ANN401 - JSON values
     """Return the body of a control entry."""
     return json.dumps({"control": control, **facts}, separators=(",", ":")).encode()
+
+
+def fact(control: str, **facts: Any) -> Line:  # noqa: ANN401 - JSON values
+    """Return a control entry about to be written."""
+    return Line(encode(control, **facts), b"", "control", control)
 
 
 def decode(body: bytes | None) -> dict[str, Any]:

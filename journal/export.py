@@ -17,9 +17,10 @@ from journal.model import Row, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, Self
+    from typing import Self
 
     from journal.chain import Chain
+    from journal.engine import Cursor
     from journal.journal import Journal
     from journal.store import Store
 
@@ -100,8 +101,9 @@ def export(journal: Journal, key: str) -> Export:
         NotFoundError: there is no such session.
 
     """
-    with journal.store.snapshot():
-        known = journal.store.registry.chain_of(check_key(key))
+    check_key(key)
+    with journal.store.snapshot() as cursor:
+        known = journal.store.find_chain(cursor, key)
     if known is None:
         raise NotFoundError(
             f"there is no session {key!r}", hint="journal sessions", code="no-session"
@@ -112,25 +114,26 @@ def export(journal: Journal, key: str) -> Export:
 def pages(store: Store, key: str) -> Iterator[Page]:
     """Yield the verified lines of a session up to its present head; none if there is none."""
     with store.snapshot() as cursor:
-        chain = store.registry.chain_of(key)
+        chain = store.find_chain(cursor, key)
         if chain is None:
             return
         head = store.fresh(chain).head.seq
         beyond = [SteppedOver(*span, "stray") for span in chain.occupied]
-    after = MIN_SEQ
-    while after < head:
+    first = MIN_SEQ
+    while first <= head:
         with store.snapshot() as cursor:
-            found = _some_rows(cursor, chain.session_id, after, head)
-        yield _judged(chain, found, after, head)
-        after = found[-1].seq if found else head
+            found = _some_rows(cursor, chain.session_id, first, head)
+        yield _judged(chain, found, max(first, 1), head)
+        first = found[-1].seq + 1 if found else head + 1
     if beyond:
         yield Page([], beyond)
 
 
-def _some_rows(cursor: Any, session_id: int, after: int, up_to: int) -> list[Row]:
+def _some_rows(cursor: Cursor, session_id: int, first: int, last: int) -> list[Row]:
     """Return the next rows: as many as a page may have, or the bytes it may hold."""
     rows, size = [], 0
-    for found in cursor.execute(sql.rows_between(), (session_id, after, up_to, PAGE_ROWS)):
+    cursor.execute(sql.rows_between(), (session_id, first, last, PAGE_ROWS))
+    for found in iter(cursor.fetchone, None):
         row = Row._make(found)
         rows.append(row)
         size += len(row.body or b"")
@@ -139,22 +142,21 @@ def _some_rows(cursor: Any, session_id: int, after: int, up_to: int) -> list[Row
     return rows
 
 
-def _judged(chain: Chain, found: list[Row], after: int, up_to: int) -> Page:
+def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:
     """Sort rows into lines and what is stepped over; a gap between them is something gone."""
     lines: list[Row] = []
     odd: list[SteppedOver] = []
-    expected = max(after, 0) + 1
     for row in found:
         if row.seq > expected:
             odd.append(SteppedOver(expected, row.seq - 1, "missing"))
-        expected = max(row.seq, 0) + 1
+        expected = max(row.seq + 1, expected)
         status = chain.sealer.status(row)
         if status != "sealed":
             odd.append(SteppedOver(row.seq, row.seq, status))
         elif row.kind != CONTROL:
             lines.append(row)
-    if not found and expected <= up_to:
-        odd.append(SteppedOver(expected, up_to, "missing"))
+    if not found and expected <= last:
+        odd.append(SteppedOver(expected, last, "missing"))
     return Page(lines, odd)
 
 

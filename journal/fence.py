@@ -13,10 +13,10 @@ from journal.errors import NotFoundError, SessionTakeover, StorageError
 from journal.inspection import foreign_so_far, found_after, found_at
 from journal.lines import encode
 from journal.model import check_label
+from journal.naming import digest_of
 from journal.store import log
 from journal.tables import fences
 from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, evidence_of, judge
-from journal.writing import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

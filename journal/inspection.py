@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from journal import statements as sql
 from journal.chain import MIN_SEQ, rows_of
 from journal.model import Entry, Row
+from journal.naming import digest_of
 from journal.strays import Ranges
-from journal.writing import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,7 +97,7 @@ def found_at(
         return [_gone(chain, mark.seq)]
     row = Row._make(found)
     entry = entry_of(row, chain, writers)
-    if entry.trust == "stray" and row.seal == mark.seal:
+    if entry.trust == "stray":
         return [entry._replace(trust="altered")]
     if row.seal != mark.seal:
         return [_gone(chain, mark.seq), entry]

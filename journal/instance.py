@@ -29,7 +29,7 @@ def store_instance(cursor: Cursor, mac: Mac, writer_id: int, at_us: int) -> int:
         at_us,
     )
     cursor.execute(sql.INSERT_INSTANCE, (*facts, b""))
-    number = int(cursor.lastrowid)
+    number = int(cursor.lastrowid or 0)
     cursor.execute(
         "UPDATE instances SET mac = ? WHERE id = ?", (mac("instance", number, *facts), number)
     )

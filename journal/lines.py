@@ -166,12 +166,17 @@ def _readable(line: Line) -> Line:
 def _derived(value: Any) -> tuple[str | None, str | None, str | None]:  # noqa: ANN401 - any JSON
     if not isinstance(value, dict):
         return None, None, None
-    get = value.get
     return (
-        _text(get("type")),
-        _text(get("id")) or _text(get("uuid")),
-        _text(get("parentId")) or _text(get("parentUuid")),
+        _text(value.get("type")),
+        _first_text(value, "id", "uuid"),
+        _first_text(value, "parentId", "parentUuid"),
     )
+
+
+def _first_text(value: dict[Any, Any], key: str, other: str) -> str | None:
+    # Most lines have the first or neither: no call for what is not there.
+    found = _text(value[key]) if key in value else None
+    return _text(value[other]) if found is None and other in value else found
 
 
 def _text(value: object) -> str | None:

@@ -274,7 +274,9 @@ def unsettled(cursor: Cursor, store: Store, parked_id: str) -> ParkedRow:
         )
     if row.settled is not None:
         raise RefusedError(
-            f"the parked write {parked_id} was {row.settled} already", code="settled"
+            f"the parked write {parked_id} was {row.settled} already",
+            code="settled",
+            hint=f"journal parked show {parked_id}",
         )
     return row
 

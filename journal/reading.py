@@ -29,7 +29,7 @@ class Reading(list[Entry]):
 def oldest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Iterator[Entry]:
     """Yield a session's lines after a seq; what does not verify goes to ``stepped_over``."""
     while True:
-        page = _page(store, key, sql.lines_between(), after, MAX_SEQ, PAGE)
+        page = _page(store, key, sql.rows_between(), after + 1, MAX_SEQ, PAGE)
         for entry in page:
             yield from _sorted_out(entry, stepped_over)
         if len(page) < PAGE:
@@ -41,7 +41,7 @@ def newest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Ite
     """Yield a session's lines after a seq, the newest first; as :func:`oldest` otherwise."""
     up_to, size = MAX_SEQ, _FIRST_PAGE
     while True:
-        page = _page(store, key, sql.lines_before(), up_to, size)
+        page = _page(store, key, sql.rows_before(), up_to, size)
         for entry in page:
             if entry.seq <= after:
                 return
@@ -62,9 +62,10 @@ def _page(store: Store, key: str, statement: str, *bounds: int) -> list[Entry]:
 
 
 def _sorted_out(entry: Entry, stepped_over: list[Entry]) -> Iterator[Entry]:
+    # The seal is looked at first: a line whose kind was edited must not slip by as control.
     if entry.trust in ("stray", "altered", "erased"):
         stepped_over.append(entry)
-    else:
+    elif entry.kind != "control":
         yield entry
 
 

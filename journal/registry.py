@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import statements as sql
 from journal.chain import Chain, rows_of
-from journal.controls import CONTROL, FORMAT, decode
+from journal.controls import CONTROL, FORMAT, decode, fact
 from journal.errors import NotTrusted
 from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Writer
 from journal.seal import Sealer, fingerprint
-from journal.writing import Author, Item, fact, write
+from journal.writing import Author, write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from journal.engine import Cursor
+    from journal.lines import Line
 
 _PAGE: Final = 1000
 FIRST_KEY_ID: Final = 1
@@ -43,6 +46,7 @@ class Registry:
         self._chains: dict[int, Chain] = {}
         self.chain = self._chain(REGISTRY_ID, REGISTRY_KEY)
         self.read_up_to = 0
+        self.is_damaged = False
 
     def _chain(self, session_id: int, key: str) -> Chain:
         return Chain.new(key, session_id, Sealer(self._key, FIRST_KEY_ID, session_id, key))
@@ -54,9 +58,12 @@ class Registry:
         row moves the mark, so that nothing is ever skipped.
         """
         for row in rows_of(cursor, REGISTRY_ID, self.read_up_to + 1):
-            if row.kind == CONTROL and self.chain.sealer.status(row) == "sealed":
-                self._apply(decode(row.body), row.created_us)
-                self.read_up_to = row.seq
+            if row.kind != CONTROL or self.chain.sealer.status(row) != "sealed":
+                self.is_damaged = True
+                continue
+            self.is_damaged |= row.seq != self.read_up_to + 1
+            self._apply(decode(row.body), row.created_us)
+            self.read_up_to = row.seq
 
     def _apply(self, facts: dict[str, Any], at_us: int) -> None:
         what = facts.get("control")
@@ -75,20 +82,28 @@ class Registry:
     def adopt_session(self, cursor: Cursor, key: str) -> Chain | None:
         """Return a session whose own fact is lost, if its rows prove its number and key.
 
-        The number is only guessed from the projection: a row that verifies under
-        the seal made of number *and* key cannot belong to another session.
+        The number is only guessed: a row that verifies under the seal made of
+        number *and* key cannot belong to another session.
         """
-        found = cursor.execute("SELECT id FROM sessions WHERE key = ?", (key,)).fetchone()
-        if found is None or found[0] in self.session_keys:
-            return None
-        chain = self._chain(found[0], key)
-        rows = rows_of(cursor, found[0], 1)
-        if not any(
-            chain.sealer.seal_holds(row) for row, _ in zip(rows, range(_PAGE), strict=False)
-        ):
-            return None
-        self.know_session(found[0], key)
-        return self.chain_of(key)
+        for number in self._lost_sessions(cursor, key):
+            chain = self._chain(number, key)
+            rows = zip(range(_PAGE), rows_of(cursor, number, 1), strict=False)
+            if any(chain.sealer.seal_holds(row) for _, row in rows):
+                self.know_session(number, key)
+                return self.chain_of(key)
+        return None
+
+    def _lost_sessions(self, cursor: Cursor, key: str) -> Iterator[int]:
+        """Yield numbers that no known session has: the projection's guess, then, if need be, all."""
+        for (number,) in cursor.execute("SELECT id FROM sessions WHERE key = ?", (key,)).fetchall():
+            if number not in self.session_keys:
+                yield number
+        number = REGISTRY_ID
+        while self.is_damaged and number is not None:
+            cursor.execute("SELECT min(session_id) FROM entries WHERE session_id > ?", (number,))
+            (number,) = cursor.fetchone()
+            if number is not None and number not in self.session_keys:
+                yield number
 
     def _keep(self, writer: Writer) -> None:
         self.writers[writer.id] = writer
@@ -169,7 +184,7 @@ class Registry:
             raise KeyError(key)
         return chain
 
-    def _write(self, cursor: Cursor, author: Author, now_us: int, *items: Item) -> None:
+    def _write(self, cursor: Cursor, author: Author, now_us: int, *items: Line) -> None:
         write(cursor, self.chain, author, now_us, facts=items)
         for item in items:
             self._apply(decode(item.body), now_us)

@@ -118,10 +118,13 @@ def _any_field(value: bytes | str | int | None) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _variable(
-    claim: int | None, kind: bytes, origin: bytes, run_id: bytes | None, on_behalf_of: bytes | None
+    claim: int | None,
+    kind: bytes | str,
+    origin: bytes | str,
+    run_id: bytes | str | None,
+    on_behalf_of: bytes | str | None,
 ) -> bytes:
-    parts = (number(claim), field(kind), field(origin), field(run_id), field(on_behalf_of))
-    return b"".join(parts)
+    return b"".join(map(_any_field, (claim, kind, origin, run_id, on_behalf_of)))
 
 
 class Sealer:
@@ -155,11 +158,11 @@ class Sealer:
         cum_bytes: int,
         commitment: bytes,
         claim: int | None,
-        kind: bytes,
-        origin: bytes,
-        run_id: bytes | None,
-        on_behalf_of: bytes | None,
-        request_id: bytes | None,
+        kind: bytes | str,
+        origin: bytes | str,
+        run_id: bytes | str | None,
+        on_behalf_of: bytes | str | None,
+        request_id: bytes | str | None,
         session_id: int | None = None,
         key_id: int | None = None,
     ) -> bytes:
@@ -182,7 +185,8 @@ class Sealer:
             commitment,
         )
         variable = _variable(claim, kind, origin, run_id, on_behalf_of)
-        return self._hash(b"".join((_SEAL_TAG, fixed, variable, field(request_id))))
+        request = _NULL if request_id is None else _any_field(request_id)
+        return self._hash(b"".join((_SEAL_TAG, fixed, variable, request)))
 
     def seal_holds(self, row: Row) -> bool:
         """Whether the row's metadata and commitment stand under its own seal."""

@@ -22,7 +22,9 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
         original = store.registry.writers[row.writer_id]
         recorder = store.author(cursor, writer, role, declare=True) if writer else None
         if row.content is None:
-            raise RefusedError(f"the content of {parked_id} was erased", code="erased")
+            raise RefusedError(
+                f"the content of {parked_id} was erased", hint="journal parked list", code="erased"
+            )
         author = Author(
             original,
             recorder.instance_id if recorder else store.instance(cursor, original),
@@ -35,7 +37,11 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
         # became is: a second time finds the first one's entries.
         request_id = row.request_id or f"parked:{row.id}"
         if was_written(cursor, chain, request_id):
-            raise RefusedError(f"the parked write {parked_id} was applied already", code="settled")
+            raise RefusedError(
+                f"the parked write {parked_id} was applied already",
+                hint=f"journal parked show {parked_id}",
+                code="settled",
+            )
         lines = parking.unpack(row.content)
         entries = store_lines(cursor, store, chain, author, lines, request_id, "parked")
         parking.settle(cursor, store, row, "applied")

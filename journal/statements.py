@@ -48,7 +48,6 @@ _FULL: Final = [_read(column) for column in _E]
 _BARE: Final = [*_FULL[:-1], null().label("body")]
 # Literals, or SQLite cannot prove that a partial index serves.
 _IS_CONTROL: Final = _E.kind == literal_column("'control'")
-_IS_LINE: Final = _E.kind != literal_column("'control'")
 _IS_FOREIGN: Final = _E.trusted == literal_column("0")
 
 
@@ -79,21 +78,9 @@ def rows_between() -> str:
 
 
 @cache
-def lines_between() -> str:
-    """Do as :func:`rows_between`, but lines only."""
-    where = (
-        _E.session_id == bindparam("session_id"),
-        _E.seq > bindparam("after"),
-        _E.seq <= bindparam("up_to"),
-        _IS_LINE,
-    )
-    return compiled(select(*_FULL).where(*where).order_by(_E.seq).limit(bindparam("limit")))
-
-
-@cache
-def lines_before() -> str:
-    """Select lines up to a seq, newest first: (session_id, up_to, limit)."""
-    where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"), _IS_LINE)
+def rows_before() -> str:
+    """Select whole rows up to a seq, newest first: (session_id, up_to, limit)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"))
     return compiled(select(*_FULL).where(*where).order_by(_E.seq.desc()).limit(bindparam("limit")))
 
 

@@ -190,7 +190,7 @@ class Store:
                 raise
             finally:
                 if not nested:
-                    cursor.execute("COMMIT")
+                    cursor.execute("ROLLBACK")  # nothing was written, and this cannot fail
 
     def _undo(self) -> None:
         if self._raw is None or self.forked:

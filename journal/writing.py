@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import statements as sql
-from journal.chain import Chain, Head, rows_of
-from journal.controls import CONTROL, encode
-from journal.errors import CorruptError, EntryError
-from journal.model import Entry, Row, Writer
-from journal.seal import SALT_SIZE, commitment, row_digest
-from journal.strays import RANGES_PER_FACT, ROWS_PER_FACT, Oddities, Oddity, Ranges
+from journal.chain import Chain, Head
+from journal.errors import CorruptError
+from journal.lines import Line
+from journal.model import Entry, Writer
+from journal.naming import name_oddities
+from journal.seal import PREV_SIZE, SALT_SIZE, commitment
+from journal.strays import Oddities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from journal.engine import Cursor
-    from journal.lines import Line
 
 KEEP: Final = -1
 
@@ -39,38 +39,14 @@ class Author:
     on_behalf_of: str | None = None
     recorder_id: int | None = None
 
-
-class Item(NamedTuple):
-    """What becomes one entry."""
-
-    kind: bytes
-    body: bytes
-    terminator: bytes
-    line_type: str | None
-    line_id: str | None
-    parent_id: str | None
-    request_id: str | None = None
-
-
-def fact(control: str, **facts: Any) -> Item:  # noqa: ANN401 - JSON values
-    """Return a control entry about to be written."""
-    return Item(CONTROL, encode(control, **facts), b"", control, None, None)
-
-
-def _item(line: Line, request_id: str | None) -> Item:
-    return Item(
-        line.kind.encode(),
-        line.body,
-        line.terminator,
-        line.line_type,
-        line.line_id,
-        line.parent_id,
-        request_id,
-    )
+    @property
+    def trusted(self) -> int:
+        """What the ``trusted`` column of its rows says: 0 for external writers."""
+        return self.writer.role != "external"
 
 
 # What ends a line that a file left open: an entry that is only a line end.
-_LINE_END: Final = Item(b"raw", b"", b"\n", None, None, None)
+_LINE_END: Final = Line(b"", b"\n", "raw")
 
 
 def write(  # noqa: PLR0913 - a write has this many sides
@@ -80,12 +56,12 @@ def write(  # noqa: PLR0913 - a write has this many sides
     now_us: int,
     *,
     lines: Sequence[Line] = (),
-    facts: Sequence[Item] = (),
+    facts: Sequence[Line] = (),
     origin: str = "api",
     request_id: str | None = None,
     claim: int | None = KEEP,
 ) -> list[Entry]:
-    """Write one session's entries at once and return them, lines and facts alike.
+    """Write one session's entries at once and return them, facts first.
 
     The chain must be fresh and the transaction a writing one. Odd rows that the
     write steps over are named first, in the same epoch. Nothing is checked here
@@ -95,27 +71,25 @@ def write(  # noqa: PLR0913 - a write has this many sides
         CorruptError: the database answered that it did something else.
 
     """
-    naming = list(name_oddities(cursor, chain))
-    items = [*naming, *facts]
+    ahead = [*name_oddities(cursor, chain), *facts] if chain.is_odd else list(facts)
     if lines and chain.open_tail:
-        items.append(_LINE_END)
-    items += [_item(line, request_id) for line in lines]
+        ahead.append(_LINE_END)
     standing = chain.head.claim if claim == KEEP else claim
-    trusted = author.writer.role != "external"
-    before = chain.head
-    sealed = list(_sealed(chain, author, items, now_us, origin, standing))
-    chain.head = _head_of(sealed[-1])
-    if chain.examined == before.seq and trusted and not naming:
-        chain.examined = chain.head.seq
+    ahead_of_us = chain.head.seq
+    rows = _sealed(
+        chain, author, [*ahead, *lines], len(ahead), now_us, origin, standing, request_id
+    )
+    last = rows[-1]
+    chain.head = Head(last.seq, last.epoch, last.seal, last.cum_bytes, last.claim)
+    if chain.examined == ahead_of_us and author.trusted and not chain.is_odd:
+        chain.examined = last.seq
     _advance(cursor, chain)
-    _insert(cursor, sealed)
+    _insert(cursor, rows)
     if lines:
         chain.open_tail = lines[-1].terminator == b""
-    if naming:
+    if chain.is_odd:
         _remember_named(chain)
-    for statement, values in chain.waiting:
-        cursor.execute(statement, values)
-    return [_entry(chain, author, row) for row in sealed]
+    return [_entry(chain, author, row) for row in rows]
 
 
 class Sealed(NamedTuple):
@@ -148,51 +122,47 @@ class Sealed(NamedTuple):
     body: bytes
 
 
-def _sealed(  # noqa: PLR0913
+def _sealed(  # noqa: PLR0913 - what goes under the seal
     chain: Chain,
     author: Author,
-    items: Sequence[Item],
+    lines: Sequence[Line],
+    unasked: int,
     now_us: int,
     origin: str,
-    standing: int | None,
-) -> Iterator[Sealed]:
+    claim: int | None,
+    request_id: str | None,
+) -> list[Sealed]:
+    """Return the rows to insert; the first ``unasked`` are ours and carry no request id."""
     sealer, head = chain.sealer, chain.head
-    prev, cum_bytes, epoch = head.seal[:16], head.cum_bytes, head.epoch + 1
-    writer_id, instance_id = author.writer.id, author.instance_id
-    recorder_id = author.recorder_id or writer_id
-    trusted = 0 if author.writer.role == "external" else 1
-    run_id, on_behalf_of = author.run_id, author.on_behalf_of
-    run_bytes, behalf_bytes = _bytes(run_id), _bytes(on_behalf_of)
-    origin_bytes = origin.encode()
-    for seq, item in zip(chain.next_seqs(len(items)), items, strict=True):
-        kind, body, terminator, line_type, line_id, parent_id, request_id = item
-        if kind != CONTROL:
-            cum_bytes += len(body) + len(terminator)
+    session_id, key_id, seal_of = sealer.session_id, sealer.key_id, sealer.seal
+    writer, instance_id, trusted = author.writer.id, author.instance_id, author.trusted
+    recorder = author.recorder_id or writer
+    run_id, behalf = author.run_id, author.on_behalf_of
+    prev, cum_bytes, epoch = head.seal[:PREV_SIZE], head.cum_bytes, head.epoch + 1
+    rows: list[Sealed] = []
+    for seq, line in zip(chain.next_seqs(len(lines)), lines, strict=True):
+        body, end, kind, line_type, line_id, parent_id = line
+        if kind != "control":
+            cum_bytes += len(body) + len(end)
+        request = None if len(rows) < unasked else request_id
         salt = os.urandom(SALT_SIZE)
-        committed = commitment(salt, body, terminator)
-        seal = sealer.seal(
-            prev, seq, epoch, writer_id, instance_id, recorder_id, trusted, now_us, cum_bytes, committed,
-            standing, kind, origin_bytes, run_bytes, behalf_bytes, _bytes(request_id),
+        committed = commitment(salt, body, end)
+        seal = seal_of(
+            prev, seq, epoch, writer, instance_id, recorder, trusted, now_us, cum_bytes,
+            committed, claim, kind, origin, run_id, behalf, request, session_id, key_id,
         )  # fmt: skip
-        yield Sealed(
-            sealer.session_id, seq, epoch, writer_id, instance_id, recorder_id, standing,
-            kind.decode(), trusted, origin, request_id, run_id, on_behalf_of, now_us, cum_bytes,
-            terminator, salt, committed, sealer.key_id, prev, seal, line_type, line_id, parent_id, body,
-        )  # fmt: skip
-        prev = seal[:16]
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
-
-
-def _head_of(row: Sealed) -> Head:
-    return Head(row.seq, row.epoch, row.seal, row.cum_bytes, row.claim)
+        rows.append(Sealed(
+            session_id, seq, epoch, writer, instance_id, recorder, claim, kind, trusted, origin,
+            request, run_id, behalf, now_us, cum_bytes, end, salt, committed, key_id, prev, seal,
+            line_type, line_id, parent_id, body,
+        ))  # fmt: skip
+        prev = seal[:PREV_SIZE]
+    return rows
 
 
 def _advance(cursor: Cursor, chain: Chain) -> None:
     head, found = chain.head, chain.found_seq
-    if chain.odd.projection is not None:
+    if chain.is_odd and chain.odd.projection is not None:
         _repair_projection(cursor, chain)
         found = chain.found_seq
     cursor.execute(
@@ -235,97 +205,19 @@ def _insert(cursor: Cursor, rows: list[Sealed]) -> None:
         raise CorruptError(message, hint="journal audit", code="rows-swallowed")
 
 
-def name_oddities(cursor: Cursor, chain: Chain) -> Iterator[Item]:
-    """Yield the control entries that name what the chain steps over, in bounded chunks."""
-    if not chain.odd:
-        return
-    projection = chain.odd.projection
-    for sort, ranges in chain.odd.sorts():
-        for chunk in _chunks(ranges):
-            named = _described(cursor, chain, sort, chunk)
-            yield fact("stray", rows=[named.as_json()], projection=projection)
-            projection = None
-    if projection is not None:
-        yield fact("stray", rows=[], projection=projection)
-
-
-def _chunks(ranges: Ranges) -> Iterator[list[tuple[int, int]]]:
-    chunk: list[tuple[int, int]] = []
-    size = 0
-    for first, last in ranges:
-        for start in range(first, last + 1, ROWS_PER_FACT):
-            stop = min(last, start + ROWS_PER_FACT - 1)
-            if chunk and (len(chunk) == RANGES_PER_FACT or size + stop - start + 1 > ROWS_PER_FACT):
-                yield chunk
-                chunk, size = [], 0
-            chunk.append((start, stop))
-            size += stop - start + 1
-    if chunk:
-        yield chunk
-
-
-def _described(cursor: Cursor, chain: Chain, sort: str, chunk: list[tuple[int, int]]) -> Oddity:
-    count, digest = digest_of(cursor, chain.session_id, chunk)
-    if sort == "missing":
-        return Oddity(sort, tuple(chunk), sum(last - first + 1 for first, last in chunk))
-    return Oddity(sort, tuple(chunk), count, digest)
-
-
-def digest_of(
-    cursor: Cursor, session_id: int, ranges: Sequence[tuple[int, int]]
-) -> tuple[int, str]:
-    """Count the rows in these ranges and return one digest over all their columns but id."""
-    digests = [
-        row_digest(row[1:])
-        for first, last in ranges
-        for row in rows_of(cursor, session_id, first, last)
-    ]
-    return len(digests), row_digest(digests).hex()
-
-
 def _remember_named(chain: Chain) -> None:
     # New objects, for a rollback puts the old ones back.
     named = chain.named.copy()
     for _, ranges in chain.odd.sorts():
         named.update(ranges)
-    chain.named, chain.odd = named, Oddities()
+    chain.named, chain.odd, chain.is_odd = named, Oddities(), False
 
 
 def _entry(chain: Chain, author: Author, row: Sealed) -> Entry:
+    # By position: this is on the path of each append, and half as dear as by name.
     return Entry(
-        session=chain.key,
-        seq=row.seq,
-        epoch=row.epoch,
-        writer=author.writer.name,
-        role=author.writer.role,
-        trust="asserted" if row.trusted else "external",
-        kind=row.kind,
-        origin=row.origin,
-        created_us=row.created_us,
-        body=row.body,
-        terminator=row.terminator,
-        claim=row.claim,
-        request_id=row.request_id,
-        run_id=row.run_id,
-        on_behalf_of=row.on_behalf_of,
-        instance_id=row.instance_id,
-    )
-
-
-def same_lines(rows: Sequence[Row], lines: Sequence[Line]) -> bool:
-    """Whether these sealed rows hold just these lines; an erased row matches any."""
-    if len(rows) != len(lines):
-        return False
-    return all(
-        row.salt is None or commitment(row.salt, line.body, line.terminator) == row.commitment
-        for row, line in zip(rows, lines, strict=True)
-    )
-
-
-def reused(request_id: str) -> EntryError:
-    """Return the refusal of a request id that was used for other lines."""
-    return EntryError(
-        f"request {request_id!r} was already written with other lines",
-        hint="use a new request id for new lines",
-        code="request-reused",
-    )
+        chain.key, row.seq, row.epoch, author.writer.name, author.writer.role,
+        "asserted" if row.trusted else "external", row.kind, row.origin, row.created_us,
+        row.body, row.terminator, row.claim, row.request_id, row.run_id, row.on_behalf_of,
+        row.instance_id,
+    )  # fmt: skip

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal import keys
 from journal.engine import connect
 from journal.model import REGISTRY_ID, REGISTRY_KEY, Row
-from journal.seal import Sealer, derive_key
+from journal.seal import Sealer, body_holds, derive_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ class Oddness(NamedTuple):
 
 
 class Chains(NamedTuple):
-    """What stands in a journal: its sealed rows by session, and what is odd."""
+    """What stands in a journal: the rows of its chains by session, and what is odd."""
 
     rows: dict[str, list[Row]]
     odd: list[Oddness]
@@ -68,24 +69,29 @@ def _rows(connection: Any) -> list[Row]:
 def _judged(key: bytes, everything: list[Row], projections: dict[int, tuple[Any, ...]]) -> Chains:
     by_session = {number: list(rows) for number, rows in groupby(everything, lambda row: row.session_id)}
     names = {REGISTRY_ID: REGISTRY_KEY}
-    registry = [row for row in by_session.get(REGISTRY_ID, ()) if _sealed(key, REGISTRY_KEY, row)]
-    for row in registry:
-        fact = json.loads(row.body or b"{}")
-        if fact["control"] == "session":
-            names[fact["id"]] = fact["key"]
+    for row in by_session.get(REGISTRY_ID, ()):
+        if _sealer(key, row, REGISTRY_KEY).status(row) == "sealed":
+            fact = json.loads(row.body or b"{}")
+            if fact["control"] == "session":
+                names[fact["id"]] = fact["key"]
     rows, odd = {}, []
     for number, name in names.items():
         found = by_session.pop(number, [])
-        rows[name] = [row for row in found if _sealed(key, name, row)]
-        odd += [Oddness(name, row.seq, "stray") for row in found if row not in rows[name]]
+        # An altered line still holds its place in the chain: the seal covers its commitment.
+        rows[name] = [row for row in found if _sealer(key, row, name).seal_holds(row)]
+        judged = ((row.seq, _sealer(key, row, name).status(row)) for row in found)
+        odd += [Oddness(name, seq, status) for seq, status in judged if status != "sealed"]
         odd += _unlinked(key, name, number, rows[name])
         odd += _misplaced(name, rows[name], projections.get(number))
     odd += [Oddness(f"session {number}", 0, "unknown session") for number in by_session]
     return Chains(rows, odd)
 
 
-def _sealed(key: bytes, name: str, row: Row) -> bool:
-    return Sealer(key, row.key_id, row.session_id, name).status(row) == "sealed"
+def _sealer(key: bytes, row: Row, name: str) -> Sealer:
+    return _made_sealer(key, row.key_id, row.session_id, name)
+
+
+_made_sealer = lru_cache(maxsize=64)(Sealer)
 
 
 def _unlinked(key: bytes, name: str, number: int, rows: list[Row]) -> Iterator[Oddness]:
@@ -105,14 +111,15 @@ def _unlinked(key: bytes, name: str, number: int, rows: list[Row]) -> Iterator[O
         if row.prev != prev:
             yield Oddness(name, row.seq, "the link is broken")
         total += len(row.body or b"") + len(row.terminator) if row.kind != b"control" else 0
-        if row.cum_bytes != total:
+        if row.cum_bytes != total and body_holds(row):
             yield Oddness(name, row.seq, f"cum_bytes {row.cum_bytes}, {total} was due")
+        total = row.cum_bytes
         prev, epoch, last_author = row.seal[:16], row.epoch, author
 
 
 def _named(rows: list[Row]) -> set[int]:
     """Return the seqs that sealed entries say were stepped over."""
-    facts = [json.loads(row.body or b"{}") for row in rows if row.kind == b"control"]
+    facts = [json.loads(row.body or b"{}") for row in rows if row.kind == b"control" and body_holds(row)]
     oddities = [odd for fact in facts if fact["control"] == "stray" for odd in fact["rows"]]
     ranges = [pair for odd in oddities for pair in odd["ranges"]]
     # A far seq may be named alone; no test here names more than a few.

@@ -89,7 +89,7 @@ def heartbeat(journal: Journal) -> Session:
 
 @pytest.fixture
 def base(gateway: Session) -> Session:
-    """BASE of the scenarios: a session that holds the single line of its header."""
+    """Give BASE of the scenarios: a session that holds the single line of its header."""
     gateway.append({"type": "session"})
     return gateway
 

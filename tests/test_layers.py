@@ -24,7 +24,7 @@ LAYERS = (
     # Standard library only; no clock, no disk, no SQL.
     {"errors", "model", "seal", "lines", "controls", "strays", "policy", "verdict", "formats", "escape"},
     {"engine", "dialects", "tables", "statements", "place", "process"},
-    {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "store", "creation"},
+    {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "naming", "store", "creation"},
     {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "reading", "holder"},
     {"mirror", "reconcile", "migration", "audit", "aio", "export"},
     {"__init__", "adapters", "report", "testing", "demo"},

@@ -53,7 +53,9 @@ class Thief:
 
     def seqs(self, key: str | None = None) -> list[int]:
         session_id = self.session_id(key)
-        found = self.execute("SELECT seq FROM entries WHERE session_id = ? ORDER BY seq", session_id)
+        found = self.execute(
+            "SELECT seq FROM entries WHERE session_id = ? ORDER BY seq", session_id
+        )
         return [seq for (seq,) in found]
 
     def column(self, column: str, seq: int, key: str | None = None) -> Any:
@@ -66,12 +68,18 @@ class Thief:
     def dump(self) -> list[str]:
         """Return every row of every table, to see whether anything changed."""
         names = [n for (n,) in self.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        return [f"{name}: {row}" for name in sorted(names) for row in self.execute(f"SELECT * FROM {name}")]
+        return [
+            f"{name}: {row}"
+            for name in sorted(names)
+            for row in self.execute(f"SELECT * FROM {name}")
+        ]
 
     # -- taking the seat belts off ----------------------------------------------------
 
     def triggers(self) -> list[tuple[str, str]]:
-        found = self.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name")
+        found = self.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name"
+        )
         return [(name, text) for name, text in found.fetchall()]
 
     def drop_triggers(self) -> None:
@@ -142,7 +150,10 @@ class Thief:
 
     def move_head(self, seq: int, epoch: int, key: str | None = None) -> None:
         self.execute(
-            "UPDATE sessions SET head_seq = ?, head_epoch = ? WHERE id = ?", seq, epoch, self.session_id(key)
+            "UPDATE sessions SET head_seq = ?, head_epoch = ? WHERE id = ?",
+            seq,
+            epoch,
+            self.session_id(key),
         )
 
     def insert_many(self, seqs: Iterable[int], key: str | None = None) -> None:
@@ -151,9 +162,13 @@ class Thief:
         row = self._row(session_id, None)
         at = COLUMNS.index("seq")
         values = list(row.values())
-        statement = f"INSERT INTO entries({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+        statement = (
+            f"INSERT INTO entries({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+        )
         with self.without_triggers():
-            self.connection.executemany(statement, ([*values[:at], seq, *values[at + 1 :]] for seq in seqs))
+            self.connection.executemany(
+                statement, ([*values[:at], seq, *values[at + 1 :]] for seq in seqs)
+            )
 
     def edit(self, column: str, seq: int, value: object, key: str | None = None) -> None:
         with self.without_triggers():
@@ -168,7 +183,9 @@ class Thief:
         session_id = self.session_id(key)
         with self.without_triggers():
             for seq in seqs:
-                self.execute("DELETE FROM entries WHERE session_id = ? AND seq = ?", session_id, seq)
+                self.execute(
+                    "DELETE FROM entries WHERE session_id = ? AND seq = ?", session_id, seq
+                )
 
 
 def forged_value(column: str, value: Any) -> object:

@@ -10,7 +10,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import handle, opened
+from journal.cli.opening import check_writer, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
 from journal.errors import EntryError
 
@@ -49,7 +49,10 @@ def command(  # noqa: PLR0913 - one for each option
     exactly; together they are one write. Prints the seq of each once it is on disk.
     """
     with opened(settings) as journal:
-        to = handle(journal, session, writer, role, run_id=run_id, on_behalf_of=on_behalf_of)
+        check_writer(journal, writer, role)
+        to = journal.session(
+            session, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of
+        )
         content = [_argument(line) for line in lines] if lines else _input()
         found = to.extend(content, request_id=request_id)
     if settings.json:

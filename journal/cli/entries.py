@@ -84,8 +84,8 @@ def _piece(item: dict[str, Any]) -> str | None:
     for name in ("text", "thinking"):
         if isinstance(item.get(name), str):
             return str(item[name])
-    kind, name = item.get("type"), item.get("name")
-    return f"[{kind} {name}]" if isinstance(name, str) else f"[{kind}]"
+    kind, called = item.get("type"), item.get("name")
+    return f"[{kind} {called}]" if isinstance(called, str) else f"[{kind}]"
 
 
 def as_json(entry: Entry) -> dict[str, Any]:

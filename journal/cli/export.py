@@ -6,18 +6,21 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from journal.cli import output
+from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
 from journal.cli.opening import known_key, opened
 from journal.cli.options import Settings, json_option, session_argument
 from journal.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+
+    from journal.export import Export
 
 
 @make_command(
@@ -30,11 +33,12 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @json_option
 @click.pass_obj
-def command(settings: Settings, session: str, file: str | None, *, force: bool) -> None:
+def command(settings: Settings, session: str, file: str | None, *, force: bool) -> int:
     """Give a session back as the file it is, byte for byte.
 
     A file that was migrated comes back with equal bytes, and what was written since after
-    them. FILE appears whole or not at all.
+    them. FILE appears whole or not at all. Rows that are not in the sealed chain are left
+    out and said; then the exit code is 3.
     """
     if settings.json and file is None:
         raise click.UsageError("--json tells of a FILE: name one with -o", click.get_current_context())
@@ -42,16 +46,34 @@ def command(settings: Settings, session: str, file: str | None, *, force: bool) 
 
     with opened(settings) as journal:
         key = known_key(journal, session)
+        content = export(journal, key)
         if file is None:
-            output.raw(export(journal, key))
-            return
-        target = Path(file).absolute()
-        _refuse(target, journal.path, force=force)
-        told = _write(target, export(journal, key), force=force)
+            output.raw(content)
+        else:
+            target = Path(file).absolute()
+            _refuse(target, journal.path, force=force)
+            digest = _write(target, content, force=force)
+    if file is not None:
+        _tell(settings, target, content, digest)
+    return _say_left_out(content)
+
+
+def _tell(settings: Settings, target: Path, content: Export, digest: str) -> None:
     if settings.json:
-        output.document("export", session=key, file=str(target), **told)
+        told = {"bytes": content.bytes, "lines": content.lines, "sha256": digest}
+        left_out = [rows._asdict() for rows in content.stepped_over]
+        output.document("export", session=content.key, file=str(target), **told, stepped_over=left_out)
     else:
-        output.say(f"Wrote {told['bytes']} bytes to {target}.")
+        output.say(f"Wrote {output.counted(content.lines, 'line')}, {content.bytes} bytes, to {target}.")
+
+
+def _say_left_out(content: Export) -> int:
+    for rows in content.stepped_over[:10]:
+        seqs = f"seq {rows.first_seq}" + ("" if rows.last_seq == rows.first_seq else f" to {rows.last_seq}")
+        output.say(f"Warning: left out {seqs}: {rows.status}")
+    if len(content.stepped_over) > 10:  # noqa: PLR2004 - as many as were said
+        output.say(f"Warning: left out {len(content.stepped_over) - 10} more ranges: journal audit names them")
+    return 0 if content.is_complete else EXIT_FOUND
 
 
 def _refuse(target: Path, journal: Path, *, force: bool) -> None:
@@ -72,20 +94,22 @@ def _is_there(target: Path) -> StorageError:
     )
 
 
-def _write(target: Path, chunks: Iterable[bytes], *, force: bool) -> dict[str, Any]:
-    """Write a draft beside the target, then put it in place, whole."""
+def _write(target: Path, chunks: Iterable[bytes], *, force: bool) -> str:
+    """Write a draft beside the target, then put it in place, whole; return its SHA-256."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    counted = _Counted(chunks)
+    digest = hashlib.sha256()
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         with os.fdopen(descriptor, "wb") as out:
-            out.writelines(counted)
+            for chunk in chunks:
+                digest.update(chunk)
+                out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
         _put_in_place(draft, target, force=force)
     finally:
         draft.unlink(missing_ok=True)
-    return {"bytes": counted.size, "sha256": counted.digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _put_in_place(draft: Path, target: Path, *, force: bool) -> None:
@@ -96,18 +120,3 @@ def _put_in_place(draft: Path, target: Path, *, force: bool) -> None:
         os.link(draft, target)  # unlike a rename, it never replaces what came in between
     except FileExistsError:
         raise _is_there(target) from None
-
-
-class _Counted:
-    """Chunks on their way, counted and hashed."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-        self.size = 0
-        self.digest = hashlib.sha256()
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self.size += len(chunk)
-            self.digest.update(chunk)
-            yield chunk

@@ -11,7 +11,7 @@ from journal.cli.entries import brief
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import handle, opened
+from journal.cli.opening import check_writer, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
 from journal.policy import POLICIES
 
@@ -43,7 +43,8 @@ def raise_(settings: Settings, session: str, writer: str, role: str | None) -> N
     Whatever is foreign in the session already is said now, and is no takeover later.
     """
     with opened(settings, on_takeover=_say_between) as journal:
-        fence = handle(journal, session, writer, role).fence()
+        check_writer(journal, writer, role)
+        fence = journal.session(session, writer=writer, role=role).fence()
         fence_id = fence.stored()
         unresolved = fence.unresolved
     if settings.json:

@@ -6,7 +6,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import opened
+from journal.cli.opening import file_of, opened
 from journal.cli.options import Settings, json_option, name_db, settings_of
 
 
@@ -31,7 +31,7 @@ def _init(settings: Settings) -> None:
     from journal.journal import path_of as file_of  # noqa: PLC0415
     from journal.schema import version_of  # noqa: PLC0415
 
-    existed = version_of(str(file_of(settings.db))) is not None
+    existed = version_of(str(file_of(settings))) is not None
     with opened(settings, create=True) as journal:
         key = keys.key_path(journal.id)
         told = {"path": str(journal.path), "id": journal.id, "key": str(key)}

@@ -6,13 +6,13 @@ import shlex
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFoundError, NotTrusted
-from journal.model import ROLES, check_key, check_name
+from journal.model import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from journal import Journal, Session, Verdict
+    from journal import Journal, Verdict
     from journal.cli.options import Settings
 
 
@@ -34,6 +34,13 @@ def opened(
     return Opened(settings.db, create=create, on_takeover=on_takeover)
 
 
+def file_of(settings: Settings) -> Path:
+    """Return the journal's file, whether there is one or not."""
+    from journal.journal import path_of as named  # noqa: PLC0415
+
+    return named(settings.db)
+
+
 def path_of(settings: Settings) -> Path:
     """Return the journal's file without opening it.
 
@@ -43,49 +50,40 @@ def path_of(settings: Settings) -> Path:
         StorageError: it is no database.
 
     """
-    from journal.journal import path_of as file_of  # noqa: PLC0415
     from journal.schema import version_of  # noqa: PLC0415
 
-    path = file_of(settings.db)
+    path = file_of(settings)
     if version_of(str(path)) is None:
         raise NotFoundError(f"there is no journal at {path}", hint="journal init", code="no-journal")
     return path
 
 
 def known_key(journal: Journal, text: str) -> str:
-    """Return the key of the session that was named by its key or an alias.
+    """Return the key of the session that is called so: by its key, or by an alias.
 
     Raises:
         EntryError: no session can have such a key.
-        NotFoundError: no session is named so.
+        NotFoundError: no session is called so.
 
     """
-    from journal.migration import resolve_key  # noqa: PLC0415
+    if journal.session(text).exists:
+        return text
+    from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone
 
-    try:
-        return resolve_key(journal, check_key(text))
-    except NotFoundError as error:
-        raise NotFoundError(
-            f"there is no session {text!r} in {journal.path}",
-            hint="journal sessions",
-            code="no-session",
-        ) from error
+    return resolve_key(journal, text)
 
 
-def handle(journal: Journal, key: str, writer: str, role: str | None, **identity: str | None) -> Session:
-    """Return a writer's handle; a role makes a new name a writer, without one it must be known.
+def check_writer(journal: Journal, writer: str, role: str | None) -> None:
+    """Refuse a name that nobody declared and that no role makes a writer now.
 
     Raises:
-        NotTrusted: unknown, revoked, or declared with another role.
+        NotTrusted: unknown, and no role was given.
 
     """
     check_name(writer)
-    known = {item.name: item for item in journal.writers()}.get(writer)
-    if known is None and role is None:
+    if role is None and writer not in {known.name for known in journal.writers()}:
         raise NotTrusted(
             f"nobody declared the writer {writer!r}",
-            hint=f"journal writers add {shlex.quote(writer)} --role ROLE, "
-            f"or give its role here: {', '.join(ROLES)}",
+            hint=f"journal writers add {shlex.quote(writer)} --role ROLE, or give its --role here",
             code="unknown-writer",
         )
-    return journal.session(key, writer=writer, role=role, **identity)

@@ -31,6 +31,11 @@ def reader_has_left() -> bool:
     return _Pipe.is_closed
 
 
+def is_plain() -> bool:
+    """Whether nothing is to be coloured."""
+    return not colour_is_wanted()
+
+
 def prepare() -> None:
     """Make sure that no character can fail to print."""
     _Pipe.is_closed = False
@@ -150,7 +155,7 @@ def _rich_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         shown.add_row(*(Text(escape(str(cell))) for cell in row))
     console = Console(
         file=sys.stdout,
-        color_system="auto" if colour_is_wanted() else None,
+        color_system=None if is_plain() else "auto",
         highlight=False,
         markup=False,
         emoji=False,

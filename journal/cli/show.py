@@ -54,7 +54,7 @@ def _find(journal: Journal, key: str, seq: int) -> Entry:
     found = None
     if -(2**63) <= seq < 2**63:
         with store.snapshot() as cursor:
-            chain = store.registry.chain_of(key)
+            chain = store.find_chain(cursor, key)
             if chain is not None:
                 found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
     if found is None or chain is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import stat
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,7 +16,12 @@ from journal.cli.options import Settings, json_option
 from journal.errors import JournalError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from journal.cli.overview import Overview
+
+
+UNKNOWN: Final = "not known without opening it"
 
 
 @make_command("status", "journal status", "journal status --json")
@@ -124,27 +128,31 @@ def _add_overview(told: dict[str, Any], unsafe: list[str], found: Overview, *, i
 
 
 def _print(told: dict[str, Any]) -> None:
-    unknown = "not known without the key"
     safe = "" if told["sqlite_is_safe"] else ", unsafe"
-    pairs: list[tuple[str, object]] = [
-        ("journal", told["path"]),
-        ("id", told["id"]),
-        ("schema", f"{told['schema_version']} of {told['newest_schema_version']}"),
-        ("SQLite", f"{told['sqlite']} ({told['driver']}{safe})"),
-        ("key", f"{told['key']} ({'ok' if told['key_ok'] else 'not usable'})"),
-        ("file", output.size(told["file_bytes"])),
-    ]
-    for name in ("sessions", "entries"):
-        pairs.append((name, unknown if told[name] is None else told[name]))
-    pairs.append(("lines", unknown if told["bytes"] is None else output.size(told["bytes"])))
-    pairs.append(("parked", unknown if told["parked"] is None else told["parked"]))
-    pairs.append(("takeovers", _takeovers(told["takeovers"])))
-    output.facts(pairs)
+    output.facts(
+        [
+            ("journal", told["path"]),
+            ("id", told["id"]),
+            ("schema", f"{told['schema_version']} of {told['newest_schema_version']}"),
+            ("SQLite", f"{told['sqlite']} ({told['driver']}{safe})"),
+            ("key", f"{told['key']} ({'ok' if told['key_ok'] else 'not usable'})"),
+            ("file", output.size(told["file_bytes"])),
+            ("sessions", _known(told["sessions"])),
+            ("entries", _known(told["entries"])),
+            ("lines", _known(told["bytes"] and output.size(told["bytes"]))),
+            ("parked", _known(told["parked"])),
+            ("takeovers", _takeovers(told["takeovers"])),
+        ]
+    )
+
+
+def _known(value: object) -> object:
+    return UNKNOWN if value is None else value
 
 
 def _takeovers(found: list[dict[str, Any]] | None) -> str:
     if found is None:
-        return "not known without the key"
+        return UNKNOWN
     if not found:
         return "none"
     newest = found[0]

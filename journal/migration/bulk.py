@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from journal.chain import Chain
+    from journal.engine import Cursor
     from journal.lines import Line
     from journal.writing import Author
 
 
-def write_lines(cursor: Any, chain: Chain, author: Author, now_us: int, lines: Sequence[Line]) -> int:  # noqa: ANN401
+def write_lines(
+    cursor: Cursor, chain: Chain, author: Author, now_us: int, lines: Sequence[Line]
+) -> int:
     """Write lines of a file as one write; return the first one's seq.
 
     The chain must be fresh and the transaction a writing one; the caller clears
@@ -79,7 +82,7 @@ def _sealed(
     return rows, Head(seq, epoch, seal, cum_bytes, claim)
 
 
-def _advance(cursor: Any, chain: Chain, before: Head) -> None:  # noqa: ANN401
+def _advance(cursor: Cursor, chain: Chain, before: Head) -> None:
     head = chain.head
     mac = chain.sealer.examined_mac(chain.examined)
     cursor.execute(

@@ -11,7 +11,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import LargeBinary, Text, bindparam, cast, select
 
 from journal.statements import compiled, insert_row
 from journal.tables import migrated_files
@@ -19,6 +19,7 @@ from journal.tables import migrated_files
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from journal.engine import Cursor
     from journal.store import Store
 
 PARTIAL: Final = "partial"
@@ -50,6 +51,13 @@ class Receipt(NamedTuple):
     migrated_us: int
 
 
+class Kept(NamedTuple):
+    """A receipt as it was found, with its number."""
+
+    number: int
+    receipt: Receipt
+
+
 def path_text(path: str) -> str:
     """Return a path as text that a column can hold; file names need not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -63,7 +71,7 @@ def begin_run(store: Store, sources: Iterable[str]) -> int:
             "INSERT INTO migrations(source, state, files, lines, bytes, started_us) VALUES (?, 'running', 0, 0, 0, ?)",
             (json.dumps([path_text(source) for source in sources]), store.clock()),
         )
-        return int(cursor.lastrowid)
+        return cursor.lastrowid or 0
 
 
 def end_run(store: Store, number: int, state: str, files: int, lines: int, size: int) -> None:  # noqa: PLR0913
@@ -75,42 +83,52 @@ def end_run(store: Store, number: int, state: str, files: int, lines: int, size:
         )
 
 
-def add(cursor: Any, receipt: Receipt) -> int:  # noqa: ANN401 - a driver's cursor
+def add(cursor: Cursor, receipt: Receipt) -> int:
     """Store a new receipt; return its number."""
     # The automatic id is named: the table's statement sets every column.
     cursor.execute(insert_row(migrated_files), (None, *receipt))
-    return int(cursor.lastrowid)
+    return cursor.lastrowid or 0
 
 
 @cache
 def _update() -> str:
     names = [column.name for column in migrated_files.c if column.name != "id"]
-    values = {name: bindparam(f"b_{name}") for name in names}
+    values: dict[str, Any] = {name: bindparam(f"b_{name}") for name in names}
     statement = migrated_files.update().where(migrated_files.c.id == bindparam("b_id"))
     return compiled(statement.values(values))
 
 
-def replace(cursor: Any, number: int, receipt: Receipt) -> None:  # noqa: ANN401
+def replace(cursor: Cursor, number: int, receipt: Receipt) -> None:
     """Bring a receipt up to date."""
     cursor.execute(_update(), (*receipt, number))
 
 
 @cache
 def _of(column: str) -> str:
+    # Text as bytes: a row put there by plain SQL need not be UTF-8, and the
+    # driver would refuse to hand it out at all.
+    columns = [
+        cast(each, LargeBinary) if isinstance(each.type, Text) else each
+        for each in migrated_files.c
+    ]
     where = migrated_files.c[column] == bindparam("value")
-    return compiled(select(*migrated_files.c).where(where).order_by(migrated_files.c.id.desc()))
+    return compiled(select(*columns).where(where).order_by(migrated_files.c.id.desc()))
 
 
-def _found(cursor: Any, column: str, value: str | int) -> list[tuple[int, Receipt]]:  # noqa: ANN401
+def _found(cursor: Cursor, column: str, value: str | int) -> list[Kept]:
     rows = cursor.execute(_of(column), (value,)).fetchall()
-    return [(row[0], Receipt(*row[1:])) for row in rows]
+    return [Kept(row[0], Receipt(*map(_text, row[1:]))) for row in rows]
 
 
-def of_path(cursor: Any, path: str) -> list[tuple[int, Receipt]]:  # noqa: ANN401
-    """Return the receipts of a file's path, the newest first, each with its number."""
+def _text(value: Any) -> Any:  # noqa: ANN401 - a column's value
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def of_path(cursor: Cursor, path: str) -> list[Kept]:
+    """Return the receipts of a file's path, the newest first."""
     return _found(cursor, "path", path_text(path))
 
 
-def of_session(cursor: Any, session_id: int) -> list[tuple[int, Receipt]]:  # noqa: ANN401
-    """Return the receipts of a session, the newest first, each with its number."""
+def of_session(cursor: Cursor, session_id: int) -> list[Kept]:
+    """Return the receipts of a session, the newest first."""
     return _found(cursor, "session_id", session_id)

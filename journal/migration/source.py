@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from hashlib import _Hash
     from types import TracebackType
     from typing import Self
 
@@ -24,7 +25,8 @@ HEAD_SIZE: Final = 1024 * 1024
 # A FIFO put in a file's place between looking and opening must not hang us; a
 # symlink there must not lead us elsewhere. Windows has neither flag, nor the need.
 _FLAGS: Final = os.O_RDONLY | sum(
-    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
+    getattr(os, name, 0)
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
 )
 _SORTS: Final = (
     (stat.S_ISLNK, "symlink", "a symlink: name what it points to"),
@@ -161,6 +163,10 @@ class Source:
         """What was read since the last rewind."""
         tail = 0 if self._last == b"\n" else 1
         return Facts(self._bytes, self._ends + tail, self._digest.hexdigest())
+
+    def hashed(self) -> _Hash:
+        """Return a hash of what was read since the last rewind, to be carried on."""
+        return self._digest.copy()
 
     @property
     def is_unchanged(self) -> bool:

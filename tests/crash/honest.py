@@ -133,16 +133,22 @@ def keep_company(
 
 def look(say: Callable[..., None], _: object, path: Path, key: Path, fence_ids: list[str]) -> None:
     """Open the journal anew: check what was fenced, write, read all, audit; raise fences anew."""
-    with Journal(path, key_file=key, on_takeover=lambda verdict: say("error", verdict.outcome)) as journal:
+    with Journal(
+        path,
+        key_file=key,
+        durability="normal",  # nobody kills this one; it only has to be quick
+        on_takeover=lambda verdict: say("error", verdict.outcome),
+    ) as journal:
         for number in fence_ids:
             say("checked", journal.fence(number).check(raise_=False).outcome)
         for name in KEYS:
             session = journal.session(name, writer="gateway", role="run")
             session.append({"by": f"look {path.name}", "n": session.head.seq})
-            reading = session.read()
-            say("read", name, [[e.seq, e.epoch, *_line(e)] for e in reading], len(reading.stepped_over))
             say("parked", len(session.parked()))
             say("fence", session.fence().stored())
+        for info in journal.sessions():
+            reading = journal.session(info.key).read()
+            say("read", info.key, [[e.seq, e.epoch, *_line(e)] for e in reading], len(reading.stepped_over))
         odd = walk(path, key).odd
     say("odd", [list(oddness) for oddness in odd])
     if audit is not None:

@@ -11,8 +11,8 @@ from tests.crash.honest import KEYS, fresh, keep_company, look, made, write
 from tests.crash.parties import Party, done, start
 
 PER_JOURNAL: Final = 10
-# From before the journal is open until some tens of writes later.
-LONGEST_S: Final = 0.020
+# Some tens of writes.
+LONGEST_S: Final = 0.015
 
 
 class Account:
@@ -98,6 +98,8 @@ def one_journal(path: Path, key: Path, chance: Random, account: Account, *, comp
         if companion is not None:
             _until(companion, "raised", account, "raise")
         writer = start(write, path, key, f"writer {number}", "run", chance.randrange(10**6))
+        if number % 5:  # every fifth may be killed before its journal is open
+            account.hear([writer.hear()])
         time.sleep(chance.uniform(0, LONGEST_S))
         account.hear(writer.kill())
         if companion is not None:

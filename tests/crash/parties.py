@@ -7,6 +7,7 @@ fork of it that opens its own journal. The experiment answers its test in JSON.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -140,6 +141,7 @@ def main() -> None:
     module, _, function = sys.argv[1].partition(":")
     experiment = getattr(importlib.import_module(module), function)
     warm()
+    gc.freeze()  # a child's first collection would copy every page of it
     print(json.dumps(experiment(**json.loads(sys.argv[2]))))  # noqa: T201 - the answer
 
 

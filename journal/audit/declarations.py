@@ -1,0 +1,116 @@
+"""What the registry's entries declare: the journal, its writers, its sessions.
+
+Rebuilt from the entries of ``journal:`` alone. Where an entry no longer holds,
+what it declared is missing here, and is found missing by whoever needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES
+
+if TYPE_CHECKING:
+    from journal.model import Row
+
+
+class Declared(NamedTuple):
+    """A writer as its entry declares it."""
+
+    name: str
+    role: str
+    at_us: int | None
+
+
+class Revoked(NamedTuple):
+    """A revocation: when, why, and by which row."""
+
+    at_us: int
+    reason: str | None
+    row_id: int
+
+
+class Registered(NamedTuple):
+    """A session as its entry registers it; ``at_us`` is None where only its rows prove it."""
+
+    key: str
+    at_us: int | None
+
+
+@dataclass(slots=True)
+class Declarations:
+    """The registry's facts.
+
+    Attributes:
+        journal: the facts of the first entry: id, format, key fingerprint.
+        writers: by number.
+        revoked: revocations by the writer's number.
+        sessions: by number.
+        instances: which writer each process wrote as, of rows whose proof holds.
+        twice: what was registered a second time, by seq and in words.
+        session_ids: the sessions' numbers by key.
+        writer_ids: the writers' numbers by name.
+
+    """
+
+    journal: dict[str, Any] = field(default_factory=dict)
+    writers: dict[int, Declared] = field(
+        # Known before its own entry is read, for that entry may be damaged.
+        default_factory=lambda: {REGISTRY_ID: Declared(REGISTRY_WRITER, "operator", None)}
+    )
+    revoked: dict[int, Revoked] = field(default_factory=dict)
+    sessions: dict[int, Registered] = field(
+        default_factory=lambda: {REGISTRY_ID: Registered(REGISTRY_KEY, None)}
+    )
+    instances: dict[int, int] = field(default_factory=dict)
+    twice: list[tuple[int, str]] = field(default_factory=list)
+    session_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_KEY: REGISTRY_ID})
+    writer_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_WRITER: REGISTRY_ID})
+
+    def learn(self, row: Row, facts: dict[str, Any]) -> bool:
+        """Take in one fact of the registry; False if it is none the format knows.
+
+        Raises:
+            KeyError, TypeError, ValueError: it lacks what such a fact has.
+
+        """
+        what = facts.get("control")
+        if what == "journal":
+            self.journal = {name: facts[name] for name in ("id", "format", "fingerprint")}
+            self.sessions[REGISTRY_ID] = Registered(REGISTRY_KEY, row.created_us)
+        elif what == "writer":
+            self._declare(row, int(facts["id"]), str(facts["name"]), str(facts["role"]))
+        elif what == "revoke":
+            reason = facts.get("reason")
+            self.revoked[int(facts["id"])] = Revoked(row.created_us, reason, row.id)
+        elif what == "session":
+            self._register(row, int(facts["id"]), str(facts["key"]))
+        else:
+            return False
+        return True
+
+    def _declare(self, row: Row, number: int, name: str, role: str) -> None:
+        if role not in ROLES:
+            raise ValueError(role)
+        known = self.writers.get(number)
+        again = known is not None and known.at_us is not None
+        if again or self.writer_ids.setdefault(name, number) != number:
+            self.twice.append((row.seq, f"writer {number} {name!a}"))
+        self.writers[number] = Declared(name, role, row.created_us)
+
+    def _register(self, row: Row, number: int, key: str) -> None:
+        if number in self.sessions or key in self.session_ids:
+            self.twice.append((row.seq, f"session {number} {key!a}"))
+        else:
+            self.know(number, Registered(key, row.created_us))
+
+    def know(self, number: int, session: Registered) -> None:
+        """Take a session for registered."""
+        self.sessions[number] = session
+        self.session_ids[session.key] = number
+
+    def name_of(self, writer_id: int) -> str:
+        """Return a writer's name, or its number where nobody declared it."""
+        known = self.writers.get(writer_id)
+        return f"writer {writer_id}" if known is None else known.name

@@ -1,0 +1,160 @@
+"""Judging one row by itself, with the key and without it.
+
+With the key a seal decides. Without it only the public half can be checked: that
+each line fits its commitment, and that each row links to the one before.
+"""
+
+from __future__ import annotations
+
+from struct import error as StructError  # noqa: N812 - its name says nothing by itself
+from typing import TYPE_CHECKING, Final, Protocol
+
+from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE, body_holds, commitment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from journal.model import Row
+    from journal.seal import Sealer, Status
+
+# What a value of a wrong type in a column raises; a row with one was never sealed.
+UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowError)
+KINDS: Final = (b"line", b"raw", b"part", b"control")
+ORIGINS: Final = (b"api", b"mirror", b"file", b"input", b"parked")
+
+
+class Judge(Protocol):
+    """Says of one row after the other what it is."""
+
+    has_key: bool
+
+    def status(self, row: Row, link: bytes) -> Status:
+        """Judge a row; ``link`` is what the newest entry before it would be linked by."""
+
+    def starts(self, row: Row) -> bool:
+        """Whether a row links to the beginning of the session."""
+
+
+class Sealed:
+    """Judges by the seal: each row alone, whatever stands around it."""
+
+    has_key = True
+
+    def __init__(self, sealer: Sealer) -> None:
+        self.sealer = sealer
+
+    def status(self, row: Row, link: bytes) -> Status:  # noqa: ARG002 - a seal needs no neighbour
+        """Judge a row by its seal and its commitment."""
+        try:
+            return self.sealer.status(row)
+        except UNFIT:
+            return "stray"
+
+    def starts(self, row: Row) -> bool:
+        """Whether a row links to the session's beginning."""
+        return row.prev == self.sealer.genesis
+
+
+class Linked:
+    """Judges by links and commitments alone: without the key no seal can be checked.
+
+    A row that does not link to the newest entry is put aside, unless the row after
+    it links to it: then something before it is gone.
+    """
+
+    has_key = False
+
+    def __init__(self) -> None:
+        self._before: bytes | None = None
+
+    def status(self, row: Row, link: bytes) -> Status:
+        """Judge a row by its link, and its line by its commitment."""
+        fits = self._before is None or row.prev in (link, self._before)
+        self._before = row.seal[:PREV_SIZE]
+        if not fits or len(row.seal) != DIGEST_SIZE or len(row.commitment) != DIGEST_SIZE:
+            return "stray"
+        if row.body is None and row.salt is None:
+            return "erased"
+        try:
+            return "sealed" if body_holds(row) else "altered"
+        except UNFIT:
+            return "altered"
+
+    def starts(self, row: Row) -> bool:  # noqa: ARG002 - the first link is made with the key
+        """Believe it."""
+        return True
+
+
+def changed_column(sealer: Sealer, row: Row, before: Row | None, link: bytes) -> str | None:
+    """Return which one column of a sealed row was changed, and from what, if that can be proved.
+
+    Putting one column back at a time and computing the seal again: where it is the
+    row's own seal, a key holder sealed just that. Only a few values are worth
+    trying, so None proves nothing.
+    """
+    try:
+        for column, value in _possible(row, before, link):
+            if sealer.seal_holds(row._replace(**{column: value})):
+                return f"{column} was {_shown(value)}"
+    except UNFIT:
+        return None
+    return None
+
+
+def holds(sealer: Sealer, row: Row) -> bool:
+    """Whether a row's seal holds; False for values no seal could cover."""
+    try:
+        return sealer.seal_holds(row)
+    except UNFIT:
+        return False
+
+
+def true_seal(sealer: Sealer, row: Row) -> bytes:
+    """Return the seal that a row's columns should have; nothing for values no seal could cover."""
+    try:
+        return sealer.seal(
+            row.prev, row.seq, row.epoch, row.writer_id, row.instance_id, row.recorder_id,
+            row.trusted, row.created_us, row.cum_bytes, row.commitment, row.claim, row.kind,
+            row.origin, row.run_id, row.on_behalf_of, row.request_id,
+        )  # fmt: skip
+    except UNFIT:
+        return b""
+
+
+def _possible(row: Row, before: Row | None, link: bytes) -> Iterator[tuple[str, object]]:
+    """Yield columns with what they may have held: what is likely, and what the entry before has."""
+    yield "prev", link
+    if row.salt is not None and row.body is not None and len(row.salt) == SALT_SIZE:
+        yield "commitment", commitment(row.salt, row.body, row.terminator)
+    near: dict[str, Iterable[object]] = {
+        "trusted": (0, 1),
+        "kind": KINDS,
+        "origin": ORIGINS,
+        "key_id": (1,),
+        "epoch": range(max(row.epoch - 3, 1), min(row.epoch + 4, 1 << 62)),
+        "claim": (None,),
+        "request_id": (None,),
+        "run_id": (None,),
+        "on_behalf_of": (None,),
+        "writer_id": range(1, 32),
+        "instance_id": range(1, 64),
+        "recorder_id": range(1, 32),
+    }
+    if before is not None:
+        near["seq"] = (before.seq + 1,)
+        near["epoch"] = (before.epoch, before.epoch + 1, *near["epoch"])
+        near["cum_bytes"] = _sums(row, before)
+        for column in ("claim", "run_id", "on_behalf_of", "created_us", "session_id"):
+            near[column] = (*near.get(column, ()), getattr(before, column))
+    for column, values in near.items():
+        yield from ((column, value) for value in values)
+
+
+def _sums(row: Row, before: Row) -> tuple[int, ...]:
+    return before.cum_bytes, before.cum_bytes + len(row.body or b"") + len(row.terminator)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex() if not value.isascii() or len(value) == DIGEST_SIZE else value.decode()
+    return "NULL" if value is None else str(value)

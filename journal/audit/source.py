@@ -1,0 +1,108 @@
+"""Where an audit reads from: one read-only connection, one snapshot, nothing believed.
+
+Everything is read in one transaction, so that an audit under load sees one
+state. Text comes as bytes, for a row put there by plain SQL need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import schema, tables
+from journal.engine import driver, reading_engine, translated
+from journal.errors import NotFoundError
+from journal.model import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Table
+
+_COLUMNS: Final = ", ".join(f'"{column.name}"' for column in tables.entries.c)
+_ROWS: Final = f"SELECT {_COLUMNS} FROM entries WHERE session_id = ?"  # noqa: S608 - names of our own
+MAX_INT: Final = 2**63 - 1
+MIN_INT: Final = -(2**63)
+
+
+class Source:
+    """One state of a journal's database, as it stands."""
+
+    def __init__(self, path: str, connection: Any) -> None:  # noqa: ANN401 - a driver's connection
+        self.path = path
+        self._connection = connection
+
+    def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
+        """Run one statement on a cursor of its own; its rows are fetched as they are wanted."""
+        return self._connection.cursor().execute(statement, values)
+
+    def rows(self, session_id: int) -> Iterator[Row]:
+        """Yield every row that claims a session, in the order of seq."""
+        make = Row._make
+        # One by one: a page of rows of 8 MiB each would not be flat memory.
+        for values in self.query(f"{_ROWS} ORDER BY seq, id", session_id):
+            yield make(values)
+
+    def rows_between(self, session_id: int, first: int, last: int) -> Iterator[Row]:
+        """Yield the rows of a range of seqs, both ends included."""
+        found = self.query(f"{_ROWS} AND seq BETWEEN ? AND ? ORDER BY seq, id", session_id, first, last)
+        return map(Row._make, found)
+
+    def rows_of_request(self, session_id: int, request_id: bytes) -> Iterator[Row]:
+        """Yield the rows that claim a request."""
+        # A text index finds nothing by bytes: the cast makes them comparable.
+        found = self.query(
+            f"{_ROWS} AND request_id = CAST(? AS TEXT) ORDER BY seq, id", session_id, request_id
+        )
+        return map(Row._make, found)
+
+    def table(self, table: Table, session_id: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of one of our tables, all of them or those that claim a session."""
+        names = ", ".join(f'"{column.name}"' for column in table.c)
+        where, values = ("", ()) if session_id is None else (" WHERE session_id = ?", (session_id,))
+        yield from self.query(f"SELECT {names} FROM {table.name}{where}", *values)  # noqa: S608
+
+    def session_ids(self, table: str = "entries") -> Iterator[int]:
+        """Yield every session number in a table, each by one look at an index."""
+        statement = f"SELECT min(session_id) FROM {table} WHERE session_id > ?"  # noqa: S608
+        (found,) = self.query(f"SELECT min(session_id) FROM {table}").fetchone()  # noqa: S608
+        while found is not None:
+            yield found
+            (found,) = self.query(statement, found).fetchone()
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Source]:
+    """Open a journal read-only, in one transaction that ends with the block.
+
+    Raises:
+        NotFoundError: there is no journal.
+        CorruptError: it is no database.
+        SchemaError: another program's database, or a newer version's journal.
+
+    """
+    if schema.version_of(path) is None:
+        raise NotFoundError(f"there is no journal at {path}", hint="journal init", code="no-journal")
+    engine = reading_engine(path)
+    try:
+        with engine.connect() as connection, connection.begin():
+            raw: Any = connection.connection.driver_connection
+            raw.text_factory = bytes
+            yield Source(path, raw)
+    except driver().Error as error:
+        raise translated(error, path) from error
+    finally:
+        engine.dispose()
+
+
+def path_of(path: str | Path) -> str:
+    """Return the database's absolute path, of a path or a ``sqlite:///`` URL."""
+    return str(Path(str(path).removeprefix("sqlite:///")).absolute())
+
+
+def text(value: object) -> str:
+    """Return a value from the database as text that can be shown."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value)

@@ -1,0 +1,313 @@
+"""Walks one session's rows in order and sorts out what is in the chain and what is not.
+
+A row whose seal does not hold is put aside until the next entry that holds. That
+entry's ``prev`` then tells what stood before it: one of the rows aside, edited
+since, or something that is gone. The entry itself is never blamed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from journal.audit.judging import Sealed, changed_column, holds, true_seal
+from journal.audit.rules import (
+    derived_fault,
+    epoch_fault,
+    format_fault,
+    number_fault,
+    revoked_fault,
+    sum_fault,
+    who_faults,
+    write_fault,
+)
+from journal.controls import CONTROL, decode
+from journal.seal import PREV_SIZE
+from journal.strays import Ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from journal.audit.declarations import Declarations
+    from journal.audit.findings import Findings
+    from journal.audit.judging import Judge
+    from journal.model import Row
+    from journal.seal import Sealer
+
+_KEPT: Final = 32
+UNKNOWN_COLUMN: Final = "which column cannot be told"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was looked at, by what it turned out to be."""
+
+    rows: int = 0
+    sealed: int = 0
+    lines: int = 0
+    raw_lines: int = 0
+    controls: int = 0
+    bytes: int = 0
+    strays: int = 0
+    altered: int = 0
+    erased: int = 0
+    missing: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Add another's counts."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
+class Aside:
+    """Rows between two entries that hold: the first and the last few whole, all by seq."""
+
+    seqs: Ranges = field(default_factory=Ranges)
+    first: list[Row] = field(default_factory=list)
+    newest: deque[Row] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+    def put(self, row: Row) -> None:
+        """Put a row aside. Of thirty thousand strays only the ends are looked at closely."""
+        self.seqs.add(row.seq)
+        if len(self.first) < _KEPT:
+            self.first.append(row)
+        else:
+            self.newest.append(row)
+
+    def rows(self) -> list[Row]:
+        """Return the rows that are kept, in order."""
+        return [*self.first, *self.newest]
+
+
+class Walk:
+    """One walk over one session.
+
+    Attributes:
+        last: the newest entry that holds, or None.
+        strays: rows that are in no chain, by seq.
+        changed: entries of which a column was changed, by seq, with what is known of it.
+        missing: seqs at which an entry stood and no row does.
+        replaced: seqs at one of which an entry stood, and strays do.
+        skipped: seqs that the chain links across although nothing stands there.
+        external: entries that came from outside.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - what a walk needs to know
+        self,
+        key: str,
+        judge: Judge,
+        known: Declarations,
+        found: Findings,
+        *,
+        on_entry: Callable[[Row, dict[str, Any] | None, bool], None],
+    ) -> None:
+        self.key = key
+        self.judge = judge
+        self.tally = Tally()
+        self.last: Row | None = None
+        self.strays = Ranges()
+        self.samples: list[Row] = []
+        self.changed: dict[int, str] = {}
+        self.missing = Ranges()
+        self.skipped = Ranges()
+        self.external = Ranges()
+        self.replaced = Ranges()
+        self.aside = Aside()
+        self._known = known
+        self._found = found
+        self._on_entry = on_entry
+        self._trusted_whos: set[tuple[int, int, int, int]] = set()
+        self._link = b""
+
+    # -- one row ----------------------------------------------------------------------
+
+    def feed(self, row: Row) -> None:
+        """Take the next row, in the order of seq."""
+        self.tally.rows += 1
+        status = self.judge.status(row, self._link)
+        if status == "stray" or (self.last is not None and row.seq == self.last.seq):
+            self.aside.put(row)
+            return
+        before = self.last
+        links = self._links(row)
+        if not links or self.aside.seqs or row.seq != (1 if before is None else before.seq + 1):
+            self._settle(row)
+        self._judge(row, before, status, links=links)
+        self.last, self._link = row, row.seal[:PREV_SIZE]
+
+    def _links(self, row: Row) -> bool:
+        return self.judge.starts(row) if self.last is None else row.prev == self._link
+
+    def _judge(self, row: Row, before: Row | None, status: str, *, links: bool) -> None:
+        facts = None
+        if status == "sealed":
+            self.tally.sealed += 1
+            self._note("J308", derived_fault(row), row)
+            self._note("J112", format_fault(row), row)
+            facts = self._judge_content(row)
+        else:
+            self._note_damage(row, status)
+        if links:
+            # After a gap there is nothing to compare with.
+            self._note("J202", epoch_fault(row, before), row)
+            self._note("J203", write_fault(row, before), row)
+            if status == "sealed":
+                self._note("J204", sum_fault(row, before), row)
+        self._note("J207", number_fault(row, before), row)
+        self._judge_who(row)
+        self._on_entry(row, facts, links)
+        if row.trusted == 0 and (row.body or row.kind == CONTROL):
+            self.external.add(row.seq)
+
+    def _judge_content(self, row: Row) -> dict[str, Any] | None:
+        tally = self.tally
+        if row.kind == CONTROL:
+            tally.controls += 1
+            return decode(row.body)
+        tally.lines += 1
+        tally.raw_lines += row.kind == b"raw"
+        tally.bytes += len(row.body or b"") + len(row.terminator)
+        return None
+
+    def _judge_who(self, row: Row) -> None:
+        who = (row.writer_id, row.instance_id, row.recorder_id, row.trusted)
+        if who not in self._trusted_whos:
+            faults = who_faults(row, self._known)
+            for check, fault in faults:
+                self._note(check, fault, row)
+            if not faults:
+                self._trusted_whos.add(who)
+        if self._known.revoked:
+            self._note("J109", revoked_fault(row, self._known), row)
+
+    def _note_damage(self, row: Row, status: str) -> None:
+        if status == "erased":
+            self.tally.erased += 1
+            cause = "body and salt are gone, and no sealed redaction says so"
+            self._note("J305", cause, row)
+        else:
+            self.tally.altered += 1
+            self._note("J303", "the line does not fit what was sealed of it", row)
+
+    def _note(self, check: str, fault: str | None, row: Row) -> None:
+        if fault is not None:
+            evidence = described(row, self._known)
+            self._found.add(check, fault, session=self.key, seq=row.seq, evidence=evidence)
+
+    # -- what stands between two entries ----------------------------------------------
+
+    def _settle(self, row: Row) -> None:
+        """Sort out what stands, and what does not, before an entry."""
+        first = 1 if self.last is None else self.last.seq + 1
+        aside, gap = self.aside, Ranges()
+        expected = first
+        for start, stop in aside.seqs:
+            if start > expected:
+                gap.add(expected, min(start, row.seq) - 1)
+            expected = max(expected, stop + 1)
+        if expected < row.seq:
+            gap.add(expected, row.seq - 1)
+        linked = self._explain(row)
+        if linked:
+            self.skipped.update(gap)
+        else:
+            self._note_gone(row, gap)
+        self._put_away()
+
+    def _explain(self, row: Row | None) -> bool:
+        """Tell edited entries from strays among the rows aside; return whether the chain is whole.
+
+        Goes backwards from the entry after them: what it links to is the seal of an
+        entry that was here, whatever its columns say now.
+        """
+        if not isinstance(self.judge, Sealed):
+            return row is not None and self._links(row)
+        sealer = self.judge.sealer
+        start = sealer.genesis if self.last is None else self._link
+        wanted = None if row is None else row.prev
+        for other in reversed(self.aside.rows()):
+            if wanted == start:
+                break
+            change = self._change(sealer, other, start, wanted)
+            if change is not None:
+                self.changed[other.seq] = change
+                wanted = start if change.startswith("prev ") else other.prev
+        return wanted == start
+
+    def _change(self, sealer: Sealer, row: Row, start: bytes, wanted: bytes | None) -> str | None:
+        """Return how an entry was edited that a key holder once sealed; None for a stray."""
+        change = changed_column(sealer, row, self.last, start)
+        if change is not None or wanted is None:
+            return change
+        if true_seal(sealer, row)[:PREV_SIZE] == wanted:
+            return "the seal was overwritten, all else is as it was sealed"
+        return UNKNOWN_COLUMN if row.seal[:PREV_SIZE] == wanted else None
+
+    def _note_gone(self, row: Row, gap: Ranges) -> None:
+        here = [pair for pair in self.aside.seqs if pair[0] > 0]
+        self.missing.update(gap)
+        if not gap and here:
+            # Something stands at every seq: what was sealed there was replaced.
+            self.replaced.update(here)
+        elif not gap:
+            cause = "both hold, and the later one follows another entry"
+            self._found.add("J201", cause, session=self.key, seq=row.seq)
+
+    def _put_away(self) -> None:
+        """Count the rows aside as strays, but those that turned out to be edited entries."""
+        aside, self.aside = self.aside, Aside()
+        self.strays.update(aside.seqs)
+        for row in aside.rows():
+            if row.seq in self.changed:
+                self.strays = without(self.strays, row.seq)
+            elif len(self.samples) < _KEPT:
+                self.samples.append(row)
+
+    def finish(self) -> None:
+        """Sort out what stands after the newest entry, and entries that were moved."""
+        if self.aside.seqs:
+            self._explain(None)
+            self._put_away()
+        if isinstance(self.judge, Sealed):
+            self._find_moved(self.judge.sealer)
+
+    def _find_moved(self, sealer: Sealer) -> None:
+        """Find entries whose seq was changed: strays that would be sealed where one is missing."""
+        wanted = [seq for first, last in self.missing for seq in range(first, min(last, first + _KEPT) + 1)]
+        for row in self.samples:
+            for seq in wanted[:_KEPT]:
+                if holds(sealer, row._replace(seq=seq)):
+                    self.changed[row.seq] = f"seq was {seq}"
+                    self.strays, self.missing = without(self.strays, row.seq), without(self.missing, seq)
+
+
+def without(ranges: Ranges, seq: int) -> Ranges:
+    """Return the set without one number."""
+    span = ranges.span(seq)
+    if span is None:
+        return ranges
+    left = Ranges(pair for pair in ranges if pair != span)
+    left.update(pair for pair in ((span[0], seq - 1), (seq + 1, span[1])) if pair[0] <= pair[1])
+    return left
+
+
+def described(row: Row, known: Declarations) -> Mapping[str, Any]:
+    """Return what a row says of itself, without its line, as evidence."""
+    return {
+        "seq": row.seq,
+        "row": row.id,
+        "epoch": row.epoch,
+        "writer": known.name_of(row.writer_id),
+        "instance": row.instance_id,
+        "kind": _shown(row.kind),
+        "origin": _shown(row.origin),
+        "created_us": row.created_us,
+        "bytes": len(row.body or b"") + len(row.terminator),
+    }
+
+
+def _shown(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")

@@ -1,0 +1,27 @@
+"""Bring flat session files into a journal, byte for byte, and leave the files alone.
+
+:func:`plan` says what would happen and changes nothing; :func:`apply` does it.
+What is done is told by bytes, never by a receipt: run it again at any time.
+"""
+
+from __future__ import annotations
+
+from journal.migration.aliases import resolve_key
+from journal.migration.discovery import SetAside
+from journal.migration.outcome import FileResult, Result
+from journal.migration.planned import Absent, Left, Plan, PlannedFile
+from journal.migration.run import apply
+from journal.migration.survey import plan
+
+__all__ = [
+    "Absent",
+    "FileResult",
+    "Left",
+    "Plan",
+    "PlannedFile",
+    "Result",
+    "SetAside",
+    "apply",
+    "plan",
+    "resolve_key",
+]

@@ -1,0 +1,150 @@
+"""Carry out a plan: file by file, and one bad file never stops the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from journal.errors import JournalError
+from journal.formats import by_name
+from journal.migration import receipts
+from journal.migration.choosing import choose
+from journal.migration.discovery import SetAside, set_aside
+from journal.migration.outcome import FileResult, Result
+from journal.migration.source import Source, UnfitError
+from journal.migration.survey import databases, head_of
+from journal.migration.transfer import Job, MovedError, Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from journal.journal import Journal
+    from journal.migration.choosing import Choice
+    from journal.migration.planned import Plan, PlannedFile
+    from journal.store import Store
+
+ATTEMPTS: Final = 4
+# An import writes every page once: folding the log in less often saves a sixth.
+# It may then grow to 64 MiB, whatever the file.
+_CHECKPOINT_PAGES: Final = 16 * 1024
+
+Progress = Callable[[str, int], None]
+
+
+def apply(journal: Journal, plan: Plan, *, progress: Progress | None = None) -> Result:
+    """Bring the plan's files into the journal; each line is an entry.
+
+    A file that is there already, by its bytes, adds nothing; one that has grown
+    adds its new lines; a file that was otherwise changed since is set aside. One
+    bad file never stops the rest. Originals are only read. Killed at any moment,
+    a run is finished by running it again.
+
+    Args:
+        journal: where to.
+        plan: what :func:`~journal.migration.plan` returned.
+        progress: called with a path and how many more of its bytes are done.
+
+    Raises:
+        NotTrusted: the writer "migrate" was revoked, or has another role.
+        StorageError: the journal cannot be written; what was committed stays.
+
+    """
+    store = journal.store
+    run = _Run(store, plan, progress or (lambda _path, _size: None))
+    with _rare_checkpoints(store):
+        return run.through()
+
+
+@contextmanager
+def _rare_checkpoints(store: Store) -> Iterator[None]:
+    with store.lock:
+        usual = store.cursor.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
+        if usual:  # zero: this library's checkpoints are taken by hand
+            store.cursor.execute(f"PRAGMA wal_autocheckpoint={max(usual, _CHECKPOINT_PAGES)}")
+    try:
+        yield
+    finally:
+        with store.lock:
+            store.cursor.execute(f"PRAGMA wal_autocheckpoint={int(usual)}")
+
+
+class _Run:
+    """One run over a plan's files."""
+
+    def __init__(self, store: Store, plan: Plan, progress: Progress) -> None:
+        self._store = store
+        self._plan = plan
+        self._progress = progress
+        self._forced = by_name(plan.format) if plan.format else None
+        self._avoid = databases([store.path])
+        self._results: list[FileResult] = []
+        self._aside: list[SetAside] = list(plan.set_aside)
+        self._told: dict[str, int] = {}
+        self._number = receipts.begin_run(store, plan.sources)
+
+    def through(self) -> Result:
+        try:
+            for each in self._plan.files:
+                self._take(each)
+        except BaseException:
+            with suppress(JournalError):  # the first error is the one to tell
+                self._end("interrupted")
+            raise
+        self._end("set aside" if self._aside else "done")
+        return Result(self._number, tuple(self._results), tuple(self._aside))
+
+    def _end(self, state: str) -> None:
+        changed = [each for each in self._results if each.new_entries or each.what == "migrated"]
+        lines = sum(each.new_entries for each in changed)
+        size = sum(each.new_bytes for each in changed)
+        receipts.end_run(self._store, self._number, state, len(changed), lines, size)
+
+    def _take(self, each: PlannedFile) -> None:
+        try:
+            self._results.append(self._migrate(each))
+        except UnfitError as error:
+            self._aside.append(set_aside(each.path, error))
+
+    def _migrate(self, each: PlannedFile) -> FileResult:
+        job = Job(self._number, lambda position: self._tell(each.path, position))
+        for _ in range(ATTEMPTS):
+            try:
+                with Source(each.path, self._avoid) as source:
+                    return self._attempt(job, each, source)
+            except MovedError:
+                continue
+        raise UnfitError(
+            "changing", "it changes while it is read: run again when its program rests"
+        )
+
+    def _attempt(self, job: Job, planned: PlannedFile, source: Source) -> FileResult:
+        head = head_of(source, self._forced, named=True)
+        if head is None:  # pragma: no cover - a named file is of some format, or unfit
+            raise UnfitError("unsupported", "no session file of a known format")
+        each = replace(planned, header_id=head.header_id, stem=head.stem, format=head.format)
+        choice = choose(self._store, each, source)
+        _check(choice)
+        job.tell(choice.holding.bytes)
+        transfer = Transfer(self._store, job, each, source, choice)
+        if choice.holding.is_done:
+            return transfer.acknowledge()
+        return transfer.copy()
+
+    def _tell(self, path: str, position: int) -> None:
+        """Report how far a file has come; a second attempt at it reports nothing twice."""
+        known = self._told.get(path, 0)
+        if position > known:
+            self._told[path] = position
+            self._progress(path, position - known)
+
+
+def _check(choice: Choice) -> None:
+    relation = choice.holding.relation
+    if relation == "other":
+        why = f"changed since it became session {choice.key}: bringing in both versions comes later"
+        raise UnfitError("changed", why)
+    if relation == "unsound":
+        why = f"session {choice.key} holds rows that do not verify: journal audit"
+        raise UnfitError("unsound", why)

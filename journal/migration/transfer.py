@@ -1,0 +1,264 @@
+"""Stream one file into its session, and check what was streamed.
+
+Lines are committed a chunk at a time. What was committed is found again by its
+bytes, so a run that was killed is finished by running it again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from journal.errors import CorruptError, EntryError
+from journal.lines import parse, split
+from journal.migration import receipts
+from journal.migration.bulk import write_lines
+from journal.migration.outcome import FileResult
+from journal.migration.receipts import DONE, PARTIAL, Receipt, path_text
+from journal.migration.source import UnfitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from journal.engine import Cursor
+    from journal.lines import Line
+    from journal.migration.choosing import Choice
+    from journal.migration.outcome import What
+    from journal.migration.planned import PlannedFile
+    from journal.migration.source import Source
+    from journal.store import Store
+
+WRITER: Final = "migrate"
+CHUNK_LINES: Final = 2000
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+
+class MovedError(Exception):
+    """The file, or its session, changed while it was read."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One file's part of a run: for which run, and what was written for it so far.
+
+    A file that moves while it is read is attempted anew; the job goes on.
+    """
+
+    run: int
+    tell: Callable[[int], None]
+    entries: int = 0
+    bytes: int = 0
+
+
+class Transfer:
+    """One attempt at a file, on its way into its session."""
+
+    def __init__(
+        self, store: Store, job: Job, each: PlannedFile, source: Source, choice: Choice
+    ) -> None:
+        held = choice.holding
+        self._job = job
+        self._store = store
+        self._file = each
+        self._source = source
+        self._choice = choice
+        self._kept = choice.partial.number if choice.partial else None
+        self._head_seq = held.head_seq
+        self._first_seq, self._last_seq = held.first_seq, held.last_seq
+        self._bytes, self._lines, self._raw_lines = held.bytes, held.lines, held.raw_lines
+        self._is_open = held.is_open
+        # Of what goes into rows, as against what came out of the file.
+        self._stored = source.hashed()
+
+    # -- nothing to write -------------------------------------------------------------
+
+    def acknowledge(self) -> FileResult:
+        """Note that the file is in its session already, under each name it has."""
+        self._check_still()
+        facts = self._source.facts
+        self._bytes, self._lines = facts.bytes, facts.lines
+        if self._choice.holding.relation == "more":
+            self._raw_lines = self._file.raw_lines
+        missing = self._missing_receipts(facts.sha256)
+        if missing or self._kept is not None:
+            with self._store.transaction() as cursor:
+                for receipt in missing:
+                    self._keep(cursor, receipt)
+        self._job.tell(facts.bytes)
+        return self._result()
+
+    def _missing_receipts(self, sha256: str) -> list[Receipt]:
+        known = {kept.receipt.alias for kept in self._choice.of_file if kept.receipt.state == DONE}
+        if self._kept is not None:
+            known = set()
+        wanted = [alias for alias in self._aliases() if alias not in known]
+        session_id = self._session_id()
+        if self._choice.holding.relation == "equal":
+            return [self._receipt(session_id, DONE, alias, sha256) for alias in wanted]
+        # The session has more than the file, and what the file was is on record.
+        old = next((kept.receipt for kept in self._choice.of_file), None)
+        if old is None:
+            return []
+        state = DONE if old.sha256 == sha256 else old.state
+        return [old._replace(alias=alias, state=state) for alias in wanted]
+
+    def _session_id(self) -> int:
+        with self._store.snapshot() as cursor:
+            chain = self._store.find_chain(cursor, self._choice.key)
+        if chain is None:  # pragma: no cover - its lines were just compared
+            raise MovedError
+        return chain.session_id
+
+    # -- lines to write ---------------------------------------------------------------
+
+    def copy(self) -> FileResult:
+        """Stream the rest of the file into its session."""
+        for lines, is_last in chunks_of(self._source):
+            self._check_join(lines)
+            self._count(lines)
+            if is_last:
+                self._check_still()
+                self._check_whole()
+            self._commit(lines, is_last=is_last)
+            self._job.entries += len(lines)
+            self._job.bytes += sum(len(line.body) + len(line.terminator) for line in lines)
+            self._job.tell(self._bytes)
+        return self._result(is_written=True)
+
+    def _check_join(self, lines: list[Line]) -> None:
+        """Refuse to put anything but a line end behind a line that has none."""
+        if self._is_open and lines and lines[0].body:
+            why = f"the unfinished last line of session {self._choice.key} went on: joining them comes later"
+            raise UnfitError("changed", why)
+
+    def _count(self, lines: list[Line]) -> None:
+        data = b"".join([part for line in lines for part in (line.body, line.terminator)])
+        self._stored.update(data)
+        self._bytes += len(data)
+        own = lines[1:] if self._is_open else lines  # the first one only ended the line before
+        self._lines += len(own)
+        self._raw_lines += sum(line.kind == "raw" for line in own)
+        if lines:
+            self._is_open = lines[-1].terminator == b""
+
+    def _check_still(self) -> None:
+        if not self._source.is_unchanged:
+            raise MovedError
+
+    def _check_whole(self) -> None:
+        """Hold what goes into the journal against what came out of the file, before the last commit."""
+        found = self._source.facts
+        if (self._bytes, self._lines, self._stored.hexdigest()) != found:
+            raise CorruptError(  # pragma: no cover - lines that are split and joined are the same
+                f"{self._file.path}: {self._lines} lines were made of {found.lines}",
+                hint="report this: nothing was lost, the file is as it was",
+                code="migration-differs",
+            )
+
+    def _commit(self, lines: list[Line], *, is_last: bool) -> None:
+        store = self._store
+        with store.transaction() as cursor:
+            author = store.author(cursor, WRITER, "migration", declare=True)
+            chain = store.open_chain(cursor, self._choice.key)
+            if chain.head.seq != self._head_seq:
+                raise MovedError  # somebody else wrote: compare again
+            store.after_commit(chain.waiting.clear)
+            if lines:
+                first = write_lines(cursor, chain, author, store.clock(), lines)
+                self._first_seq = self._first_seq or first
+                self._last_seq = chain.head.seq
+            self._note(cursor, chain.session_id, is_last=is_last)
+        self._head_seq = chain.head.seq
+
+    def _note(self, cursor: Cursor, session_id: int, *, is_last: bool) -> None:
+        sha256 = self._stored.hexdigest()
+        first, *more = self._aliases()
+        state = DONE if is_last else PARTIAL
+        self._kept = self._keep(cursor, self._receipt(session_id, state, first, sha256))
+        for alias in more if is_last else ():
+            receipts.add(cursor, self._receipt(session_id, DONE, alias, sha256))
+
+    # -- its record -------------------------------------------------------------------
+
+    def _aliases(self) -> tuple[str | None, ...]:
+        return self._file.aliases or (None,)
+
+    def _keep(self, cursor: Cursor, receipt: Receipt) -> int:
+        """Store a receipt, in the place of this file's unfinished one if there is one."""
+        number, self._kept = self._kept, None
+        if number is None:
+            return receipts.add(cursor, receipt)
+        receipts.replace(cursor, number, receipt)
+        return number
+
+    def _receipt(self, session_id: int, state: str, alias: str | None, sha256: str) -> Receipt:
+        return Receipt(
+            migration_id=self._job.run,
+            session_id=session_id,
+            path=path_text(self._file.path),
+            name=path_text(self._file.name),
+            alias=alias,
+            format=self._file.format,
+            file_class=self._file.file_class,
+            state=state,
+            first_seq=self._first_seq,
+            last_seq=self._last_seq,
+            bytes=self._bytes,
+            lines=self._lines,
+            raw_lines=self._raw_lines,
+            sha256=sha256,
+            mode=self._source.mode,
+            migrated_us=self._store.clock(),
+        )
+
+    def _result(self, *, is_written: bool = False) -> FileResult:
+        job = self._job
+        what, twin = self._what(is_written=is_written or job.entries > 0)
+        return FileResult(
+            path=self._file.path,
+            key=self._choice.key,
+            what=what,
+            new_entries=job.entries,
+            new_bytes=job.bytes,
+            bytes=self._bytes,
+            lines=self._lines,
+            raw_lines=self._raw_lines,
+            sha256=self._source.facts.sha256,
+            duplicate_of=twin,
+        )
+
+    def _what(self, *, is_written: bool) -> tuple[What, str | None]:
+        if is_written:
+            return "migrated" if self._job.bytes == self._bytes else "appended", None
+        twin = None if self._choice.of_file else self._twin()
+        return "duplicate" if twin else "already", twin
+
+    def _twin(self) -> str | None:
+        """Return another file that brought the same bytes, and is still there."""
+        paths = (kept.receipt.path for kept in self._choice.of_others)
+        return next((path for path in paths if os.path.lexists(path)), None)
+
+
+def chunks_of(source: Source) -> Iterator[tuple[list[Line], bool]]:
+    """Yield the rest of a source as lines, a transaction's worth at a time, and whether it is the last.
+
+    A line without an end comes with the last ones only, for its program may be
+    about to finish it.
+
+    Raises:
+        UnfitError: a line is too long to be kept; the lines before it were given.
+
+    """
+    lines: list[Line] = []
+    size = 0
+    try:
+        for body, terminator in split(source.chunks()):
+            lines.append(parse(body, terminator))
+            size += len(body)
+            if terminator and (len(lines) == CHUNK_LINES or size >= CHUNK_BYTES):
+                yield lines, False
+                lines, size = [], 0
+    except EntryError as error:
+        raise UnfitError(error.code, str(error)) from error
+    yield lines, True
