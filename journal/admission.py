@@ -67,14 +67,14 @@ def store_lines(  # noqa: PLR0913
         cursor, chain, author, store.clock(), lines=lines, origin=origin, request_id=request_id
     )
     if chain.waiting:
-        _store_waiting(cursor, store, chain)
+        _store_waiting(cursor, chain)
     return entries[-len(lines) :]
 
 
-def _store_waiting(cursor: Cursor, store: Store, chain: Chain) -> None:
+def _store_waiting(cursor: Cursor, chain: Chain) -> None:
     for statement, values in chain.waiting:
         cursor.execute(statement, values)
-    store.after_commit(chain.waiting.clear)
+    chain.waiting = []  # a new list, for a rollback puts the old one back
 
 
 def earlier(

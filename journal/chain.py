@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
 from journal.controls import CONTROL, decode
+from journal.layout import PLAIN, Layout
 from journal.model import Row
 from journal.strays import Oddities, Oddity, Ranges
 
@@ -47,6 +48,7 @@ class Chain:
         highest: the highest seq this process ever knew as sealed.
         examined: every row up to here was judged one by one.
         occupied: rows above the head, or below 1, that do not verify.
+        layout: the order of the lines in the file.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
         is_odd: whether there is anything in ``odd``.
@@ -67,7 +69,8 @@ class Chain:
     open_tail: bool = False
     occupied: Ranges = field(default_factory=Ranges)
     named: Ranges = field(default_factory=Ranges)
-    named_up_to: int = 0
+    layout: Layout = PLAIN
+    facts_up_to: int = 0
     odd: Oddities = field(default_factory=Oddities)
     is_odd: bool = False
     reported: Ranges = field(default_factory=Ranges)
@@ -125,7 +128,7 @@ class Chain:
     def _step_over(self, cursor: Cursor, seq: int) -> int:
         """Note a row that does not verify; return the first seq of the range it belongs to."""
         if not self.occupied:
-            self.load_named(cursor)
+            self.load_facts(cursor)
         span = self.named.span(seq)
         if span is None:
             # What stood here when this process last looked was sealed: it was changed.
@@ -134,21 +137,45 @@ class Chain:
         self.occupied.add(*span)
         return span[0]
 
-    def load_named(self, cursor: Cursor) -> None:
-        """Read which seqs sealed entries name, as far as not read before."""
-        rows = cursor.execute(sql.controls_after(), (self.session_id, self.named_up_to)).fetchall()
+    def load_facts(self, cursor: Cursor) -> None:
+        """Read what sealed control entries say, as far as not read before."""
+        rows = cursor.execute(sql.controls_after(), (self.session_id, self.facts_up_to)).fetchall()
         for row in map(Row._make, rows):
             if self.sealer.status(row) == "sealed":
-                for named in decode(row.body).get("rows", ()):
-                    self.named.update(Oddity.from_json(named).ranges)
-                self.named_up_to = row.seq
+                self.learn(decode(row.body))
+                self.facts_up_to = row.seq
+
+    def learn(self, facts: dict[str, Any]) -> None:
+        """Take one sealed control entry for known."""
+        if facts.get("control") == "stray":
+            named = self.named.copy()  # a new object, for a rollback puts the old one back
+            for oddity in facts["rows"]:
+                named.update(Oddity.from_json(oddity).ranges)
+            self.named = named
+        elif facts.get("control") == "layout":
+            self.layout = self.layout.after(facts)
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what a rolled-back transaction must put back."""
+        return (
+            self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
+            self.facts_up_to, self.waiting,
+        )  # fmt: skip
+
+    def put_back(self, state: tuple[Any, ...]) -> None:
+        """Return to an earlier :meth:`state`, and take nothing for fresh."""
+        (
+            self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
+            self.facts_up_to, self.waiting,
+        ) = state  # fmt: skip
+        self.generation = -1
 
     def _note_lost(self, cursor: Cursor) -> None:
         """Note rows that this process knew as sealed and that are gone."""
         seq = self.head.seq + 1
         if self.highest < seq:
             return
-        self.load_named(cursor)
+        self.load_facts(cursor)
         while (seq := self._next_unaccounted(seq)) <= self.highest:
             self.odd.missing.add(seq)
             self.occupied.add(seq)

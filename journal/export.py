@@ -118,7 +118,7 @@ def pages(store: Store, key: str) -> Iterator[Page]:
         if chain is None:
             return
         head = store.fresh(chain).head.seq
-        beyond = [SteppedOver(*span, "stray") for span in chain.occupied]
+        beyond = [SteppedOver(*span, "stray") for span in chain.occupied if span[0] > head]
     first = MIN_SEQ
     while first <= head:
         with store.snapshot() as cursor:

@@ -10,7 +10,7 @@ from journal import admission, parking, policy
 from journal import session as sessions
 from journal import statements as sql
 from journal.errors import NotFoundError, SessionTakeover, StorageError
-from journal.inspection import foreign_so_far, found_after, found_at
+from journal.inspection import foreign_so_far, found_after, found_at, found_since
 from journal.lines import encode
 from journal.model import check_label
 from journal.naming import digest_of
@@ -71,7 +71,7 @@ class Fence:
         store = session.store
         with store.snapshot() as cursor:
             chain = _chain_of(cursor, session)
-            fence = cls(session, _mark(cursor, chain), chosen)
+            fence = cls(session, _mark(cursor, chain, store), chosen)
             fence._generation = store.generation
             between = None if chain is None else fence._examine(cursor, chain)
             if chain is not None:
@@ -179,8 +179,8 @@ class Fence:
             error = admission.keep(cursor, store, chain, author, lines, request_id, refused)
             return admission.Outcome([], error), verdict, None
         entries = admission.store_lines(cursor, store, chain, author, lines, request_id)
-        head = chain.head
-        store.after_commit(lambda: self._move(Mark(head.seq, head.epoch, head.seal)))
+        mark = _mark(cursor, chain, store)
+        store.after_commit(lambda: self._move(mark))
         return admission.Outcome(entries), verdict, None
 
     def _judge(self, cursor: Cursor, chain: Chain | None) -> Verdict:
@@ -205,10 +205,7 @@ class Fence:
                 )
             )
         writers = store.registry.writers
-        found = [
-            *found_at(cursor, chain, mark, writers),
-            *found_after(cursor, chain, mark, writers),
-        ]
+        found = found_since(cursor, chain, mark, writers)
         own = (
             None
             if self.session.identity is None
@@ -228,7 +225,7 @@ class Fence:
             fence_id=self.id,
         )
         if verdict.accepted:
-            self._move(_mark(cursor, chain))
+            self._move(_mark(cursor, chain, store))
             self._generation = store.generation
             self.arrived += arrived
         return self._keep(verdict)
@@ -254,13 +251,15 @@ class Fence:
     def _examine(self, cursor: Cursor, chain: Chain) -> Verdict | None:
         """Look at every row nobody has examined; return a verdict on what is foreign and new."""
         head = chain.head
-        if chain.examined == head.seq and not chain.occupied and not chain.odd.missing:
+        if chain.examined == head.seq and not self.mark.beyond and not chain.odd.missing:
             return None
-        start = Mark(chain.examined, 0, b"")
-        found = found_after(cursor, chain, start, self.store.registry.writers)
-        _, foreign, reasons = judge(
-            (e for e in found if e.seq not in chain.reported), None, policy.cotenant
-        )
+        writers = self.store.registry.writers
+        found = [
+            *found_after(cursor, chain, chain.examined, writers, chain.reported),
+            *found_at(cursor, chain, self.mark, writers),
+        ]
+        unknown = (entry for entry in found if entry.seq not in chain.reported)
+        _, foreign, reasons = judge(unknown, None, policy.cotenant)
         chain.examined = head.seq
         if not foreign:
             return None
@@ -384,15 +383,19 @@ def _chain_of(cursor: Cursor, session: Session) -> Chain | None:
     return None if chain is None else session.store.fresh(chain)
 
 
-def _mark(cursor: Cursor, chain: Chain | None) -> Mark:
+def _mark(cursor: Cursor, chain: Chain | None, store: Store) -> Mark:
+    """Return a mark at the head, with what is odd there and beyond: known, so not new later."""
     if chain is None:
         return Mark(0, 0, b"")
     head = chain.head
-    if not chain.occupied:
-        return Mark(head.seq, head.epoch, head.seal)
-    beyond = tuple(chain.occupied)
-    _, digest = digest_of(cursor, chain.session_id, beyond)
-    return Mark(head.seq, head.epoch, head.seal, beyond, digest)
+    mark = Mark(head.seq, head.epoch, head.seal)
+    odd = chain.occupied.copy()
+    if found_at(cursor, chain, mark, store.registry.writers):
+        odd.add(head.seq)
+    if not odd:
+        return mark
+    _, digest = digest_of(cursor, chain.session_id, tuple(odd))
+    return mark._replace(beyond=tuple(odd), beyond_digest=digest)
 
 
 def _persist_examined(cursor: Cursor, chain: Chain) -> None:

@@ -104,32 +104,42 @@ def found_at(
     return [entry] if entry.trust in ("altered", "erased") else []
 
 
+def found_since(
+    cursor: Cursor, chain: Chain, mark: Mark, writers: Mapping[int, Writer]
+) -> Iterator[Entry]:
+    """Yield what is wrong at a fence, all that stands after it, and what should and does not.
+
+    Rows that were odd when it was raised, and are still the same, are not new
+    and not yielded. The chain must be fresh.
+    """
+    beyond = _still_beyond(cursor, chain, mark)
+    if mark.seq not in beyond:
+        yield from found_at(cursor, chain, mark, writers)
+    yield from found_after(cursor, chain, mark.seq, writers, beyond)
+
+
 def found_after(
     cursor: Cursor,
     chain: Chain,
-    mark: Mark,
+    seq: int,
     writers: Mapping[int, Writer],
+    known: Ranges,
 ) -> Iterator[Entry]:
-    """Yield all that stands after a fence, and what should stand there and does not.
-
-    Rows that lay beyond the fence when it was raised, and are still the same,
-    are not new and not yielded. The chain must be fresh.
-    """
-    beyond = _still_beyond(cursor, chain, mark)
-    yield from _low_rows(cursor, chain, writers, beyond)
-    expected, gaps = mark.seq + 1, Ranges()
-    for row in rows_of(cursor, chain.session_id, mark.seq + 1):
+    """Yield all that stands after a seq but what is known, and what should stand and does not."""
+    yield from _low_rows(cursor, chain, writers, known)
+    expected, gaps = seq + 1, Ranges()
+    for row in rows_of(cursor, chain.session_id, seq + 1):
         if row.seq > expected:
             gaps.add(expected, row.seq - 1)
         expected = row.seq + 1
         entry = entry_of(row, chain, writers)
         if entry.trust != "stray":
             # Honest writes take the first free seq: what is free below one is gone.
-            yield from _missing(chain, gaps, beyond)
+            yield from _missing(chain, gaps, known)
             gaps.clear()
-        if row.seq not in beyond:
+        if row.seq not in known:
             yield entry
-    yield from _missing(chain, chain.odd.missing, beyond, mark.seq)
+    yield from _missing(chain, chain.odd.missing, known, seq)
 
 
 def _low_rows(
@@ -165,7 +175,7 @@ def foreign_so_far(
     limit: int = 1000,
 ) -> list[Entry]:
     """Return the foreign entries of a session that nobody resolved, oldest first, up to a limit."""
-    chain.load_named(cursor)
+    chain.load_facts(cursor)
     spans = Ranges([*chain.named, *chain.occupied])
     for (seq,) in cursor.execute(sql.foreign_seqs(), (chain.session_id, limit)).fetchall():
         spans.add(seq)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
-from journal.chain import MAX_SEQ
 from journal.inspection import PAGE, entry_of
 from journal.model import Entry, Row
 from journal.store import log
@@ -27,28 +26,45 @@ class Reading(list[Entry]):
 
 
 def oldest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Iterator[Entry]:
-    """Yield a session's lines after a seq; what does not verify goes to ``stepped_over``."""
-    while True:
-        page = _page(store, key, sql.rows_between(), after + 1, MAX_SEQ, PAGE)
-        for entry in page:
-            yield from _sorted_out(entry, stepped_over)
-        if len(page) < PAGE:
-            return
-        after = page[-1].seq
+    """Yield a session's lines of a greater seq, in file order, up to its present head.
+
+    What does not verify goes to ``stepped_over``.
+    """
+    for first, last in _spans(store, key, after, newest=False):
+        start = first
+        while start <= last:
+            page = _page(store, key, sql.rows_between(), start, last, PAGE)
+            for entry in page:
+                yield from _sorted_out(entry, stepped_over)
+            start = page[-1].seq + 1 if len(page) == PAGE else last + 1
 
 
 def newest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Iterator[Entry]:
-    """Yield a session's lines after a seq, the newest first; as :func:`oldest` otherwise."""
-    up_to, size = MAX_SEQ, _FIRST_PAGE
-    while True:
-        page = _page(store, key, sql.rows_before(), up_to, size)
-        for entry in page:
-            if entry.seq <= after:
-                return
-            yield from _sorted_out(entry, stepped_over)
-        if len(page) < size:
-            return
-        up_to, size = page[-1].seq - 1, PAGE
+    """Yield a session's lines of a greater seq, from the file's end backwards."""
+    size = _FIRST_PAGE
+    for first, last in _spans(store, key, after, newest=True):
+        end = last
+        while first <= end:
+            page = _page(store, key, sql.rows_before(), end, size)
+            for entry in page:
+                if entry.seq >= first:
+                    yield from _sorted_out(entry, stepped_over)
+            end = page[-1].seq - 1 if len(page) == size else first - 1
+            size = PAGE
+
+
+def _spans(store: Store, key: str, after: int, *, newest: bool) -> list[tuple[int, int]]:
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key)
+        if chain is None:
+            return []
+        head = store.fresh(chain).head.seq
+        chain.load_facts(cursor)
+        # Beyond the head lie at most strays, which a reader is told of.
+        spans = [*chain.layout.spans(head, newest=newest)]
+        beyond = [*chain.occupied]
+    spans = [(max(first, after + 1), last) for first, last in spans]
+    return [*beyond, *spans] if newest else [*spans, *beyond]
 
 
 def _page(store: Store, key: str, statement: str, *bounds: int) -> list[Entry]:

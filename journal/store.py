@@ -201,8 +201,7 @@ class Store:
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.warning("%s: the rollback failed too: %s", self.path, error)
         for chain, saved in reversed(self._touched):
-            chain.head, chain.examined, chain.open_tail, chain.named, chain.odd = saved
-            chain.generation = -1
+            chain.put_back(saved)
         self._touched.clear()
         self._done.clear()
         if self._new_instances:
@@ -242,9 +241,7 @@ class Store:
     def touch(self, chain: Chain) -> Chain:
         """Return the chain, fresh, and remember its state in case the transaction fails."""
         self.fresh(chain)
-        self._touched.append(
-            (chain, (chain.head, chain.examined, chain.open_tail, chain.named, chain.odd))
-        )
+        self._touched.append((chain, chain.state()))
         return chain
 
     def after_commit(self, call: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # lies below it, and what stands on the public surface (adapters, reports, the demo) comes in by it.
 LAYERS = (
     # Standard library only; no clock, no disk, no SQL.
-    {"errors", "model", "seal", "lines", "controls", "strays", "policy", "verdict", "formats", "escape"},
+    {"errors", "model", "seal", "lines", "controls", "strays", "layout", "policy", "verdict", "formats", "escape"},
     {"engine", "dialects", "tables", "statements", "place", "process"},
     {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "naming", "store", "creation"},
     {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "reading", "holder"},

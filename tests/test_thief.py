@@ -12,11 +12,9 @@ gateway's line where its fence stands, 4 and 5 heartbeats while the gateway thin
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,7 +31,8 @@ from journal import (
     schema,
 )
 from journal.engine import driver
-from tests.thieves import COLUMNS, KEY, UNSEALED, Thief, audit, findings, forged_value
+from tests.limits import no_longer_than
+from tests.thieves import COLUMNS, KEY, UNSEALED, Thief, findings, forged_value, needs_audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +43,6 @@ MAX = 2**63 - 1
 MIN = -(2**63)
 FENCE = 3
 SUSPECT = {"stray", "altered", "erased", "missing"}
-needs_audit = pytest.mark.skipif(audit is None, reason="there is no audit to ask yet")
 
 
 class Scene:
@@ -116,22 +114,6 @@ class Scene:
 @pytest.fixture
 def scene(journal, open_journal, thief, told):
     return Scene(journal, open_journal, thief, told)
-
-
-@contextmanager
-def no_longer_than(seconds: int) -> Iterator[None]:
-    """Turn a loop without an end into a failure; nothing is measured."""
-
-    def too_long(*_: object) -> None:
-        raise AssertionError(f"no end within {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 # --- rows that he puts there

@@ -57,7 +57,7 @@ _ALL: Final = (
     # -- identity ---------------------------------------------------------------------
     Check(
         "J101", 5, "warning", "the seals could not be checked",
-        "that nobody with the journal's key has looked",
+        "that no seal was verified",
         "that anything is wrong, nor that it is right", "audit",
     ),
     Check(

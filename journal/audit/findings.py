@@ -119,6 +119,12 @@ class Findings:
             group.count += last - first + 1
         group.count += not pairs
 
+    def explain(self, check: str, cause: str, session: str | None, evidence: Mapping[str, Any]) -> None:
+        """Add evidence to what was found already, and count nothing."""
+        group = self._groups[check, session, cause]
+        if len(group.evidence) < EVIDENCE_LIMIT:
+            group.evidence.append(evidence)
+
     def __bool__(self) -> bool:
         return bool(self._groups)
 

@@ -22,6 +22,7 @@ from journal.audit.rules import (
     who_faults,
     write_fault,
 )
+from journal.audit.spans import without
 from journal.controls import CONTROL, decode
 from journal.seal import PREV_SIZE
 from journal.strays import Ranges
@@ -44,7 +45,7 @@ class Tally:
     """What was looked at, by what it turned out to be."""
 
     rows: int = 0
-    sealed: int = 0
+    entries: int = 0
     lines: int = 0
     raw_lines: int = 0
     controls: int = 0
@@ -144,7 +145,7 @@ class Walk:
     def _judge(self, row: Row, before: Row | None, status: str, *, links: bool) -> None:
         facts = None
         if status == "sealed":
-            self.tally.sealed += 1
+            self.tally.entries += 1
             self._note("J308", derived_fault(row), row)
             self._note("J112", format_fault(row), row)
             facts = self._judge_content(row)
@@ -282,16 +283,6 @@ class Walk:
                 if holds(sealer, row._replace(seq=seq)):
                     self.changed[row.seq] = f"seq was {seq}"
                     self.strays, self.missing = without(self.strays, row.seq), without(self.missing, seq)
-
-
-def without(ranges: Ranges, seq: int) -> Ranges:
-    """Return the set without one number."""
-    span = ranges.span(seq)
-    if span is None:
-        return ranges
-    left = Ranges(pair for pair in ranges if pair != span)
-    left.update(pair for pair in ((span[0], seq - 1), (seq + 1, span[1])) if pair[0] <= pair[1])
-    return left
 
 
 def described(row: Row, known: Declarations) -> Mapping[str, Any]:

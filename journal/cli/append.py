@@ -22,13 +22,17 @@ _CHUNK: Final = 1024 * 1024
 
 @make_command(
     "append",
-    "journal append agent:main:main -w gateway --role run '{\"type\":\"message\"}'",
-    "printf '{\"type\":\"custom\"}\\n' | journal append agent:main:main -w heartbeat --role heartbeat",
+    'journal append agent:main:main -w gateway --role run \'{"type":"message"}\'',
+    'printf \'{"type":"custom"}\\n\' | journal append agent:main:main -w heartbeat --role heartbeat',
 )
 @session_argument
 @click.argument("lines", nargs=-1, metavar="[LINE]...")
 @writer_options
-@click.option("--request-id", metavar="ID", help="Write once: the same id with the same lines writes nothing again.")
+@click.option(
+    "--request-id",
+    metavar="ID",
+    help="Write once: the same id with the same lines writes nothing again.",
+)
 @click.option("--run-id", metavar="ID", help="The run it is written in.")
 @click.option("--on-behalf-of", metavar="NAME", help="For whom it is written.")
 @json_option
@@ -68,7 +72,9 @@ def _argument(line: str) -> bytes:
     # An argument is one line, so what stands at its end is no line end of a file.
     if b"\n" in data:
         raise EntryError(
-            "a LINE has a line end inside", hint="give several LINEs, or pipe them in", code="line-end-inside"
+            "a LINE has a line end inside",
+            hint="give several LINEs, or pipe them in",
+            code="line-end-inside",
         )
     return data
 
@@ -78,7 +84,9 @@ def _input() -> list[bytes]:
         output.say("Reading lines from the terminal; Ctrl-D ends.")
     found = list(_numbered(iter(lambda: sys.stdin.buffer.read(_CHUNK), b"")))
     if not found:
-        raise EntryError("there is no line to append", hint="name a LINE, or pipe lines in", code="no-lines")
+        raise EntryError(
+            "there is no line to append", hint="name a LINE, or pipe lines in", code="no-lines"
+        )
     return found
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HEADERS: Final = ("seq", "time", "writer", "role", "trust", "epoch", "type", "content")
 _EXCERPT: Final = 160
+_TYPE: Final = 24
 # A larger line is not parsed for a listing's sake; its first bytes are shown.
 _PARSED_UP_TO: Final = 256 * 1024
 _ENDS: Final = {b"\n": "lf", b"\r\n": "crlf", b"": "none"}
@@ -31,7 +32,7 @@ def cells(entry: Entry) -> tuple[object, ...]:
         entry.role,
         entry.trust,
         entry.epoch,
-        type_of(entry, value),
+        _cut(type_of(entry, value), _TYPE),
         excerpt(entry, value),
     )
 
@@ -49,7 +50,11 @@ def parsed(entry: Entry) -> Any:  # noqa: ANN401 - any JSON, or None
 
 def type_of(entry: Entry, value: Any) -> str:  # noqa: ANN401
     """Return the line's own type where it has one, else the entry's kind."""
-    named = value.get("control" if entry.kind == "control" else "type") if isinstance(value, dict) else None
+    named = (
+        value.get("control" if entry.kind == "control" else "type")
+        if isinstance(value, dict)
+        else None
+    )
     return named if isinstance(named, str) and named else entry.kind
 
 
@@ -58,7 +63,11 @@ def excerpt(entry: Entry, value: Any) -> str:  # noqa: ANN401
     text = _said(value) if isinstance(value, dict) else None
     if text is None:
         text = (entry.body or b"")[: 4 * _EXCERPT].decode("utf-8", "backslashreplace")
-    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+    return _cut(text, _EXCERPT)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _said(value: dict[str, Any]) -> str | None:

@@ -41,7 +41,9 @@ def command(settings: Settings, session: str, file: str | None, *, force: bool) 
     out and said; then the exit code is 3.
     """
     if settings.json and file is None:
-        raise click.UsageError("--json tells of a FILE: name one with -o", click.get_current_context())
+        raise click.UsageError(
+            "--json tells of a FILE: name one with -o", click.get_current_context()
+        )
     from journal.export import export  # noqa: PLC0415 - with the rest of the library
 
     with opened(settings) as journal:
@@ -62,24 +64,34 @@ def _tell(settings: Settings, target: Path, content: Export, digest: str) -> Non
     if settings.json:
         told = {"bytes": content.bytes, "lines": content.lines, "sha256": digest}
         left_out = [rows._asdict() for rows in content.stepped_over]
-        output.document("export", session=content.key, file=str(target), **told, stepped_over=left_out)
+        output.document(
+            "export", session=content.key, file=str(target), **told, stepped_over=left_out
+        )
     else:
-        output.say(f"Wrote {output.counted(content.lines, 'line')}, {content.bytes} bytes, to {target}.")
+        output.say(
+            f"Wrote {output.counted(content.lines, 'line')}, {content.bytes} bytes, to {target}."
+        )
 
 
 def _say_left_out(content: Export) -> int:
     for rows in content.stepped_over[:10]:
-        seqs = f"seq {rows.first_seq}" + ("" if rows.last_seq == rows.first_seq else f" to {rows.last_seq}")
+        seqs = f"seq {rows.first_seq}" + (
+            "" if rows.last_seq == rows.first_seq else f" to {rows.last_seq}"
+        )
         output.say(f"Warning: left out {seqs}: {rows.status}")
     if len(content.stepped_over) > 10:  # noqa: PLR2004 - as many as were said
-        output.say(f"Warning: left out {len(content.stepped_over) - 10} more ranges: journal audit names them")
+        output.say(
+            f"Warning: left out {len(content.stepped_over) - 10} more ranges: journal audit names them"
+        )
     return 0 if content.is_complete else EXIT_FOUND
 
 
 def _refuse(target: Path, journal: Path, *, force: bool) -> None:
     if target.name.startswith(journal.name) and target.parent.resolve() == journal.parent.resolve():
         # Opening any of the journal's files from here would drop SQLite's locks.
-        raise StorageError(f"{target} belongs to the journal", hint="name another FILE", code="own-file")
+        raise StorageError(
+            f"{target} belongs to the journal", hint="name another FILE", code="own-file"
+        )
     if target.is_dir():
         raise StorageError(f"{target} is a directory", hint="name a FILE", code="is-a-directory")
     if not force and os.path.lexists(target):
@@ -98,7 +110,9 @@ def _write(target: Path, chunks: Iterable[bytes], *, force: bool) -> str:
     """Write a draft beside the target, then put it in place, whole; return its SHA-256."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     digest = hashlib.sha256()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor = os.open(
+        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600
+    )
     try:
         with os.fdopen(descriptor, "wb") as out:
             for chunk in chunks:

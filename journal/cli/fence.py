@@ -50,11 +50,15 @@ def raise_(settings: Settings, session: str, writer: str, role: str | None) -> N
     if settings.json:
         mark = {"seq": fence.mark.seq, "epoch": fence.mark.epoch}
         open_rows = [brief(entry) for entry in unresolved]
-        output.document("fence.raise", fence=fence_id, session=session, **mark, unresolved=open_rows)
+        output.document(
+            "fence.raise", fence=fence_id, session=session, **mark, unresolved=open_rows
+        )
         return
     output.line(fence_id)
     if unresolved:
-        output.say(f"Unresolved before this fence: {output.counted(len(unresolved), 'foreign row')}.")
+        output.say(
+            f"Unresolved before this fence: {output.counted(len(unresolved), 'foreign row')}."
+        )
 
 
 def _say_between(verdict: Verdict) -> None:
@@ -94,7 +98,9 @@ def _explain(verdict: Verdict, settings: Settings) -> None:
     if not verdict.accepted:
         output.say(with_db(verdict.explain(), settings))
         return
-    output.say(f"{output.counted(len(verdict.arrived), 'entry', 'entries')} arrived since the fence.")
+    output.say(
+        f"{output.counted(len(verdict.arrived), 'entry', 'entries')} arrived since the fence."
+    )
     for entry in verdict.arrived:
         output.say(f"  seq {entry.seq}: by {entry.writer} ({entry.role})")
 

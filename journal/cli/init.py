@@ -28,7 +28,6 @@ def command(ctx: click.Context, path: str | None) -> None:
 
 def _init(settings: Settings) -> None:
     from journal import keys  # noqa: PLC0415 - with the rest of the library
-    from journal.journal import path_of as file_of  # noqa: PLC0415
     from journal.schema import version_of  # noqa: PLC0415
 
     existed = version_of(str(file_of(settings))) is not None
@@ -42,4 +41,6 @@ def _init(settings: Settings) -> None:
     if existed:
         output.say("It was there already and was left as it is.")
     else:
-        output.say("Made a new journal. Keep a copy of its key: without it nothing can be written or verified.")
+        output.say(
+            "Made a new journal. Keep a copy of its key: without it nothing can be written or verified."
+        )

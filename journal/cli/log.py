@@ -21,8 +21,15 @@ _PAGE: Final = 500
 
 @make_command("log", "journal log agent:main:main", "journal log agent:main:main -n 5 --json")
 @session_argument
-@click.option("-n", "--number", type=click.IntRange(min=1), help="Only the newest N; with --after, the next N.")
-@click.option("--after", type=click.IntRange(min=0), metavar="SEQ", help="Only entries after this seq.")
+@click.option(
+    "-n",
+    "--number",
+    type=click.IntRange(min=1),
+    help="Only the newest N; with --after, the next N.",
+)
+@click.option(
+    "--after", type=click.IntRange(min=0), metavar="SEQ", help="Only entries after this seq."
+)
 @json_option
 @click.pass_obj
 def command(settings: Settings, session: str, number: int | None, after: int | None) -> None:
@@ -36,7 +43,7 @@ def command(settings: Settings, session: str, number: int | None, after: int | N
         if settings.json:
             _write_document(read)
         else:
-            output.table(entries.HEADERS, map(entries.cells, read))
+            output.table(entries.HEADERS, map(entries.cells, read), is_last_cut=True)
             entries.say_stepped_over(read.session.key, read.stepped_over.values())
 
 

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 )
 @json_option
 @click.pass_obj
-def command(settings: Settings, paths: tuple[str, ...], *, is_applied: bool, format_: str | None) -> int:
+def command(
+    settings: Settings, paths: tuple[str, ...], *, is_applied: bool, format_: str | None
+) -> int:
     """Bring flat session files into the journal.
 
     Finds the sessions below each PATH and shows what would become of them. --apply does
@@ -88,10 +90,14 @@ def _tell_plan(settings: Settings, found: Plan) -> None:
     ]
     output.table(("session", "format", "class", "lines", "raw", "bytes", "file"), rows)
     for missing in found.absent:
-        output.say(f"Note: {missing.index} names {missing.key!r}, whose file {missing.name} is not there.")
+        output.say(
+            f"Note: {missing.index} names {missing.key!r}, whose file {missing.name} is not there."
+        )
     files = output.counted(len(found.files), "file")
     sessions = output.counted(found.sessions, "session")
-    output.say(f"{files}, {found.lines} lines, {output.size(found.bytes)}, would become {sessions}.")
+    output.say(
+        f"{files}, {found.lines} lines, {output.size(found.bytes)}, would become {sessions}."
+    )
     if found.files:
         output.say(with_db("Nothing was changed. Try: journal migrate PATH... --apply", settings))
 
@@ -102,7 +108,9 @@ def _tell_result(settings: Settings, result: Result) -> None:
         return
     rows = [(each.key, each.what, each.new_entries, each.lines, each.path) for each in result.files]
     output.table(("session", "what", "new", "lines", "file"), rows)
-    counts = ", ".join(f"{count} {what}" for what, count in sorted(result.counts.items())) or "no file"
+    counts = (
+        ", ".join(f"{count} {what}" for what, count in sorted(result.counts.items())) or "no file"
+    )
     output.say(f"{counts}; {output.counted(result.new_entries, 'new entry', 'new entries')}.")
 
 

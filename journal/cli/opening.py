@@ -54,7 +54,9 @@ def path_of(settings: Settings) -> Path:
 
     path = file_of(settings)
     if version_of(str(path)) is None:
-        raise NotFoundError(f"there is no journal at {path}", hint="journal init", code="no-journal")
+        raise NotFoundError(
+            f"there is no journal at {path}", hint="journal init", code="no-journal"
+        )
     return path
 
 

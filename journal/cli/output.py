@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 STEPPED_OVER: Final = "%s: stepped over"
+_GAP: Final = 2
+_LEAST: Final = 24
 
 
 class _Pipe:
@@ -81,6 +83,11 @@ def line(*cells: object) -> None:
     _write(sys.stdout, "\t".join(escape(str(cell)) for cell in cells) + "\n")
 
 
+def text(lines: str) -> None:
+    """Write a text of several lines."""
+    _write(sys.stdout, "".join(f"{escape(each)}\n" for each in lines.rstrip("\n").split("\n")))
+
+
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
     """Write named values, one a line."""
     known = [(name, str(value)) for name, value in pairs]
@@ -122,45 +129,56 @@ def dumps(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401
     if text.isascii() and "\x7f" not in text:
         return text
     # Inside JSON these can only stand in a string, where the escape means the same.
-    return "".join(_json_escape(char) if char != "\n" and is_unsafe(char) else char for char in text)
+    return "".join(
+        _json_escape(char) if char != "\n" and is_unsafe(char) else char for char in text
+    )
 
 
 def _json_escape(char: str) -> str:
     return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write rows: a table at a terminal, tab-separated lines elsewhere."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            line(*row)
-            if _Pipe.is_closed:
-                return
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], *, is_last_cut: bool = False
+) -> None:
+    """Write rows: a table at a terminal, tab-separated lines elsewhere.
+
+    At a terminal the last column alone gives way: cut to the width, or folded.
+    """
+    if sys.stdout.isatty():
+        _rich_table(headers, [[escape(str(cell)) for cell in row] for row in rows], is_last_cut)
         return
-    _rich_table(headers, rows)
+    for row in rows:
+        line(*row)
+        if _Pipe.is_closed:
+            return
 
 
-def _rich_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _rich_table(headers: Sequence[str], rows: list[list[str]], is_last_cut: bool) -> None:  # noqa: FBT001
     # Imported when there is a terminal: rich costs 50 ms.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    console = Console(file=sys.stdout, color_system=None if is_plain() else "auto", highlight=False)
+    shown = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    last = len(headers) - 1
     for number, header in enumerate(headers):
-        # The last column is the long one; it is cut, the others are never.
-        is_last = number == len(headers) - 1
-        shown.add_column(header, no_wrap=is_last, overflow="ellipsis" if is_last else "fold")
+        shown.add_column(header, no_wrap=number < last or is_last_cut, overflow="fold")
+    room = console.width - _width(headers[:last], rows)
     for row in rows:
-        shown.add_row(*(Text(escape(str(cell))) for cell in row))
-    console = Console(
-        file=sys.stdout,
-        color_system=None if is_plain() else "auto",
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
+        cells = [Text(cell) for cell in row]
+        if is_last_cut:
+            cells[last].truncate(max(room, _LEAST), overflow="ellipsis")
+        shown.add_row(*cells)
     _guard(lambda: console.print(shown))
+
+
+def _width(headers: Sequence[str], rows: list[list[str]]) -> int:
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    columns = ([header, *(row[number] for row in rows)] for number, header in enumerate(headers))
+    return sum(max(map(cell_len, column)) + _GAP for column in columns)
 
 
 def when(at_us: int) -> str:

@@ -38,7 +38,9 @@ def overview(journal: Journal) -> Overview:
 def _count_parked(journal: Journal, cursor: Any, found: Overview) -> None:  # noqa: ANN401 - a driver's cursor
     from journal import parking  # noqa: PLC0415 - with the rest of the library
 
-    sessions = cursor.execute("SELECT DISTINCT session_id FROM parked WHERE settled IS NULL").fetchall()
+    sessions = cursor.execute(
+        "SELECT DISTINCT session_id FROM parked WHERE settled IS NULL"
+    ).fetchall()
     for (session_id,) in sessions:
         for row in parking.of_session(cursor, session_id):
             if row.holds(journal.store):

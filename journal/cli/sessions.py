@@ -28,7 +28,8 @@ def command(settings: Settings) -> None:
         output.document("sessions", sessions=[asdict(session) for session in found])
         return
     rows = [
-        (item.key, item.entries, item.epochs, item.bytes, output.when(item.created_us)) for item in found
+        (item.key, item.entries, item.epochs, item.bytes, output.when(item.created_us))
+        for item in found
     ]
     output.table(("session", "entries", "writes", "bytes", "since"), rows)
     if not found:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @make_command("show", "journal show agent:main:main 1", "journal show agent:main:main 1 --raw")
 @session_argument
 @click.argument("seq", type=int)
-@click.option("--raw", is_flag=True, help="Write the line's exact bytes to stdout, and nothing else.")
+@click.option(
+    "--raw", is_flag=True, help="Write the line's exact bytes to stdout, and nothing else."
+)
 @json_option
 @click.pass_obj
 def command(settings: Settings, session: str, seq: int, *, raw: bool) -> int:
@@ -30,7 +32,9 @@ def command(settings: Settings, session: str, seq: int, *, raw: bool) -> int:
     shown as what it is, and the exit code is 3.
     """
     if raw and settings.json:
-        raise click.UsageError("--raw gives bytes, --json a document: choose one", click.get_current_context())
+        raise click.UsageError(
+            "--raw gives bytes, --json a document: choose one", click.get_current_context()
+        )
     with opened(settings) as journal:
         entry = _find(journal, known_key(journal, session), seq)
     if raw:
@@ -40,7 +44,9 @@ def command(settings: Settings, session: str, seq: int, *, raw: bool) -> int:
     else:
         _print(entry)
     if entry.trust in ("stray", "altered", "erased"):
-        output.say(f"Warning: seq {entry.seq} is {entry.trust}: nothing it says of itself is to be believed.")
+        output.say(
+            f"Warning: seq {entry.seq} is {entry.trust}: nothing it says of itself is to be believed."
+        )
         return EXIT_FOUND
     return 0
 
@@ -75,7 +81,10 @@ def _print(entry: Entry) -> None:
     body = (entry.body or b"").decode("utf-8", "backslashreplace")
     for name in ("body", "body_base64"):
         told.pop(name, None)
-    pairs = [("session", entry.session), *((name, value) for name, value in told.items() if value is not None)]
+    pairs = [
+        ("session", entry.session),
+        *((name, value) for name, value in told.items() if value is not None),
+    ]
     output.facts([*pairs, ("bytes", len(entry.data))])
     output.line()
     output.line(body)

@@ -86,7 +86,9 @@ def _unsafe_files(path: Path, told: dict[str, Any]) -> list[str]:
 
     found = []
     if not told["sqlite_is_safe"]:
-        found.append(f"SQLite {told['sqlite']} has the WAL-reset bug: install pysqlite3 0.6.1 or later")
+        found.append(
+            f"SQLite {told['sqlite']} has the WAL-reset bug: install pysqlite3 0.6.1 or later"
+        )
     if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         found.append(f"others may write to {path}: chmod go-w {path}")
     key = keys.key_path(told["id"] or "unknown")
@@ -112,12 +114,17 @@ def _fill(settings: Settings, told: dict[str, Any], unsafe: list[str]) -> Journa
         unsafe.append(f"{error}. Try: {error.hint}" if error.hint else str(error))
     else:
         told |= {"key_ok": True, "sessions": len(sessions)}
-        told |= {"entries": sum(item.entries for item in sessions), "bytes": sum(item.bytes for item in sessions)}
+        told |= {
+            "entries": sum(item.entries for item in sessions),
+            "bytes": sum(item.bytes for item in sessions),
+        }
     _add_overview(told, unsafe, found, is_known=problem is None)
     return problem
 
 
-def _add_overview(told: dict[str, Any], unsafe: list[str], found: Overview, *, is_known: bool) -> None:
+def _add_overview(
+    told: dict[str, Any], unsafe: list[str], found: Overview, *, is_known: bool
+) -> None:
     told["parked"] = found.parked if is_known else None
     told["takeovers"] = found.takeovers if is_known else None
     if found.forged:

@@ -64,7 +64,10 @@ def _tell(
     from journal.schema import SCHEMA_VERSION  # noqa: PLC0415
 
     if settings.json:
-        told = [{"what": what, "type": item.type, "name": item.name, "table": item.table} for what, item in changes]
+        told = [
+            {"what": what, "type": item.type, "name": item.name, "table": item.table}
+            for what, item in changes
+        ]
         versions = {"schema_version": version, "newest_schema_version": SCHEMA_VERSION}
         output.document("upgrade", path=path, **versions, differences=told, applied=applied)
         return

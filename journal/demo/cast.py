@@ -9,13 +9,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import Journal
-from journal.errors import JournalError
 from journal.engine import connect
+from journal.errors import JournalError
 from journal.tables import entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+
+    from journal.demo.story import Stage
 
 PATIENCE_S: Final = 60.0
 
@@ -23,25 +25,61 @@ PATIENCE_S: Final = 60.0
 class Written(NamedTuple):
     """What another process did: its pid, and where its row stands."""
 
+    who: str
     pid: int
     seq: int
     epoch: int
 
 
-def write_elsewhere(database: str, key_file: str, session: str, writer: str, line: dict[str, Any]) -> Written:
-    """Let a process of its own append a line; the writer's name is its role."""
-    return _elsewhere(_write, database, key_file, session, writer, line)
+class Away:
+    """A process that has been started and will tell what it wrote."""
+
+    def __init__(self, action: Callable[..., Written], *args: object) -> None:
+        # Started afresh: a fork would inherit an open journal, which no child may use.
+        context = multiprocessing.get_context("spawn")
+        self._answer, theirs = context.Pipe(duplex=False)
+        self._process = context.Process(target=_act, args=(theirs, action, args), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def back(self) -> Written:
+        """Wait for it to end and return what it did."""
+        try:
+            if not self._answer.poll(PATIENCE_S):
+                raise self._lost(f"gave no answer in {PATIENCE_S:.0f} seconds")
+            answer = self._answer.recv()
+        except EOFError:
+            raise self._lost("ended without an answer") from None
+        finally:
+            self._answer.close()
+            self._process.join(PATIENCE_S)
+        if isinstance(answer, JournalError):
+            raise answer
+        return Written(*answer)
+
+    def _lost(self, why: str) -> JournalError:
+        return JournalError(
+            f"process {self._process.pid} {why}", hint="journal demo again", code="demo"
+        )
 
 
-def steal_elsewhere(database: str, session: str, writer: str, line: dict[str, Any]) -> Written:
+def writes(stage: Stage, session: str, who: str) -> Away:
+    """Let a co-tenant append a line from a process of its own."""
+    line = {"type": "custom", "customType": who, "data": {"note": f"written by the {who}"}}
+    return Away(_write, stage.database, stage.key_file, session, who, line)
+
+
+def steals(stage: Stage, session: str, writer: str, line: dict[str, Any]) -> Away:
     """Let a process without the key insert a row by plain SQL under another's writer id."""
-    return _elsewhere(_steal, database, session, writer, line)
+    return Away(_steal, stage.database, session, writer, line)
 
 
-def _write(database: str, key_file: str, session: str, writer: str, line: dict[str, Any]) -> Written:
+def _write(
+    database: str, key_file: str, session: str, writer: str, line: dict[str, Any]
+) -> Written:
     with Journal(database, key_file=key_file, create=False) as journal:
         entry = journal.session(session, writer=writer, role=writer).append(line)
-    return Written(os.getpid(), entry.seq, entry.epoch)
+    return Written(writer, os.getpid(), entry.seq, entry.epoch)
 
 
 def _steal(database: str, session: str, writer: str, line: dict[str, Any]) -> Written:
@@ -54,12 +92,15 @@ def _steal(database: str, session: str, writer: str, line: dict[str, Any]) -> Wr
         execute = connection.execute
         execute("BEGIN IMMEDIATE")
         execute(
-            "UPDATE sessions SET head_seq = head_seq + 1, head_epoch = head_epoch + 1 WHERE key = ?", (session,)
+            "UPDATE sessions SET head_seq = head_seq + 1, head_epoch = head_epoch + 1 WHERE key = ?",
+            (session,),
         )
         execute(_COPY, {"session": session, "writer": writer, "body": json.dumps(line).encode()})
-        seq, epoch = execute("SELECT head_seq, head_epoch FROM sessions WHERE key = ?", (session,)).fetchone()
+        seq, epoch = execute(
+            "SELECT head_seq, head_epoch FROM sessions WHERE key = ?", (session,)
+        ).fetchone()
         execute("COMMIT")
-    return Written(os.getpid(), seq, epoch)
+    return Written("thief", os.getpid(), seq, epoch)
 
 
 _CHANGED: Final = {"seq": "s.head_seq", "epoch": "s.head_epoch", "body": ":body"}
@@ -72,30 +113,9 @@ _COPY: Final = (
 )
 
 
-def _elsewhere(action: Callable[..., Written], *args: object) -> Written:
-    """Run it in a new process, started afresh: a fork would inherit what it must not have."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(theirs, action, args), daemon=True)
-    process.start()
-    theirs.close()
+def _act(pipe: Connection, action: Callable[..., Written], args: tuple[object, ...]) -> None:
     try:
-        if not ours.poll(PATIENCE_S):
-            raise JournalError(f"process {process.pid} gave no answer in {PATIENCE_S:.0f} s", code="demo")
-        answer = ours.recv()
-    except EOFError:
-        raise JournalError(f"process {process.pid} ended without an answer", code="demo") from None
-    finally:
-        ours.close()
-        process.join(PATIENCE_S)
-    if isinstance(answer, Exception):
-        raise answer
-    return Written(*answer)
-
-
-def _answer(pipe: Connection, action: Callable[..., Written], args: tuple[object, ...]) -> None:
-    try:
-        pipe.send(action(*args))
+        pipe.send(tuple(action(*args)))
     except JournalError as error:
         pipe.send(error)
     finally:

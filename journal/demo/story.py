@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+
+class Stage(NamedTuple):
+    """Where it is played: a copied store, and a journal and its key beside it."""
+
+    store: Path
+    database: str
+    key_file: str
 
 
 class Claim(NamedTuple):
@@ -39,9 +48,14 @@ class Step:
 
 @dataclass
 class Story:
-    """The story so far; ``tell`` is called with each step as it happens."""
+    """The story so far; ``tell`` is called with each step as it happens.
+
+    ``facts`` are its outcomes for a program: which rows, which verdict.
+    """
 
     tell: Callable[[Step], None]
+    session: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     shares: list[Share] = field(default_factory=list)
 

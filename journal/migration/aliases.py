@@ -46,7 +46,7 @@ def resolve_key(journal: Journal, text: str) -> str:
     with store.snapshot() as cursor:
         if store.registry.chain_of(text) is not None or store.find_chain(cursor, text) is not None:
             return text
-    rows = list(_known(store))
+    rows = list(_known(store)) if text else []
     for level in _levels(text, rows):
         keys = sorted(set(level))
         if len(keys) == 1:

@@ -49,14 +49,18 @@ def compare(store: Store, key: str, source: Source) -> Holding:
     """
     source.rewind()
     held = NOTHING._replace(head_seq=head_seq(store, key))
+    otherwise: Relation = "other"
     for page in pages(store, key):
         if page.stepped_over:
-            return held._replace(relation="unsound")
+            # A stray may never have been of the session; a line that differs tells.
+            otherwise = "unsound"
+            if any(each.status != "stray" for each in page.stepped_over):
+                return held._replace(relation="unsound")
         data = page.data
         found = source.read_exactly(len(data))
         if found != data:
             is_start = data.startswith(found)
-            return held._replace(relation="more" if is_start else "other")
+            return held._replace(relation="more" if is_start else otherwise)
         held = _with(held, page, len(data))
     return held if held.bytes < source.size else held._replace(relation="equal")
 

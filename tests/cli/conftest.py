@@ -16,7 +16,7 @@ from tests.thieves import Thief
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, key_file, monkeypatch):
-    """An empty directory to stand in, with nothing of the caller's in the way."""
+    """Stand in an empty directory, with nothing of the caller's in the way."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -55,10 +55,14 @@ def start():
 
 @pytest.fixture
 def session(run):
-    """A journal with one session of three lines by two writers."""
+    """Make a journal with one session of three lines by two writers."""
     assert run("init").exit_code == 0
     for writer, role, line in (
-        ("gateway", "run", '{"type":"message","message":{"role":"user","content":"Mend the gate."}}'),
+        (
+            "gateway",
+            "run",
+            '{"type":"message","message":{"role":"user","content":"Mend the gate."}}',
+        ),
         ("heartbeat", "heartbeat", '{"type":"custom","customType":"heartbeat"}'),
         ("gateway", "run", '{"type":"message","message":{"role":"assistant","content":"Done."}}'),
     ):

@@ -62,7 +62,9 @@ def test_no_directory(run):
     assert run("-d", "no/where.db", "init").exit_code == 0
 
 
-@pytest.mark.parametrize("content", [b"no database at all", b"\0" * 4096, b"SQLite format 3\0" + b"x" * 4000])
+@pytest.mark.parametrize(
+    "content", [b"no database at all", b"\0" * 4096, b"SQLite format 3\0" + b"x" * 4000]
+)
 def test_not_a_database(run, home, content):
     """Exit 1, the file as it was, and another name to give."""
     (home / "journal.db").write_bytes(content)
@@ -98,7 +100,12 @@ def test_a_newer_schema(run, home, session):
     thief.close()
     before = (home / "journal.db").read_bytes()
 
-    for args in (("sessions",), ("append", session, "-w", "gateway", "{}"), ("upgrade", "--apply"), ("init",)):
+    for args in (
+        ("sessions",),
+        ("append", session, "-w", "gateway", "{}"),
+        ("upgrade", "--apply"),
+        ("init",),
+    ):
         done = run(*args)
         assert done.exit_code == 12
         assert hint(done) == "pip install --upgrade session-journal"
@@ -169,7 +176,10 @@ def test_a_revoked_writer(run, session):
     """Exit 11, with when it was and why, and the way on."""
     run("writers", "revoke", "heartbeat", "--reason", "its host was lost")
 
-    for args in (("append", session, "-w", "heartbeat", "{}"), ("fence", "raise", session, "-w", "heartbeat")):
+    for args in (
+        ("append", session, "-w", "heartbeat", "{}"),
+        ("fence", "raise", session, "-w", "heartbeat"),
+    ):
         done = run(*args)
         assert done.exit_code == 11
         assert "its host was lost" in done.stderr
@@ -256,7 +266,20 @@ def test_a_line_over_the_limit(run, session):
 
 @pytest.mark.parametrize(
     "key",
-    ["../up", "a:..:b", "a\\..\\b", "..", "nul\0", "esc\x1b[2J", "line\nend", "c1\x9b", "x" * 10_000, "", "\udcff", "journal:"],
+    [
+        "../up",
+        "a:..:b",
+        "a\\..\\b",
+        "..",
+        "nul\0",
+        "esc\x1b[2J",
+        "line\nend",
+        "c1\x9b",
+        "x" * 10_000,
+        "",
+        "\udcff",
+        "journal:",
+    ],
     ids=lambda key: ascii(key[:12]),
 )
 @pytest.mark.parametrize("command", ["append", "log", "export", "raise"])
@@ -302,7 +325,9 @@ def bound_by_modes():
         ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl where the tests run as root")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="needs prctl where the tests run as root"
+)
 class TestReadOnly:
     def test_a_directory(self, run, start, home, session):
         """Exit 1; made writable as the hint says, it works, and nothing is lost."""
@@ -331,7 +356,7 @@ class TestReadOnly:
         assert b"Try: check that its directory exists and may be written" in err
         assert list(home.iterdir()) == []
 
-    def test_an_export_there(self, start, home, session, tmp_path):
+    def test_an_export_there(self, start, session, tmp_path):
         """Exit 1, and no draft is left."""
         locked = tmp_path / "locked"
         locked.mkdir()
@@ -347,7 +372,7 @@ class TestReadOnly:
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of one MiB."""
+    """Mount a file system of one MiB."""
     place = tmp_path / "small"
     place.mkdir()
     mounted = shutil.which("mount") and subprocess.run(

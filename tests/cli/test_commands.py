@@ -48,12 +48,18 @@ class TestInit:
 
 
 class TestStatus:
-    def test_it_tells_what_the_journal_is(self, run, session, key_file):
+    @pytest.mark.usefixtures("session")
+    def test_it_tells_what_the_journal_is(self, run, key_file):
         """Its place, its version, its library, its key and its counts."""
         told = document(run("status", "--json"))
 
         assert told["schema"] == "journal.status/1"
-        assert (told["sessions"], told["entries"], told["parked"], told["takeovers"]) == (1, 3, 0, [])
+        assert (told["sessions"], told["entries"], told["parked"], told["takeovers"]) == (
+            1,
+            3,
+            0,
+            [],
+        )
         assert (told["key"], told["key_ok"], told["unsafe"]) == (str(key_file), True, [])
         assert told["schema_version"] == told["newest_schema_version"]
         assert f"key        {key_file} (ok)" in run("status").stdout
@@ -69,7 +75,8 @@ class TestStatus:
         assert (told["verdict"], told["session"], told["foreign"]) == (verdict, session, [seq])
         assert f"seq {seq}" in run("status").stdout
 
-    def test_without_the_key_it_tells_what_it_can(self, run, session, key_file):
+    @pytest.mark.usefixtures("session")
+    def test_without_the_key_it_tells_what_it_can(self, run, key_file):
         """The key's absence is what is unsafe; its exit code is the error's."""
         key_file.rename(key_file.with_name("elsewhere"))
 
@@ -81,7 +88,8 @@ class TestStatus:
         assert told["id"]
         assert "key is not there" in done.stderr
 
-    def test_what_is_unsafe_is_said(self, run, home, session, monkeypatch, key_file):
+    @pytest.mark.usefixtures("session")
+    def test_what_is_unsafe_is_said(self, run, home, monkeypatch, key_file):
         """A journal that others may write to, and a key that lies beside it."""
         (home / "journal.db").chmod(0o666)
         beside = home / "key"
@@ -95,10 +103,13 @@ class TestStatus:
         assert "others may write" in done.stderr
         assert "beside the journal" in done.stderr
 
-    def test_rows_that_nobody_left_are_said(self, run, session):
+    @pytest.mark.usefixtures("session")
+    def test_rows_that_nobody_left_are_said(self, run):
         """A verdict and a parked write by plain SQL are counted as what they are, not shown."""
         thief = Thief("journal.db")
-        thief.execute("INSERT INTO verdicts VALUES ('v1', 2, NULL, 1, 1, 'takeover', 'x', '{}', 1, x'00')")
+        thief.execute(
+            "INSERT INTO verdicts VALUES ('v1', 2, NULL, 1, 1, 'takeover', 'x', '{}', 1, x'00')"
+        )
         thief.execute(
             "INSERT INTO parked VALUES ('p1', 2, 2, 1, 'x', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, 1, "
             "x'00', 1, 1, NULL, NULL, x'00', x'00')"
@@ -192,10 +203,17 @@ class TestShow:
         """What is known of it, and its line."""
         done = run("show", session, "1")
 
-        assert done.stdout.splitlines()[-1] == '{"type":"message","message":{"role":"user","content":"Mend the gate."}}'
+        assert (
+            done.stdout.splitlines()[-1]
+            == '{"type":"message","message":{"role":"user","content":"Mend the gate."}}'
+        )
         assert "writer    gateway\n" in done.stdout
         told = document(run("show", session, "1", "--json"))
-        assert (told["schema"], told["entry"]["seq"], told["entry"]["end"]) == ("journal.show/1", 1, "lf")
+        assert (told["schema"], told["entry"]["seq"], told["entry"]["end"]) == (
+            "journal.show/1",
+            1,
+            "lf",
+        )
 
     @pytest.mark.parametrize("line", [b"\x00\x1b\xff\r\n", b'{"a":1}\n', "é\n".encode()])
     def test_raw_gives_the_exact_bytes(self, run, session, line):
@@ -255,12 +273,16 @@ class TestAppend:
         done = run("append", session, "-w", "gateway", input=b"{}\r\n \n\x00\xff")
 
         assert done.stdout == "4\n5\n6\n"
-        content = b"".join(run("show", session, str(seq), "--raw").stdout_bytes for seq in (4, 5, 6))
+        content = b"".join(
+            run("show", session, str(seq), "--raw").stdout_bytes for seq in (4, 5, 6)
+        )
         assert content == b"{}\r\n \n\x00\xff\n"
 
     def test_a_request_is_written_once(self, run, session):
         """The same id again gives the first seq and writes nothing."""
-        again = [run("append", session, "-w", "gateway", "--request-id", "r1", "{}") for _ in range(2)]
+        again = [
+            run("append", session, "-w", "gateway", "--request-id", "r1", "{}") for _ in range(2)
+        ]
 
         assert [done.stdout for done in again] == ["4\n", "4\n"]
         assert run("append", session, "-w", "gateway", "--request-id", "r1", "[]").exit_code == 2
@@ -291,7 +313,10 @@ class TestFence:
 
         told = document(run("fence", "check", fence, "--json"))
 
-        assert (told["outcome"], [item["writer"] for item in told["arrived"]]) == ("accepted", ["cron"])
+        assert (told["outcome"], [item["writer"] for item in told["arrived"]]) == (
+            "accepted",
+            ["cron"],
+        )
 
     def test_co_tenants_are_accepted_and_named(self, run, session):
         """Exit 0, the verdict on stdout, who wrote on stderr."""
@@ -338,7 +363,8 @@ class TestFence:
         assert f"seq {seq}" in raised.stderr
         assert run("fence", "check", told["fence"]).exit_code == 0
 
-    def test_an_unknown_fence_is_not_found(self, run, session):
+    @pytest.mark.usefixtures("session")
+    def test_an_unknown_fence_is_not_found(self, run):
         """Exit 10, with the way to raise one."""
         done = run("fence", "check", "fnone")
 
@@ -348,9 +374,13 @@ class TestFence:
 
 class TestWriters:
     @pytest.mark.parametrize("words", [("writers",), ("writers", "list")])
-    def test_they_are_listed(self, run, session, words):
+    @pytest.mark.usefixtures("session")
+    def test_they_are_listed(self, run, words):
         """With or without the word."""
-        assert [row[:2] for row in rows(run(*words))] == [["gateway", "run"], ["heartbeat", "heartbeat"]]
+        assert [row[:2] for row in rows(run(*words))] == [
+            ["gateway", "run"],
+            ["heartbeat", "heartbeat"],
+        ]
         told = document(run(*words, "--json"))
         assert told["schema"] == "journal.writers/1"
         assert [item["name"] for item in told["writers"]] == ["gateway", "heartbeat"]
@@ -374,7 +404,8 @@ class TestWriters:
 
 
 class TestUpgrade:
-    def test_there_is_nothing_to_do(self, run, session):
+    @pytest.mark.usefixtures("session")
+    def test_there_is_nothing_to_do(self, run):
         """Exit 0, and said."""
         done = run("upgrade")
 
@@ -398,7 +429,10 @@ class TestUpgrade:
         mended = run("upgrade", "--apply")
 
         assert (refused.exit_code, still.exit_code) == (12, 12)
-        assert "Try: journal upgrade shows the difference, journal upgrade --apply restores it" in refused.stderr
+        assert (
+            "Try: journal upgrade shows the difference, journal upgrade --apply restores it"
+            in refused.stderr
+        )
         assert shown.exit_code == 3
         told = {(item["what"], item["name"]) for item in document(shown)["differences"]}
         assert told == {("missing", dropped), ("foreign", "swallow")}
@@ -406,7 +440,8 @@ class TestUpgrade:
         assert run("upgrade").exit_code == 0
         assert run("append", session, "-w", "gateway", "{}").stdout == "4\n"
 
-    def test_a_table_is_never_touched(self, run, session):
+    @pytest.mark.usefixtures("session")
+    def test_a_table_is_never_touched(self, run):
         """It may hold what nobody else has: said, with exit 12, and left."""
         thief = Thief("journal.db")
         thief.execute("ALTER TABLE redactions ADD COLUMN extra TEXT")

@@ -59,7 +59,9 @@ def test_every_help_ends_with_an_example(run, words):
 
     assert done.exit_code == 0
     assert isinstance(command, Command | Group)
-    assert done.stdout.splitlines()[-len(command.example) :] == [f"  $ {line}" for line in command.example]
+    assert done.stdout.splitlines()[-len(command.example) :] == [
+        f"  $ {line}" for line in command.example
+    ]
 
 
 @pytest.mark.parametrize("args", [(), ("--help",)])
@@ -76,7 +78,9 @@ def test_the_version(run):
     assert run("--version").stdout == f"session-journal {__version__}\n"
 
 
-@pytest.mark.parametrize("args", [("-d", "x.db", "sessions"), ("sessions", "-d", "x.db"), ("sessions", "--db=x.db")])
+@pytest.mark.parametrize(
+    "args", [("-d", "x.db", "sessions"), ("sessions", "-d", "x.db"), ("sessions", "--db=x.db")]
+)
 def test_the_journal_is_named_before_or_after_the_command(run, home, args):
     """Both places mean the same."""
     run("init", "x.db")
@@ -125,7 +129,9 @@ def test_another_database_is_refused(run):
     assert "mysql" in done.stderr
 
 
-@pytest.mark.parametrize("args", [("nonsense",), ("log",), ("log", "s", "-n", "0"), ("fence",), ("writers", "x")])
+@pytest.mark.parametrize(
+    "args", [("nonsense",), ("log",), ("log", "s", "-n", "0"), ("fence",), ("writers", "x")]
+)
 def test_wrong_usage_says_how(run, args):
     """Exit 2, the usage, and the help to look at."""
     done = run(*args)
@@ -185,7 +191,9 @@ def test_what_was_parked_is_said(run, monkeypatch):
     assert "pabc" in done.stderr
 
 
-@pytest.mark.parametrize("error, code", [(KeyboardInterrupt(), 130), (JournalError("no"), 1), (OSError(28, "full"), 1)])
+@pytest.mark.parametrize(
+    "error, code", [(KeyboardInterrupt(), 130), (JournalError("no"), 1), (OSError(28, "full"), 1)]
+)
 def test_each_end_has_its_code(run, monkeypatch, error, code):
     """Interrupted is 130; what the system refuses is 1 and no bug."""
 

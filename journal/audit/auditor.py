@@ -1,0 +1,237 @@
+"""The audit of a whole journal, part by part, over one snapshot."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import tables
+from journal.audit import database, keyring, projections, proofs
+from journal.audit.declarations import Declarations, Registered
+from journal.audit.findings import Findings
+from journal.audit.judging import holds
+from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, Report
+from journal.audit.sessions import Head, SessionAudit
+from journal.audit.source import opened, path_of, text
+from journal.audit.walk import Tally
+from journal.engine import driver
+from journal.errors import NotFoundError
+from journal.model import REGISTRY_ID, REGISTRY_KEY
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from journal.audit.source import Source
+
+ALWAYS_OPEN: Final = (
+    "whether the newest entries were cut off, or an older copy of the whole journal was put back, as far as no "
+    "fence, verdict, parked write or examined position tells: that takes an anchor, and this version has none",
+    "who held the key: whoever has it can declare any writer and seal as any; attribution is asserted",
+    "times: they are recorded as each writer's clock said, and order nothing",
+    "row numbers, but for their order, and rows deleted from fences, verdicts, parked, instances that wrote "
+    "nothing, migrations and migrated_files: no entry counts them",
+    "the original files of a migration, and mirrors: only what is in the database was read",
+)
+# Tables that exist, and that no version yet writes to.
+_UNUSED: Final = (tables.pending_inputs, tables.mirrors, tables.redactions)
+_PER_SESSION: Final = (
+    tables.claims,
+    tables.fences,
+    tables.verdicts,
+    tables.parked,
+    tables.layouts,
+    tables.migrated_files,
+)
+
+
+def audit(
+    path: str | Path, *, key_file: str | os.PathLike[str] | None = None, sessions: Sequence[str] = ()
+) -> Report:
+    """Check every rule that a database can show, and change nothing.
+
+    Args:
+        path: the database file, or ``sqlite:///PATH``.
+        key_file: the file with the secret; else as for opening a journal. Without
+            the key what can be checked is checked, and the verdict is never ok.
+        sessions: only these, by key; the registry and what belongs to the whole
+            journal are checked in any case.
+
+    Raises:
+        NotFoundError: there is no journal, or no such session.
+        CorruptError: it is no database.
+        SchemaError: another program's database, or a newer version's journal.
+
+    """
+    where = path_of(path)
+    with opened(where) as source:
+        return _Audit(source, key_file, tuple(sessions)).report()
+
+
+class _Audit:
+    """One audit: what it knows so far, and what it found."""
+
+    def __init__(
+        self, source: Source, key_file: str | os.PathLike[str] | None, wanted: tuple[str, ...]
+    ) -> None:
+        self.source = source
+        self.wanted = wanted
+        self.found = Findings(source.path)
+        self.known = Declarations()
+        self.heads: list[Head] = []
+        self.tally = Tally()
+        self.counts: dict[str, int] = {}
+        self.open = list(ALWAYS_OPEN)
+        self.keyring = keyring.Keyring(None, None, "the journal's id could not be read")
+        with self.part("the key"):
+            self.keyring = keyring.find(source, key_file)
+
+    def report(self) -> Report:
+        """Run every part and return what came of it."""
+        self._check_database()
+        self._check_registry()
+        self._check_sessions()
+        self._check_the_rest()
+        findings = self.found.all()
+        journal = {
+            "path": self.source.path,
+            "id": self.keyring.journal_id,
+            "schema": int(self.source.query("PRAGMA user_version").fetchone()[0]),
+            "key": "at hand" if self.keyring.why_not is None else self.keyring.why_not,
+        }
+        return Report(
+            self._verdict(any(finding.severity == "broken" for finding in findings)),
+            journal,
+            self.wanted or None,
+            tuple(self.heads),
+            self._completeness(),
+            findings,
+            tuple(self.open),
+            database.sqlite_facts(),
+        )
+
+    def _verdict(self, is_broken: bool) -> str:  # noqa: FBT001 - one fact
+        if is_broken:
+            return BROKEN
+        return NOT_ANCHORED if self.keyring.key is not None else NOT_VERIFIED
+
+    def _completeness(self) -> dict[str, int]:
+        counts = {"sessions": len(self.heads), "registered_sessions": len(self.known.sessions)}
+        counts |= {name: getattr(self.tally, name) for name in Tally.__slots__}
+        counts |= {"writers": len(self.known.writers), "instances": len(self.known.instances)}
+        return counts | self.counts
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Go on with the other parts if SQLite cannot read this one, and say so."""
+        try:
+            yield
+        except driver().Error as error:
+            self.found.add("J502", name, evidence={"sqlite": text(str(error))})
+            self.open.append(f"{name}: it could not be read whole")
+
+    # -- the parts --------------------------------------------------------------------
+
+    def _check_database(self) -> None:
+        with self.part("the schema"):
+            others = database.check_schema(self.source, self.found)
+            if others:
+                self.open.append(f"{others} tables in the file that are not the journal's")
+        with self.part("the integrity of the file"):
+            database.check_integrity(self.source, self.found)
+        database.check_files(self.source.path, self.found)
+        if not database.sqlite_facts()["wal_reset_fixed"]:
+            self.open.append("damage by SQLite's WAL-reset bug: the library at hand has it")
+
+    def _check_registry(self) -> None:
+        if self.keyring.mac is None:
+            self.open.append("seals, and the proofs of instances, fences, verdicts and parked writes: no key")
+            evidence = {"key": self.keyring.why_not}
+            self.found.add("J101", "the journal's key is not at hand, or is another's", evidence=evidence)
+            self._believe_instances()
+        else:
+            with self.part("the instances"):
+                for evidence in proofs.instance_faults(self.source, self.keyring.mac, self.known.instances):
+                    self.found.add("J408", "the proof does not hold", evidence=evidence)
+        self._audit_session(REGISTRY_ID, REGISTRY_KEY)
+        for seq, what in self.known.twice:
+            self.found.add("J111", what, session=REGISTRY_KEY, seq=seq)
+        with self.part("the sessions that rows prove"):
+            self._adopt()
+
+    def _believe_instances(self) -> None:
+        with self.part("the instances"):
+            for row in self.source.table(tables.instances):
+                self.known.instances[row[0]] = row[1]
+
+    def _adopt(self) -> None:
+        """Find sessions whose registration is gone, by rows that hold under their number and key."""
+        keys = dict(self.source.query('SELECT id, "key" FROM sessions').fetchall())
+        for number in self.source.session_ids():
+            if number in self.known.sessions:
+                continue
+            key = text(keys.get(number, b""))
+            sealer = self.keyring.sealer(number, key)
+            if key and (sealer is None or any(holds(sealer, row) for row in self.source.rows(number))):
+                self.known.know(number, Registered(key, None))
+                self.found.add("J103", "its entries hold under its number and key", session=key)
+            else:
+                self._tell_unregistered(number)
+
+    def _tell_unregistered(self, number: int) -> None:
+        (count,) = self.source.query("SELECT count(*) FROM entries WHERE session_id = ?", number).fetchone()
+        self.tally.rows += count
+        self.tally.strays += count
+        evidence = {"session": number, "rows": count}
+        self.found.add("J102", "no sealed entry registers it", evidence=evidence)
+
+    def _check_sessions(self) -> None:
+        chosen = self.known.sessions.keys() - {REGISTRY_ID}
+        if self.wanted:
+            missing = [key for key in self.wanted if key not in self.known.session_ids]
+            if missing:
+                raise NotFoundError(f"there is no session {missing[0]!r}", hint="journal sessions")
+            left = len(chosen - {self.known.session_ids[key] for key in self.wanted})
+            chosen = {self.known.session_ids[key] for key in self.wanted} - {REGISTRY_ID}
+            self.open.append(f"{left} other sessions, which were not asked for")
+        for number in sorted(chosen):
+            self._audit_session(number, self.known.sessions[number].key)
+
+    def _audit_session(self, number: int, key: str) -> None:
+        with self.part(f"session {key!r}"):
+            session = SessionAudit(self.source, self.keyring, self.known, self.found, number, key)
+            session.run()
+            self.tally.add(session.tally)
+            self.heads.append(session.head)
+            for name, count in session.counts.items():
+                self.counts[name] = self.counts.get(name, 0) + count
+            for kind, count in session.unknown.items():
+                self.open.append(f"{count} control entries of {key!r} of a kind this version does not know: {kind}")
+
+    def _check_the_rest(self) -> None:
+        with self.part("the table of writers"):
+            for cause, evidence in projections.writer_faults(self.source, self.known):
+                self.found.add("J405", cause, evidence=evidence)
+        with self.part("the table of meta"):
+            for cause, evidence in projections.meta_faults(self.source, self.known, self.keyring.journal_id):
+                self.found.add("J406", cause, evidence=evidence)
+        with self.part("the table of sessions"):
+            for evidence in projections.unregistered(self.source, self.known):
+                self.found.add("J402", "no sealed entry registers it", evidence=evidence)
+        self._check_strangers()
+
+    def _check_strangers(self) -> None:
+        """J413, J602: rows of sessions that nobody registered, and rows in unused tables."""
+        for table in _PER_SESSION:
+            with self.part(f"the table {table.name}"):
+                for number in self.source.session_ids(table.name):
+                    if number not in self.known.sessions:
+                        check = "J602" if table is tables.migrated_files else "J413"
+                        evidence: dict[str, Any] = {"table": table.name, "session": number}
+                        self.found.add(check, "its session is registered by no sealed entry", evidence=evidence)
+        for table in _UNUSED:
+            with self.part(f"the table {table.name}"):
+                for row in self.source.table(table):
+                    evidence = {"table": table.name, "row": row[0]}
+                    self.found.add("J413", f"no sealed entry accounts for rows of {table.name}", evidence=evidence)

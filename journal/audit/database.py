@@ -1,0 +1,106 @@
+"""The checks of the database itself: SQLite's own integrity, the schema, the files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import schema
+from journal.audit.source import text
+from journal.engine import sqlite_version, wal_reset_fixed
+from journal.place import UNSAFE_FILE_SYSTEMS, mount_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from journal.audit.findings import Findings
+    from journal.audit.source import Source
+
+MESSAGES: Final = 100
+# What Alembic's own table says of a schema version.
+REVISIONS: Final = {1: "0001"}
+_CONSTRAINTS: Final = ("CHECK constraint failed", "NULL value in", "non-", "NUMERIC value in")
+
+
+def sqlite_facts() -> dict[str, Any]:
+    """Return which SQLite looked, and whether it may be believed under many writers."""
+    version = sqlite_version()
+    fixed = wal_reset_fixed(tuple(map(int, version.split("."))))
+    return {"version": version, "wal_reset_fixed": fixed}
+
+
+def check_integrity(source: Source, found: Findings) -> None:
+    """J501, J505: SQLite's own check of pages, indexes and the tables' rules."""
+    for (line,) in source.query(f"PRAGMA integrity_check({MESSAGES})"):
+        message = text(line)
+        if message != "ok":
+            check, cause = _sorted(message)
+            found.add(check, cause, evidence={"sqlite": message})
+
+
+def _sorted(message: str) -> tuple[str, str]:
+    if any(message.startswith(start) or f" {start}" in message for start in _CONSTRAINTS):
+        return "J505", "a row breaks the table's own rules"
+    return "J501", "SQLite's integrity_check says so"
+
+
+def check_schema(source: Source, found: Findings) -> int:
+    """J503, J504: tables, indexes and triggers are ours; return how many others' tables there are."""
+    objects, others = _objects(source)
+    version = int(source.query("PRAGMA user_version").fetchone()[0])
+    if version not in schema.SCHEMA_DIGESTS:
+        found.add("J504", f"user_version is {version}", evidence={"user_version": version})
+    elif schema.digest(objects) != schema.SCHEMA_DIGESTS[version]:
+        for what, item in schema.difference(objects):
+            cause = f"a {item.type} is {what}"
+            found.add("J503", cause, evidence={"name": item.name, "on": item.table, "sql": item.sql[:500]})
+    _check_revision(source, found, version)
+    return others
+
+
+def _objects(source: Source) -> tuple[list[schema.Object], int]:
+    """Return all that could change what our tables do, and the number of others' tables."""
+    ours, others = [], 0
+    statement = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"
+    for row in source.query(statement):
+        item = schema.Object(*map(text, row))
+        names = {item.table.casefold(), item.name.casefold()}
+        if item.type in ("trigger", "view") or not names.isdisjoint(schema.TABLE_NAMES):
+            ours.append(item)
+        elif item.type == "table" and item.name != "alembic_version":
+            others += 1
+    return ours, others
+
+
+def _check_revision(source: Source, found: Findings, version: int) -> None:
+    there = source.query("SELECT count(*) FROM sqlite_schema WHERE name = 'alembic_version'").fetchone()[0]
+    rows = [text(row[0]) for row in source.query("SELECT * FROM alembic_version")] if there else []
+    if version in REVISIONS and rows != [REVISIONS[version]]:
+        evidence = {"expected": [REVISIONS[version]], "found": rows[:5]}
+        found.add("J504", "the revision that an upgrade goes by is another", evidence=evidence)
+
+
+def check_files(path: str, found: Findings) -> None:
+    """J506, J507: nobody else may write to the files, and the place keeps locks."""
+    for name, mode in _modes(path):
+        if mode & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+            evidence = {"path": name, "mode": oct(stat.S_IMODE(mode))}
+            found.add("J506", "any user may write to it", evidence=evidence)
+    links = os.stat(path).st_nlink  # noqa: PTH116 - by path, for opening it would drop SQLite's locks
+    if links > 1:
+        cause = "the file has more than one name, and each name its own write-ahead log"
+        found.add("J507", cause, evidence={"path": path, "links": links})
+    mount = mount_of(Path(path).resolve())
+    if mount is not None and mount.file_system in UNSAFE_FILE_SYSTEMS:
+        evidence = {"path": path, "file_system": mount.file_system}
+        found.add("J507", "locks do not hold on this file system", evidence=evidence)
+
+
+def _modes(path: str) -> Iterator[tuple[str, int]]:
+    for name in (path, f"{path}-wal", f"{path}-shm", str(Path(path).parent)):
+        try:
+            yield name, os.stat(name).st_mode  # noqa: PTH116 - as above
+        except OSError:
+            continue  # there need not be a -wal

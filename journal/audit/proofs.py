@@ -1,0 +1,97 @@
+"""Rows outside the chain that carry a proof of their own: instances, fences, verdicts, parked.
+
+A proof under the journal's key also makes a row a witness: a fence names a seal
+that stood at a seq once, whatever stands there now.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal import tables
+from journal.audit.source import text
+from journal.seal import Mac
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Table
+
+    from journal.audit.source import Source
+
+_PARKED: Final = tuple(column.name for column in tables.parked.c)
+
+
+class Witness(NamedTuple):
+    """Proof that a session had got so far: an epoch, or a seq with the seal that stood there."""
+
+    what: str
+    seq: int | None = None
+    seal: bytes | None = None
+    epoch: int | None = None
+
+
+def proof_holds(mac: Mac, kind: str, values: Iterable[Any], proof: object) -> bool:
+    """Whether a row is as a key holder stored it; False for values of a wrong type."""
+    try:
+        return mac(kind, *values) == proof
+    except (TypeError, ValueError, AttributeError):
+        return False
+
+
+def instance_faults(source: Source, mac: Mac, known: dict[int, int]) -> Iterator[dict[str, Any]]:
+    """J408: yield rows of instances whose proof does not hold; learn the others."""
+    for row in source.table(tables.instances):
+        if proof_holds(mac, "instance", row[:-1], row[-1]):
+            known[row[0]] = row[1]
+        else:
+            yield {"instance": row[0], "writer": row[1], "host": text(row[2]), "pid": row[5]}
+
+
+def fence_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | Witness]:
+    """J409: yield the id of each forged fence, and of each true one what it witnesses."""
+    for row in rows:
+        if not proof_holds(mac, "fence", row[:-1], row[-1]):
+            yield text(row[0])
+        elif row[4] > 0:
+            yield Witness(f"fence {text(row[0])}", row[4], row[6], row[5])
+
+
+def verdict_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | Witness]:
+    """J410: the same of verdicts, which name the head at which they were found."""
+    for row in rows:
+        if not proof_holds(mac, "verdict", row[:-1], row[-1]):
+            yield text(row[0])
+            continue
+        head = json.loads(row[7]).get("head", {})
+        yield Witness(f"verdict {text(row[0])}", epoch=head.get("epoch"))
+
+
+def parked_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | Witness]:
+    """J411: the same of parked writes, which name the epoch at which they were refused."""
+    for row in rows:
+        values = dict(zip(_PARKED, row, strict=True))
+        content = values["content"]
+        whole = content is None or (
+            isinstance(content, bytes) and sha256(content).digest() == values["content_digest"]
+        )
+        if not (whole and proof_holds(mac, "parked", row[:-2], values["mac"])):
+            yield text(row[0])
+        else:
+            yield Witness(f"parked write {text(row[0])}", epoch=values["epoch_found"])
+
+
+def parked_state(row: tuple[Any, ...]) -> tuple[bytes, bool]:
+    """Return the request under which a parked write would be applied, and whether it was."""
+    values = dict(zip(_PARKED, row, strict=True))
+    request = values["request_id"] or b"parked:" + values["id"]
+    return request, values["settled"] == b"applied"
+
+
+PROVED: Final[tuple[tuple[str, Table, Any], ...]] = (
+    ("J409", tables.fences, fence_faults),
+    ("J410", tables.verdicts, verdict_faults),
+    ("J411", tables.parked, parked_faults),
+)

@@ -1,0 +1,293 @@
+"""Audits one session: its rows, and the rows of other tables that are about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal import tables
+from journal.audit import claims, named, projections, proofs
+from journal.audit.findings import EVIDENCE_LIMIT
+from journal.audit.judging import UNFIT, Linked, Sealed
+from journal.audit.migrated import Receipt
+from journal.audit.proofs import Witness
+from journal.audit.spans import common, minus, without
+from journal.audit.walk import UNKNOWN_COLUMN, Walk, described
+from journal.controls import CONTROL
+from journal.model import REGISTRY_ID
+from journal.strays import Ranges
+
+if TYPE_CHECKING:
+    from journal.audit.declarations import Declarations
+    from journal.audit.findings import Findings
+    from journal.audit.keyring import Keyring
+    from journal.audit.source import Source
+    from journal.audit.walk import Tally
+    from journal.model import Row
+    from journal.seal import Sealer
+
+_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release"})
+_REGISTRY_FACTS: Final = frozenset({"stray", "journal", "writer", "revoke", "session"})
+_REQUESTS: Final = 1000
+
+
+class Head(NamedTuple):
+    """Where a session's chain ends, and how much is in it."""
+
+    session: str
+    seq: int
+    epoch: int
+    seal: str
+    entries: int
+    bytes: int
+
+
+class SessionAudit:
+    """The audit of one session.
+
+    Attributes:
+        tally: what was looked at.
+        unknown: control entries of a kind this version does not know, by kind.
+
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        source: Source,
+        keyring: Keyring,
+        known: Declarations,
+        found: Findings,
+        session_id: int,
+        key: str,
+    ) -> None:
+        self.key = key
+        self.session_id = session_id
+        self.unknown: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
+        self._source = source
+        self._keyring = keyring
+        self._known = known
+        self._found = found
+        self._sealer = keyring.sealer(session_id, key)
+        judge = Linked() if self._sealer is None else Sealed(self._sealer)
+        self._walk = Walk(key, judge, known, found, on_entry=self._take)
+        self._claims = claims.Claims(known, self._note)
+        self._names: list[named.Named] = []
+        self._moves: list[tuple[Row, Any]] = []
+        self._receipts = [Receipt(row) for row in source.table(tables.migrated_files, session_id)]
+        self._row = projections.row_of(source, session_id)
+        self._witnesses: list[Witness] = []
+        self._proven = 0
+        self._lost = Ranges()
+
+    @property
+    def tally(self) -> Tally:
+        """What was looked at."""
+        return self._walk.tally
+
+    @property
+    def head(self) -> Head:
+        """Where the chain ends."""
+        last, tally = self._walk.last, self.tally
+        if last is None:
+            return Head(self.key, 0, 0, "", 0, 0)
+        return Head(self.key, last.seq, last.epoch, last.seal[:8].hex(), tally.entries, tally.bytes)
+
+    def run(self) -> None:
+        """Look at everything."""
+        for row in self._source.rows(self.session_id):
+            self._walk.feed(row)
+        self._walk.finish()
+        self._claims.close()
+        if self._keyring.mac is not None:
+            self._check_proofs(self._keyring.mac)
+        self._check_requests()
+        self._settle()
+        self._check_tables()
+
+    # -- while walking ----------------------------------------------------------------
+
+    def _take(self, row: Row, facts: dict[str, Any] | None, links: bool) -> None:  # noqa: FBT001 - a callback
+        try:
+            self._claims.feed(row, facts, links=links)
+            if facts is not None:
+                self._learn(row, facts)
+        except (KeyError, *UNFIT):
+            self._note("J112", "a fact that lacks what such a fact says", row)
+        if self._receipts and row.kind != CONTROL:
+            for receipt in self._receipts:
+                receipt.feed(row)
+
+    def _learn(self, row: Row, facts: dict[str, Any]) -> None:
+        what = str(facts.get("control"))
+        if what == "stray":
+            self._names += named.read(row, facts)
+            if facts.get("projection") is not None:
+                self._moves.append((row, facts))
+        elif self.session_id == REGISTRY_ID and what in _REGISTRY_FACTS:
+            self._known.learn(row, facts)
+        elif what not in _KNOWN_FACTS:
+            self.unknown[what] = self.unknown.get(what, 0) + 1
+
+    def _note(self, check: str, cause: str, row: Row) -> None:
+        evidence = described(row, self._known)
+        self._found.add(check, cause, session=self.key, seq=row.seq, evidence=evidence)
+
+    # -- other tables -----------------------------------------------------------------
+
+    def _check_proofs(self, mac: Any) -> None:  # noqa: ANN401
+        for check, table, faults in proofs.PROVED:
+            for answer in faults(self._source.table(table, self.session_id), mac):
+                self.counts[table.name] = self.counts.get(table.name, 0) + 1
+                if isinstance(answer, Witness):
+                    self._witnesses.append(answer)
+                else:
+                    evidence = {"id": answer}
+                    cause = "the proof does not hold"
+                    self._found.add(check, cause, session=self.key, evidence=evidence)
+        for row in self._source.table(tables.parked, self.session_id):
+            self._check_parked(row)
+
+    def _check_parked(self, row: tuple[Any, ...]) -> None:
+        request, is_applied = proofs.parked_state(row)
+        rows = self._source.rows_of_request(self.session_id, request)
+        was_applied = any(
+            other.origin == b"parked" and self._sealer is not None and self._sealer.seal_holds(other)
+            for other in rows
+        )
+        if was_applied != is_applied:
+            cause = (
+                "its entries are in the session, it says it is open"
+                if was_applied
+                else "it says it was applied, its entries are not in the session"
+            )
+            self._found.add("J412", cause, session=self.key, evidence={"request": str(request)})
+
+    def _check_tables(self) -> None:
+        faults = projections.session_faults(
+            self._row, self._known.sessions[self.session_id], self._walk, self._proven, self._moves
+        )
+        for cause, evidence in faults:
+            self._found.add("J401", cause, session=self.key, evidence=evidence)
+        rows = self._source.table(tables.claims, self.session_id)
+        for cause, told in claims.table_faults(rows, self._claims.records):
+            self._found.add("J407", cause, session=self.key, evidence=told)
+        if "layout" not in self.unknown:
+            for row in self._source.table(tables.layouts, self.session_id):
+                evidence = {"table": "layouts", "layout": row[1], "position": row[2]}
+                cause = "no sealed layout accounts for it"
+                self._found.add("J413", cause, session=self.key, evidence=evidence)
+        for fault in filter(None, (receipt.fault() for receipt in self._receipts)):
+            self._found.add("J601", fault[0], session=self.key, evidence=fault[1])
+
+    def _check_requests(self) -> None:
+        """J206: a request is written once. Strays that copy a request do not count."""
+        again = self._source.query(
+            "SELECT request_id FROM entries WHERE session_id = ? AND request_id IS NOT NULL "
+            "GROUP BY request_id HAVING count(DISTINCT epoch) > 1 LIMIT ?",
+            self.session_id,
+            _REQUESTS,
+        ).fetchall()
+        for (request_id,) in again:
+            rows = self._source.rows_of_request(self.session_id, request_id)
+            true = [row for row in rows if self._is_true(row)]
+            if len({row.epoch for row in true}) > 1:
+                for row in true:
+                    self._note("J206", f"request {request_id.decode('utf-8', 'backslashreplace')}", row)
+
+    def _is_true(self, row: Row) -> bool:
+        return self._sealer is None or self._sealer.seal_holds(row)
+
+    # -- what it comes to -------------------------------------------------------------
+
+    def _hear(self, witness: Witness) -> None:
+        """Hold what a proof says was here against what is here."""
+        last = self._walk.last
+        if witness.seq is not None:
+            self._hear_seq(witness, witness.seq, 0 if last is None else last.seq)
+        elif witness.epoch is not None and witness.epoch > (0 if last is None else last.epoch):
+            # Newest entries that were edited are counted already.
+            if not any(last is None or seq > last.seq for seq in self._walk.changed):
+                evidence = {"witness": witness.what, "epoch": witness.epoch}
+                cause = "a later epoch is on record: the newest entries are gone or were changed"
+                self._found.add("J306", cause, session=self.key, evidence=evidence)
+
+    def _hear_seq(self, witness: Witness, seq: int, last: int) -> None:
+        walk = self._walk
+        self._proven = max(self._proven, seq)
+        here = [row.seal for row in self._source.rows_between(self.session_id, seq, seq)]
+        if witness.seal is not None and witness.seal in here:
+            if seq in walk.strays:
+                walk.changed[seq] = UNKNOWN_COLUMN
+                walk.strays = without(walk.strays, seq)
+            return
+        known = (walk.changed, walk.missing, walk.replaced, self._found_missing())
+        if any(seq in told for told in known) or (witness.seal is None and seq <= last):
+            return
+        evidence = {"witness": witness.what, "seq": seq}
+        if seq <= last:
+            cause = "a stored fence names another seal there"
+            self._found.add("J208", cause, session=self.key, seq=seq, evidence=evidence)
+        else:
+            cause = "proved by the examined position or by a stored fence"
+            gone = Ranges([(last + 1, seq)])
+            self._found.add("J306", cause, session=self.key, seqs=self._news(gone), evidence=evidence)
+
+    def _news(self, gone: Ranges) -> Ranges:
+        """Return what of it no other proof has told yet."""
+        news = minus(minus(gone, self._lost), named.seqs(self._names))
+        self._lost.update(news)
+        return news
+
+    def _settle(self) -> None:
+        walk, names = self._walk, named.seqs(self._names)
+        if self._sealer is not None:
+            proved, cause = projections.examined(self._row, self._sealer)
+            if cause is not None:
+                self._found.add("J404", cause, session=self.key)
+            self._witnesses.append(Witness("the examined position", proved))
+        for witness in self._witnesses:
+            self._hear(witness)
+        self._tell_named()
+        for seq, cause in walk.changed.items():
+            self._found.add("J304", cause, session=self.key, seq=seq)
+        self._tell("J306", "the chain does not link across them", minus(walk.missing, names))
+        self._tell("J306", "rows that nobody sealed stand in the place of one or more", walk.replaced)
+        self._tell("J306", "an honest writer found them missing", self._found_missing())
+        self._tell("J205", "nothing stood there that had to be stepped over", minus(walk.skipped, names))
+        self._tell("J110", "by an external writer", walk.external)
+        for row, facts in self._moves:
+            if not facts["rows"]:
+                self._note("J403", "a sealed entry records it", row)
+
+    def _tell_named(self) -> None:
+        """Tell strays that were named, and are what was named, from the others."""
+        held = Ranges()
+        for name in self._names:
+            cause = named.fault(self._source, self.session_id, name)
+            if cause is None:
+                held.update(name.oddity.ranges)
+            else:
+                evidence = {"named_by": name.by_seq, "named_as": name.oddity.sort}
+                ranges = name.oddity.ranges
+                self._found.add("J307", cause, session=self.key, seqs=ranges, evidence=evidence)
+        strays = self._walk.strays
+        known, fresh = common(strays, held), minus(strays, held)
+        by_seal = self._sealer is not None
+        cause = _NOT_SEALED if by_seal else "it does not link; without the key nobody can tell which is honest"
+        self._tell("J302", "a sealed entry names them, and they are the same rows", known)
+        self._tell("J301" if by_seal else "J201", cause, fresh)
+
+    def _tell(self, check: str, cause: str, seqs: Ranges) -> None:
+        if not seqs:
+            return
+        samples = [described(row, self._known) for row in self._walk.samples if row.seq in seqs]
+        self._found.add(check, cause, session=self.key, seqs=seqs)
+        for evidence in samples[:EVIDENCE_LIMIT]:
+            self._found.explain(check, cause, self.key, evidence)
+
+    def _found_missing(self) -> Ranges:
+        lost = (name for name in self._names if name.oddity.sort == "missing")
+        return minus(named.seqs(lost), self._walk.missing)
+
+
+_NOT_SEALED: Final = "no seal of the journal's key holds on them"

@@ -1,0 +1,128 @@
+"""Layouts: the order of a session's lines in its file, as a list of extents.
+
+Seq is journal order and never changes; a layout is file order. Layout 0 is
+implicit: every line, in seq order. A rewrite or a cut adds a layout that keeps
+the extents before the first changed position; the last extent stays open, so
+what is appended later stands at the end.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal.controls import fact
+from journal.errors import EntryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from journal.lines import Line
+
+
+class Extent(NamedTuple):
+    """Lines that stand together: from one seq to another, or to whatever comes."""
+
+    first: int
+    last: int | None
+
+    def holds(self, seq: int) -> bool:
+        """Whether a line of this seq stands here."""
+        return self.first <= seq and (self.last is None or seq <= self.last)
+
+
+class Layout(NamedTuple):
+    """One order of a session's lines; the newest is the file's."""
+
+    no: int
+    extents: tuple[Extent, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether file order is journal order, with nothing left out."""
+        return self.extents == PLAIN.extents
+
+    def spans(self, head: int, *, newest: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield (first, last) seqs in file order up to a head, or from the end backwards."""
+        for extent in reversed(self.extents) if newest else self.extents:
+            last = head if extent.last is None else min(extent.last, head)
+            if extent.first <= last:
+                yield extent.first, last
+
+    def holds(self, seq: int) -> bool:
+        """Whether a line of this seq stands in the file."""
+        return any(extent.holds(seq) for extent in self.extents)
+
+    def then(self, extents: Sequence[Extent], **why: Any) -> Line:  # noqa: ANN401 - JSON values
+        """Return the control entry that replaces this layout by another.
+
+        Only what follows the first changed extent is written down.
+        """
+        kept = 0
+        for old, new in zip(self.extents, extents, strict=False):
+            if old != new:
+                break
+            kept += 1
+        return fact(
+            "layout", no=self.no + 1, keep=kept, extents=[list(x) for x in extents[kept:]], **why
+        )
+
+    def after(self, facts: dict[str, Any]) -> Layout:
+        """Return the layout that a sealed ``layout`` entry makes of this one.
+
+        Raises:
+            EntryError: it does not follow this one.
+
+        """
+        if facts.get("no") != self.no + 1 or not 0 <= facts["keep"] <= len(self.extents):
+            message = f"layout {facts.get('no')} does not follow layout {self.no}"
+            raise EntryError(message, hint="journal audit", code="layout")
+        tail = [
+            Extent(int(first), None if last is None else int(last))
+            for first, last in facts["extents"]
+        ]
+        return Layout(self.no + 1, (*self.extents[: facts["keep"]], *tail))
+
+
+PLAIN: Final = Layout(0, (Extent(1, None),))
+
+
+def extents_of(order: Iterable[int], lines: Sequence[int]) -> list[Extent]:
+    """Return the extents of an order of lines.
+
+    Args:
+        order: the seqs in file order, each at most once.
+        lines: every line's seq, ascending; two seqs of the order are one extent
+            only where no other line lies between them.
+
+    """
+    after = dict(pairwise(lines))
+    extents: list[Extent] = []
+    for seq in order:
+        if extents and after.get(extents[-1].last or 0) == seq:
+            extents[-1] = Extent(extents[-1].first, seq)
+        else:
+            extents.append(Extent(seq, seq))
+    return extents
+
+
+def cut_off(layout: Layout, dropped: Iterable[int], base: int) -> list[Extent]:
+    """Return the layout's extents up to a base, without its last lines.
+
+    Args:
+        layout: the present one.
+        dropped: the seqs to leave out, the last in file order first.
+        base: lines of a greater seq stay; they are for the caller to add.
+
+    """
+    extents = [
+        Extent(x.first, base if x.last is None else min(x.last, base)) for x in layout.extents
+    ]
+    extents = [x for x in extents if x.last is not None and x.first <= x.last]
+    for seq in dropped:
+        while not extents[-1].holds(seq):
+            extents.pop()  # only control entries and strays are left in it
+        last = extents.pop()
+        if last.first < seq:
+            extents.append(Extent(last.first, seq - 1))
+    return extents

@@ -1,0 +1,156 @@
+"""The command line as a shell sees it: exit codes, pipes and signals of real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+@pytest.fixture
+def shell(home, tmp_path):
+    """Run a line in a shell where ``journal`` is this one."""
+    door = tmp_path / "bin" / "journal"
+    door.parent.mkdir()
+    door.write_text(f'#!/bin/sh\nexec {sys.executable} -m journal "$@"\n')
+    door.chmod(0o755)
+
+    def shell(line):
+        path = os.pathsep.join([str(door.parent), os.environ["PATH"]])
+        environment = {
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        return subprocess.run(
+            ["bash", "-c", line],
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+
+    return shell
+
+
+def test_a_shell_script_guards_a_prompt(shell, session, steal):
+    """The fence's exit code decides whether the script goes on."""
+    guard = f"fence=$(journal fence raise {session} -w gateway) && %s && journal fence check $fence"
+
+    accepted = shell(
+        guard % f"journal append {session} -w heartbeat '{{}}' >/dev/null" + " && echo on"
+    )
+    kept = shell(f"journal fence raise {session} -w gateway").stdout.decode().strip()
+    steal()
+    taken = shell(f"journal fence check {kept} || echo stop: $?")
+
+    assert accepted.stdout == b"accepted\non\n"
+    assert taken.stdout == b"takeover\nstop: 3\n"
+
+
+def test_lines_are_piped_in_and_out(shell, session):
+    """What comes out of an export can go into an append, byte for byte."""
+    done = shell(
+        f"journal export {session} | journal append copy -w gateway > seqs && journal export copy > b "
+        f"&& journal export {session} | cmp - b && cat seqs"
+    )
+
+    assert done.stderr == b""
+    assert done.stdout == b"1\n2\n3\n"
+
+
+@pytest.mark.parametrize("command", ["log {s}", "log {s} --json", "export {s}", "sessions"])
+def test_a_reader_may_leave_early(shell, run, session, command):
+    """No traceback, no complaint, and the command's own exit code."""
+    run("append", session, "-w", "gateway", input=b'{"padding":"' + b"x" * 2000 + b'"}\n')
+    run(
+        "append", session, "-w", "gateway", input=b"".join(b'{"n":%d}\n' % n for n in range(20_000))
+    )
+
+    done = shell(f"set -o pipefail; journal {command.format(s=session)} | head -c 1 >/dev/null")
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_verdict_survives_a_reader_who_left(shell, session, steal):
+    """``journal fence check | true`` still ends with 3."""
+    kept = shell(f"journal fence raise {session} -w gateway").stdout.decode().strip()
+    steal()
+
+    done = shell(
+        f"journal fence check {kept} 2>/dev/null | (exec <&-; sleep 1); exit ${{PIPESTATUS[0]}}"
+    )
+
+    assert done.returncode == 3
+
+
+def test_output_that_cannot_be_written_is_an_error(shell, session):
+    """A full disk behind stdout is no success."""
+    if not os.path.exists("/dev/full"):  # noqa: PTH110 - a device
+        pytest.skip("no /dev/full here")
+
+    done = shell(f"journal log {session} > /dev/full")
+
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+    assert b"bug" not in done.stderr
+
+
+def test_interrupted_is_130(start, session):
+    """Ctrl-C while it waits for lines: one word, no traceback, and nothing is written."""
+    process = start("append", session, "-w", "gateway")
+    process.stdin.write(b'{"half":')
+    process.stdin.flush()
+    deadline = time.monotonic() + 30
+    while not _is_reading(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.stdin.close()
+    process.stdin = None
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert (out, err.strip()) == (b"", b"Interrupted.")
+
+
+def _is_reading(pid):
+    """Whether a process has come so far as to wait for its input."""
+    try:
+        with open(f"/proc/{pid}/wchan") as file:  # noqa: PTH123 - a file of the kernel's
+            return "pipe" in file.read()
+    except OSError:
+        time.sleep(2)
+        return True
+
+
+def test_python_and_the_short_door_are_the_same_command(home, request):
+    """``python -m journal`` and ``python cli.py`` do what ``journal`` does."""
+    root = request.config.rootpath
+    for door in (["-m", "journal"], [str(root / "cli.py")]):
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        done = subprocess.run(
+            [sys.executable, *door, "status"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 10
+        assert done.stderr.endswith("Try: journal init\n")
+
+
+def test_processes_append_at_once(start, run, session):
+    """Each line lands once; nobody sees a locked database."""
+    processes = [
+        start("append", session, "-w", f"w{n}", "--role", "tool", f'{{"n":{n}}}') for n in range(6)
+    ]
+    seqs = sorted(int(process.communicate(timeout=120)[0]) for process in processes)
+
+    assert [process.returncode for process in processes] == [0] * 6
+    assert seqs == list(range(4, 10))
+    assert len(json.loads(run("log", session, "--json").stdout)["entries"]) == 9

@@ -1,0 +1,189 @@
+"""Keys and aliases: which session a file becomes, and how it is found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from journal.errors import NotFoundError
+from journal.migration import naming, plan, resolve_key
+from journal.model import check_key
+from tests.migration.conftest import session_file, states
+
+anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=700)
+
+
+@given(anything)
+@example("..")
+@example("a/../b")
+@example("a:..:b\\..")
+@example("journal:")
+@example("")
+@example("\0\x85\ud800")
+@example("x" * 513)
+def test_any_text_gives_a_key(text):
+    """Deterministic, and unchanged where nothing is wrong with it."""
+    key = naming.clean(text)
+
+    assert check_key(key) == key
+    assert naming.clean(text) == naming.clean(key) == key
+    assert "\0" not in key
+
+
+def test_long_names_stay_apart():
+    one, two = (naming.clean("x" * 600 + end) for end in "ab")
+
+    assert one != two
+    assert len(one) == len(two) == 512
+
+
+def test_the_order_of_candidates():
+    first, second, third = naming.candidates("id", "a.jsonl", "/x/a.jsonl")
+
+    assert (first, second) == ("id", "id:a.jsonl")
+    assert third.startswith("id:a.jsonl:")
+    assert third != naming.candidates("id", "a.jsonl", "/y/a.jsonl")[2]
+
+
+@pytest.fixture
+def home(store):
+    """Give an OpenClaw home with an index that is right, wrong, and out of date."""
+    sessions = store / "agents" / "main" / "sessions"
+    session_file(
+        sessions / "11111111-1111-1111-1111-111111111111.jsonl",
+        {"n": 1},
+        session_id="11111111-1111-1111-1111-111111111111",
+    )
+    session_file(
+        sessions / "22222222-2222-2222-2222-222222222222.jsonl", {"n": 2}, session_id="other-id"
+    )
+    index = {
+        "agent:main:main": {"sessionFile": "/elsewhere/11111111-1111-1111-1111-111111111111.jsonl"},
+        "agent:main:too": {"sessionId": "11111111-1111-1111-1111-111111111111"},
+        "agent:main:gone": {"sessionId": "33333333-3333-3333-3333-333333333333"},
+    }
+    (sessions / "sessions.json").write_text(json.dumps(index))
+    return sessions
+
+
+@pytest.mark.scenario("H1", "H8", "H9")
+def test_the_index_is_advisory(home, store, migrate):
+    """Sessions are found from files; the index adds aliases, and what it misses is a note."""
+    made = plan([store])
+
+    one, two = made.files
+    assert one.aliases == ("agent:main:main", "agent:main:too")
+    assert (two.aliases, two.key, two.names_differ) == ((), "other-id", True)
+    assert [(each.key, each.name) for each in made.absent] == [
+        ("agent:main:gone", "33333333-3333-3333-3333-333333333333.jsonl")
+    ]
+    assert migrate(store).set_aside == ()
+
+
+@pytest.mark.scenario("H10")
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 1}', b"\xff"])
+def test_a_broken_index_loses_nothing(home, store, migrate, content):
+    (home / "sessions.json").write_bytes(content)
+
+    assert migrate(store).counts == {"migrated": 2}
+
+
+@pytest.mark.parametrize(
+    "text, key",
+    [
+        ("other-id", "other-id"),
+        ("agent:main:main", "11111111-1111-1111-1111-111111111111"),
+        ("agent:main:too", "11111111-1111-1111-1111-111111111111"),
+        ("22222222-2222-2222-2222-222222222222.jsonl", "other-id"),
+        ("22222222-2222-2222-2222-222222222222", "other-id"),
+    ],
+)
+def test_a_session_is_found_by_any_of_its_names(home, store, migrate, journal, text, key):
+    migrate(store)
+
+    assert resolve_key(journal, text) == key
+
+
+def test_a_session_is_found_by_its_path(home, store, migrate, journal, monkeypatch):
+    migrate(store)
+    monkeypatch.chdir(home)
+
+    path = "22222222-2222-2222-2222-222222222222.jsonl"
+    assert resolve_key(journal, f"./{path}") == resolve_key(journal, str(home / path)) == "other-id"
+
+
+def test_an_alias_that_the_index_gained_later(home, store, migrate, journal):
+    """The file is done already; its new name is kept all the same."""
+    migrate(store)
+    index = {"agent:main:new": {"sessionId": "22222222-2222-2222-2222-222222222222"}}
+    (home / "sessions.json").write_text(json.dumps(index))
+
+    assert migrate(store).counts == {"already": 2}
+    assert resolve_key(journal, "agent:main:new") == "other-id"
+    assert resolve_key(journal, "agent:main:main") == "11111111-1111-1111-1111-111111111111"
+
+
+def test_a_key_is_preferred_to_an_alias(store, migrate, journal):
+    session_file(store / "s-2.jsonl", session_id="s-1")
+    session_file(store / "x.jsonl", session_id="s-2")
+    migrate(store)
+
+    assert resolve_key(journal, "s-2") == "s-2"
+
+
+def test_what_may_mean_two_sessions_is_refused_and_both_named(store, migrate, journal):
+    session_file(store / "a" / "x.jsonl", session_id="s-1")
+    session_file(store / "b" / "x.jsonl", session_id="s-2")
+    migrate(store)
+
+    with pytest.raises(NotFoundError, match="may mean 2 sessions") as caught:
+        resolve_key(journal, "x.jsonl")
+
+    assert caught.value.hint == "name one by its key: s-1, s-2"
+    assert caught.value.code == "ambiguous"
+
+
+@pytest.mark.parametrize(
+    "text, hint",
+    [
+        ("agent:main:mian", "is it one of these: agent:main:main"),
+        ("agent:main:t", "is it one of these: agent:main:too"),
+        ("nothing like it", "journal sessions"),
+        ("\0", "journal sessions"),
+        ("", "journal sessions"),
+    ],
+)
+def test_an_unknown_name_gets_the_ones_close_to_it(home, store, migrate, journal, text, hint):
+    migrate(store)
+
+    with pytest.raises(NotFoundError) as caught:
+        resolve_key(journal, text)
+
+    assert str(caught.value.hint).startswith(hint)
+
+
+def test_receipts_of_a_thief_are_no_stumbling_block(home, store, migrate, journal, thief):
+    """Aliases are kept under no seal: what makes no sense is stepped over."""
+    migrate(store)
+    thief.execute(
+        "UPDATE migrated_files SET alias = CAST(x'ff' AS TEXT), session_id = 99 WHERE id = 1"
+    )
+    thief.execute("UPDATE migrated_files SET path = CAST(x'ff' AS TEXT) WHERE id = 2")
+
+    assert resolve_key(journal, "22222222-2222-2222-2222-222222222222") == "other-id"
+    assert set(states(migrate(store)).values()) == {"already"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_file_name_that_is_no_text(store, migrate, exported, journal):
+    (store / os.fsdecode(b"\xff\n.jsonl")).write_bytes(b"{}\n")
+
+    (found,) = migrate(store).files
+
+    assert exported(check_key(found.key)) == b"{}\n"
+    assert migrate(store).counts == {"already": 1}

@@ -1,0 +1,337 @@
+"""By content: run it again at any time, and only what is new is added."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from journal.errors import FullError, NotTrusted
+from journal.migration import apply, plan, resolve_key
+from tests.migration.conftest import session_file, states
+
+
+@pytest.fixture
+def once(store, migrate):
+    """Give a file that was migrated."""
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    migrate(path)
+    return path
+
+
+@pytest.mark.scenario("H12")
+def test_again_there_is_nothing_to_do(once, migrate, thief):
+    """No entry, no write, no receipt: only the run itself is recorded."""
+    before = thief.count("entries"), thief.count("migrated_files")
+
+    again = migrate(once)
+
+    assert states(again) == {"a.jsonl": "already"}
+    assert (again.new_entries, again.new_bytes, again.set_aside) == (0, 0, ())
+    assert (thief.count("entries"), thief.count("migrated_files")) == before
+
+
+def test_a_suffix_is_appended(once, migrate, exported):
+    with once.open("ab") as file:
+        file.write(b'{"n": 3}\r\n{"n": 4}')
+
+    again = migrate(once)
+
+    assert (states(again), again.new_entries) == ({"a.jsonl": "appended"}, 2)
+    assert exported("s-1") == once.read_bytes()
+    assert states(migrate(once)) == {"a.jsonl": "already"}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("more", [b"", b'{"n": 3}\n'])
+def test_a_line_end_that_comes_late_is_an_entry_of_its_own(store, migrate, exported, end, more):
+    """Programs end a torn tail when they open the file again; it is no line of its own."""
+    path = session_file(store / "a.jsonl", b'{"n": 1}')
+    migrate(path)
+    with path.open("ab") as file:
+        file.write(end + more)
+
+    (again,) = migrate(path).files
+
+    assert again.what == "appended"
+    assert again.lines == 2 + bool(more)
+    assert again.raw_lines == 0
+    assert exported("s-1") == path.read_bytes()
+
+
+def test_a_torn_line_that_went_on_is_set_aside(store, migrate, exported):
+    path = session_file(store / "a.jsonl", b'{"n": ')
+    migrate(path)
+    before = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(b"1}\n")
+
+    assert states(migrate(path)) == {"a.jsonl": "changed"}
+    assert exported("s-1") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b'"n": 1', b'"n": 9'),
+        lambda data: data.replace(b'{"n": 1}\n', b""),
+        lambda data: data[:-1] + b" \n",
+    ],
+    ids=["a byte", "a line gone", "the last byte"],
+)
+def test_a_changed_file_is_set_aside_and_nothing_is_lost(once, migrate, exported, change):
+    before = once.read_bytes()
+    once.write_bytes(change(before))
+
+    again = migrate(once)
+
+    assert states(again) == {"a.jsonl": "changed"}
+    assert exported("s-1") == before
+    once.write_bytes(before)
+    assert states(migrate(once)) == {"a.jsonl": "already"}
+
+
+def test_a_session_that_went_on_is_done(once, migrate, exported, journal):
+    """Every byte of the file is there; what came since is nobody's loss."""
+    journal.session("s-1", writer="gateway", role="run").append({"n": 3})
+
+    assert states(migrate(once)) == {"a.jsonl": "already"}
+    assert exported("s-1") == once.read_bytes() + b'{"n":3}\n'
+
+
+def test_a_file_and_a_session_that_both_went_on_are_set_aside(once, migrate, journal):
+    journal.session("s-1", writer="gateway", role="run").append({"n": 3})
+    with once.open("ab") as file:
+        file.write(b'{"n": 4}\n')
+
+    assert states(migrate(once)) == {"a.jsonl": "changed"}
+
+
+def test_a_file_cut_short_since_is_done(once, migrate, exported):
+    before = once.read_bytes()
+    once.write_bytes(before[:-5])
+
+    assert states(migrate(once)) == {"a.jsonl": "already"}
+    assert exported("s-1") == before
+
+
+def test_an_empty_file_that_grew(store, migrate, exported):
+    path = store / "e.jsonl"
+    path.write_bytes(b"")
+    migrate(path)
+    path.write_bytes(b'{"n": 1}\n')
+
+    assert states(migrate(path)) == {"e.jsonl": "migrated"}
+    assert exported("e") == path.read_bytes()
+
+
+def test_a_moved_file_is_done(once, migrate, store, journal):
+    """Its bytes tell; the new name becomes another alias."""
+    once.rename(store / "b.jsonl")
+
+    assert states(migrate(store)) == {"b.jsonl": "already"}
+    assert resolve_key(journal, "b.jsonl") == "s-1"
+    assert len(journal.sessions()) == 1
+
+
+def test_identical_copies_are_one_session(store, migrate, exported):
+    path = session_file(store / "a.jsonl", {"n": 1})
+    shutil.copy(path, store / "copy.jsonl")
+
+    made = plan([store])
+    (twin,) = made.duplicates
+    result = migrate(store)
+
+    assert twin.duplicate_of == str(path)
+    assert states(result) == {"a.jsonl": "migrated", "copy.jsonl": "duplicate"}
+    assert result.files[1].duplicate_of == str(path)
+    assert states(migrate(store)) == {"a.jsonl": "already", "copy.jsonl": "already"}
+    assert exported("s-1") == path.read_bytes()
+
+
+def test_files_of_one_header_keep_their_own_bytes(store, migrate, exported):
+    """A checkpoint is the beginning of its session's file; it is a file all the same."""
+    whole = session_file(store / "s-1.jsonl", {"n": 1}, {"n": 2})
+    start = session_file(store / "begun.jsonl", {"n": 1})
+    other = session_file(store / "deep" / "begun.jsonl", {"n": 3})
+
+    made = [(each.name, each.key) for each in plan([store]).files]
+    result = migrate(store)
+
+    assert made == [(Path(each.path).name, each.key) for each in result.files]
+    assert result.files[0].key == "s-1"
+    assert result.files[1].key == "s-1:begun.jsonl"
+    assert result.files[2].key.startswith("s-1:begun.jsonl:")
+    for path, each in zip((whole, start, other), result.files, strict=True):
+        assert exported(each.key) == path.read_bytes()
+    assert migrate(store).counts == {"already": 3}
+
+
+def test_a_longer_file_never_swallows_a_shorter_ones_session(store, migrate, exported):
+    """The shorter one came first, by itself; both keep their bytes."""
+    start = session_file(store / "begun.jsonl", {"n": 1})
+    migrate(start)
+    whole = session_file(store / "s-1.jsonl", {"n": 1}, {"n": 2})
+
+    (found,) = migrate(whole).files
+
+    assert (found.what, found.key) == ("migrated", "s-1:s-1.jsonl")
+    assert exported("s-1") == start.read_bytes()
+
+
+def test_another_session_in_the_place_of_the_old_one(once, migrate, exported):
+    """The header says who it is: a path is no identity."""
+    before = once.read_bytes()
+    session_file(once, {"n": 7}, session_id="s-2")
+
+    (found,) = migrate(once).files
+
+    assert (found.what, found.key) == ("migrated", "s-2")
+    assert (exported("s-1"), exported("s-2")) == (before, once.read_bytes())
+
+
+def test_a_session_of_the_same_key_that_is_no_file_is_left_alone(store, migrate, exported, journal):
+    """A header cannot claim somebody's live session."""
+    journal.session("s-1", writer="gateway", role="run").append({"n": 1})
+    path = session_file(store / "a.jsonl", {"n": 2})
+
+    (found,) = migrate(path).files
+
+    assert found.key == "s-1:a.jsonl"
+    assert exported("s-1") == b'{"n":1}\n'
+
+
+def test_a_claim_does_not_stand_in_the_way(store, migrate, exported, journal):
+    """A session that only was claimed takes the file's lines; the claim stands."""
+    gateway = journal.session("s-1", writer="gateway", role="run")
+    path = session_file(store / "a.jsonl", {"n": 2})
+    with gateway.claim() as turn:
+        (found,) = migrate(path).files
+        turn.append({"n": 3})
+
+    assert found.key == "s-1"
+    assert exported("s-1") == path.read_bytes() + b'{"n":3}\n'
+
+
+def test_a_co_tenant_in_the_middle_of_a_file(store, journal, exported, monkeypatch):
+    """Somebody writes between two chunks: noticed, set aside, and nothing of either is lost."""
+    monkeypatch.setattr("journal.migration.transfer.CHUNK_LINES", 2)
+    path = session_file(store / "a.jsonl", *({"n": n} for n in range(9)))
+    heartbeat = journal.session("s-1", writer="heartbeat", role="heartbeat")
+
+    def beat(_path, _size):
+        if not list(heartbeat.read())[-1].json().get("beat"):
+            heartbeat.append({"beat": 1})
+
+    result = apply(journal, plan([path]), progress=beat)
+
+    assert states(result) == {"a.jsonl": "changed"}
+    assert exported("s-1").startswith(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+
+
+def test_an_altered_session_is_not_added_to(once, migrate, thief):
+    """What does not verify cannot be compared: audit first."""
+    thief.key = "s-1"
+    with thief.without_triggers():
+        thief.execute(
+            "UPDATE entries SET body = x'41' WHERE session_id = ? AND seq = 2", thief.session_id()
+        )
+
+    assert states(migrate(once)) == {"a.jsonl": "unsound"}
+
+
+def test_a_stray_does_not_stand_in_the_way(once, migrate, exported, thief):
+    """It is no part of the session, and the next write names it."""
+    thief.key = "s-1"
+    thief.insert_copy(body=b"6")
+    with once.open("ab") as file:
+        file.write(b'{"n": 3}\n')
+
+    assert states(migrate(once)) == {"a.jsonl": "appended"}
+    assert thief.column("kind", 5) == "control"
+    assert states(migrate(once)) == {"a.jsonl": "already"}
+
+
+def test_a_line_whose_row_was_forged_is_no_change_of_the_file(once, migrate, thief):
+    thief.key = "s-1"
+    with thief.without_triggers():
+        thief.execute(
+            "UPDATE entries SET writer_id = 1 WHERE session_id = ? AND seq = 2", thief.session_id()
+        )
+
+    assert states(migrate(once)) == {"a.jsonl": "unsound"}
+
+
+@pytest.mark.parametrize("breaks", [KeyboardInterrupt, FullError("no space left")])
+def test_a_run_that_broke_off_is_finished_by_the_next(
+    store, journal, exported, monkeypatch, breaks, thief
+):
+    """Each finished chunk stays; the rest is appended."""
+    monkeypatch.setattr("journal.migration.transfer.CHUNK_LINES", 4)
+    path = session_file(store / "a.jsonl", *({"n": n} for n in range(30)))
+
+    def interrupt(_path, _size):
+        if len(journal.session("s-1").read()) >= 12:
+            raise breaks
+
+    made = plan([path])
+    with pytest.raises(type(breaks) if isinstance(breaks, Exception) else breaks):
+        apply(journal, made, progress=interrupt)
+    assert thief.ask("SELECT state FROM migrations") == "interrupted"
+    assert thief.ask("SELECT state || ':' || last_seq FROM migrated_files") == "partial:12"
+
+    (found,) = apply(journal, made).files
+
+    assert (found.what, found.new_entries) == ("appended", 19)
+    assert exported("s-1") == path.read_bytes()
+    assert thief.execute("SELECT state, lines, last_seq FROM migrated_files").fetchall() == [
+        ("done", 31, 31)
+    ]
+
+
+def test_half_a_file_moved_goes_on_under_its_new_path(store, journal, exported, monkeypatch):
+    monkeypatch.setattr("journal.migration.transfer.CHUNK_LINES", 4)
+    path = session_file(store / "a.jsonl", *({"n": n} for n in range(30)))
+
+    def stop(_path, _size):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apply(journal, plan([path]), progress=stop)
+    (store / "moved").mkdir()
+    path = path.rename(store / "moved" / "a.jsonl")
+
+    (found,) = apply(journal, plan([path])).files
+
+    assert (found.key, found.what) == ("s-1", "appended")
+    assert exported("s-1") == path.read_bytes()
+
+
+def test_a_revoked_writer_migrates_nothing(store, migrate, journal):
+    session_file(store / "a.jsonl")
+    journal.declare("migrate", "migration")
+    journal.revoke("migrate", "done with it")
+
+    with pytest.raises(NotTrusted):
+        migrate(store)
+
+    assert journal.sessions() == []
+
+
+def test_receipts_tell_of_each_file(store, migrate, thief):
+    """One row for a file: where it is, what it is, and how it was."""
+    path = session_file(store / "a.jsonl", b"\xff\n")
+    path.chmod(0o640)
+    result = migrate(path)
+
+    columns = "path, name, alias, format, class, state, first_seq, last_seq, bytes, lines, raw_lines, sha256, mode"
+    assert thief.execute(f"SELECT {columns} FROM migrated_files").fetchall() == [
+        (
+            *(str(path), "a.jsonl", None, "pi", "primary", "done", 1, 2),
+            *(len(path.read_bytes()), 2, 1, result.files[0].sha256, 0o640),
+        )
+    ]
+    assert thief.execute("SELECT id, state, files, lines, bytes FROM migrations").fetchall() == [
+        (result.run, "done", 1, 2, len(path.read_bytes()))
+    ]

@@ -1,0 +1,136 @@
+"""Export gives a session's bytes, verified, and says what it left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from journal.errors import EntryError, NotFoundError
+from journal.export import SteppedOver, export
+from journal.lines import LINE_LIMIT
+from tests.thieves import KEY
+
+
+@pytest.fixture
+def five(gateway):
+    for n in range(1, 6):
+        gateway.append(b"%d\n" % n)
+    return gateway
+
+
+def test_lines_come_in_order_and_whole(journal, five):
+    content = export(journal, KEY)
+
+    assert b"".join(content) == b"1\n2\n3\n4\n5\n"
+    assert (content.lines, content.bytes, content.is_complete) == (5, 10, True)
+
+
+def test_control_entries_are_never_in_a_file(journal, gateway):
+    with gateway.claim() as turn:
+        turn.append({"n": 1})
+
+    assert b"".join(export(journal, KEY)) == b'{"n":1}\n'
+
+
+def test_no_such_session(journal):
+    with pytest.raises(NotFoundError) as caught:
+        export(journal, "nobody")
+
+    assert caught.value.exit_code == 10
+
+
+def test_no_such_key(journal):
+    with pytest.raises(EntryError):
+        export(journal, "a/../b")
+
+
+def test_it_ends_where_the_session_ended_when_it_began(journal, five):
+    content = export(journal, KEY)
+    first = next(content)
+    five.append(b"6\n")
+
+    assert first + b"".join(content) == b"1\n2\n3\n4\n5\n"
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 5, 6])
+def test_pages_join(journal, five, page, monkeypatch):
+    monkeypatch.setattr("journal.export.PAGE_ROWS", page)
+
+    content = export(journal, KEY)
+
+    assert b"".join(content) == b"1\n2\n3\n4\n5\n"
+    assert content.is_complete
+
+
+def test_a_page_holds_no_more_bytes_than_it_must(journal, gateway):
+    """Two of the longest lines are never in memory together."""
+    line = b"x" * (LINE_LIMIT - 1) + b"\n"
+    gateway.append(line)
+    gateway.append(line)
+
+    assert [len(chunk) for chunk in export(journal, KEY)] == [LINE_LIMIT, LINE_LIMIT]
+
+
+def altered(thief):
+    thief.execute(
+        "UPDATE entries SET body = x'41' WHERE session_id = ? AND seq = 3", thief.session_id()
+    )
+
+
+def hidden(thief):
+    thief.execute(
+        "UPDATE entries SET kind = 'control' WHERE session_id = ? AND seq = 3", thief.session_id()
+    )
+
+
+def deleted(thief):
+    thief.execute("DELETE FROM entries WHERE session_id = ? AND seq IN (2, 3)", thief.session_id())
+
+
+def erased(thief):
+    thief.execute(
+        "UPDATE entries SET body = NULL, salt = NULL WHERE session_id = ? AND seq = 3",
+        thief.session_id(),
+    )
+
+
+@pytest.mark.parametrize("page", [1, 2, 2000])
+@pytest.mark.parametrize(
+    "deed, data, stepped_over",
+    [
+        (altered, b"1\n2\n4\n5\n", [SteppedOver(3, 3, "altered")]),
+        (hidden, b"1\n2\n4\n5\n", [SteppedOver(3, 3, "stray")]),
+        (deleted, b"1\n4\n5\n", [SteppedOver(2, 3, "missing")]),
+        (erased, b"1\n2\n4\n5\n", [SteppedOver(3, 3, "erased")]),
+    ],
+)
+def test_what_does_not_verify_is_left_out_and_told(
+    journal, five, thief, deed, data, stepped_over, page, monkeypatch
+):
+    monkeypatch.setattr("journal.export.PAGE_ROWS", page)
+    with thief.without_triggers():
+        deed(thief)
+
+    content = export(journal, KEY)
+
+    assert b"".join(content) == data
+    assert content.stepped_over == stepped_over
+    assert not content.is_complete
+
+
+def test_a_stray_at_the_end_is_told(journal, five, thief):
+    seq = thief.insert_copy(body=b"6")
+
+    content = export(journal, KEY)
+
+    assert b"".join(content) == b"1\n2\n3\n4\n5\n"
+    assert content.stepped_over == [SteppedOver(seq, seq, "stray")]
+
+
+def test_a_stray_in_the_middle_is_told(journal, five, thief):
+    seq = thief.insert_copy(body=b"6")
+    five.append(b"7\n")
+
+    content = export(journal, KEY)
+
+    assert b"".join(content) == b"1\n2\n3\n4\n5\n7\n"
+    assert content.stepped_over == [SteppedOver(seq, seq, "stray")]

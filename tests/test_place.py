@@ -1,0 +1,133 @@
+"""Places: told from the path and the mount table, never by opening the file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from journal import NotFoundError, StorageError, UnsafeSQLite, place
+from journal.place import Mount, check_place, mount_of
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 22 0:40 / /data rw - nfs4 server:/export rw
+31 30 0:41 / /data/local rw - xfs /dev/vdb rw
+32 22 0:42 / /with\\040space rw shared:5 master:1 - 9p host rw
+33 22 0:43 /agent.db /srv/agent.db rw - ext4 /dev/vda rw
+34 22 0:44 / /twice rw - cifs //server/share rw
+35 34 0:45 / /twice rw - tmpfs tmpfs rw
+not a mount
+36 22
+"""
+
+
+@pytest.fixture
+def mounts(monkeypatch):
+    """Give a host's mount table that no test needs a host for."""
+    real = Path.read_text
+
+    def read_text(self: Path, *args: object, **kwargs: object) -> str:
+        if str(self) == "/proc/self/mountinfo":
+            return MOUNTS
+        return real(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+@pytest.mark.parametrize(
+    "path, expected",
+    [
+        ("/home/u/agent.db", Mount("254:0", "/", "ext4")),
+        ("/data/agent.db", Mount("0:40", "/data", "nfs4")),
+        ("/database/agent.db", Mount("254:0", "/", "ext4")),
+        ("/data/local/x/agent.db", Mount("0:41", "/data/local", "xfs")),
+        ("/with space/agent.db", Mount("0:42", "/with space", "9p")),
+        ("/srv/agent.db", Mount("0:43", "/srv/agent.db", "ext4")),
+        ("/twice/agent.db", Mount("0:45", "/twice", "tmpfs")),
+    ],
+)
+def test_a_path_is_on_the_deepest_mount_and_the_newest_of_two(mounts, path, expected):
+    assert mount_of(Path(path)) == expected
+
+
+@pytest.mark.parametrize("kind", sorted(place.UNSAFE_FILE_SYSTEMS))
+def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(place, "mount_of", lambda _: Mount("0:1", "/mnt", kind))
+
+    with pytest.raises(UnsafeSQLite, match=kind) as caught:
+        check_place(tmp_path / "agent.db")
+
+    assert "local disk" in (caught.value.hint or "")
+
+
+def test_a_bind_mount_of_the_single_file_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "agent.db"
+    monkeypatch.setattr(place, "mount_of", lambda _: Mount("0:1", str(path), "ext4"))
+
+    with pytest.raises(UnsafeSQLite, match="bind mount") as caught:
+        check_place(path)
+
+    assert caught.value.hint
+
+
+def test_a_system_that_does_not_say_is_let_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(place, "mount_of", lambda _: None)
+
+    check_place(tmp_path / "agent.db")
+
+
+def test_a_new_or_an_ordinary_file_is_fine(tmp_path):
+    path = tmp_path / "agent.db"
+    check_place(path)
+    path.touch()
+    check_place(path)
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    with pytest.raises(NotFoundError) as caught:
+        check_place(tmp_path / "no" / "agent.db")
+
+    assert caught.value.hint == f"mkdir -p {tmp_path / 'no'}"
+
+
+def test_a_second_name_is_refused(tmp_path):
+    path = tmp_path / "agent.db"
+    path.touch()
+    os.link(path, tmp_path / "second")
+
+    with pytest.raises(UnsafeSQLite, match="2 hard links") as caught:
+        check_place(path)
+
+    assert caught.value.hint
+
+
+def test_a_symbolic_link_is_refused_and_the_file_itself_named(tmp_path):
+    real = tmp_path / "real.db"
+    real.touch()
+    link = tmp_path / "agent.db"
+    link.symlink_to(real)
+
+    with pytest.raises(UnsafeSQLite) as caught:
+        check_place(link)
+
+    assert str(real) in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_what_is_no_file_is_refused(tmp_path, make):
+    path = tmp_path / "agent.db"
+    make(path)
+
+    with pytest.raises(StorageError, match="not a regular file") as caught:
+        check_place(path)
+
+    assert caught.value.hint
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(StorageError) as caught:
+        check_place(tmp_path / ("n" * 300))
+
+    assert caught.value.hint

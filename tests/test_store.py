@@ -1,0 +1,352 @@
+"""The store: one kept connection, transactions that roll back in memory too, and forks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from journal import BusyError, EntryError, FullError, LockLost, StorageError
+from journal.engine import driver
+from tests.thieves import KEY
+
+LINE = {"n": 1}
+
+
+def python(script: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- rollback
+
+
+def state(session):
+    chain = session.store.registry.chain_of(KEY)
+    return (chain.head, chain.open_tail, chain.examined, dict(session.store.instances))
+
+
+def test_a_rollback_leaves_what_is_known_as_it_was(base, journal, thief):
+    """Head, tail and instances; and the next write takes the seq that the failed one had."""
+    base.append(LINE, request_id="r")
+    before, rows = state(base), thief.dump()
+    with pytest.raises(EntryError):
+        batch_that_fails(journal, base)
+
+    assert thief.dump() == rows
+    assert not journal.store._raw.driver_connection.in_transaction
+    assert base.append(LINE).seq == 3
+    assert before[0].seq == 2
+    assert dict(journal.store.instances) == before[3]
+
+
+def batch_that_fails(journal, base) -> None:
+    """Write, declare and register, and then fail at the last of it."""
+    with journal.batch() as batch:
+        batch.append(base, {"n": 2})
+        batch.append(journal.session("new", writer="newcomer", role="tool"), {"n": 3})
+        batch.append(base, {"n": 4}, request_id="r")
+
+
+def test_a_writer_and_a_session_that_were_rolled_back_are_made_again(base, journal):
+    """Nothing remembers them: not the registry, not the instances."""
+    base.append(LINE, request_id="r")
+    with pytest.raises(EntryError):
+        batch_that_fails(journal, base)
+    assert [writer.name for writer in journal.writers()] == ["gateway"]
+    assert [info.key for info in journal.sessions()] == [KEY]
+
+    journal.session("new", writer="newcomer", role="tool").append(LINE)
+
+    assert [writer.name for writer in journal.writers()] == ["gateway", "newcomer"]
+    assert [entry.writer for entry in journal.session("new").read()] == ["newcomer"]
+
+
+def test_a_fence_that_waited_for_a_rolled_back_write_is_stored_by_the_next(base, journal, thief):
+    base.append(LINE, request_id="r")
+    fence = base.fence()
+    with pytest.raises(EntryError):
+        batch_that_fails(journal, base)
+    assert thief.count("fences") == 0
+
+    base.append(LINE)
+
+    assert thief.ask("SELECT id FROM fences") == fence.id
+    base.append(LINE)
+    assert thief.count("fences") == 1
+
+
+def test_own_writes_stay_own_after_a_rollback(base, journal):
+    """An instance is not lost with a transaction that did not make it: no false takeover."""
+    fence = base.fence(policy="strict")
+    base.append({"type": "message", "message": {"role": "user"}}, request_id="r")
+    with pytest.raises(EntryError):
+        base.append({"n": "other"}, request_id="r")
+
+    assert fence.check().arrived == ()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_whatever_ends_a_transaction_early_rolls_it_back(base, journal, thief, error):
+    before = thief.dump()
+
+    with pytest.raises(error):
+        interrupted(journal, error)
+
+    assert thief.dump() == before
+    assert base.append(LINE).seq == 2
+
+
+def interrupted(journal, error) -> None:
+    with journal.store.transaction() as cursor:
+        cursor.execute("UPDATE sessions SET created_us = 0")
+        raise error
+
+
+def test_a_full_disk_rolls_back_and_room_lets_it_go_on(base, journal, thief):
+    """Nothing half done: no row, no head, no instance; the same handle writes once there is room."""
+    pages = journal.store.cursor.execute("PRAGMA page_count").fetchone()[0]
+    journal.store.cursor.execute(f"PRAGMA max_page_count={pages}")
+    before = thief.dump()
+
+    with pytest.raises(FullError) as caught:
+        base.append({"big": "x" * 1_000_000})
+
+    assert caught.value.hint
+    assert thief.dump() == before
+    journal.store.cursor.execute("PRAGMA max_page_count=1000000")
+    assert base.append({"big": "x" * 1_000_000}).seq == 2
+
+
+def test_another_process_holding_the_lock_is_busy_and_nothing_else(open_journal, base, thief):
+    """The lock is waited for as long as was said; afterwards the same handle goes on."""
+    session = open_journal(busy_timeout=0.0).session(KEY, writer="w", role="tool")
+    with thief.transaction(), pytest.raises(BusyError) as caught:
+        session.append(LINE)
+
+    assert caught.value.code == "busy"
+    assert "database is locked" not in str(caught.value)
+    assert session.append(LINE).seq == 2
+
+
+# --- what others did
+
+
+def test_only_other_connections_commits_make_it_look_again(base, heartbeat, journal, thief):
+    """Our own commits are known; another's, of whatever it was, are not."""
+    heartbeat.append(LINE)
+    generation = journal.store.generation
+    for _ in range(3):
+        base.append(LINE)
+        heartbeat.append(LINE)
+    assert journal.store.generation == generation
+
+    thief.execute("CREATE TABLE theirs(x)")
+    base.append(LINE)
+
+    assert journal.store.generation == generation + 1
+
+
+def test_two_connections_take_turns_without_a_gap(base, open_journal):
+    """Each learns the other's head from the database before it writes."""
+    other = open_journal().session(KEY, writer="other", role="tool")
+
+    seqs = [session.append(LINE).seq for _ in range(20) for session in (base, other)]
+
+    assert seqs == list(range(2, 42))
+
+
+def test_many_threads_share_one_store(journal):
+    """One lock; no write is lost, none is doubled."""
+    sessions = [journal.session(KEY, writer=f"w{n}", role="tool") for n in range(4)]
+
+    def write(session) -> None:
+        for number in range(15):
+            session.append({"n": number})
+            session.read(limit=1, newest=True)
+
+    threads = [threading.Thread(target=write, args=(session,)) for session in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    read = sessions[0].read()
+    assert [entry.seq for entry in read] == list(range(1, 61))
+    for session in sessions:
+        own = [entry.json()["n"] for entry in read if entry.writer == session.identity.writer]
+        assert own == list(range(15))
+
+
+def test_a_transaction_inside_a_transaction_is_refused_whole(base, journal, thief):
+    """``on_takeover`` is called after the commit, so nobody needs one; by mistake it harms nothing."""
+    before = thief.dump()
+
+    with pytest.raises(StorageError):
+        nested(journal, base)
+
+    assert thief.dump() == before
+    assert base.append(LINE).seq == 2
+
+
+def nested(journal, base) -> None:
+    with journal.store.transaction():
+        base.append(LINE)
+
+
+# --- the end
+
+
+def test_a_closed_journal_says_so(base, journal):
+    journal.close()
+    journal.close()
+
+    for use in (lambda: base.append(LINE), base.read, base.fence, journal.sessions, base.claim):
+        with pytest.raises(StorageError) as caught:
+            use()
+        assert caught.value.code == "closed"
+        assert caught.value.hint
+
+
+def test_closing_folds_the_log_in(base, journal, journal_path):
+    """The last to close leaves the database alone, whole, without a -wal to lose."""
+    base.append(LINE)
+
+    journal.close()
+
+    assert [path.name for path in journal_path.parent.glob("agent.db*")] == ["agent.db"]
+
+
+def test_closing_beside_others_waits_for_nobody(base, journal, open_journal, thief):
+    """A reader or a writer that stays does not hold the one who leaves."""
+    other = open_journal()
+    thief.execute("BEGIN")
+    thief.count("entries")
+    base.append(LINE)
+    journal.close()
+    thief.execute("COMMIT")
+
+    assert len(other.session(KEY).read()) == 2
+
+
+# --- forks
+
+
+FORKED = """
+    import os, sys
+    from journal import Journal, LockLost
+    journal = Journal(sys.argv[1])
+    run = journal.session("s", writer="gateway", role="run")
+    run.append({"n": 1})
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        told = []
+        for use in (lambda: run.append({"n": "child"}), run.read, lambda: run.fence(), journal.close):
+            try:
+                use()
+                told.append("nothing")
+            except LockLost as error:
+                told.append(error.code)
+        with Journal(sys.argv[1]) as own:
+            own.session("s", writer="child", role="tool").append({"n": "own"})
+        os.write(write_end, ",".join(told).encode())
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    print(os.waitstatus_to_exitcode(status), os.read(read_end, 1000).decode())
+    print(run.append({"n": 2}).seq, [entry.json()["n"] for entry in run.read()])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_uses_nothing_of_its_parents(tmp_path):
+    """It is refused, may open its own, and the parent goes on with its locks and its chain."""
+    told = python(FORKED, tmp_path / "a.db").splitlines()
+
+    assert told == ["0 forked,forked,forked,nothing", "3 [1, 'own', 2]"]
+
+
+IN_A_TRANSACTION = """
+    import os, sys
+    from journal import Journal
+    journal = Journal(sys.argv[1])
+    run = journal.session("s", writer="gateway", role="run")
+    run.append({"n": 1})
+    with journal.store.transaction() as cursor:
+        cursor.execute("UPDATE sessions SET created_us = 42 WHERE id = 2")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                cursor = None
+                journal.close()
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        from journal.engine import driver
+        other = driver().connect(sys.argv[1], isolation_level=None)
+        print(other.execute("SELECT created_us = 42 FROM sessions WHERE id = 2").fetchone()[0])
+        raise SystemExit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_commits_nothing_of_its_parents_transaction(tmp_path):
+    """Not by ending, not by closing, not by collecting garbage."""
+    assert python(IN_A_TRANSACTION, tmp_path / "a.db").strip() == "0"
+
+
+def test_a_journal_abandoned_after_a_fork_says_what_to_do(base, journal):
+    journal.store.abandon()
+
+    with pytest.raises(LockLost) as caught:
+        base.append(LINE)
+
+    assert caught.value.hint == "open the journal again in the child"
+
+
+def test_swallowed_rows_are_noticed_even_without_a_schema_check(base, journal, thief, monkeypatch):
+    """The last line of defence: an insert must report its row."""
+    monkeypatch.setattr("journal.schema.check", lambda *_: None)
+    thief.execute("CREATE TRIGGER zz BEFORE INSERT ON entries BEGIN SELECT RAISE(IGNORE); END")
+
+    with pytest.raises(StorageError) as caught:
+        base.append(LINE)
+
+    assert caught.value.code == "rows-swallowed"
+    assert caught.value.hint
+    assert thief.seqs() == [1]
+
+
+def test_a_head_that_did_not_move_is_noticed_even_without_a_schema_check(base, thief, monkeypatch):
+    monkeypatch.setattr("journal.schema.check", lambda *_: None)
+    thief.execute("CREATE TRIGGER zz BEFORE UPDATE ON sessions BEGIN SELECT RAISE(IGNORE); END")
+
+    with pytest.raises(StorageError) as caught:
+        base.append(LINE)
+
+    assert caught.value.code == "head-not-moved"
+    assert thief.seqs() == [1]
+
+
+def test_a_driver_error_is_never_raised_as_such(base, journal):
+    """Not from a write, not from a read."""
+    for block in (journal.store.transaction, journal.store.snapshot):
+        with pytest.raises(StorageError) as caught:
+            break_inside(block)
+        assert isinstance(caught.value.__cause__, driver().Error)
+    assert base.append(LINE).seq == 2
+
+
+def break_inside(block) -> None:
+    with block() as cursor:
+        cursor.execute("SELECT * FROM nowhere")
