@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import random
 import sqlite3
+import time
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -19,7 +21,7 @@ from urllib.parse import quote
 from journal import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
     from sqlalchemy import Engine
@@ -126,13 +128,13 @@ def connect(
             timeout=busy_timeout_s,
             cached_statements=256,
         )
-        _set_pragmas(connection, mode, durability)
+        _set_pragmas(connection, mode, durability, busy_timeout_s)
     except (driver().Error, OSError) as error:
         raise translated(error, path) from error
     return connection
 
 
-def _set_pragmas(connection: Any, mode: str, durability: str) -> None:  # noqa: ANN401
+def _set_pragmas(connection: Any, mode: str, durability: str, wait_s: float) -> None:  # noqa: ANN401
     execute = connection.execute
     for pragma in (
         "foreign_keys=ON",
@@ -143,13 +145,35 @@ def _set_pragmas(connection: Any, mode: str, durability: str) -> None:  # noqa: 
         execute(f"PRAGMA {pragma}")
     if mode == "ro":
         return
-    answer = execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    answer = _in_wal_mode(execute, wait_s)
     if answer != "wal":
         message = f"this file system does not carry SQLite's WAL (journal_mode is {answer!r})"
         raise errors.UnsafeSQLite(message, hint="keep the journal on a local disk")
     execute(f"PRAGMA synchronous={DURABILITY[durability]}")  # per connection, never stored
     execute("PRAGMA secure_delete=ON")
     execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
+
+
+def _in_wal_mode(execute: Callable[[str], Any], wait_s: float) -> str:
+    """Switch to WAL unless it is so already; return the mode.
+
+    The switch needs the file for itself for a moment, and SQLite does not ask
+    its busy handler then: where many processes open a new journal at once, all
+    but one are told "busy" at once.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            if execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                return "wal"
+            return str(execute("PRAGMA journal_mode=WAL").fetchone()[0])
+        except driver().OperationalError as error:
+            if (
+                not str(error.sqlite_errorname).startswith("SQLITE_BUSY")
+                or time.monotonic() > deadline
+            ):
+                raise
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - only to come apart
 
 
 def writing_engine(

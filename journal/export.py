@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import statements as sql
-from journal.chain import MIN_SEQ
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
 from journal.model import Row, check_key
@@ -118,15 +117,21 @@ def pages(store: Store, key: str) -> Iterator[Page]:
         if chain is None:
             return
         head = store.fresh(chain).head.seq
-        beyond = [SteppedOver(*span, "stray") for span in chain.occupied if span[0] > head]
-    first = MIN_SEQ
-    while first <= head:
-        with store.snapshot() as cursor:
-            found = _some_rows(cursor, chain.session_id, first, head)
-        yield _judged(chain, found, max(first, 1), head)
-        first = found[-1].seq + 1 if found else head + 1
+        chain.load_facts(cursor)
+        spans = list(chain.layout.spans(head))
+        beyond = [span for span in chain.occupied if not 0 < span[0] <= head]
+    for first, last in spans:
+        yield from _pages_of(store, chain, first, last)
     if beyond:
-        yield Page([], beyond)
+        yield Page([], [SteppedOver(*span, "stray") for span in beyond])
+
+
+def _pages_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Page]:
+    while first <= last:
+        with store.snapshot() as cursor:
+            found = _some_rows(cursor, chain.session_id, first, last)
+        yield _judged(chain, found, first, last)
+        first = found[-1].seq + 1 if found else last + 1
 
 
 def _some_rows(cursor: Cursor, session_id: int, first: int, last: int) -> list[Row]:
@@ -149,7 +154,7 @@ def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:
     for row in found:
         if row.seq > expected:
             odd.append(SteppedOver(expected, row.seq - 1, "missing"))
-        expected = max(row.seq + 1, expected)
+        expected = row.seq + 1
         status = chain.sealer.status(row)
         if status != "sealed":
             odd.append(SteppedOver(row.seq, row.seq, status))

@@ -39,7 +39,7 @@ def read_secret(path: Path) -> bytes:
 
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise KeyMissing(
             f"the journal's key is not there: {path}",
@@ -47,9 +47,11 @@ def read_secret(path: Path) -> bytes:
         ) from None
     except OSError as error:
         raise _unsafe(path, f"cannot be opened ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as file:
-        _check_safe(path, os.fstat(file.fileno()))
-        return _decoded(path, file.read(_DIGITS + 2))
+    try:
+        _check_safe(path, os.fstat(descriptor))
+        return _decoded(path, os.read(descriptor, _DIGITS + 2))
+    finally:
+        os.close(descriptor)
 
 
 def _check_safe(path: Path, status: os.stat_result) -> None:

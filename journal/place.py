@@ -88,7 +88,8 @@ def mount_of(path: Path) -> Mount | None:
         return None
     mounts = [mount for line in lines if (mount := _parsed(line)) is not None]
     around = [mount for mount in mounts if _is_below(str(path), mount.point)]
-    return max(around, key=lambda mount: len(mount.point), default=None)
+    # Of two mounts on one point the later covers the earlier.
+    return max(reversed(around), key=lambda mount: len(mount.point), default=None)
 
 
 def _parsed(line: str) -> Mount | None:

@@ -6,8 +6,19 @@ import pytest
 
 from journal.errors import EntryError, NotFoundError
 from journal.export import SteppedOver, export
+from journal.layout import Extent
 from journal.lines import LINE_LIMIT
+from journal.writing import write
 from tests.thieves import KEY
+
+
+def rearrange(journal, extents):
+    """Give the session another layout, as a rewrite does."""
+    store = journal.store
+    with store.transaction() as cursor:
+        chain = store.open_chain(cursor, KEY)
+        author = store.author(cursor, "gateway", "run", declare=True)
+        write(cursor, chain, author, store.clock(), facts=[chain.layout.then(extents)])
 
 
 @pytest.fixture
@@ -29,6 +40,17 @@ def test_control_entries_are_never_in_a_file(journal, gateway):
         turn.append({"n": 1})
 
     assert b"".join(export(journal, KEY)) == b'{"n":1}\n'
+
+
+def test_lines_come_in_the_order_of_the_file(journal, five):
+    """A layout may leave lines out and put them elsewhere; what comes later is at the end."""
+    rearrange(journal, [Extent(4, 4), Extent(1, 2), Extent(6, None)])
+    five.append(b"6\n")
+
+    content = export(journal, KEY)
+
+    assert b"".join(content) == b"4\n1\n2\n6\n"
+    assert content.is_complete
 
 
 def test_no_such_session(journal):
@@ -134,3 +156,15 @@ def test_a_stray_in_the_middle_is_told(journal, five, thief):
 
     assert b"".join(content) == b"1\n2\n3\n4\n5\n7\n"
     assert content.stepped_over == [SteppedOver(seq, seq, "stray")]
+
+
+def test_a_row_below_the_first_is_told(journal, five, thief):
+    with thief.without_triggers():
+        thief.insert_copy(body=b"0", seq=-5, move_head=False)
+
+    assert export_all(journal) == (b"1\n2\n3\n4\n5\n", [SteppedOver(-5, -5, "stray")])
+
+
+def export_all(journal):
+    content = export(journal, KEY)
+    return b"".join(content), content.stepped_over

@@ -26,7 +26,7 @@ from journal import (
     Superseded,
 )
 from journal.engine import driver
-from tests.thieves import KEY, findings, needs_audit
+from tests.thieves import KEY, findings
 
 if TYPE_CHECKING:
     from journal import Session
@@ -500,7 +500,6 @@ def test_rule_10_every_byte_of_a_line_is_kept(base, open_journal, line):
 # --- 11. the auditor trusts nobody
 
 
-@needs_audit
 def test_rule_11_an_audit_changes_nothing(base, heartbeat, thief, journal_path):
     """It reads, beside open writers, and no row of any table changes."""
     fence = base.fence()
@@ -515,7 +514,6 @@ def test_rule_11_an_audit_changes_nothing(base, heartbeat, thief, journal_path):
     assert thief.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@needs_audit
 def test_rule_11_a_healthy_journal_has_no_finding(base, heartbeat, journal, journal_path):
     """Neither while it is open nor after it was closed."""
     with base.fence() as fence:

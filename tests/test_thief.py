@@ -32,7 +32,7 @@ from journal import (
 )
 from journal.engine import driver
 from tests.limits import no_longer_than
-from tests.thieves import COLUMNS, KEY, UNSEALED, Thief, findings, forged_value, needs_audit
+from tests.thieves import COLUMNS, KEY, UNSEALED, Thief, findings, forged_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -298,7 +298,6 @@ def test_a_forged_row_parks_the_reply(scene, insertion):
     scene.reads()
 
 
-@needs_audit
 def test_a_forged_row_is_named_by_the_audit(scene, insertion):
     """The audit finds it before and after honest writers went on."""
     insertion(scene.thief)
@@ -308,7 +307,6 @@ def test_a_forged_row_is_named_by_the_audit(scene, insertion):
     scene.audit_names()
 
 
-@needs_audit
 def test_a_scene_without_a_theft_has_no_finding(scene):
     scene.go_on()
 
@@ -567,7 +565,6 @@ def test_what_is_under_no_seal_proves_nothing_and_blames_nobody(scene, column, s
     scene.reads()
 
 
-@needs_audit
 @pytest.mark.parametrize("seq", POSITIONS.values(), ids=POSITIONS)
 @pytest.mark.parametrize("column", [column for column in COLUMNS if column != "session_id"])
 def test_an_edited_column_is_named_by_the_audit(scene, column, seq):
@@ -714,7 +711,6 @@ def test_an_honest_row_on_the_seq_of_a_deleted_one_is_not_blamed(scene, cut):
     scene.go_on()
 
 
-@needs_audit
 @pytest.mark.parametrize(
     "seq", [1, 2, FENCE, 4], ids=["first", "before the fence", "at the fence", "after"]
 )
@@ -932,7 +928,6 @@ def test_swapped_session_keys_swap_nothing(scene):
     assert rows == {1: "journal:", 2: KEY, 3: "other"}
 
 
-@needs_audit
 @pytest.mark.parametrize(
     "statement",
     [

@@ -10,15 +10,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
-
+from journal.audit import audit
 from journal.engine import driver
 from journal.model import Row
 
-try:
-    from journal.audit import audit
-except ImportError:
-    audit = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +22,6 @@ if TYPE_CHECKING:
 KEY: Final = "agent:main:main"
 COLUMNS: Final = Row._fields[1:]
 # Under no seal: listing aids, and the row's own address.
-needs_audit = pytest.mark.skipif(audit is None, reason="there is no audit to ask yet")
 UNSEALED: Final = ("id", "line_type", "line_id", "parent_id")
 
 

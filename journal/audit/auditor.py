@@ -9,11 +9,12 @@ from journal import tables
 from journal.audit import database, keyring, projections, proofs
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
-from journal.audit.judging import holds
+from journal.audit.judging import UNFIT, holds
 from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, Report
 from journal.audit.sessions import Head, SessionAudit
 from journal.audit.source import opened, path_of, text
 from journal.audit.walk import Tally
+from journal.controls import decode
 from journal.engine import driver
 from journal.errors import NotFoundError
 from journal.model import REGISTRY_ID, REGISTRY_KEY
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from journal.audit.source import Source
 
 ALWAYS_OPEN: Final = (
-    "whether the newest entries were cut off, or an older copy of the whole journal was put back, as far as no "
-    "fence, verdict, parked write or examined position tells: that takes an anchor, and this version has none",
+    ("whether the newest entries were cut off, or an older copy of the whole journal was put back, as far as no "
+    "fence, verdict, parked write or examined position tells: that takes an anchor, and this version has none"),
     "who held the key: whoever has it can declare any writer and seal as any; attribution is asserted",
     "times: they are recorded as each writer's clock said, and order nothing",
-    "row numbers, but for their order, and rows deleted from fences, verdicts, parked, instances that wrote "
-    "nothing, migrations and migrated_files: no entry counts them",
+    ("row numbers, but for their order, and rows deleted from fences, verdicts, parked, instances that wrote "
+    "nothing, migrations and migrated_files: no entry counts them"),
     "the original files of a migration, and mirrors: only what is in the database was read",
 )
 # Tables that exist, and that no version yet writes to.
@@ -167,17 +168,32 @@ class _Audit:
 
     def _adopt(self) -> None:
         """Find sessions whose registration is gone, by rows that hold under their number and key."""
-        keys = dict(self.source.query('SELECT id, "key" FROM sessions').fetchall())
         for number in self.source.session_ids():
             if number in self.known.sessions:
                 continue
-            key = text(keys.get(number, b""))
-            sealer = self.keyring.sealer(number, key)
-            if key and (sealer is None or any(holds(sealer, row) for row in self.source.rows(number))):
+            key = next((key for key in self._possible_keys(number) if self._is_proved(number, key)), None)
+            if key is None:
+                self._tell_unregistered(number)
+            else:
                 self.known.know(number, Registered(key, None))
                 self.found.add("J103", "its entries hold under its number and key", session=key)
-            else:
-                self._tell_unregistered(number)
+
+    def _possible_keys(self, number: int) -> Iterator[str]:
+        """Yield keys that a session may have: as its row has it, as asked for, as any fact claims."""
+        for (key,) in self.source.query('SELECT "key" FROM sessions WHERE id = ?', number):
+            yield text(key)
+        yield from self.wanted
+        for row in self.source.rows(REGISTRY_ID):
+            facts = decode(row.body) if isinstance(row.body, bytes) else {}
+            if facts.get("control") == "session" and facts.get("id") == number:
+                yield str(facts.get("key"))
+
+    def _is_proved(self, number: int, key: str) -> bool:
+        try:
+            sealer = self.keyring.sealer(number, key)
+        except UNFIT:
+            return False
+        return sealer is None or any(holds(sealer, row) for row in self.source.rows(number))
 
     def _tell_unregistered(self, number: int) -> None:
         (count,) = self.source.query("SELECT count(*) FROM entries WHERE session_id = ?", number).fetchone()
@@ -206,6 +222,8 @@ class _Audit:
             self.heads.append(session.head)
             for name, count in session.counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count
+            if session.layout_no:
+                self.open.append(f"the extents of the layouts of {key!r}: only which is the newest")
             for kind, count in session.unknown.items():
                 self.open.append(f"{count} control entries of {key!r} of a kind this version does not know: {kind}")
 

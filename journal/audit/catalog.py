@@ -62,8 +62,8 @@ _ALL: Final = (
     ),
     Check(
         "J102", 5, "broken", "rows of a session that nobody registered",
-        "that no sealed entry gives these rows a session, and no seal in them holds",
-        _WHO, _STATUS,
+        "that no sealed entry registers it, and no seal in its rows holds under a key that is known here",
+        "that the rows are foreign: if the registration was removed with every trace of the key, they are not", _STATUS,
     ),
     Check(
         "J103", 3, "broken", "a session's registration is gone",
@@ -163,7 +163,7 @@ _ALL: Final = (
         f"what the line was; {_WHO}", _SHOW,
     ),
     Check(
-        "J304", 3, "broken", "entries of which a column was changed after they were sealed",
+        "J304", 3, "broken", "entries that were edited after they were sealed",
         "that an honest entry stood here and was edited", f"{_WHO}; nor what the columns were that are not named", _SHOW,
     ),
     Check(
@@ -181,6 +181,11 @@ _ALL: Final = (
     Check(
         "J308", 3, "broken", "columns that are read from the line do not fit it",
         "that a listing aid was edited; the line itself is as it was sealed", _WHO, _SHOW,
+    ),
+    Check(
+        "J309", 3, "warning", "a registered session of which nothing is there",
+        "that a sealed entry registers it, and that whatever registered it left no more",
+        "that it ever held an entry: only an anchor could tell", _STATUS,
     ),
     # -- the tables beside the chain --------------------------------------------------
     Check(

@@ -85,7 +85,7 @@ class Claims:
         if record is None or writer is None or writer.role != "run" or row.origin == PARKED:
             return
         if (record.writer_id, record.instance_id) != (row.writer_id, row.instance_id):
-            self._note("J108", f"claim {row.claim} was held by another process", row)
+            self._note("J108", "another process held the claim", row)
 
     def _claim(self, row: Row, facts: dict[str, Any]) -> None:
         token, before = int(facts["token"]), facts.get("supersedes")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EVIDENCE_LIMIT: Final = 5
 RANGES_SHOWN: Final = 50
+SESSIONS_APART: Final = 10  # in more sessions than these, one cause is one finding
 _ORDER: Final = {"broken": 0, "warning": 1, "notice": 2}
 
 
@@ -128,11 +129,37 @@ class Findings:
     def __bool__(self) -> bool:
         return bool(self._groups)
 
+    def has(self, session: str) -> bool:
+        """Whether anything was found in a session."""
+        return any(where == session for _, where, _ in self._groups)
+
     def all(self) -> tuple[Finding, ...]:
         """Return the findings, the gravest first, then by id and session."""
-        made = [self._made(*key, group) for key, group in self._groups.items()]
+        made = [self._made(*key, group) for key, group in self._merged().items()]
         made.sort(key=lambda f: (_ORDER[f.severity], f.id, f.session or "", f.ranges[:1]))
         return tuple(made)
+
+    def _merged(self) -> dict[tuple[str, str | None, str], _Group]:
+        """Make one of what was found in many sessions for one cause."""
+        sessions: dict[tuple[str, str], list[str | None]] = {}
+        for check, session, cause in self._groups:
+            sessions.setdefault((check, cause), []).append(session)
+        merged: dict[tuple[str, str | None, str], _Group] = {}
+        for (check, cause), keys in sessions.items():
+            if len(keys) <= SESSIONS_APART:
+                merged.update({(check, key, cause): self._groups[check, key, cause] for key in keys})
+            else:
+                merged[check, None, cause] = self._together(check, cause, keys)
+        return merged
+
+    def _together(self, check: str, cause: str, keys: list[str | None]) -> _Group:
+        groups = {key: self._groups[check, key, cause] for key in keys}
+        evidence = [
+            {"session": key, "seqs": spans(group.seqs), "count": group.count}
+            for key, group in list(groups.items())[:EVIDENCE_LIMIT]
+        ]
+        count = sum(group.count for group in groups.values())
+        return _Group(count=count, evidence=[{"sessions": len(keys)}, *evidence])
 
     def _made(self, check_id: str, session: str | None, cause: str, group: _Group) -> Finding:
         check = CHECKS[check_id]

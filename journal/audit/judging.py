@@ -7,7 +7,7 @@ each line fits its commitment, and that each row links to the one before.
 from __future__ import annotations
 
 from struct import error as StructError  # noqa: N812 - its name says nothing by itself
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE, body_holds, commitment
 
@@ -85,17 +85,38 @@ class Linked:
         return True
 
 
-def changed_column(sealer: Sealer, row: Row, before: Row | None, link: bytes) -> str | None:
-    """Return which one column of a sealed row was changed, and from what, if that can be proved.
+class Change(NamedTuple):
+    """What is known of an entry that was edited: which column, and what it held when it was sealed."""
 
-    Putting one column back at a time and computing the seal again: where it is the
-    row's own seal, a key holder sealed just that. Only a few values are worth
-    trying, so None proves nothing.
+    column: str | None
+    was: object = None
+
+    def words(self) -> str:
+        """Say it without the value, so that one cause is one finding."""
+        if self.column is None:
+            return "a column was changed, which one cannot be told"
+        if self.column == "seal":
+            return "the seal was overwritten, all else is as it was sealed"
+        return f"the column {self.column} was changed"
+
+    def evidence(self, seq: int) -> dict[str, Any]:
+        """Return it with the value."""
+        if self.column in (None, "seal"):
+            return {"seq": seq}
+        return {"seq": seq, "column": self.column, "was": _shown(self.was)}
+
+
+def changed_column(sealer: Sealer, row: Row, before: Row | None, link: bytes) -> Change | None:
+    """Return which one column of a sealed row was changed, if that can be proved.
+
+    One column at a time is put back to what it may have held, and the seal computed
+    again: where it comes out as the row's own, a key holder sealed just that. Only a
+    few values are worth trying, so None proves nothing.
     """
     try:
         for column, value in _possible(row, before, link):
             if sealer.seal_holds(row._replace(**{column: value})):
-                return f"{column} was {_shown(value)}"
+                return Change(column, value)
     except UNFIT:
         return None
     return None
@@ -121,12 +142,12 @@ def true_seal(sealer: Sealer, row: Row) -> bytes:
         return b""
 
 
-def _possible(row: Row, before: Row | None, link: bytes) -> Iterator[tuple[str, object]]:
+def _possible(row: Row, before: Row | None, link: bytes) -> Iterator[tuple[str, Any]]:
     """Yield columns with what they may have held: what is likely, and what the entry before has."""
     yield "prev", link
     if row.salt is not None and row.body is not None and len(row.salt) == SALT_SIZE:
         yield "commitment", commitment(row.salt, row.body, row.terminator)
-    near: dict[str, Iterable[object]] = {
+    near: dict[str, Iterable[Any]] = {
         "trusted": (0, 1),
         "kind": KINDS,
         "origin": ORIGINS,

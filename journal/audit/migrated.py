@@ -9,7 +9,6 @@ from journal import tables
 from journal.audit.source import text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from journal.model import Row
 

@@ -9,12 +9,11 @@ from journal.audit.source import text
 from journal.controls import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from journal.audit.declarations import Declarations, Registered
     from journal.audit.source import Source
     from journal.audit.walk import Walk
-    from journal.model import Row
     from journal.seal import Sealer
 
 
@@ -43,8 +42,10 @@ def session_faults(
     row: SessionRow | None,
     registered: Registered,
     walk: Walk,
+    *,
     proven: int,
-    moves: Sequence[tuple[Row, dict[str, Any]]],
+    layout_no: int,
+    was_restored: bool,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """J401: yield in what a session's row differs from what its entries say.
 
@@ -57,11 +58,12 @@ def session_faults(
     if row.key != registered.key.encode():
         yield "its key is another", {"expected": registered.key, "found": text(row.key)}
     yield from _head_faults(row, walk, proven)
-    if row.layout_no != 0:
-        yield "its layout is one that no sealed entry made", {"layout_no": row.layout_no}
+    if row.layout_no != layout_no:
+        evidence = {"expected": layout_no, "found": row.layout_no}
+        yield "its layout is not the newest that a sealed entry made", evidence
     # Put back by an honest write after it was deleted, it has lost its time.
-    restored = row.created_us == 0 and bool(moves)
-    if registered.at_us is not None and row.created_us != registered.at_us and not restored:
+    restored = row.created_us == 0 and was_restored
+    if registered.at_us not in (None, row.created_us) and not restored:
         yield "its time is another", {"expected": registered.at_us, "found": row.created_us}
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import tables
 from journal.audit.source import text
-from journal.seal import Mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from journal.audit.source import Source
+    from journal.seal import Mac
 
 _PARKED: Final = tuple(column.name for column in tables.parked.c)
 

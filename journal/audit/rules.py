@@ -48,11 +48,11 @@ def sum_fault(row: Row, before: Row | None) -> str | None:
     return None if row.cum_bytes == last + size else "cum_bytes is not the sum of what stands before"
 
 
-def number_fault(row: Row, before: Row | None) -> str | None:
+def number_fault(number: int, before: int) -> str | None:
     """J207: row numbers are positive and grow with the entries."""
-    if row.id < 1:
+    if number < 1:
         return "a row number below 1"
-    return None if before is None or row.id > before.id else "a row number below the one before"
+    return None if number > before else "a row number out of order"
 
 
 def format_fault(row: Row) -> str | None:
@@ -89,15 +89,15 @@ def who_faults(row: Row, known: Declarations) -> tuple[tuple[str, str], ...]:
     faults: list[tuple[str, str]] = []
     writer = known.writers.get(row.writer_id)
     if writer is None or row.recorder_id not in known.writers:
-        unknown = row.writer_id if writer is None else row.recorder_id
-        faults.append(("J104", f"no sealed entry declares writer {unknown}"))
+        who = "writer" if writer is None else "recorder"
+        faults.append(("J104", f"no sealed entry declares the {who}"))
     elif row.trusted != (writer.role != "external"):
         faults.append(("J106", f"trusted is {row.trusted}, the writer's role is {writer.role}"))
     owner = known.instances.get(row.instance_id)
     if owner is None:
-        faults.append(("J105", f"no row that a key holder stored tells of instance {row.instance_id}"))
+        faults.append(("J105", "no row of instances that a key holder stored tells of it"))
     elif owner not in (row.writer_id, row.recorder_id):
-        faults.append(("J105", f"instance {row.instance_id} is another writer's"))
+        faults.append(("J105", "the row of instances is another writer's"))
     return tuple(faults)
 
 

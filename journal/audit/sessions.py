@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import tables
 from journal.audit import claims, named, projections, proofs
 from journal.audit.findings import EVIDENCE_LIMIT
-from journal.audit.judging import UNFIT, Linked, Sealed
+from journal.audit.judging import UNFIT, Change, Linked, Sealed, true_seal
 from journal.audit.migrated import Receipt
 from journal.audit.proofs import Witness
+from journal.audit.source import text
 from journal.audit.spans import common, minus, without
-from journal.audit.walk import UNKNOWN_COLUMN, Walk, described
+from journal.audit.walk import UNKNOWN, Walk, described
 from journal.controls import CONTROL
 from journal.model import REGISTRY_ID
 from journal.strays import Ranges
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from journal.audit.source import Source
     from journal.audit.walk import Tally
     from journal.model import Row
-    from journal.seal import Sealer
+    from journal.seal import Mac
 
-_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release"})
+_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release", "layout"})
 _REGISTRY_FACTS: Final = frozenset({"stray", "journal", "writer", "revoke", "session"})
 _REQUESTS: Final = 1000
 
@@ -46,6 +47,7 @@ class SessionAudit:
 
     Attributes:
         tally: what was looked at.
+        layout_no: the newest layout that a sealed entry made.
         unknown: control entries of a kind this version does not know, by kind.
 
     """
@@ -61,6 +63,7 @@ class SessionAudit:
     ) -> None:
         self.key = key
         self.session_id = session_id
+        self.layout_no = 0
         self.unknown: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self._source = source
@@ -119,7 +122,9 @@ class SessionAudit:
 
     def _learn(self, row: Row, facts: dict[str, Any]) -> None:
         what = str(facts.get("control"))
-        if what == "stray":
+        if what == "layout":
+            self.layout_no = int(facts["no"])
+        elif what == "stray":
             self._names += named.read(row, facts)
             if facts.get("projection") is not None:
                 self._moves.append((row, facts))
@@ -134,7 +139,7 @@ class SessionAudit:
 
     # -- other tables -----------------------------------------------------------------
 
-    def _check_proofs(self, mac: Any) -> None:  # noqa: ANN401
+    def _check_proofs(self, mac: Mac) -> None:
         for check, table, faults in proofs.PROVED:
             for answer in faults(self._source.table(table, self.session_id), mac):
                 self.counts[table.name] = self.counts.get(table.name, 0) + 1
@@ -160,18 +165,23 @@ class SessionAudit:
                 if was_applied
                 else "it says it was applied, its entries are not in the session"
             )
-            self._found.add("J412", cause, session=self.key, evidence={"request": str(request)})
+            self._found.add("J412", cause, session=self.key, evidence={"request": text(request)})
 
     def _check_tables(self) -> None:
         faults = projections.session_faults(
-            self._row, self._known.sessions[self.session_id], self._walk, self._proven, self._moves
+            self._row,
+            self._known.sessions[self.session_id],
+            self._walk,
+            proven=self._proven,
+            layout_no=self.layout_no,
+            was_restored=bool(self._moves),
         )
         for cause, evidence in faults:
             self._found.add("J401", cause, session=self.key, evidence=evidence)
         rows = self._source.table(tables.claims, self.session_id)
         for cause, told in claims.table_faults(rows, self._claims.records):
             self._found.add("J407", cause, session=self.key, evidence=told)
-        if "layout" not in self.unknown:
+        if not self.layout_no:
             for row in self._source.table(tables.layouts, self.session_id):
                 evidence = {"table": "layouts", "layout": row[1], "position": row[2]}
                 cause = "no sealed layout accounts for it"
@@ -192,7 +202,9 @@ class SessionAudit:
             true = [row for row in rows if self._is_true(row)]
             if len({row.epoch for row in true}) > 1:
                 for row in true:
-                    self._note("J206", f"request {request_id.decode('utf-8', 'backslashreplace')}", row)
+                    told = {"seq": row.seq, "epoch": row.epoch, "request_id": text(request_id)}
+                    cause = "two writes carry one request id"
+                    self._found.add("J206", cause, session=self.key, seq=row.seq, evidence=told)
 
     def _is_true(self, row: Row) -> bool:
         return self._sealer is None or self._sealer.seal_holds(row)
@@ -205,8 +217,9 @@ class SessionAudit:
         if witness.seq is not None:
             self._hear_seq(witness, witness.seq, 0 if last is None else last.seq)
         elif witness.epoch is not None and witness.epoch > (0 if last is None else last.epoch):
-            # Newest entries that were edited are counted already.
-            if not any(last is None or seq > last.seq for seq in self._walk.changed):
+            # Newest entries that were edited, or are known to be gone, are counted already.
+            known = [*self._walk.changed, *(first for first, _ in self._lost)]
+            if not any(last is None or seq > last.seq for seq in known):
                 evidence = {"witness": witness.what, "epoch": witness.epoch}
                 cause = "a later epoch is on record: the newest entries are gone or were changed"
                 self._found.add("J306", cause, session=self.key, evidence=evidence)
@@ -214,13 +227,10 @@ class SessionAudit:
     def _hear_seq(self, witness: Witness, seq: int, last: int) -> None:
         walk = self._walk
         self._proven = max(self._proven, seq)
-        here = [row.seal for row in self._source.rows_between(self.session_id, seq, seq)]
-        if witness.seal is not None and witness.seal in here:
-            if seq in walk.strays:
-                walk.changed[seq] = UNKNOWN_COLUMN
-                walk.strays = without(walk.strays, seq)
-            return
-        known = (walk.changed, walk.missing, walk.replaced, self._found_missing())
+        for row in self._source.rows_between(self.session_id, seq, seq):
+            if self._stood(row, witness.seal):
+                return
+        known = (walk.changed, walk.moved, walk.missing, walk.replaced, self._found_missing())
         if any(seq in told for told in known) or (witness.seal is None and seq <= last):
             return
         evidence = {"witness": witness.what, "seq": seq}
@@ -231,6 +241,18 @@ class SessionAudit:
             cause = "proved by the examined position or by a stored fence"
             gone = Ranges([(last + 1, seq)])
             self._found.add("J306", cause, session=self.key, seqs=self._news(gone), evidence=evidence)
+
+    def _stood(self, row: Row, seal: bytes | None) -> bool:
+        """Whether this row, edited or not, is the entry that a fence stood at."""
+        if seal is None or self._sealer is None:
+            return False
+        change = UNKNOWN if row.seal == seal else Change("seal")
+        if row.seal != seal and true_seal(self._sealer, row) != seal:
+            return False
+        if row.seq in self._walk.strays:
+            self._walk.changed[row.seq] = change
+            self._walk.strays = without(self._walk.strays, row.seq)
+        return True
 
     def _news(self, gone: Ranges) -> Ranges:
         """Return what of it no other proof has told yet."""
@@ -244,12 +266,14 @@ class SessionAudit:
             proved, cause = projections.examined(self._row, self._sealer)
             if cause is not None:
                 self._found.add("J404", cause, session=self.key)
-            self._witnesses.append(Witness("the examined position", proved))
+            # First, for it tells most: it moves along with each write.
+            self._witnesses.insert(0, Witness("the examined position", proved))
         for witness in self._witnesses:
             self._hear(witness)
         self._tell_named()
-        for seq, cause in walk.changed.items():
-            self._found.add("J304", cause, session=self.key, seq=seq)
+        for seq, change in walk.changed.items():
+            evidence = change.evidence(seq)
+            self._found.add("J304", change.words(), session=self.key, seq=seq, evidence=evidence)
         self._tell("J306", "the chain does not link across them", minus(walk.missing, names))
         self._tell("J306", "rows that nobody sealed stand in the place of one or more", walk.replaced)
         self._tell("J306", "an honest writer found them missing", self._found_missing())
@@ -258,24 +282,34 @@ class SessionAudit:
         for row, facts in self._moves:
             if not facts["rows"]:
                 self._note("J403", "a sealed entry records it", row)
+        if self._is_bare():
+            cause = "no entry, fence, verdict, parked write or receipt of it is there"
+            self._found.add("J309", cause, session=self.key)
+
+    def _is_bare(self) -> bool:
+        return not (self.tally.rows or self.counts or self._receipts or self._found.has(self.key))
 
     def _tell_named(self) -> None:
         """Tell strays that were named, and are what was named, from the others."""
-        held = Ranges()
+        held, edited = Ranges(), Ranges()
         for name in self._names:
             cause = named.fault(self._source, self.session_id, name)
-            if cause is None:
-                held.update(name.oddity.ranges)
-            else:
+            if cause is not None:
                 evidence = {"named_by": name.by_seq, "named_as": name.oddity.sort}
                 ranges = name.oddity.ranges
                 self._found.add("J307", cause, session=self.key, seqs=ranges, evidence=evidence)
-        strays = self._walk.strays
-        known, fresh = common(strays, held), minus(strays, held)
-        by_seal = self._sealer is not None
-        cause = _NOT_SEALED if by_seal else "it does not link; without the key nobody can tell which is honest"
-        self._tell("J302", "a sealed entry names them, and they are the same rows", known)
-        self._tell("J301" if by_seal else "J201", cause, fresh)
+            elif name.oddity.sort in ("altered", "erased"):
+                edited.update(name.oddity.ranges)
+            else:
+                held.update(name.oddity.ranges)
+        strays, lines = self._walk.strays, common(self._walk.strays, edited)
+        self._tell("J304", "an honest writer had seen them whole, and named them", lines)
+        self._tell("J302", "a sealed entry names them, and they are the same rows", common(strays, held))
+        fresh = minus(minus(strays, held), edited)
+        if self._sealer is None:
+            self._tell("J201", "without the key nobody can tell which neighbour is honest", fresh)
+        else:
+            self._tell("J301", "no seal of the journal's key holds on them", fresh)
 
     def _tell(self, check: str, cause: str, seqs: Ranges) -> None:
         if not seqs:
@@ -288,6 +322,3 @@ class SessionAudit:
     def _found_missing(self) -> Ranges:
         lost = (name for name in self._names if name.oddity.sort == "missing")
         return minus(named.seqs(lost), self._walk.missing)
-
-
-_NOT_SEALED: Final = "no seal of the journal's key holds on them"

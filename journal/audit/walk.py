@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.audit.judging import Sealed, changed_column, holds, true_seal
+from journal.audit.judging import Change, Sealed, changed_column, holds, true_seal
 from journal.audit.rules import (
     derived_fault,
     epoch_fault,
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from journal.seal import Sealer
 
 _KEPT: Final = 32
-UNKNOWN_COLUMN: Final = "which column cannot be told"
+_ATTEMPTS: Final = 1000  # to tell edited entries from strays: half a millisecond each
+UNKNOWN: Final = Change(None)
 
 
 @dataclass(slots=True)
@@ -89,6 +90,7 @@ class Walk:
         last: the newest entry that holds, or None.
         strays: rows that are in no chain, by seq.
         changed: entries of which a column was changed, by seq, with what is known of it.
+        moved: the seqs at which entries stood whose seq was changed.
         missing: seqs at which an entry stood and no row does.
         replaced: seqs at one of which an entry stood, and strays do.
         skipped: seqs that the chain links across although nothing stands there.
@@ -96,7 +98,7 @@ class Walk:
 
     """
 
-    def __init__(  # noqa: PLR0913 - what a walk needs to know
+    def __init__(
         self,
         key: str,
         judge: Judge,
@@ -111,17 +113,20 @@ class Walk:
         self.last: Row | None = None
         self.strays = Ranges()
         self.samples: list[Row] = []
-        self.changed: dict[int, str] = {}
+        self.changed: dict[int, Change] = {}
+        self.moved = Ranges()
         self.missing = Ranges()
         self.skipped = Ranges()
         self.external = Ranges()
         self.replaced = Ranges()
         self.aside = Aside()
+        self._attempts = 0
         self._known = known
         self._found = found
         self._on_entry = on_entry
         self._trusted_whos: set[tuple[int, int, int, int]] = set()
         self._link = b""
+        self._number = 0
 
     # -- one row ----------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ class Walk:
             self._note("J203", write_fault(row, before), row)
             if status == "sealed":
                 self._note("J204", sum_fault(row, before), row)
-        self._note("J207", number_fault(row, before), row)
+        self._judge_number(row, before)
         self._judge_who(row)
         self._on_entry(row, facts, links)
         if row.trusted == 0 and (row.body or row.kind == CONTROL):
@@ -183,6 +188,14 @@ class Walk:
                 self._trusted_whos.add(who)
         if self._known.revoked:
             self._note("J109", revoked_fault(row, self._known), row)
+
+    def _judge_number(self, row: Row, before: Row | None) -> None:
+        fault = number_fault(row.id, 0 if before is None else before.id)
+        if fault is not None:
+            # The one before is the odd one, if this one follows what stood before it.
+            odd = row if before is None or row.id <= max(self._number, 0) else before
+            self._note("J207", fault, odd)
+        self._number = 0 if before is None else before.id
 
     def _note_damage(self, row: Row, status: str) -> None:
         if status == "erased":
@@ -230,22 +243,31 @@ class Walk:
         start = sealer.genesis if self.last is None else self._link
         wanted = None if row is None else row.prev
         for other in reversed(self.aside.rows()):
-            if wanted == start:
-                break
             change = self._change(sealer, other, start, wanted)
             if change is not None:
-                self.changed[other.seq] = change
-                wanted = start if change.startswith("prev ") else other.prev
+                self._note_change(other, change)
+                # Behind an entry that was stepped over the chain goes on without it.
+                if wanted != start:
+                    wanted = start if change.column == "prev" else other.prev
         return wanted == start
 
-    def _change(self, sealer: Sealer, row: Row, start: bytes, wanted: bytes | None) -> str | None:
+    def _change(self, sealer: Sealer, row: Row, start: bytes, wanted: bytes | None) -> Change | None:
         """Return how an entry was edited that a key holder once sealed; None for a stray."""
-        change = changed_column(sealer, row, self.last, start)
-        if change is not None or wanted is None:
+        self._attempts += 1
+        if self._attempts <= _ATTEMPTS and (
+            change := changed_column(sealer, row, self.last, start)
+        ):
             return change
+        if wanted is None or wanted == start:
+            return None
         if true_seal(sealer, row)[:PREV_SIZE] == wanted:
-            return "the seal was overwritten, all else is as it was sealed"
-        return UNKNOWN_COLUMN if row.seal[:PREV_SIZE] == wanted else None
+            return Change("seal")
+        return UNKNOWN if row.seal[:PREV_SIZE] == wanted else None
+
+    def _note_change(self, row: Row, change: Change) -> None:
+        self.changed[row.seq] = change
+        if change.column == "seq" and isinstance(change.was, int):
+            self.moved.add(change.was)
 
     def _note_gone(self, row: Row, gap: Ranges) -> None:
         here = [pair for pair in self.aside.seqs if pair[0] > 0]
@@ -277,11 +299,12 @@ class Walk:
 
     def _find_moved(self, sealer: Sealer) -> None:
         """Find entries whose seq was changed: strays that would be sealed where one is missing."""
-        wanted = [seq for first, last in self.missing for seq in range(first, min(last, first + _KEPT) + 1)]
+        gone = [*self.missing, *self.skipped]
+        wanted = [seq for first, last in gone for seq in range(first, min(last, first + _KEPT) + 1)]
         for row in self.samples:
             for seq in wanted[:_KEPT]:
                 if holds(sealer, row._replace(seq=seq)):
-                    self.changed[row.seq] = f"seq was {seq}"
+                    self._note_change(row, Change("seq", seq))
                     self.strays, self.missing = without(self.strays, row.seq), without(self.missing, seq)
 
 

@@ -39,6 +39,8 @@ class Holding(NamedTuple):
 
 
 NOTHING: Final = Holding("beginning")
+# What a session that was rewritten since is to a file, for want of a layout of its own.
+_REARRANGED: Final[dict[Relation, Relation]] = {"equal": "more", "beginning": "other"}
 
 
 def compare(store: Store, key: str, source: Source) -> Holding:
@@ -48,7 +50,15 @@ def compare(store: Store, key: str, source: Source) -> Holding:
     that is held, ready for the rest.
     """
     source.rewind()
-    held = NOTHING._replace(head_seq=head_seq(store, key))
+    head_seq, is_plain = _head_of(store, key)
+    held = _compared(store, key, source, NOTHING._replace(head_seq=head_seq))
+    if is_plain or not held.bytes:
+        return held
+    # Its file order is no range of entries, which is what a receipt tells of.
+    return held._replace(relation=_REARRANGED.get(held.relation, held.relation))
+
+
+def _compared(store: Store, key: str, source: Source, held: Holding) -> Holding:
     otherwise: Relation = "other"
     for page in pages(store, key):
         if page.stepped_over:
@@ -65,11 +75,14 @@ def compare(store: Store, key: str, source: Source) -> Holding:
     return held if held.bytes < source.size else held._replace(relation="equal")
 
 
-def head_seq(store: Store, key: str) -> int:
-    """Return where a session's chain ends; 0 if there is no such session."""
+def _head_of(store: Store, key: str) -> tuple[int, bool]:
+    """Return where a session's chain ends, and whether its file order is its journal order."""
     with store.snapshot() as cursor:
         chain = store.find_chain(cursor, key)
-        return 0 if chain is None else store.fresh(chain).head.seq
+        if chain is None:
+            return 0, True
+        store.fresh(chain).load_facts(cursor)
+        return chain.head.seq, chain.layout.is_plain
 
 
 def _with(held: Holding, page: Page, size: int) -> Holding:

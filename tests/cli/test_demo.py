@@ -1,0 +1,181 @@
+"""The demo: the main job in one command, with nothing to prepare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+import journal.demo.ending
+from journal.demo.story import Claim, Story, spans
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def digests(folder):
+    """Give what stands in a folder, to see whether anything changed."""
+    return {
+        str(path): (path.lstat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_it_goes_as_told(start, home, tmp_path, key_file):
+    """Exit 0 without a terminal; nothing of the user's is touched, not even a key is made."""
+    process = start("demo")
+    out, err = process.communicate(timeout=120)
+
+    told = out.decode()
+    assert (process.returncode, err) == (0, b"")
+    assert [line[0] for line in told.splitlines() if line[:1].isdigit()] == list("12345678")
+    assert "takeover" in told
+    assert "NOT SO" not in told
+    assert told.splitlines()[-1].startswith("All ")
+    assert list(home.iterdir()) == []
+    assert not key_file.exists()
+    assert not (tmp_path / "data").exists()
+
+
+def test_it_tells_a_program_too(run):
+    """One document: what arrived, what was stolen and named, what was parked, who wrote what."""
+    done = run("demo", "--json")
+
+    told = json.loads(done.stdout)
+    facts = told["facts"]
+    assert (done.exit_code, told["schema"], told["holds"], told["kept"]) == (
+        0,
+        "journal.demo/1",
+        True,
+        None,
+    )
+    assert facts["accepted"]
+    assert len(facts["arrived"]) == 2
+    assert facts["named"] == [facts["stolen"]]
+    assert len(facts["parked"]) == 1
+    assert facts["audit"] == "broken"
+    by_trust = {(share["writer"], share["trust"]): share["lines"] for share in told["attribution"]}
+    assert by_trust["gateway", "stray"] == 1
+    assert {writer for writer, trust in by_trust if trust == "asserted"} == {
+        "migrate", "gateway", "heartbeat", "cron",
+    }  # fmt: skip
+    assert all(claim["holds"] for step in told["steps"] for claim in step["claims"])
+
+
+def test_what_is_kept_can_be_looked_at(run, home, monkeypatch):
+    """The commands it names work."""
+    done = run("demo", "--keep", "played")
+
+    assert done.exit_code == 0
+    assert stat.S_IMODE((home / "played").stat().st_mode) == 0o700
+    monkeypatch.setenv("JOURNAL_KEY_FILE", str(home / "played" / "key" / "journal.key"))
+    database = home / "played" / "journal.db"
+    assert f"journal -d {database} audit" in done.stderr
+    assert run("-d", database, "audit").exit_code == 3
+    assert run("-d", database, "log", "agent:main:main").exit_code == 0
+
+
+def test_what_is_there_is_not_overwritten(run, home):
+    """A directory that exists is left as it is."""
+    (home / "mine").mkdir()
+
+    done = run("demo", "--keep", "mine")
+
+    assert done.exit_code == 1
+    assert "Try: name a new directory" in done.stderr
+    assert list((home / "mine").iterdir()) == []
+
+
+@pytest.mark.parametrize("store", ["openclaw-2026.5.18", "pi", "edge"])
+def test_any_store_will_do(run, store):
+    """It is copied and played on; of the store itself nothing changes."""
+    before = digests(FIXTURES / store)
+
+    done = run("demo", "--store", FIXTURES / store, "--json")
+
+    assert done.exit_code == 0, done.stdout
+    assert digests(FIXTURES / store) == before
+
+
+def test_one_file_is_a_store(run, home):
+    """A single session file is enough."""
+    (home / "one.jsonl").write_bytes(b'{"type":"message"}\nno json\n')
+
+    assert run("demo", "--store", "one.jsonl").exit_code == 0
+
+
+def test_odd_things_in_a_store_are_left_behind(run, home):
+    """A pipe would wait for ever, a link could lead out: neither is copied."""
+    (home / "store").mkdir()
+    (home / "store" / "one.jsonl").write_bytes(b'{"type":"message"}\n')
+    os.mkfifo(home / "store" / "pipe.jsonl")
+    (home / "store" / "link.jsonl").symlink_to("/etc/passwd")
+
+    done = run("demo", "--store", "store", "--keep", "played")
+
+    assert done.exit_code == 0
+    assert [path.name for path in (home / "played" / "store").iterdir()] == ["one.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: None, lambda path: path.mkdir()], ids=["absent", "empty"]
+)
+def test_no_store(run, home, make):
+    """Exit 10, with what to name instead."""
+    make(home / "store")
+
+    done = run("demo", "--store", "store")
+
+    assert done.exit_code == 10
+    assert "--store" in done.stderr
+
+
+def test_a_claim_that_does_not_hold_is_said(run, monkeypatch):
+    """Exit 1: the demo checks itself, and cannot pass by telling."""
+    monkeypatch.setattr(journal.demo.ending, "_is_about", lambda *_: False)
+
+    done = run("demo")
+
+    assert done.exit_code == 1
+    assert "NOT SO: a finding names the thief's row" in done.stdout
+    assert "do not hold" in done.stderr
+
+
+def test_a_check_that_accepts_the_thief_fails_the_demo(run, monkeypatch):
+    """If every row were taken for honest, the story would not go as told."""
+    monkeypatch.setattr("journal.verdict._reason", lambda *_: None)
+
+    done = run("demo", "--json")
+
+    told = json.loads(done.stdout)
+    broken = {
+        claim["text"] for step in told["steps"] for claim in step["claims"] if not claim["holds"]
+    }
+    assert done.exit_code == 1
+    assert "the thief's row is named, and no other" in broken
+    assert "the reply is parked whole" in broken
+
+
+def test_a_story_holds_as_its_claims_do():
+    """One that fails is enough."""
+    told = []
+    story = Story(told.append)
+    story.add("a", claims=[Claim("x", holds=True)])
+    assert story.holds
+
+    story.add("b", "words", claims=[Claim("y", holds=False)])
+
+    assert not story.holds
+    assert [(step.number, step.words) for step in told] == [(1, ()), (2, ("words",))]
+
+
+@pytest.mark.parametrize(
+    "seqs, shown", [([], ""), ([3], "3"), ([1, 2, 3, 5, 7, 8], "1-3, 5, 7-8"), ([2, 1], "1-2")]
+)
+def test_seqs_in_a_few_words(seqs, shown):
+    """Runs are written as runs."""
+    assert spans(seqs) == shown

@@ -1,0 +1,115 @@
+"""The docs hold: what README and the help pages say to type is typed, and works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from journal.cli import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT / "journal" / "demo_store"
+README = (ROOT / "README.md").read_text("utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def every_example():
+    """Give each command's words and the lines its help ends with."""
+    ctx = click.Context(cli, info_name="journal")
+    for name in cli.list_commands(ctx):
+        command = cli.get_command(ctx, name)
+        yield (name,), command.example
+        for sub, inner in getattr(command, "commands", {}).items():
+            yield (name, sub), inner.example
+
+
+def typed():
+    """Give each command that README tells the reader to type."""
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+        for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+            yield from (piece.strip() for piece in line.split("&&"))
+
+
+EXAMPLES = dict(every_example())
+TYPED = list(typed())
+
+
+@pytest.fixture
+def shell(tmp_path, key_file):
+    """Run a script where ``journal`` is this one, in a directory with a store in its home."""
+    place, door = tmp_path / "place", tmp_path / "bin" / "journal"
+    (place / ".openclaw").mkdir(parents=True)
+    door.parent.mkdir()
+    door.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m journal "$@"\n')
+    door.chmod(0o755)
+    subprocess.run(["cp", "-r", STORE / "agents", place / ".openclaw"], check=True)
+    environment = {
+        **os.environ,
+        "HOME": str(place),
+        "PATH": os.pathsep.join([str(door.parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    environment.pop("JOURNAL_DB", None)
+
+    def shell(script):
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=place,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return shell
+
+
+@pytest.mark.parametrize("words", EXAMPLES, ids=" ".join)
+def test_the_examples_of_each_help_work(shell, words):
+    """Copied line by line to a shell that has a journal, each ends with exit 0."""
+    assert shell("\n".join([*EXAMPLES["init",][:1], *EXAMPLES["append",]])).returncode == 0
+
+    done = shell("\n".join(EXAMPLES[words]))
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in TYPED if line.startswith("journal ")])
+def test_what_the_readme_runs_works(shell, line):
+    """Its commands, in a directory with nothing prepared."""
+    done = shell(line)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("line", [line for line in TYPED if not line.startswith("journal ")])
+def test_what_the_readme_installs_is_there(line):
+    """It names this project, extras that exist, and tests that are found without a word more."""
+    words = shlex.split(line)
+
+    if words[0] == "pytest":
+        assert set(words[1:]) <= {"-q", "-n", "auto"}
+        return
+    assert words[:2] == ["pip", "install"]
+    extras = re.fullmatch(r"\.(?:\[(.*)\])?", words[-1])
+    assert extras, f"{words[-1]} is not this directory"
+    assert {each for each in (extras[1] or "").split(",") if each} <= set(
+        PROJECT["optional-dependencies"]
+    )
+
+
+def test_the_readme_has_two_commands():
+    """One installs and runs the main job, one installs what the tests need and passes them."""
+    assert "journal demo" in TYPED
+    assert any(line.startswith("pytest") for line in TYPED)
+    assert PROJECT["scripts"] == {"journal": "journal.cli:main"}
