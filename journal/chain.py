@@ -48,7 +48,7 @@ class Chain:
         highest: the highest seq this process ever knew as sealed.
         examined: every row up to here was judged one by one.
         occupied: rows above the head, or below 1, that do not verify.
-        layout: the order of the lines in the file.
+        layout: the order of the lines in the file; ``layout_seq`` is its entry's.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
         is_odd: whether there is anything in ``odd``.
@@ -70,6 +70,7 @@ class Chain:
     occupied: Ranges = field(default_factory=Ranges)
     named: Ranges = field(default_factory=Ranges)
     layout: Layout = PLAIN
+    layout_seq: int = 0
     facts_up_to: int = 0
     odd: Oddities = field(default_factory=Oddities)
     is_odd: bool = False
@@ -94,6 +95,12 @@ class Chain:
             seqs.append(seq)
         return seqs
 
+    def forget_passed(self) -> None:
+        """Let go of the occupied seqs that the head has moved past."""
+        self.occupied = Ranges(
+            (first, last) for first, last in self.occupied if first > self.head.seq or last < 1
+        )
+
     def refresh(self, cursor: Cursor) -> None:
         """Learn the chain's present state from the database, believing only seals."""
         self.highest = max(self.highest, self.head.seq)
@@ -105,7 +112,10 @@ class Chain:
         self._note_low_rows(cursor)
         self._note_projection(found)
         self._note_examined(found)
-        self.open_tail = self._tail_is_open(cursor, newest)
+        if newest is not None and newest.kind != CONTROL:
+            self.open_tail = newest.terminator == b""  # what was appended last stands last
+        else:
+            self.open_tail = newest is not None and self.tail_is_open(cursor)
         self.is_odd = bool(self.odd)
 
     def _find_head(self, cursor: Cursor) -> Row | None:
@@ -142,10 +152,10 @@ class Chain:
         rows = cursor.execute(sql.controls_after(), (self.session_id, self.facts_up_to)).fetchall()
         for row in map(Row._make, rows):
             if self.sealer.status(row) == "sealed":
-                self.learn(decode(row.body))
+                self.learn(decode(row.body), row.seq)
                 self.facts_up_to = row.seq
 
-    def learn(self, facts: dict[str, Any]) -> None:
+    def learn(self, facts: dict[str, Any], seq: int) -> None:
         """Take one sealed control entry for known."""
         if facts.get("control") == "stray":
             named = self.named.copy()  # a new object, for a rollback puts the old one back
@@ -153,20 +163,20 @@ class Chain:
                 named.update(Oddity.from_json(oddity).ranges)
             self.named = named
         elif facts.get("control") == "layout":
-            self.layout = self.layout.after(facts)
+            self.layout, self.layout_seq = self.layout.after(facts), seq
 
     def state(self) -> tuple[Any, ...]:
         """Return what a rolled-back transaction must put back."""
         return (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
-            self.facts_up_to, self.waiting,
+            self.layout_seq, self.facts_up_to, self.waiting,
         )  # fmt: skip
 
     def put_back(self, state: tuple[Any, ...]) -> None:
         """Return to an earlier :meth:`state`, and take nothing for fresh."""
         (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
-            self.facts_up_to, self.waiting,
+            self.layout_seq, self.facts_up_to, self.waiting,
         ) = state  # fmt: skip
         self.generation = -1
 
@@ -212,14 +222,15 @@ class Chain:
             self.examined = max(self.examined, found[4])
         self.examined = min(self.examined, self.head.seq)
 
-    def _tail_is_open(self, cursor: Cursor, newest: Row | None) -> bool:
-        if newest is not None and newest.kind == CONTROL:
-            rows = cursor.execute(
-                sql.newest_rows(), (self.session_id, newest.seq, _PAGE)
-            ).fetchall()
-            lines = (row for row in map(Row._make, rows) if row.kind != CONTROL)
-            newest = next(filter(self.sealer.seal_holds, lines), None)
-        return newest is not None and newest.terminator == b""
+    def tail_is_open(self, cursor: Cursor) -> bool:
+        """Whether the file's last line has no line end."""
+        self.load_facts(cursor)
+        for first, last in self.layout.spans(self.head.seq, newest=True):
+            rows = cursor.execute(sql.newest_rows(), (self.session_id, last, _PAGE)).fetchall()
+            for row in map(Row._make, rows):
+                if row.seq >= first and row.kind != CONTROL and self.sealer.seal_holds(row):
+                    return row.terminator == b""
+        return False
 
 
 def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from journal import parking, policy, reading
+from journal import parking, policy, reading, rewriting
 from journal.admission import put
 from journal.errors import NotTrusted
 from journal.lines import encode
@@ -107,6 +107,29 @@ class Session:
         if outcome.error is not None:
             raise outcome.error
         return outcome.entries
+
+    def rewrite(self, items: Iterable[object], *, base: int, reason: str) -> list[Entry]:
+        """Give the session's file a new order; return the entries of what is new in it.
+
+        Args:
+            items: entries to keep, as ``read`` gave them, and new lines, in the
+                order of the file. Only new lines become entries.
+            base: ``head.seq`` when the session was read: lines that came after it
+                stay, at the end.
+            reason: why, for whoever reads the journal later.
+
+        Nothing is changed or lost: what is left out stays in the journal.
+
+        Raises:
+            RefusedError: the session was rewritten since the base, or is held by another.
+            EntryError: an entry that is no line of this session.
+
+        """
+        return rewriting.rewrite(self, items, base, reason)
+
+    def cut(self, count: int, *, base: int, reason: str) -> None:
+        """Drop the file's last lines up to a base; as :meth:`rewrite` otherwise."""
+        rewriting.cut(self, count, base, reason)
 
     def author(self, cursor: Cursor) -> Author:
         """Return who writes, checked in the present transaction."""

@@ -85,6 +85,14 @@ def rows_before() -> str:
 
 
 @cache
+def line_seqs() -> str:
+    """Select the seqs of rows that say they are lines, up to a seq: (session_id, up_to)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"))
+    is_line = _E.kind != literal_column("'control'")
+    return compiled(select(_E.seq).where(*where, is_line).order_by(_E.seq))
+
+
+@cache
 def row_at() -> str:
     """Select one whole row: (session_id, seq)."""
     where = (_E.session_id == bindparam("session_id"), _E.seq == bindparam("seq"))

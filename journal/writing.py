@@ -16,7 +16,7 @@ from journal.seal import PREV_SIZE, SALT_SIZE, commitment
 from journal.strays import Oddities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from journal.engine import Cursor
 
@@ -46,7 +46,7 @@ class Author:
 
 
 # What ends a line that a file left open: an entry that is only a line end.
-_LINE_END: Final = Line(b"", b"\n", "raw")
+LINE_END: Final = Line(b"", b"\n", "raw")
 
 
 def write(  # noqa: PLR0913 - a write has this many sides
@@ -60,8 +60,12 @@ def write(  # noqa: PLR0913 - a write has this many sides
     origin: str = "api",
     request_id: str | None = None,
     claim: int | None = KEEP,
+    closing: Callable[[Sequence[int], int], Line] | None = None,
 ) -> list[Entry]:
     """Write one session's entries at once and return them, facts first.
+
+    ``closing`` makes one more control entry, to stand last: it is given the
+    seqs that the lines get, and its own.
 
     The chain must be fresh and the transaction a writing one. Odd rows that the
     write steps over are named first, in the same epoch. Nothing is checked here
@@ -73,11 +77,15 @@ def write(  # noqa: PLR0913 - a write has this many sides
     """
     ahead = [*name_oddities(cursor, chain), *facts] if chain.is_odd else list(facts)
     if lines and chain.open_tail:
-        ahead.append(_LINE_END)
+        ahead.append(LINE_END)
+    lines_and_last = lines
+    if closing is not None:
+        seqs = chain.next_seqs(len(ahead) + len(lines) + 1)
+        lines_and_last = [*lines, closing(seqs[len(ahead) : -1], seqs[-1])]
     standing = chain.head.claim if claim == KEEP else claim
     ahead_of_us = chain.head.seq
     rows = _sealed(
-        chain, author, [*ahead, *lines], len(ahead), now_us, origin, standing, request_id
+        chain, author, [*ahead, *lines_and_last], len(ahead), now_us, origin, standing, request_id
     )
     last = rows[-1]
     chain.head = Head(last.seq, last.epoch, last.seal, last.cum_bytes, last.claim)
@@ -87,8 +95,12 @@ def write(  # noqa: PLR0913 - a write has this many sides
     _insert(cursor, rows)
     if lines:
         chain.open_tail = lines[-1].terminator == b""
+    if chain.occupied:
+        chain.forget_passed()
     if chain.is_odd:
         _remember_named(chain)
+    if closing is not None:
+        chain.load_facts(cursor)
     return [_entry(chain, author, row) for row in rows]
 
 

@@ -14,6 +14,7 @@ import click
 import pytest
 
 from journal.cli import cli
+from journal.cli.frame import Command, Group
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "journal" / "demo_store"
@@ -26,6 +27,7 @@ def every_example():
     ctx = click.Context(cli, info_name="journal")
     for name in cli.list_commands(ctx):
         command = cli.get_command(ctx, name)
+        assert isinstance(command, Command | Group)
         yield (name,), command.example
         for sub, inner in getattr(command, "commands", {}).items():
             yield (name, sub), inner.example

@@ -25,7 +25,7 @@ LAYERS = (
     {"errors", "model", "seal", "lines", "controls", "strays", "layout", "policy", "verdict", "formats", "escape"},
     {"engine", "dialects", "tables", "statements", "place", "process"},
     {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "naming", "store", "creation"},
-    {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "reading", "holder"},
+    {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "rewriting", "reading", "holder"},
     {"mirror", "reconcile", "migration", "audit", "aio", "export"},
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},

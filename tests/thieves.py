@@ -14,7 +14,6 @@ from journal.audit import audit
 from journal.engine import driver
 from journal.model import Row
 
-
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator

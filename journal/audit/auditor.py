@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from journal.audit.source import Source
 
 ALWAYS_OPEN: Final = (
-    ("whether the newest entries were cut off, or an older copy of the whole journal was put back, as far as no "
-    "fence, verdict, parked write or examined position tells: that takes an anchor, and this version has none"),
+    (
+        "whether the newest entries were cut off, or an older copy of the whole journal was put back, as far as no "
+        "fence, verdict, parked write or examined position tells: that takes an anchor, and this version has none"
+    ),
     "who held the key: whoever has it can declare any writer and seal as any; attribution is asserted",
     "times: they are recorded as each writer's clock said, and order nothing",
-    ("row numbers, but for their order, and rows deleted from fences, verdicts, parked, instances that wrote "
-    "nothing, migrations and migrated_files: no entry counts them"),
+    (
+        "row numbers, but for their order, and rows deleted from fences, verdicts, parked, instances that wrote "
+        "nothing, migrations and migrated_files: no entry counts them"
+    ),
     "the original files of a migration, and mirrors: only what is in the database was read",
 )
 # Tables that exist, and that no version yet writes to.
@@ -48,7 +52,10 @@ _PER_SESSION: Final = (
 
 
 def audit(
-    path: str | Path, *, key_file: str | os.PathLike[str] | None = None, sessions: Sequence[str] = ()
+    path: str | Path,
+    *,
+    key_file: str | os.PathLike[str] | None = None,
+    sessions: Sequence[str] = (),
 ) -> Report:
     """Check every rule that a database can show, and change nothing.
 
@@ -147,13 +154,19 @@ class _Audit:
 
     def _check_registry(self) -> None:
         if self.keyring.mac is None:
-            self.open.append("seals, and the proofs of instances, fences, verdicts and parked writes: no key")
+            self.open.append(
+                "seals, and the proofs of instances, fences, verdicts and parked writes: no key"
+            )
             evidence = {"key": self.keyring.why_not}
-            self.found.add("J101", "the journal's key is not at hand, or is another's", evidence=evidence)
+            self.found.add(
+                "J101", "the journal's key is not at hand, or is another's", evidence=evidence
+            )
             self._believe_instances()
         else:
             with self.part("the instances"):
-                for evidence in proofs.instance_faults(self.source, self.keyring.mac, self.known.instances):
+                for evidence in proofs.instance_faults(
+                    self.source, self.keyring.mac, self.known.instances
+                ):
                     self.found.add("J408", "the proof does not hold", evidence=evidence)
         self._audit_session(REGISTRY_ID, REGISTRY_KEY)
         for seq, what in self.known.twice:
@@ -171,7 +184,9 @@ class _Audit:
         for number in self.source.session_ids():
             if number in self.known.sessions:
                 continue
-            key = next((key for key in self._possible_keys(number) if self._is_proved(number, key)), None)
+            key = next(
+                (key for key in self._possible_keys(number) if self._is_proved(number, key)), None
+            )
             if key is None:
                 self._tell_unregistered(number)
             else:
@@ -196,7 +211,9 @@ class _Audit:
         return sealer is None or any(holds(sealer, row) for row in self.source.rows(number))
 
     def _tell_unregistered(self, number: int) -> None:
-        (count,) = self.source.query("SELECT count(*) FROM entries WHERE session_id = ?", number).fetchone()
+        (count,) = self.source.query(
+            "SELECT count(*) FROM entries WHERE session_id = ?", number
+        ).fetchone()
         self.tally.rows += count
         self.tally.strays += count
         evidence = {"session": number, "rows": count}
@@ -225,14 +242,18 @@ class _Audit:
             if session.layout_no:
                 self.open.append(f"the extents of the layouts of {key!r}: only which is the newest")
             for kind, count in session.unknown.items():
-                self.open.append(f"{count} control entries of {key!r} of a kind this version does not know: {kind}")
+                self.open.append(
+                    f"{count} control entries of {key!r} of a kind this version does not know: {kind}"
+                )
 
     def _check_the_rest(self) -> None:
         with self.part("the table of writers"):
             for cause, evidence in projections.writer_faults(self.source, self.known):
                 self.found.add("J405", cause, evidence=evidence)
         with self.part("the table of meta"):
-            for cause, evidence in projections.meta_faults(self.source, self.known, self.keyring.journal_id):
+            for cause, evidence in projections.meta_faults(
+                self.source, self.known, self.keyring.journal_id
+            ):
                 self.found.add("J406", cause, evidence=evidence)
         with self.part("the table of sessions"):
             for evidence in projections.unregistered(self.source, self.known):
@@ -247,9 +268,15 @@ class _Audit:
                     if number not in self.known.sessions:
                         check = "J602" if table is tables.migrated_files else "J413"
                         evidence: dict[str, Any] = {"table": table.name, "session": number}
-                        self.found.add(check, "its session is registered by no sealed entry", evidence=evidence)
+                        self.found.add(
+                            check, "its session is registered by no sealed entry", evidence=evidence
+                        )
         for table in _UNUSED:
             with self.part(f"the table {table.name}"):
                 for row in self.source.table(table):
                     evidence = {"table": table.name, "row": row[0]}
-                    self.found.add("J413", f"no sealed entry accounts for rows of {table.name}", evidence=evidence)
+                    self.found.add(
+                        "J413",
+                        f"no sealed entry accounts for rows of {table.name}",
+                        evidence=evidence,
+                    )

@@ -112,7 +112,18 @@ def table_faults(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield in what the table of claims differs from the sealed claims of a session."""
     seen = set()
-    for _, token, writer_id, instance_id, run_id, _, ended_us, outcome, reason, superseded_by in rows:
+    for (
+        _,
+        token,
+        writer_id,
+        instance_id,
+        run_id,
+        _,
+        ended_us,
+        outcome,
+        reason,
+        superseded_by,
+    ) in rows:
         seen.add(token)
         record = records.get(token)
         if record is None:
@@ -122,7 +133,10 @@ def table_faults(
             writer_id, instance_id, _text(run_id), _text(outcome), _text(reason), superseded_by
         )
         if found != record or (ended_us is None) != (outcome is None):
-            yield "a row was edited", {"token": token, "expected": _told(record), "found": _told(found)}
+            yield (
+                "a row was edited",
+                {"token": token, "expected": _told(record), "found": _told(found)},
+            )
     for token in records.keys() - seen:
         yield "a row is gone", {"token": token}
 

@@ -55,7 +55,9 @@ def check_schema(source: Source, found: Findings) -> int:
     elif schema.digest(objects) != schema.SCHEMA_DIGESTS[version]:
         for what, item in schema.difference(objects):
             cause = f"a {item.type} is {what}"
-            found.add("J503", cause, evidence={"name": item.name, "on": item.table, "sql": item.sql[:500]})
+            found.add(
+                "J503", cause, evidence={"name": item.name, "on": item.table, "sql": item.sql[:500]}
+            )
     _check_revision(source, found, version)
     return others
 
@@ -75,7 +77,9 @@ def _objects(source: Source) -> tuple[list[schema.Object], int]:
 
 
 def _check_revision(source: Source, found: Findings, version: int) -> None:
-    there = source.query("SELECT count(*) FROM sqlite_schema WHERE name = 'alembic_version'").fetchone()[0]
+    there = source.query(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'alembic_version'"
+    ).fetchone()[0]
     rows = [text(row[0]) for row in source.query("SELECT * FROM alembic_version")] if there else []
     if version in REVISIONS and rows != [REVISIONS[version]]:
         evidence = {"expected": [REVISIONS[version]], "found": rows[:5]}

@@ -120,7 +120,9 @@ class Findings:
             group.count += last - first + 1
         group.count += not pairs
 
-    def explain(self, check: str, cause: str, session: str | None, evidence: Mapping[str, Any]) -> None:
+    def explain(
+        self, check: str, cause: str, session: str | None, evidence: Mapping[str, Any]
+    ) -> None:
         """Add evidence to what was found already, and count nothing."""
         group = self._groups[check, session, cause]
         if len(group.evidence) < EVIDENCE_LIMIT:
@@ -147,7 +149,9 @@ class Findings:
         merged: dict[tuple[str, str | None, str], _Group] = {}
         for (check, cause), keys in sessions.items():
             if len(keys) <= SESSIONS_APART:
-                merged.update({(check, key, cause): self._groups[check, key, cause] for key in keys})
+                merged.update(
+                    {(check, key, cause): self._groups[check, key, cause] for key in keys}
+                )
             else:
                 merged[check, None, cause] = self._together(check, cause, keys)
         return merged

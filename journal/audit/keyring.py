@@ -73,7 +73,9 @@ def find(source: Source, key_file: str | os.PathLike[str] | None) -> Keyring:
 def _possible_ids(source: Source) -> Iterator[str]:
     for (value,) in source.query("SELECT value FROM meta WHERE name = 'journal_id'"):
         yield from _ids(value)
-    bodies = source.query("SELECT body FROM entries WHERE session_id = ? AND kind = 'control'", REGISTRY_ID)
+    bodies = source.query(
+        "SELECT body FROM entries WHERE session_id = ? AND kind = 'control'", REGISTRY_ID
+    )
     for (body,) in bodies:
         facts = decode(body) if isinstance(body, bytes) else {}
         if facts.get("control") == "journal":

@@ -9,7 +9,6 @@ from journal import tables
 from journal.audit.source import text
 
 if TYPE_CHECKING:
-
     from journal.model import Row
 
 _NAMES: Final = tuple(column.name for column in tables.migrated_files.c)

@@ -38,7 +38,7 @@ def row_of(source: Source, session_id: int) -> SessionRow | None:
     return None if found is None else SessionRow(*found)
 
 
-def session_faults(
+def session_faults(  # noqa: PLR0913 - all that such a row is held against
     row: SessionRow | None,
     registered: Registered,
     walk: Walk,
@@ -74,7 +74,10 @@ def _head_faults(row: SessionRow, walk: Walk, proven: int) -> Iterator[tuple[str
     if found == head or (row.head_seq > head[0] and row.head_seq in {proven, *walk.changed}):
         return
     names = ("seq", "epoch", "cum_bytes")
-    evidence = {"expected": dict(zip(names, head, strict=True)), "found": dict(zip(names, found, strict=True))}
+    evidence = {
+        "expected": dict(zip(names, head, strict=True)),
+        "found": dict(zip(names, found, strict=True)),
+    }
     if row.head_seq > head[0]:
         yield "it says more than there is: it was moved, or the newest entries are gone", evidence
     else:
@@ -109,15 +112,30 @@ def writer_faults(source: Source, known: Declarations) -> Iterator[tuple[str, di
             yield "no sealed entry declares it", {"writer": number, "name": text(name)}
             continue
         at_us = declared_us if writer.at_us is None else writer.at_us
-        expected = (writer.name, writer.role, at_us, revoked and revoked.at_us, revoked and revoked.reason)
-        found = (text(name), text(role), declared_us, revoked_us, None if reason is None else text(reason))
+        expected = (
+            writer.name,
+            writer.role,
+            at_us,
+            revoked and revoked.at_us,
+            revoked and revoked.reason,
+        )
+        found = (
+            text(name),
+            text(role),
+            declared_us,
+            revoked_us,
+            None if reason is None else text(reason),
+        )
         if found != expected:
             names = ("name", "role", "declared_us", "revoked_us", "reason")
-            yield "a row was edited", {
-                "writer": number,
-                "expected": dict(zip(names, expected, strict=True)),
-                "found": dict(zip(names, found, strict=True)),
-            }
+            yield (
+                "a row was edited",
+                {
+                    "writer": number,
+                    "expected": dict(zip(names, expected, strict=True)),
+                    "found": dict(zip(names, found, strict=True)),
+                },
+            )
     for number in known.writers.keys() - seen:
         yield "a row is gone", {"writer": number, "name": known.name_of(number)}
 

@@ -55,8 +55,11 @@ def fence_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | Wi
     for row in rows:
         if not proof_holds(mac, "fence", row[:-1], row[-1]):
             yield text(row[0])
-        elif row[4] > 0:
-            yield Witness(f"fence {text(row[0])}", row[4], row[6], row[5])
+        else:
+            at_start = row[4] == 0  # of a session without any entry
+            yield Witness(
+                f"fence {text(row[0])}", None if at_start else row[4], row[6], None if at_start else row[5]
+            )
 
 
 def verdict_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | Witness]:

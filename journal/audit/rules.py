@@ -45,7 +45,9 @@ def sum_fault(row: Row, before: Row | None) -> str | None:
     """J204: cum_bytes grows by the line and its line end, and by nothing for a control entry."""
     size = 0 if row.kind == CONTROL else len(row.body or b"") + len(row.terminator)
     last = 0 if before is None else before.cum_bytes
-    return None if row.cum_bytes == last + size else "cum_bytes is not the sum of what stands before"
+    return (
+        None if row.cum_bytes == last + size else "cum_bytes is not the sum of what stands before"
+    )
 
 
 def number_fault(number: int, before: int) -> str | None:

@@ -156,7 +156,9 @@ class SessionAudit:
         request, is_applied = proofs.parked_state(row)
         rows = self._source.rows_of_request(self.session_id, request)
         was_applied = any(
-            other.origin == b"parked" and self._sealer is not None and self._sealer.seal_holds(other)
+            other.origin == b"parked"
+            and self._sealer is not None
+            and self._sealer.seal_holds(other)
             for other in rows
         )
         if was_applied != is_applied:
@@ -240,7 +242,9 @@ class SessionAudit:
         else:
             cause = "proved by the examined position or by a stored fence"
             gone = Ranges([(last + 1, seq)])
-            self._found.add("J306", cause, session=self.key, seqs=self._news(gone), evidence=evidence)
+            self._found.add(
+                "J306", cause, session=self.key, seqs=self._news(gone), evidence=evidence
+            )
 
     def _stood(self, row: Row, seal: bytes | None) -> bool:
         """Whether this row, edited or not, is the entry that a fence stood at."""
@@ -275,9 +279,13 @@ class SessionAudit:
             evidence = change.evidence(seq)
             self._found.add("J304", change.words(), session=self.key, seq=seq, evidence=evidence)
         self._tell("J306", "the chain does not link across them", minus(walk.missing, names))
-        self._tell("J306", "rows that nobody sealed stand in the place of one or more", walk.replaced)
+        self._tell(
+            "J306", "rows that nobody sealed stand in the place of one or more", walk.replaced
+        )
         self._tell("J306", "an honest writer found them missing", self._found_missing())
-        self._tell("J205", "nothing stood there that had to be stepped over", minus(walk.skipped, names))
+        self._tell(
+            "J205", "nothing stood there that had to be stepped over", minus(walk.skipped, names)
+        )
         self._tell("J110", "by an external writer", walk.external)
         for row, facts in self._moves:
             if not facts["rows"]:
@@ -304,7 +312,9 @@ class SessionAudit:
                 held.update(name.oddity.ranges)
         strays, lines = self._walk.strays, common(self._walk.strays, edited)
         self._tell("J304", "an honest writer had seen them whole, and named them", lines)
-        self._tell("J302", "a sealed entry names them, and they are the same rows", common(strays, held))
+        self._tell(
+            "J302", "a sealed entry names them, and they are the same rows", common(strays, held)
+        )
         fresh = minus(minus(strays, held), edited)
         if self._sealer is None:
             self._tell("J201", "without the key nobody can tell which neighbour is honest", fresh)

@@ -46,7 +46,9 @@ class Source:
 
     def rows_between(self, session_id: int, first: int, last: int) -> Iterator[Row]:
         """Yield the rows of a range of seqs, both ends included."""
-        found = self.query(f"{_ROWS} AND seq BETWEEN ? AND ? ORDER BY seq, id", session_id, first, last)
+        found = self.query(
+            f"{_ROWS} AND seq BETWEEN ? AND ? ORDER BY seq, id", session_id, first, last
+        )
         return map(Row._make, found)
 
     def rows_of_request(self, session_id: int, request_id: bytes) -> Iterator[Row]:
@@ -83,10 +85,13 @@ def opened(path: str) -> Iterator[Source]:
 
     """
     if schema.version_of(path) is None:
-        raise NotFoundError(f"there is no journal at {path}", hint="journal init", code="no-journal")
+        raise NotFoundError(
+            f"there is no journal at {path}", hint="journal init", code="no-journal"
+        )
     engine = reading_engine(path)
     try:
-        with engine.connect() as connection, connection.begin():
+        with engine.connect() as connection:
+            connection.begin()  # never ended but by the connection's own end: there is nothing to commit
             raw: Any = connection.connection.driver_connection
             raw.text_factory = bytes
             yield Source(path, raw)

@@ -251,7 +251,9 @@ class Walk:
                     wanted = start if change.column == "prev" else other.prev
         return wanted == start
 
-    def _change(self, sealer: Sealer, row: Row, start: bytes, wanted: bytes | None) -> Change | None:
+    def _change(
+        self, sealer: Sealer, row: Row, start: bytes, wanted: bytes | None
+    ) -> Change | None:
         """Return how an entry was edited that a key holder once sealed; None for a stray."""
         self._attempts += 1
         if self._attempts <= _ATTEMPTS and (
@@ -305,7 +307,10 @@ class Walk:
             for seq in wanted[:_KEPT]:
                 if holds(sealer, row._replace(seq=seq)):
                     self._note_change(row, Change("seq", seq))
-                    self.strays, self.missing = without(self.strays, row.seq), without(self.missing, seq)
+                    self.strays, self.missing = (
+                        without(self.strays, row.seq),
+                        without(self.missing, seq),
+                    )
 
 
 def described(row: Row, known: Declarations) -> Mapping[str, Any]:

@@ -23,12 +23,18 @@ def told(report: Report) -> str:
 
 def _summary(report: Report) -> Iterator[str]:
     count = len(report.findings)
-    yield f"verdict: {report.verdict}" + (f" ({count} finding{'s' * (count != 1)})" if count else "")
+    yield f"verdict: {report.verdict}" + (
+        f" ({count} finding{'s' * (count != 1)})" if count else ""
+    )
     journal = report.journal
     yield f"journal: {escape(str(journal['path']))}, id {escape(str(journal['id']))}, schema {journal['schema']}"
     yield f"key:     {escape(str(journal['key']))}"
     yield f"scope:   {_scope(report)}"
-    looked = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in report.completeness.items() if number)
+    looked = ", ".join(
+        f"{number} {name.replace('_', ' ')}"
+        for name, number in report.completeness.items()
+        if number
+    )
     yield f"looked:  {looked or 'at nothing'}"
     for head in report.heads[:_HEADS]:
         yield (

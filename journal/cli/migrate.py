@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -54,9 +55,16 @@ def command(
         aside = result.set_aside
     else:
         _tell_plan(settings, found)
+        if found.files and not settings.json:
+            output.say(with_db(f"Nothing was changed. Try: {_applied(paths, format_)}", settings))
         aside = found.set_aside
     _say_set_aside(aside)
     return EXIT_FOUND if aside else 0
+
+
+def _applied(paths: tuple[str, ...], format_: str | None) -> str:
+    options = ["--apply"] if format_ is None else ["--format", format_, "--apply"]
+    return shlex.join(["journal", "migrate", *options, "--", *paths])
 
 
 def _apply(settings: Settings, found: Plan) -> Result:
@@ -98,8 +106,6 @@ def _tell_plan(settings: Settings, found: Plan) -> None:
     output.say(
         f"{files}, {found.lines} lines, {output.size(found.bytes)}, would become {sessions}."
     )
-    if found.files:
-        output.say(with_db("Nothing was changed. Try: journal migrate PATH... --apply", settings))
 
 
 def _tell_result(settings: Settings, result: Result) -> None:

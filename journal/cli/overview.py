@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from sqlalchemy import Column
+
     from journal import Journal
 
 SHOWN: Final = 3
 _PAGE: Final = 500
-_VERDICTS: Final = (
-    "SELECT id, session_id, fence_id, writer_id, instance_id, outcome, policy, evidence, judged_us, mac "
-    "FROM verdicts ORDER BY judged_us DESC, id LIMIT ? OFFSET ?"
-)
 
 
 @dataclass
@@ -50,23 +48,35 @@ def _count_parked(journal: Journal, cursor: Any, found: Overview) -> None:  # no
 
 
 def _find_takeovers(journal: Journal, cursor: Any, found: Overview) -> None:  # noqa: ANN401
+    from journal import statements as sql  # noqa: PLC0415
+    from journal.tables import verdicts  # noqa: PLC0415
+
+    newest_first = f"{sql.all_of(verdicts)} ORDER BY judged_us DESC, id LIMIT ? OFFSET ?"
     at, rows = 0, [()]
     while rows and len(found.takeovers) < SHOWN:
-        rows = cursor.execute(_VERDICTS, (_PAGE, at)).fetchall()
+        rows = cursor.execute(newest_first, (_PAGE, at)).fetchall()
         at += len(rows)
         for row in rows:
-            if row[-1] != journal.store.mac("verdict", *row[:-1]):
+            *facts, mac = map(_plain, row, verdicts.c)
+            if mac != journal.store.mac("verdict", *facts):
                 found.forged += 1
             elif len(found.takeovers) < SHOWN:
-                found.takeovers.append(_told(journal, row))
+                found.takeovers.append(_told(journal, facts))
 
 
-def _told(journal: Journal, row: tuple[Any, ...]) -> dict[str, Any]:
-    evidence = json.loads(row[7])
+def _plain(value: Any, column: Column[Any]) -> Any:  # noqa: ANN401 - whatever the column holds
+    """Return text as text; what is none in a text column can have no valid MAC."""
+    if isinstance(value, bytes) and column.type.python_type is str:
+        return value.decode("utf-8", "backslashreplace")
+    return value
+
+
+def _told(journal: Journal, facts: list[Any]) -> dict[str, Any]:
+    verdict_id, session_id, _, _, _, outcome, _, evidence, judged_us = facts
     return {
-        "verdict": row[0],
-        "session": journal.store.registry.session_keys.get(row[1], f"session {row[1]}"),
-        "outcome": row[5],
-        "foreign": [item["seq"] for item in evidence["foreign"]],
-        "judged_us": row[8],
+        "verdict": verdict_id,
+        "session": journal.store.registry.session_keys.get(session_id, f"session {session_id}"),
+        "outcome": outcome,
+        "foreign": [item["seq"] for item in json.loads(evidence)["foreign"]],
+        "judged_us": judged_us,
     }

@@ -30,8 +30,7 @@ def write_lines(
 ) -> int:
     """Write lines of a file as one write; return the first one's seq.
 
-    The chain must be fresh and the transaction a writing one; the caller clears
-    ``chain.waiting`` after the commit.
+    The chain must be fresh and the transaction a writing one.
 
     Raises:
         CorruptError: the database answered that it did something else.
@@ -40,7 +39,7 @@ def write_lines(
     if chain.open_tail and not lines[0].body:
         # The file has ended the line by itself, and its own line end is what we write.
         chain.open_tail = False
-    if chain.odd or chain.occupied or chain.waiting or chain.open_tail:
+    if chain.is_odd or chain.occupied or chain.open_tail:
         entries = write(cursor, chain, author, now_us, lines=lines, origin="file")
         return entries[-len(lines)].seq
     before = chain.head

@@ -163,7 +163,6 @@ class Transfer:
             chain = store.open_chain(cursor, self._choice.key)
             if chain.head.seq != self._head_seq:
                 raise MovedError  # somebody else wrote: compare again
-            store.after_commit(chain.waiting.clear)
             if lines:
                 first = write_lines(cursor, chain, author, store.clock(), lines)
                 self._first_seq = self._first_seq or first

@@ -108,7 +108,7 @@ class TestStatus:
         """A verdict and a parked write by plain SQL are counted as what they are, not shown."""
         thief = Thief("journal.db")
         thief.execute(
-            "INSERT INTO verdicts VALUES ('v1', 2, NULL, 1, 1, 'takeover', 'x', '{}', 1, x'00')"
+            "INSERT INTO verdicts VALUES (CAST(x'ff' AS TEXT), 2, NULL, 1, 1, 'takeover', 'x', '{}', 1, x'00')"
         )
         thief.execute(
             "INSERT INTO parked VALUES ('p1', 2, 2, 1, 'x', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, 1, "

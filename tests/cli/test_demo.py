@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import journal.demo.ending
-from journal.demo.story import Claim, Story, spans
+from journal.demo.story import Claim, Step, Story, spans
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -121,12 +121,11 @@ def test_odd_things_in_a_store_are_left_behind(run, home):
     assert [path.name for path in (home / "played" / "store").iterdir()] == ["one.jsonl"]
 
 
-@pytest.mark.parametrize(
-    "make", [lambda path: None, lambda path: path.mkdir()], ids=["absent", "empty"]
-)
-def test_no_store(run, home, make):
+@pytest.mark.parametrize("is_there", [False, True])
+def test_no_store(run, home, is_there):
     """Exit 10, with what to name instead."""
-    make(home / "store")
+    if is_there:
+        (home / "store").mkdir()
 
     done = run("demo", "--store", "store")
 
@@ -162,7 +161,7 @@ def test_a_check_that_accepts_the_thief_fails_the_demo(run, monkeypatch):
 
 def test_a_story_holds_as_its_claims_do():
     """One that fails is enough."""
-    told = []
+    told: list[Step] = []
     story = Story(told.append)
     story.add("a", claims=[Claim("x", holds=True)])
     assert story.holds

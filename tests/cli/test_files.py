@@ -29,7 +29,9 @@ class TestMigrate:
         assert done.exit_code == 0
         assert list(home.iterdir()) == []
         assert len(done.stdout.splitlines()) == 4
-        assert "Nothing was changed. Try: journal migrate PATH... --apply" in done.stderr
+        hint = f"journal migrate --apply -- {DEMO_STORE}"
+        assert f"Nothing was changed. Try: {hint}" in done.stderr
+        assert run(*hint.split()[1:]).exit_code == 0
 
     def test_applied_every_line_is_an_entry(self, run):
         """The journal is made where there is none; a second time there is nothing to do."""
@@ -44,7 +46,7 @@ class TestMigrate:
     def test_what_is_set_aside_is_said(self, run, home):
         """Exit 3, with the reason; the rest is done."""
         (home / "good.jsonl").write_bytes(b'{"a":1}\n')
-        (home / "bad.jsonl").write_bytes(b"SQLite format 3\0")
+        (home / "bad.jsonl").symlink_to("good.jsonl")
 
         done = run(
             "migrate", home / "good.jsonl", home / "bad.jsonl", home / "none.jsonl", "--apply"
@@ -169,7 +171,8 @@ class TestExport:
 
 
 class TestAudit:
-    def test_a_healthy_journal_has_no_finding(self, run, session):
+    @pytest.mark.usefixtures("session")
+    def test_a_healthy_journal_has_no_finding(self, run):
         """Exit 0, and what was not checked is said."""
         done = run("audit")
 
@@ -188,7 +191,8 @@ class TestAudit:
         assert told["verdict"] == "broken"
         assert [[seq, seq]] in [finding["seqs"] for finding in told["findings"]]
 
-    def test_it_changes_nothing(self, run, home, session):
+    @pytest.mark.usefixtures("session")
+    def test_it_changes_nothing(self, run, home):
         """Not a byte of the database, and no file beside it for long."""
         before = (home / "journal.db").read_bytes()
 
@@ -196,7 +200,8 @@ class TestAudit:
 
         assert (home / "journal.db").read_bytes() == before
 
-    def test_an_unknown_session(self, run, session):
+    @pytest.mark.usefixtures("session")
+    def test_an_unknown_session(self, run):
         """Exit 10."""
         assert run("audit", "nowhere").exit_code == 10
 

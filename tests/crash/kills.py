@@ -11,8 +11,9 @@ from tests.crash.honest import KEYS, fresh, keep_company, look, made, write
 from tests.crash.parties import Party, done, start
 
 PER_JOURNAL: Final = 10
-# Some tens of writes.
-LONGEST_S: Final = 0.015
+# A writer is killed after so many answers and so long; a write takes 0.2 to 2 ms.
+MOST_ANSWERS: Final = 8
+LONGEST_S: Final = 0.006
 
 
 class Account:
@@ -99,7 +100,7 @@ def one_journal(path: Path, key: Path, chance: Random, account: Account, *, comp
             _until(companion, "raised", account, "raise")
         writer = start(write, path, key, f"writer {number}", "run", chance.randrange(10**6))
         if number % 5:  # every fifth may be killed before its journal is open
-            account.hear([writer.hear()])
+            account.hear([writer.hear() for _ in range(chance.randint(1, MOST_ANSWERS))])
         time.sleep(chance.uniform(0, LONGEST_S))
         account.hear(writer.kill())
         if companion is not None:

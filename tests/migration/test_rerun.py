@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from journal.errors import FullError, NotTrusted
+from journal.layout import Extent
 from journal.migration import apply, plan, resolve_key
+from journal.writing import write
 from tests.migration.conftest import session_file, states
 
 
@@ -261,6 +263,23 @@ def test_a_line_whose_row_was_forged_is_no_change_of_the_file(once, migrate, thi
         )
 
     assert states(migrate(once)) == {"a.jsonl": "unsound"}
+
+
+def test_a_session_that_was_rewritten_since(once, migrate, exported, journal):
+    """Every byte is still in the journal; what the file gained is for a layout of its own."""
+    store = journal.store
+    with store.transaction() as cursor:
+        chain = store.open_chain(cursor, "s-1")
+        author = store.author(cursor, "gateway", "run", declare=True)
+        facts = [chain.layout.then([Extent(1, 2), Extent(4, None)])]
+        write(cursor, chain, author, store.clock(), facts=facts)
+    lines = once.read_bytes().splitlines(keepends=True)
+    once.write_bytes(b"".join(lines[:2]))
+
+    assert exported("s-1") == once.read_bytes()
+    assert states(migrate(once)) == {"a.jsonl": "already"}
+    once.write_bytes(b"".join(lines))
+    assert states(migrate(once)) == {"a.jsonl": "changed"}
 
 
 @pytest.mark.parametrize("breaks", [KeyboardInterrupt, FullError("no space left")])

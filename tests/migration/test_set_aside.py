@@ -240,24 +240,25 @@ def test_a_live_database_is_never_opened(store, journal_path, monkeypatch):
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(store, journal, exported, monkeypatch):
-    """The program appends during the first two attempts."""
-    path, true, times = session_file(store / "a.jsonl", {"n": 1}), Source.read, iter(range(2))
+    """Its program finishes a torn line, then tears another, each time that we come to the end."""
+    monkeypatch.setattr("journal.migration.transfer.CHUNK_LINES", 2)
+    path, true = session_file(store / "a.jsonl", b'{"torn'), Source.chunks
     made = plan([path])
+    more = iter([b'": 1}\n{"torn', b'": 2}\n', b'{"torn'])
 
-    def read(self, size=1 << 20):
-        data = true(self, size)
-        if not data and next(times, None) is not None:
-            with path.open("ab") as file:
-                file.write(b'{"n": 2}\n{"torn')
-        return data
+    def chunks(self):
+        yield from true(self)
+        with path.open("ab") as file:
+            file.write(next(more, b""))
 
-    monkeypatch.setattr(Source, "read", read)
+    monkeypatch.setattr(Source, "chunks", chunks)
 
     (found,) = apply(journal, made).files
 
-    assert path.read_bytes().endswith(b'{"n": 2}\n{"torn{"n": 2}\n{"torn')
+    assert path.read_bytes().endswith(b'{"torn": 1}\n{"torn": 2}\n{"torn')
     assert exported("s-1") == path.read_bytes()
-    assert found.what == "migrated"
+    assert (found.what, found.lines, found.new_entries) == ("migrated", 4, 4)
+    assert found.new_bytes == found.bytes == len(path.read_bytes())
 
 
 def test_a_file_that_never_rests_is_set_aside(store, good, journal, monkeypatch):

@@ -1,0 +1,310 @@
+"""Parked writes: what was refused is kept whole, counted, and settled once."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal import (
+    ClaimedError,
+    CorruptError,
+    NotFoundError,
+    NotTrusted,
+    RefusedError,
+    SessionTakeover,
+    parking,
+)
+from journal.lines import Line, parse
+from tests.thieves import KEY
+
+LINE = {"n": 1}
+ENDS = st.sampled_from([b"", b"\n", b"\r\n"])
+
+
+@pytest.fixture
+def turn(base):
+    """Give a standing turn, beside which every write of a run is refused."""
+    return base.claim()
+
+
+def refused(session, *lines: object, request_id: str | None = None) -> str:
+    with pytest.raises(ClaimedError) as caught:
+        session.extend(lines, request_id=request_id)
+    parked = caught.value.parked
+    assert parked is not None
+    return parked
+
+
+def only(session):
+    (parked,) = session.parked()
+    return parked
+
+
+@given(st.lists(st.tuples(st.binary(max_size=50), ENDS), max_size=10))
+def test_lines_are_kept_byte_for_byte(pairs):
+    lines = [parse(body, end) for body, end in pairs]
+
+    assert parking.unpack(parking.pack(lines)) == lines
+
+
+def test_ids_are_short_and_each_another():
+    ids = {parking.new_id("p") for _ in range(1_000)}
+
+    assert len(ids) == 1_000
+    assert all(name.startswith("p") and name.isalnum() and len(name) == 13 for name in ids)
+
+
+# --- keeping
+
+
+def test_a_refused_write_is_kept_whole(turn, journal, clock):
+    """Lines, writer, reason, both claims and the epoch it met."""
+    run = journal.session(KEY, writer="other", role="run", run_id="run-1", on_behalf_of="operator")
+    parked_id = refused(run, {"n": 1}, b"raw \xff\r\n")
+
+    parked = only(run)
+
+    assert parked.id == parked_id
+    assert parked.lines == (b'{"n":1}\n', b"raw \xff\r\n")
+    assert (parked.session, parked.writer, parked.reason) == (KEY, "other", "claimed")
+    assert (parked.claim_expected, parked.claim_found) == (None, turn.token)
+    assert parked.epoch_found == turn.token
+    assert (parked.times, parked.settled, parked.parked_us) == (1, None, clock.now_us)
+
+
+def test_nothing_is_parked_for_a_call_without_lines(turn, base, thief):
+    assert base.extend([]) == []
+    with pytest.raises(ClaimedError):
+        base.claim()
+
+    assert thief.count("parked") == 0
+
+
+def test_equal_content_is_kept_once_and_counted(turn, base, journal):
+    """Of one writer; another's equal lines are another write."""
+    other = journal.session(KEY, writer="other", role="run")
+    first = {refused(base, LINE) for _ in range(3)}
+    second = refused(other, LINE)
+    third = refused(base, LINE, LINE)
+
+    assert len({*first, second, third}) == 3
+    assert {parked.id: parked.times for parked in base.parked()} == {
+        **dict.fromkeys(first, 3),
+        second: 1,
+        third: 1,
+    }
+
+
+def test_equal_content_after_it_was_settled_is_new(turn, base):
+    refused(base, LINE)
+    only(base).discard()
+
+    again = refused(base, LINE)
+
+    assert only(base).id == again
+    assert len(base.parked(settled=True)) == 2
+
+
+def test_a_refusal_holds_no_session_open(turn, base, thief):
+    """Parking changes no session: not its head, not its chain."""
+    before = (
+        thief.execute("SELECT * FROM entries").fetchall(),
+        thief.execute("SELECT * FROM sessions").fetchall(),
+    )
+
+    refused(base, LINE)
+
+    assert before == (
+        thief.execute("SELECT * FROM entries").fetchall(),
+        thief.execute("SELECT * FROM sessions").fetchall(),
+    )
+
+
+def test_a_quota_of_writes(turn, base, heartbeat, monkeypatch):
+    """Full is said, what is counted already is still counted, and others are not touched."""
+    monkeypatch.setattr(parking, "QUOTA_WRITES", 2)
+    refused(base, {"n": 1})
+    refused(base, {"n": 2})
+
+    with pytest.raises(ClaimedError, match="not parked: the session's quota is full") as caught:
+        base.append({"n": 3})
+
+    assert caught.value.parked is None
+    refused(base, {"n": 1})
+    assert sorted(parked.times for parked in base.parked()) == [1, 2]
+    assert heartbeat.append(LINE).trusted
+
+
+def test_a_quota_of_bytes(turn, base, monkeypatch):
+    monkeypatch.setattr(parking, "QUOTA_BYTES", 100)
+    refused(base, b"x" * 50)
+
+    with pytest.raises(ClaimedError, match="quota"):
+        base.append(b"y" * 50)
+
+
+def test_a_settled_write_makes_room(turn, base, monkeypatch):
+    monkeypatch.setattr(parking, "QUOTA_WRITES", 1)
+    refused(base, {"n": 1})
+    only(base).discard()
+
+    refused(base, {"n": 2})
+
+
+def test_a_quota_is_a_sessions_own(turn, base, journal, monkeypatch):
+    monkeypatch.setattr(parking, "QUOTA_WRITES", 1)
+    other = journal.session("other", writer="gateway", role="run")
+    other.claim()
+
+    refused(base, LINE)
+    refused(other, LINE)
+
+
+# --- applying
+
+
+def test_applied_it_is_a_new_write_by_its_own_writer(turn, base, journal):
+    """In one epoch after whatever stands; origin parked; recorded by whoever applied it."""
+    run = journal.session(KEY, writer="other", role="run", run_id="run-1", on_behalf_of="operator")
+    refused(run, {"n": 1}, b"raw\r\n")
+    turn.append({"n": "before"})
+    turn.release()
+
+    entries = only(run).apply(writer="alice")
+
+    assert [(entry.seq, entry.epoch, entry.data) for entry in entries] == [
+        (5, 5, b'{"n":1}\n'),
+        (6, 5, b"raw\r\n"),
+    ]
+    read = base.read(after=4)
+    assert {(entry.writer, entry.recorder, entry.origin) for entry in read} == {
+        ("other", "alice", "parked")
+    }
+    assert {(entry.run_id, entry.on_behalf_of) for entry in read} == {("run-1", "operator")}
+    assert {entry.trust for entry in read} == {"asserted"}
+    assert journal.session(KEY, writer="alice").identity.role == "operator"
+
+
+def test_a_takeovers_reply_goes_on_from_its_error(base, heartbeat, thief):
+    """``error.parked.apply()``: the reply stands after all that came, and the next fence accepts."""
+    fence = base.fence()
+    thief.insert_copy()
+    with pytest.raises(SessionTakeover) as caught:
+        fence.append({"reply": 1})
+
+    (entry,) = caught.value.parked.apply()
+
+    assert entry.seq == base.head.seq
+    assert base.read()[-1].json() == {"reply": 1}
+    assert base.fence().check().accepted
+
+
+def test_it_is_applied_once(turn, base, open_journal, thief):
+    """Not by the same handle, not by another process, not with its row put back as it was."""
+    refused(base, LINE)
+    turn.release()
+    parked = only(base)
+    elsewhere = only(open_journal().session(KEY))
+    row = thief.execute("SELECT * FROM parked").fetchone()
+    parked.apply()
+    head = base.head
+
+    for again in (parked.apply, elsewhere.apply, parked.discard):
+        with pytest.raises(RefusedError) as caught:
+            again()
+        assert caught.value.code == "settled"
+        assert caught.value.hint
+    thief.execute("DELETE FROM parked")
+    thief.execute(f"INSERT INTO parked VALUES ({', '.join('?' * len(row))})", *row)
+    with pytest.raises(RefusedError):
+        elsewhere.apply()
+
+    assert base.head == head
+
+
+def test_discarded_it_is_kept_for_the_record(turn, base):
+    refused(base, LINE)
+    parked = only(base)
+
+    parked.discard()
+
+    assert base.parked() == []
+    (settled,) = base.parked(settled=True)
+    assert (settled.id, settled.settled, settled.lines) == (parked.id, "discarded", parked.lines)
+    for act in (parked.apply, parked.discard):
+        with pytest.raises(RefusedError):
+            act()
+
+
+def test_a_write_of_a_writer_revoked_since_is_not_applied_in_its_name(turn, base, journal):
+    """What is written is written by somebody who may."""
+    run = journal.session(KEY, writer="other", role="run")
+    refused(run, LINE)
+    journal.revoke("other", "left")
+    before = base.head
+
+    with pytest.raises(NotTrusted):
+        only(run).apply(writer="alice")
+
+    assert base.head == before
+    assert only(run).settled is None
+
+
+def test_a_row_that_was_changed_is_refused(turn, base, thief):
+    refused(base, LINE)
+    parked = only(base)
+    thief.execute("UPDATE parked SET writer_id = 1")
+    head = base.head
+
+    for act in (parked.apply, parked.discard):
+        with pytest.raises(CorruptError) as caught:
+            act()
+        assert caught.value.code == "parked-altered"
+        assert caught.value.hint
+    assert base.head == head
+
+
+def test_a_row_that_is_gone_is_not_found(turn, base, thief):
+    refused(base, LINE)
+    parked = only(base)
+    thief.execute("DELETE FROM parked")
+
+    with pytest.raises(NotFoundError) as caught:
+        parked.apply()
+
+    assert caught.value.hint == "journal parked list"
+
+
+def test_they_are_listed_oldest_first(turn, base, clock):
+    ids = []
+    for number in range(3):
+        clock.step(1_000)
+        ids.append(refused(base, {"n": number}))
+
+    assert [parked.id for parked in base.parked()] == ids
+    assert [parked.lines for parked in base.parked()] == [(b'{"n":%d}\n' % n,) for n in range(3)]
+
+
+def test_a_copy_that_travelled_only_tells(turn, base):
+    refused(base, LINE)
+    parked = only(base)
+
+    twin = pickle.loads(pickle.dumps(parked))  # noqa: S301 - our own bytes
+
+    assert twin == dataclasses.replace(parked, _store=None)
+    assert twin.lines == parked.lines
+
+
+def test_a_session_nobody_wrote_to_has_none(journal):
+    assert journal.session("nowhere").parked() == []
+
+
+def test_an_empty_line_end_is_kept(turn, base):
+    """Whatever a line ends with, also with nothing."""
+    lines = [Line(b"a", b"", "raw"), Line(b"", b"\n", "raw")]
+
+    assert parking.unpack(parking.pack(lines)) == lines
