@@ -76,7 +76,7 @@ def write(  # noqa: PLR0913 - a write has this many sides
 
     """
     ahead = [*name_oddities(cursor, chain), *facts] if chain.is_odd else list(facts)
-    if lines and chain.open_tail:
+    if lines and chain.open_tail and lines[0].body:
         ahead.append(LINE_END)
     lines_and_last = lines
     if closing is not None:

@@ -36,9 +36,11 @@ def read(row: Row, facts: dict[str, Any]) -> Iterator[Named]:
         yield Named(row.seq, oddity)
 
 
-def seqs(names: Iterable[Named]) -> Ranges:
-    """Return every seq that is named."""
-    return Ranges(pair for named in names for pair in named.oddity.ranges)
+def seqs(names: Iterable[Named], sort: str | None = None) -> Ranges:
+    """Return every seq that is named, or that is named as of one sort."""
+    return Ranges(
+        pair for named in names if sort in (None, named.oddity.sort) for pair in named.oddity.ranges
+    )
 
 
 def fault(source: Source, session_id: int, named: Named) -> str | None:

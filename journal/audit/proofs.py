@@ -58,7 +58,10 @@ def fence_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | Wi
         else:
             at_start = row[4] == 0  # of a session without any entry
             yield Witness(
-                f"fence {text(row[0])}", None if at_start else row[4], row[6], None if at_start else row[5]
+                f"fence {text(row[0])}",
+                None if at_start else row[4],
+                row[6],
+                None if at_start else row[5],
             )
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import tables
 from journal.audit import claims, named, projections, proofs
 from journal.audit.findings import EVIDENCE_LIMIT
-from journal.audit.judging import UNFIT, Change, Linked, Sealed, true_seal
+from journal.audit.judging import UNFIT, Linked, Sealed
 from journal.audit.migrated import Receipt
 from journal.audit.proofs import Witness
 from journal.audit.source import text
-from journal.audit.spans import common, minus, without
-from journal.audit.walk import UNKNOWN, Walk, described
+from journal.audit.spans import common, minus
+from journal.audit.walk import Walk, described
+from journal.audit.witnesses import Hearing
 from journal.controls import CONTROL
 from journal.model import REGISTRY_ID
 from journal.strays import Ranges
@@ -80,7 +81,6 @@ class SessionAudit:
         self._row = projections.row_of(source, session_id)
         self._witnesses: list[Witness] = []
         self._proven = 0
-        self._lost = Ranges()
 
     @property
     def tally(self) -> Tally:
@@ -213,57 +213,6 @@ class SessionAudit:
 
     # -- what it comes to -------------------------------------------------------------
 
-    def _hear(self, witness: Witness) -> None:
-        """Hold what a proof says was here against what is here."""
-        last = self._walk.last
-        if witness.seq is not None:
-            self._hear_seq(witness, witness.seq, 0 if last is None else last.seq)
-        elif witness.epoch is not None and witness.epoch > (0 if last is None else last.epoch):
-            # Newest entries that were edited, or are known to be gone, are counted already.
-            known = [*self._walk.changed, *(first for first, _ in self._lost)]
-            if not any(last is None or seq > last.seq for seq in known):
-                evidence = {"witness": witness.what, "epoch": witness.epoch}
-                cause = "a later epoch is on record: the newest entries are gone or were changed"
-                self._found.add("J306", cause, session=self.key, evidence=evidence)
-
-    def _hear_seq(self, witness: Witness, seq: int, last: int) -> None:
-        walk = self._walk
-        self._proven = max(self._proven, seq)
-        for row in self._source.rows_between(self.session_id, seq, seq):
-            if self._stood(row, witness.seal):
-                return
-        known = (walk.changed, walk.moved, walk.missing, walk.replaced, self._found_missing())
-        if any(seq in told for told in known) or (witness.seal is None and seq <= last):
-            return
-        evidence = {"witness": witness.what, "seq": seq}
-        if seq <= last:
-            cause = "a stored fence names another seal there"
-            self._found.add("J208", cause, session=self.key, seq=seq, evidence=evidence)
-        else:
-            cause = "proved by the examined position or by a stored fence"
-            gone = Ranges([(last + 1, seq)])
-            self._found.add(
-                "J306", cause, session=self.key, seqs=self._news(gone), evidence=evidence
-            )
-
-    def _stood(self, row: Row, seal: bytes | None) -> bool:
-        """Whether this row, edited or not, is the entry that a fence stood at."""
-        if seal is None or self._sealer is None:
-            return False
-        change = UNKNOWN if row.seal == seal else Change("seal")
-        if row.seal != seal and true_seal(self._sealer, row) != seal:
-            return False
-        if row.seq in self._walk.strays:
-            self._walk.changed[row.seq] = change
-            self._walk.strays = without(self._walk.strays, row.seq)
-        return True
-
-    def _news(self, gone: Ranges) -> Ranges:
-        """Return what of it no other proof has told yet."""
-        news = minus(minus(gone, self._lost), named.seqs(self._names))
-        self._lost.update(news)
-        return news
-
     def _settle(self) -> None:
         walk, names = self._walk, named.seqs(self._names)
         if self._sealer is not None:
@@ -272,8 +221,11 @@ class SessionAudit:
                 self._found.add("J404", cause, session=self.key)
             # First, for it tells most: it moves along with each write.
             self._witnesses.insert(0, Witness("the examined position", proved))
+        hearing = Hearing(self._source, self.session_id, self._walk, self._sealer, self._names)
         for witness in self._witnesses:
-            self._hear(witness)
+            for check, cause, seqs, evidence in hearing.hear(witness):
+                self._found.add(check, cause, session=self.key, seqs=seqs, evidence=evidence)
+        self._proven = hearing.proven
         self._tell_named()
         for seq, change in walk.changed.items():
             evidence = change.evidence(seq)
@@ -330,5 +282,4 @@ class SessionAudit:
             self._found.explain(check, cause, self.key, evidence)
 
     def _found_missing(self) -> Ranges:
-        lost = (name for name in self._names if name.oddity.sort == "missing")
-        return minus(named.seqs(lost), self._walk.missing)
+        return minus(named.seqs(self._names, "missing"), self._walk.missing)

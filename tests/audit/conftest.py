@@ -89,7 +89,13 @@ class Holder:
             self.follow(row, key)
 
     def follow(self, row: dict[str, Any], key: str = KEY) -> None:
-        head = (row["seq"], row["epoch"], row["cum_bytes"], row["seq"], self.sealer(key).examined_mac(row["seq"]))
+        head = (
+            row["seq"],
+            row["epoch"],
+            row["cum_bytes"],
+            row["seq"],
+            self.sealer(key).examined_mac(row["seq"]),
+        )
         self.thief.execute(
             "UPDATE sessions SET head_seq = ?, head_epoch = ?, cum_bytes = ?, examined_seq = ?, examined_mac = ? "
             "WHERE id = ?",
@@ -115,7 +121,9 @@ def busy(journal: Journal) -> Journal:
     gateway = journal.session(KEY, writer="gateway", role="run")
     heartbeat = journal.session(KEY, writer="heartbeat", role="heartbeat")
     gateway.append({"type": "session", "id": "a"})
-    heartbeat.extend([{"type": "custom", "id": "b", "parentId": "a"}, b"no json \xff\r\n"], request_id="r1")
+    heartbeat.extend(
+        [{"type": "custom", "id": "b", "parentId": "a"}, b"no json \xff\r\n"], request_id="r1"
+    )
     with gateway.fence() as fence:
         heartbeat.append({"type": "custom"})
         fence.append({"type": "message"}, request_id="r2")
@@ -130,7 +138,9 @@ def busy(journal: Journal) -> Journal:
     gateway.parked()[0].apply(writer="operator")
     gateway.claim()
     heartbeat.append({"type": "custom"})
-    journal.session(OTHER, writer="cron", role="cron", run_id="run-1", on_behalf_of="you").append({"n": 1})
+    journal.session(OTHER, writer="cron", role="cron", run_id="run-1", on_behalf_of="you").append(
+        {"n": 1}
+    )
     journal.declare("late", "tool")
     journal.revoke("late", "never used")
     heartbeat.fence().stored()
@@ -162,5 +172,7 @@ def found(report: Callable[..., Report]) -> Callable[..., dict[str, Finding]]:
 
 
 def rows(thief: Thief, key: str = KEY) -> list[Row]:
-    found = thief.execute("SELECT * FROM entries WHERE session_id = ? ORDER BY seq", thief.session_id(key))
+    found = thief.execute(
+        "SELECT * FROM entries WHERE session_id = ? ORDER BY seq", thief.session_id(key)
+    )
     return [Row._make(row) for row in found]

@@ -118,7 +118,10 @@ def a_revoked_writer_goes_on(scene: Scene) -> int:
     scene.journal.revoke("heartbeat", "gone mad")
     row = next(row for row in rows(scene.thief) if row.writer_id == number)
     return scene.holder.append(
-        writer_id=number, recorder_id=number, instance_id=row.instance_id, created_us=row.created_us + 1
+        writer_id=number,
+        recorder_id=number,
+        instance_id=row.instance_id,
+        created_us=row.created_us + 1,
     )
 
 
@@ -142,7 +145,9 @@ IDENTITY = {
     "a claim from nowhere": Crime(sealed(claim=3), ("J107",)),
     "a claim's token that is not its epoch": Crime(
         lambda scene: scene.holder.fact(
-            b'{"control":"claim","token":99,"run_id":null,"supersedes":null,"reason":null}', "claim", claim=99
+            b'{"control":"claim","token":99,"run_id":null,"supersedes":null,"reason":null}',
+            "claim",
+            claim=99,
         ),
         ("J107", "J407"),
     ),
@@ -240,7 +245,9 @@ def the_tail_cut(scene: Scene) -> int:
     last, before = rows(scene.thief)[-1], rows(scene.thief)[-2]
     scene.thief.delete(last.seq)
     head = (before.seq, before.epoch, before.cum_bytes, scene.thief.session_id())
-    scene.thief.execute("UPDATE sessions SET head_seq = ?, head_epoch = ?, cum_bytes = ? WHERE id = ?", *head)
+    scene.thief.execute(
+        "UPDATE sessions SET head_seq = ?, head_epoch = ?, cum_bytes = ? WHERE id = ?", *head
+    )
     return last.seq
 
 
@@ -301,7 +308,9 @@ CHANGED = {
 
 
 def put_right(scene: Scene) -> None:
-    scene.thief.execute("UPDATE sessions SET head_seq = head_seq + 5 WHERE id = ?", scene.thief.session_id())
+    scene.thief.execute(
+        "UPDATE sessions SET head_seq = head_seq + 5 WHERE id = ?", scene.thief.session_id()
+    )
     written(scene)
 
 
@@ -310,19 +319,23 @@ def replayed(scene: Scene) -> None:
     names = [column for (_, column, *_) in scene.thief.execute("PRAGMA table_info(parked)")]
     parked_id = scene.thief.ask("SELECT id FROM parked WHERE settled IS NULL")
     old = scene.thief.execute("SELECT * FROM parked WHERE id = ?", parked_id).fetchone()
-    next(p for p in scene.journal.session(KEY).parked() if p.id == parked_id).apply(writer="operator")
+    next(p for p in scene.journal.session(KEY).parked() if p.id == parked_id).apply(
+        writer="operator"
+    )
     scene.thief.execute("DELETE FROM parked WHERE id = ?", parked_id)
     scene.thief.execute(f"INSERT INTO parked VALUES ({', '.join('?' * len(names))})", *old)
 
 
-INSERT_VERDICT = "INSERT INTO verdicts VALUES ('v', 2, NULL, 2, 1, 'accepted', 'cotenant', '{}', 0, x'00')"
-INSERT_INPUT = "INSERT INTO pending_inputs VALUES (1, 2, 2, 1, NULL, NULL, 0, NULL, NULL, x'0a', x'00', x'7b7d')"
-INSERT_MIRROR = (
-    "INSERT INTO mirrors VALUES (1, 2, 'host', '/etc/passwd', 'keep', 'live', NULL, 2, 0, 0, NULL, 0, NULL, x'00')"
+INSERT_VERDICT = (
+    "INSERT INTO verdicts VALUES ('v', 2, NULL, 2, 1, 'accepted', 'cotenant', '{}', 0, x'00')"
 )
+INSERT_INPUT = "INSERT INTO pending_inputs VALUES (1, 2, 2, 1, NULL, NULL, 0, NULL, NULL, x'0a', x'00', x'7b7d')"
+INSERT_MIRROR = "INSERT INTO mirrors VALUES (1, 2, 'host', '/etc/passwd', 'keep', 'live', NULL, 2, 0, 0, NULL, 0, NULL, x'00')"
 
 BESIDE = {
-    "a head moved on": Crime(sql("UPDATE sessions SET head_seq = head_seq + 1 WHERE id = 2"), ("J401",)),
+    "a head moved on": Crime(
+        sql("UPDATE sessions SET head_seq = head_seq + 1 WHERE id = 2"), ("J401",)
+    ),
     "a head moved back": Crime(sql("UPDATE sessions SET head_epoch = 1 WHERE id = 2"), ("J401",)),
     "a session's key": Crime(sql("UPDATE sessions SET key = 'elsewhere' WHERE id = 2"), ("J401",)),
     "a session's time": Crime(sql("UPDATE sessions SET created_us = 1 WHERE id = 2"), ("J401",)),
@@ -332,11 +345,15 @@ BESIDE = {
         sql("INSERT INTO sessions VALUES (99, 'x', 0, 0, 0, 0, x'', 0, 0)"), ("J402",), session=None
     ),
     "a head put right": Crime(put_right, ("J403",)),
-    "examined, forged": Crime(sql("UPDATE sessions SET examined_seq = 999 WHERE id = 2"), ("J404",)),
+    "examined, forged": Crime(
+        sql("UPDATE sessions SET examined_seq = 999 WHERE id = 2"), ("J404",)
+    ),
     "examined, taken away": Crime(
         sql("UPDATE sessions SET examined_seq = 0, examined_mac = x'' WHERE id = 2"), ("J404",)
     ),
-    "a role": Crime(sql("UPDATE writers SET role = 'external' WHERE name = 'cron'"), ("J405",), session=None),
+    "a role": Crime(
+        sql("UPDATE writers SET role = 'external' WHERE name = 'cron'"), ("J405",), session=None
+    ),
     "a revocation taken back": Crime(
         sql("UPDATE writers SET revoked_us = NULL, reason = NULL"), ("J405",), session=None
     ),
@@ -348,20 +365,25 @@ BESIDE = {
         sql("UPDATE meta SET value = '2' WHERE name = 'format'"), ("J406",), session=None
     ),
     "a fact too many": Crime(sql("INSERT INTO meta VALUES ('x', 'y')"), ("J406",), session=None),
-    "a claim's holder": Crime(sql("UPDATE claims SET writer_id = 1 WHERE outcome IS NULL"), ("J407",)),
+    "a claim's holder": Crime(
+        sql("UPDATE claims SET writer_id = 1 WHERE outcome IS NULL"), ("J407",)
+    ),
     "a claim's end": Crime(sql("UPDATE claims SET outcome = NULL, ended_us = NULL"), ("J407",)),
     "a claim gone": Crime(sql("DELETE FROM claims WHERE outcome IS NULL"), ("J407",)),
     "a claim too many": Crime(
         sql("INSERT INTO claims VALUES (2, 999, 2, 1, NULL, 0, NULL, NULL, NULL, NULL)"), ("J407",)
     ),
     "an instance": Crime(
-        sql("INSERT INTO instances VALUES (99, 1, 'h', '', '', 1, 1, x'00', 'p', 0, x'00')"), ("J408",), session=None
+        sql("INSERT INTO instances VALUES (99, 1, 'h', '', '', 1, 1, x'00', 'p', 0, x'00')"),
+        ("J408",),
+        session=None,
     ),
     "a fence": Crime(sql("UPDATE fences SET epoch = 1"), ("J409",)),
     "a verdict": Crime(sql(INSERT_VERDICT), ("J410",)),
     "a parked write": Crime(sql("UPDATE parked SET content = x'00'"), ("J411",)),
     "a parked write discarded": Crime(
-        sql("UPDATE parked SET settled = 'discarded', settled_us = 1 WHERE settled IS NULL"), ("J411",)
+        sql("UPDATE parked SET settled = 'discarded', settled_us = 1 WHERE settled IS NULL"),
+        ("J411",),
     ),
     "a parked write put back": Crime(replayed, ("J412",)),
     "a layout": Crime(sql("INSERT INTO layouts VALUES (2, 0, 0, 5, 5, 0)"), ("J413",)),
@@ -371,7 +393,9 @@ BESIDE = {
         sql("INSERT INTO redactions VALUES (1, 2, 2, 2, 2, 'x', 0)"), ("J413",), session=None
     ),
     "a claim on no session": Crime(
-        sql("INSERT INTO claims VALUES (77, 9, 2, 1, NULL, 0, NULL, NULL, NULL, NULL)"), ("J413",), session=None
+        sql("INSERT INTO claims VALUES (77, 9, 2, 1, NULL, 0, NULL, NULL, NULL, NULL)"),
+        ("J413",),
+        session=None,
     ),
 }
 

@@ -107,7 +107,8 @@ def fingerprints(path: Path) -> list[tuple[str, int, str]]:
     """Give name, time and content of the database and its log. Only a test may open them so."""
     files = [path, *(file for file in [Path(f"{path}-wal")] if file.exists())]
     return [
-        (file.name, file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files
+        (file.name, file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in files
     ]
 
 

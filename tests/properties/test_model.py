@@ -87,10 +87,6 @@ class Raised:
         """Return the seqs that make it a takeover."""
         return {seq for seq in model.foreign - self.known if seq >= self.mark}
 
-    def undecided(self, model: Model) -> set[int]:
-        """The row it stands on, where that was edited before: named or not."""
-        return {self.mark} & self.known & model.foreign
-
     def arrived(self, model: Model) -> list[int]:
         """Return the seqs of what others wrote since."""
         return [
@@ -230,15 +226,14 @@ class JournalMachine(RuleBasedStateMachine):
             assert takeover.parked.lines == (body + b"\n",)
             model.parked += 1
         else:
-            assert raised.expected(model) <= raised.undecided(model)
+            assert raised.expected(model) == set()
             model.wrote([entry], [body], "gateway", raised.instance)
             raised.moved(model)
 
     def judged(self, raised: Raised, verdict: Verdict) -> None:
         """Exactly the foreign rows since the fence are named, and nobody else's."""
         model = self.models[raised.key]
-        named = {entry.seq for entry in verdict.foreign}
-        assert named - raised.undecided(model) == raised.expected(model)
+        assert {entry.seq for entry in verdict.foreign} == raised.expected(model)
         assert verdict.accepted == (not verdict.foreign)
         if raised.opened in self.journals:
             assert [entry.seq for entry in verdict.arrived] == raised.arrived(model)
