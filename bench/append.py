@@ -83,7 +83,12 @@ def appends(home: Path, plan: Plan) -> dict[str, Any]:
             contender.close()
     rates = {contender.name: contender.rates for contender in running}
     rows = {contender.name: _row(contender, rates) for contender in running}
-    return {"plan": plan._asdict(), "contenders": rows, "absent": absent, "times peers": _peers(rates)}
+    return {
+        "plan": plan._asdict(),
+        "contenders": rows,
+        "absent": absent,
+        "times peers": _peers(rates),
+    }
 
 
 def _made(home: Path, absent: dict[str, str]) -> Iterable[Contender]:
@@ -124,7 +129,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         }
         path = lookups.build(home, sizes, tell)
         tell("fence checks")
-        figures["fence check, us"] = lookups.fence_checks(path, home / "key", sizes, 3 if quick else 9)
+        figures["fence check, us"] = lookups.fence_checks(
+            path, home / "key", sizes, 3 if quick else 9
+        )
         tell("opening")
         figures["opening, ms"] = lookups.opening(path, home / "key", sizes[-1], 5 if quick else 25)
         tell("sizes and start-up")
@@ -146,7 +153,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a look: good for no claim")
     parser.add_argument("--rounds", type=int, default=11, help="rounds that count (default: 11)")
-    parser.add_argument("--dir", type=Path, default=Path.cwd(), help="where to write (default: here)")
+    parser.add_argument(
+        "--dir", type=Path, default=Path.cwd(), help="where to write (default: here)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the page of figures")
     parser.add_argument("--from", dest="kept", type=Path, metavar="FILE", help="use kept figures")

@@ -78,7 +78,7 @@ def plain(home: Path, durability: str) -> Contender:
 
 
 def stdlib(home: Path) -> Contender:
-    """The same with the library that Python links, where that is another."""
+    """Do the same with the library that Python links, where that is another."""
     if driver() is sqlite3:
         raise AbsentError("it is the library in use")
     title = f"the same with Python's own SQLite {sqlite3.sqlite_version}, FULL"
@@ -101,7 +101,7 @@ def _plain(home: Path, module: ModuleType, durability: str, name: str, title: st
 
 
 def c_loop(home: Path, durability: str) -> Contender:
-    """A loop in C over the same table and the same SQLite library."""
+    """Loop in C over the same table and the same SQLite library."""
     loops = _loops(home)
     setup = f"PRAGMA journal_mode=WAL; PRAGMA synchronous={durability}; {TABLE}"
     path = str(home / f"c-{durability}.db").encode()
@@ -160,7 +160,7 @@ def synced_file(home: Path) -> Contender:
 
 
 def locked_file(home: Path) -> Contender:
-    """A careful JSONL writer: open, flock, append, fsync, close."""
+    """Write JSONL with care: open, flock, append, fsync, close."""
     path = home / "locked.jsonl"
 
     def keep(body: bytes) -> None:

@@ -19,6 +19,7 @@ from journal import Journal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
+    from typing import Self
 
 WRITER: Final = {"writer": "gateway", "role": "run"}
 _CHUNK: Final = 5000
@@ -81,7 +82,7 @@ class Neighbour:
         self._ours, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_commit_when_told, args=(path, key, theirs))
 
-    def __enter__(self) -> Neighbour:
+    def __enter__(self) -> Self:
         self._process.start()
         self.commit()
         return self
@@ -136,9 +137,7 @@ def sizes_on_disk(home: Path, lines: int) -> dict[str, Any]:
 _IMPORT: Final = (
     "import time; began = time.perf_counter(); import journal; print(time.perf_counter() - began)"
 )
-_FIRST_USE: Final = (
-    "import time; began = time.perf_counter(); import sqlalchemy, journal.store; print(time.perf_counter() - began)"
-)
+_FIRST_USE: Final = "import time; began = time.perf_counter(); import sqlalchemy, journal.store; print(time.perf_counter() - began)"
 
 
 def start_up(times: int) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def _needed(package: str, *modules: str) -> list[Any]:
 
 
 def _awaited(
-    runner: asyncio.Runner, keep: Callable[[Any], Awaitable[object]], items: Any  # noqa: ANN401
+    runner: asyncio.Runner,
+    keep: Callable[[Any], Awaitable[object]],
+    items: Any,  # noqa: ANN401
 ) -> Callable[[int], None]:
     async def run(times: int) -> None:
         for _ in range(times):
@@ -56,7 +58,10 @@ def openai_agents(home: Path) -> Contender:
 def google_adk(home: Path) -> Contender:
     """``SqliteSessionService`` of google-adk: one event a call."""
     services, events, types = _needed(
-        "google-adk", "google.adk.sessions.sqlite_session_service", "google.adk.events", "google.genai.types"
+        "google-adk",
+        "google.adk.sessions.sqlite_session_service",
+        "google.adk.events",
+        "google.genai.types",
     )
     logging.getLogger("google_adk").setLevel(logging.ERROR)
     service = services.SqliteSessionService(str(home / "adk.db"))
@@ -72,12 +77,16 @@ def google_adk(home: Path) -> Contender:
         await service.append_event(session, events.Event(author="agent", content=content))
 
     title = f"google-adk {version('google-adk')} SqliteSessionService"
-    return Contender("google-adk", title, "plain-full", _awaited(runner, keep, count()), runner.close)
+    return Contender(
+        "google-adk", title, "plain-full", _awaited(runner, keep, count()), runner.close
+    )
 
 
 def eventsourcing(home: Path) -> Contender:
-    """The aggregate recorder of eventsourcing: one stored event a call."""
-    sqlite, persistence = _needed("eventsourcing", "eventsourcing.sqlite", "eventsourcing.persistence")
+    """Use the aggregate recorder of eventsourcing: one stored event a call."""
+    sqlite, persistence = _needed(
+        "eventsourcing", "eventsourcing.sqlite", "eventsourcing.persistence"
+    )
     store = sqlite.SQLiteDatastore(str(home / "eventsourcing.db"))
     recorder = sqlite.SQLiteAggregateRecorder(store)
     recorder.create_table()

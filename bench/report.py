@@ -1,5 +1,7 @@
 """Turns kept figures into a table for a terminal and a page for the documentation."""
 
+# ruff: noqa: RUF001 - what people read has its multiplication signs and dashes
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -14,21 +16,21 @@ class Target(NamedTuple):
     """What must be reached, and the figure that tells."""
 
     what: str
+    sense: str
     bound: float
-    at_least: bool
     further: float | None
     figure: Callable[[Figures], float]
     form: str
 
     def said(self, bound: float) -> str:
         """Return a bound as it is written."""
-        return f"{'≥' if self.at_least else '≤'} {self.form.format(bound)}"
+        return f"{self.sense} {self.form.format(bound)}"
 
     def reached(self, found: float, bound: float | None) -> bool:
         """Whether a figure is within a bound."""
         if bound is None:
             return False
-        return found >= bound if self.at_least else found <= bound
+        return found >= bound if self.sense == "≥" else found <= bound
 
 
 def _ratio(name: str) -> Callable[[Figures], float]:
@@ -52,19 +54,19 @@ def _median(part: str, name: str) -> Callable[[Figures], float]:
 
 
 TARGETS: Final = (
-    Target("append, FULL, `bytes` line, of plain sqlite3 FULL", 0.75, True, 0.85, _ratio("journal-full-bytes"), "{:.2f}"),
-    Target("append, FULL, `bytes` line, of openai-agents `SQLiteSession`", 1.3, True, None, _times("openai-agents"), "{:.2f} ×"),
-    Target("append, FULL, `bytes` line, of google-adk `SqliteSessionService`", 6, True, None, _times("google-adk"), "{:.1f} ×"),
-    Target("append, NORMAL, `bytes` line, of plain sqlite3 NORMAL", 0.40, True, 0.5, _ratio("journal-normal-bytes"), "{:.2f}"),
-    Target("fence check, nothing arrived, greatest session", 60, False, 20, _check("warm"), "{:.0f} µs"),
-    Target("the same right after another process's commit", 60, False, 20, _check("after a commit elsewhere"), "{:.0f} µs"),
-    Target("fence check, greatest session over least", 1.2, False, None, _median("fence check, us", "warm, greatest to least"), "{:.2f} ×"),
-    Target("the same after another process's commit", 1.2, False, None, _median("fence check, us", "after a commit elsewhere, greatest to least"), "{:.2f} ×"),
-    Target("open the greatest journal and read the last 50", 10, False, 2, _median("opening, ms", "open and read 50"), "{:.1f} ms"),
-    Target("`import journal`", 60, False, None, _median("start-up, ms", "import journal"), "{:.0f} ms"),
-    Target("`journal --help`, the whole process", 150, False, None, _median("start-up, ms", "journal --help"), "{:.0f} ms"),
-    Target("database over lines of 1 KB", 1.4, False, 1.2, lambda figures: float(figures["database over lines"]["1024"]), "{:.2f} ×"),
-    Target("database over lines of 500 B", 1.45, False, None, lambda figures: float(figures["database over lines"]["500"]), "{:.2f} ×"),
+    Target("append, FULL, `bytes` line, of plain sqlite3 FULL", "≥", 0.75, 0.85, _ratio("journal-full-bytes"), "{:.2f}"),
+    Target("append, FULL, `bytes` line, of openai-agents `SQLiteSession`", "≥", 1.3, None, _times("openai-agents"), "{:.2f} ×"),
+    Target("append, FULL, `bytes` line, of google-adk `SqliteSessionService`", "≥", 6, None, _times("google-adk"), "{:.1f} ×"),
+    Target("append, NORMAL, `bytes` line, of plain sqlite3 NORMAL", "≥", 0.40, 0.5, _ratio("journal-normal-bytes"), "{:.2f}"),
+    Target("fence check, nothing arrived, greatest session", "≤", 60, 20, _check("warm"), "{:.0f} µs"),
+    Target("the same right after another process's commit", "≤", 60, 20, _check("after a commit elsewhere"), "{:.0f} µs"),
+    Target("fence check, greatest session over least", "≤", 1.2, None, _median("fence check, us", "warm, greatest to least"), "{:.2f} ×"),
+    Target("the same after another process's commit", "≤", 1.2, None, _median("fence check, us", "after a commit elsewhere, greatest to least"), "{:.2f} ×"),
+    Target("open the greatest journal and read the last 50", "≤", 10, 2, _median("opening, ms", "open and read 50"), "{:.1f} ms"),
+    Target("`import journal`", "≤", 60, None, _median("start-up, ms", "import journal"), "{:.0f} ms"),
+    Target("`journal --help`, the whole process", "≤", 150, None, _median("start-up, ms", "journal --help"), "{:.0f} ms"),
+    Target("database over lines of 1 KB", "≤", 1.4, 1.2, lambda figures: float(figures["database over lines"]["1024"]), "{:.2f} ×"),
+    Target("database over lines of 500 B", "≤", 1.45, None, lambda figures: float(figures["database over lines"]["500"]), "{:.2f} ×"),
 )  # fmt: skip
 
 
@@ -110,7 +112,10 @@ def _about(figures: Figures) -> str:
 def _others(figures: Figures) -> Iterator[tuple[str, str]]:
     for name in ("warm", "after a commit elsewhere"):
         for size, found in figures["fence check, us"][name].items():
-            yield f"fence check, nothing arrived, {int(size):,} entries, {name}", _spread(found, "µs")
+            yield (
+                f"fence check, nothing arrived, {int(size):,} entries, {name}",
+                _spread(found, "µs"),
+            )
         found = figures["fence check, us"][f"{name}, greatest to least"]
         yield f"fence check, greatest session over least, {name}", _spread(found, "×", 2)
     opening = figures["opening, ms"]

@@ -68,7 +68,16 @@ def store_lines(  # noqa: PLR0913
     )
     if chain.waiting:
         _store_waiting(cursor, chain)
+    if store.registry.mirrors:
+        serve_mirror(store, chain)
     return entries[-len(lines) :]
+
+
+def serve_mirror(store: Store, chain: Chain) -> None:
+    """Have the session's file brought up to the journal once the transaction is durable."""
+    mirrors, session_id = store.mirrors, chain.session_id
+    if mirrors is not None and session_id in store.registry.mirrors:
+        store.after_commit(lambda: mirrors.serve(session_id))
 
 
 def _store_waiting(cursor: Cursor, chain: Chain) -> None:

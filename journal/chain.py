@@ -49,6 +49,8 @@ class Chain:
         examined: every row up to here was judged one by one.
         occupied: rows above the head, or below 1, that do not verify.
         layout: the order of the lines in the file; ``layout_seq`` is its entry's.
+        earlier: the layouts before it, by number.
+        rewritten_no: the newest layout that was not read off the mirror's file.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
         is_odd: whether there is anything in ``odd``.
@@ -70,7 +72,9 @@ class Chain:
     occupied: Ranges = field(default_factory=Ranges)
     named: Ranges = field(default_factory=Ranges)
     layout: Layout = PLAIN
+    rewritten_no: int = 0
     layout_seq: int = 0
+    earlier: tuple[Layout, ...] = ()
     facts_up_to: int = 0
     odd: Oddities = field(default_factory=Oddities)
     is_odd: bool = False
@@ -163,20 +167,23 @@ class Chain:
                 named.update(Oddity.from_json(oddity).ranges)
             self.named = named
         elif facts.get("control") == "layout":
+            self.earlier = (*self.earlier, self.layout)
             self.layout, self.layout_seq = self.layout.after(facts), seq
+            if not facts.get("from_file"):
+                self.rewritten_no = self.layout.no
 
     def state(self) -> tuple[Any, ...]:
         """Return what a rolled-back transaction must put back."""
         return (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
-            self.layout_seq, self.facts_up_to, self.waiting,
+            self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
         )  # fmt: skip
 
     def put_back(self, state: tuple[Any, ...]) -> None:
         """Return to an earlier :meth:`state`, and take nothing for fresh."""
         (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
-            self.layout_seq, self.facts_up_to, self.waiting,
+            self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
         ) = state  # fmt: skip
         self.generation = -1
 

@@ -69,6 +69,7 @@ class Fence:
     def raised(cls, session: Session, chosen: str | Policy) -> Self:
         """Examine the session up to its head and mark it there."""
         store = session.store
+        _reconcile(session)
         with store.snapshot() as cursor:
             chain = _chain_of(cursor, session)
             fence = cls(session, _mark(cursor, chain, store), chosen)
@@ -117,6 +118,7 @@ class Fence:
             BusyError: contention is never a takeover.
 
         """
+        _reconcile(self.session)
         with self.store.snapshot() as cursor:
             verdict = self._judge(cursor, _chain_of(cursor, self.session))
         if not verdict.accepted:
@@ -143,6 +145,7 @@ class Fence:
         if not encoded:
             self.check()
             return []
+        _reconcile(self.session)
         with self.store.transaction() as cursor:
             outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id)
         if not verdict.accepted:
@@ -370,6 +373,17 @@ class Fence:
             return f"fence {self.id}: {self.check(raise_=False).summary()}"
         except Exception as error:  # noqa: BLE001 - never hide the block's own error
             return f"fence {self.id}: not checked: {error}"
+
+
+def _reconcile(session: Session) -> None:
+    """Have what reached the session's file judged with the rest: it becomes entries first."""
+    mirrors = session.store.mirrors
+    if mirrors is None:
+        return
+    with session.store.snapshot() as cursor:
+        chain = session.store.find_chain(cursor, session.key)
+    if chain is not None and chain.session_id in session.store.registry.mirrors:
+        mirrors.reconcile(chain.session_id, is_final=True)
 
 
 def _tells_the_same(one: Verdict, other: Verdict) -> bool:

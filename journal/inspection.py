@@ -32,7 +32,7 @@ def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
     if status == "sealed":
         # Whether its writer was trusted is under the seal: a registry that was
         # damaged since must not turn an honest row into a foreign one.
-        status = "asserted" if row.trusted == 1 else "external"
+        status = "asserted" if row.trusted == 1 else _foreign(writer)
     return Entry(
         session=chain.key,
         seq=row.seq,
@@ -53,6 +53,10 @@ def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
         recorder=_recorder(row, writers),
         row_id=row.id,
     )
+
+
+def _foreign(writer: Writer | None) -> str:
+    return "permitted" if writer is not None and writer.permitted else "external"
 
 
 def _text(value: bytes | None) -> str | None:

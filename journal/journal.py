@@ -10,6 +10,7 @@ from journal.batch import Batch
 from journal.engine import DURABILITY
 from journal.errors import EntryError, NotFoundError, SchemaError
 from journal.fence import Fence
+from journal.mirrors import Mirrors
 from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_name
 from journal.place import check_place
 from journal.schema import SCHEMA_VERSION, version_of
@@ -68,6 +69,8 @@ class Journal:
             str(self.path), key_file=key_file, durability=durability, busy_timeout_s=busy_timeout
         )
 
+        self.mirrors = self.store.mirrors = Mirrors(self.store)
+
     @property
     def id(self) -> str:
         """The journal's own id, 32 hexadecimal digits."""
@@ -81,6 +84,7 @@ class Journal:
         role: str | None = None,
         on_behalf_of: str | None = None,
         run_id: str | None = None,
+        mirror: str | os.PathLike[str] | None = None,
         declare: bool = True,
         policy: str | Policy = "cotenant",
     ) -> Session:
@@ -92,6 +96,7 @@ class Journal:
             role: the writer's role, fixed by its first use.
             on_behalf_of: for whom it writes, noted in each entry.
             run_id: the run it writes in, noted in each entry.
+            mirror: the file to keep equal to the session from now on.
             declare: declare an unknown writer at its first write; if false, an
                 unknown name is refused.
             policy: how its fences judge: "cotenant", "strict", or a function of
@@ -100,6 +105,7 @@ class Journal:
         Raises:
             EntryError: a key or name that cannot be kept.
             NotTrusted: a revoked writer, an unknown or another role.
+            MirrorError: the file cannot be this session's mirror.
 
         """
         identity = None
@@ -112,6 +118,8 @@ class Journal:
         )
         if identity is not None:
             self._check_writer(identity)
+        if mirror is not None:
+            self.mirrors.add(key, mirror)
         return made
 
     def _role_of(self, writer: str) -> str:
@@ -174,6 +182,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""
+        self.mirrors.close()
         self.store.close()
 
     def __enter__(self) -> Self:

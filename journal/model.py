@@ -140,6 +140,7 @@ class Writer:
     declared_us: int
     revoked_us: int | None = None
     reason: str | None = None
+    permitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,13 @@ SHORTER: Final = "shorter than it was"
 
 
 class Own(NamedTuple):
-    """A line of the layout: its seq, its size with its line end, and their digest."""
+    """A line of the layout as it stands in a file: its entries, and what it is matched by.
 
-    seq: int
-    size: int
+    Mostly one entry; more where a line end came later, as an entry of its own.
+    """
+
+    seqs: tuple[int, ...]
     digest: bytes
-    is_open: bool = False
 
 
 class Found(NamedTuple):
@@ -111,15 +112,15 @@ def plan(
             a torn write of ours from a foreign tail.
 
     """
-    free: defaultdict[bytes, deque[int]] = defaultdict(deque)
-    for line in own:
-        free[line.digest].append(line.seq)
+    free: defaultdict[bytes, deque[Own]] = defaultdict(deque)
+    for ours in own:
+        free[ours.digest].append(ours)
     order: list[int | Found] = []
     tail: Found | None = None
     for line in found:
-        seqs = free.get(line.digest)
-        if seqs:
-            order.append(seqs.popleft())
+        same = free.get(line.digest)
+        if same:
+            order += same.popleft().seqs
         elif not line.terminator and not is_final:
             tail = line
         else:
@@ -136,11 +137,12 @@ def _absent(
     own: Sequence[Own], there: set[int], exported_seq: int | None
 ) -> tuple[list[int], list[int]]:
     """Sort the own lines that are not in the file: lost there, or not written yet."""
-    absent = [line.seq for line in own if line.seq not in there]
+    seqs = [seq for line in own for seq in line.seqs]
+    absent = [seq for seq in seqs if seq not in there]
     if exported_seq is not None:
         return [s for s in absent if s <= exported_seq], [s for s in absent if s > exported_seq]
-    last_there = max((at for at, line in enumerate(own) if line.seq in there), default=-1)
-    place = {line.seq: at for at, line in enumerate(own)}
+    place = {seq: at for at, seq in enumerate(seqs)}
+    last_there = max((place[seq] for seq in there), default=-1)
     lost = [seq for seq in absent if place[seq] < last_there]
     return lost, [seq for seq in absent if place[seq] > last_there]
 

@@ -7,7 +7,8 @@ no decision is made by them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
 from journal.chain import Chain, rows_of
@@ -27,6 +28,18 @@ _PAGE: Final = 1000
 FIRST_KEY_ID: Final = 1
 
 
+class MirrorFact(NamedTuple):
+    """A mirror as it was registered."""
+
+    number: int
+    session_id: int
+    host: str
+    path: str
+    on_edit: str
+    writer_id: int
+    mode: int
+
+
 class Registry:
     """The facts of ``journal:``, read once and kept up to date.
 
@@ -43,6 +56,8 @@ class Registry:
         self.by_name: dict[str, Writer] = {}
         self.session_ids: dict[str, int] = {}
         self.session_keys: dict[int, str] = {}
+        self.mirrors: dict[int, MirrorFact] = {}  # by session
+        self.mirror_count = 0
         self._chains: dict[int, Chain] = {}
         self.chain = self._chain(REGISTRY_ID, REGISTRY_KEY)
         self.read_up_to = 0
@@ -71,6 +86,14 @@ class Registry:
             self._keep(Writer(facts["id"], facts["name"], facts["role"], at_us))
         elif what == "revoke" and facts["id"] in self.writers:
             self._keep(_revoked(self.writers[facts["id"]], at_us, facts.get("reason")))
+        elif what == "mirror":
+            mirror = MirrorFact(*(facts[name] for name in MirrorFact._fields))
+            self.mirrors[mirror.session_id] = mirror
+            self.mirror_count = max(self.mirror_count, mirror.number)
+        elif what == "unmirror":
+            self.mirrors.pop(facts["session_id"], None)
+        elif what == "permit" and facts["id"] in self.writers:
+            self._keep(replace(self.writers[facts["id"]], permitted=facts["permitted"]))
         elif what == "session":
             self.know_session(facts["id"], facts["key"])
 
@@ -168,6 +191,10 @@ class Registry:
             (now_us, reason, writer.id),
         )
 
+    def record(self, cursor: Cursor, author: Author, now_us: int, *facts: Line) -> None:
+        """Write facts of any sort, in the caller's transaction."""
+        self._write(cursor, author, now_us, *facts)
+
     def add_session(self, cursor: Cursor, author: Author, now_us: int, key: str) -> Chain:
         """Register a session, in the caller's transaction."""
         number = max(self.session_keys, default=REGISTRY_ID) + 1
@@ -227,7 +254,7 @@ def check_role(role: str) -> str:
 
 
 def _revoked(writer: Writer, at_us: int, reason: str | None) -> Writer:
-    return Writer(writer.id, writer.name, writer.role, writer.declared_us, at_us, reason)
+    return replace(writer, revoked_us=at_us, reason=reason)
 
 
 def genesis(cursor: Cursor, key: bytes, journal_id: str, instance_id: int, now_us: int) -> None:

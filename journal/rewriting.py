@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from journal import statements as sql
-from journal.admission import refusal
+from journal.admission import refusal, serve_mirror
 from journal.controls import CONTROL
 from journal.errors import EntryError, RefusedError
 from journal.layout import Extent, cut_off, extents_of
@@ -158,6 +158,7 @@ def _relaid(
     entries = write(cursor, chain, author, store.clock(), lines=lines, closing=closing)  # type: ignore[arg-type]
     store_layout(cursor, chain)
     chain.open_tail = chain.tail_is_open(cursor)
+    serve_mirror(store, chain)
     return [entry for entry in entries if entry.kind != "control"][-len(lines) :] if lines else []
 
 

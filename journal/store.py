@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from journal.chain import Chain
     from journal.engine import Cursor
+    from journal.lines import Line
+    from journal.mirrors import Mirrors
 
 _ID: Final = re.compile("[0-9a-f]{32}")
 
@@ -61,6 +63,7 @@ class Store:
         self.lock = threading.RLock()
         self.forked = False
         self.generation = 0
+        self.mirrors: Mirrors | None = None
         self._data_version: int | None = None
         self._versions: tuple[int, int] | None = None
         self.instances: dict[int, int] = {}
@@ -149,14 +152,13 @@ class Store:
         except BaseException as error:
             self.roll_back(error)
             raise
-        try:
-            done, self._done = self._done, []
-            self._touched.clear()
-            self._new_instances.clear()
-            for call in done:
-                call()
-        finally:
-            self.lock.release()
+        done, self._done = self._done, []
+        self._touched.clear()
+        self._new_instances.clear()
+        self.lock.release()
+        # Outside the lock: a mirror's lock is taken before the write lock, never within it.
+        for call in done:
+            call()
 
     def roll_back(self, error: BaseException) -> None:
         """Undo the transaction, in memory too, and let the lock go.
@@ -333,6 +335,11 @@ class Store:
             )
         if self._raw is None:
             raise StorageError("this journal is closed", hint="open it again", code="closed")
+
+    def record(self, cursor: Cursor, *facts: Line) -> None:
+        """Write facts to the registry, in the caller's transaction."""
+        self.touch(self.registry.chain)
+        self.registry.record(cursor, self._keeper(cursor), self.clock(), *facts)
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log in."""

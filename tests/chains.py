@@ -67,7 +67,9 @@ def _rows(connection: Any) -> list[Row]:
 
 
 def _judged(key: bytes, everything: list[Row], projections: dict[int, tuple[Any, ...]]) -> Chains:
-    by_session = {number: list(rows) for number, rows in groupby(everything, lambda row: row.session_id)}
+    by_session = {
+        number: list(rows) for number, rows in groupby(everything, lambda row: row.session_id)
+    }
     names = {REGISTRY_ID: REGISTRY_KEY}
     for row in by_session.get(REGISTRY_ID, ()):
         if _sealer(key, row, REGISTRY_KEY).status(row) == "sealed":
@@ -119,7 +121,9 @@ def _unlinked(key: bytes, name: str, number: int, rows: list[Row]) -> Iterator[O
 
 def _named(rows: list[Row]) -> set[int]:
     """Return the seqs that sealed entries say were stepped over."""
-    facts = [json.loads(row.body or b"{}") for row in rows if row.kind == b"control" and body_holds(row)]
+    facts = [
+        json.loads(row.body or b"{}") for row in rows if row.kind == b"control" and body_holds(row)
+    ]
     oddities = [odd for fact in facts if fact["control"] == "stray" for odd in fact["rows"]]
     ranges = [pair for odd in oddities for pair in odd["ranges"]]
     # A far seq may be named alone; no test here names more than a few.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from journal import Journal
 from tests.thieves import KEY, Thief
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
     from journal import Session
     from journal.verdict import Verdict
+
+
+# No test is about time: on a busy machine the thousandth example may take as long as it likes.
+settings.register_profile("journal", deadline=None)
+settings.load_profile("journal")
 
 
 @pytest.fixture(autouse=True)

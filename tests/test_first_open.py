@@ -61,7 +61,9 @@ def _once(home: Path) -> dict[str, Any]:
     }
 
 
-def _open(say: Callable[..., None], listen: Callable[[], str], path: Path, key: Path, number: int) -> None:
+def _open(
+    say: Callable[..., None], listen: Callable[[], str], path: Path, key: Path, number: int
+) -> None:
     say("ready")
     listen()
     with Journal(path, key_file=key) as journal:

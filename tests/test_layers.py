@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # lies below it, and what stands on the public surface (adapters, reports, the demo) comes in by it.
 LAYERS = (
     # Standard library only; no clock, no disk, no SQL.
-    {"errors", "model", "seal", "lines", "controls", "strays", "layout", "policy", "verdict", "formats", "escape"},
+    {"errors", "model", "seal", "lines", "controls", "strays", "layout", "reconcile", "policy", "verdict", "formats", "escape"},
     {"engine", "dialects", "tables", "statements", "place", "process"},
-    {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "naming", "store", "creation"},
-    {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "rewriting", "reading", "holder"},
-    {"mirror", "reconcile", "migration", "audit", "aio", "export"},
+    {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "naming", "store", "creation", "mirrorfile", "sidefile"},
+    {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "rewriting", "mirror", "mirrors", "reading", "holder"},
+    {"migration", "audit", "aio", "export"},
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},
 )

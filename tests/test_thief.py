@@ -621,7 +621,9 @@ def test_an_erased_row_needs_a_sealed_redaction(scene):
     scene.go_on()
 
     scene.names(4, forged)
-    assert [entry.seq for entry in scene.gateway.read().stepped_over if entry.trust == "erased"] == [4]
+    assert [
+        entry.seq for entry in scene.gateway.read().stepped_over if entry.trust == "erased"
+    ] == [4]
 
 
 def test_an_edited_head_is_stepped_over_by_every_process(scene):
@@ -1365,6 +1367,24 @@ def test_a_changed_table_is_refused_and_left_as_it_is(scene, statement):
 
     assert caught.value.hint
     assert scene.thief.dump() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["tbl_name = 'theirs'", "sql = replace(sql, 'zz', 'yy')", "name = CAST(x'ff' AS TEXT)"],
+)
+def test_a_catalogue_written_by_hand_is_a_damaged_database(scene, change):
+    """SQLite itself refuses it; that is said, and nothing is called accepted."""
+    make(scene, "CREATE TABLE theirs(x); " + SCHEMAS["a trigger that swallows rows"])
+    scene.thief.connection.executescript(
+        f"PRAGMA writable_schema=ON; UPDATE sqlite_schema SET {change} WHERE name = 'zz'; "
+        "PRAGMA writable_schema=RESET"
+    )
+
+    for attempt in (lambda: scene.write(scene.heartbeat), scene.fence.check, scene.reopen):
+        with pytest.raises(CorruptError) as caught:
+            attempt()
+        assert caught.value.hint
 
 
 def test_another_programs_own_tables_stop_nobody(scene):

@@ -20,6 +20,19 @@ ABOUT: Final = {
     5: "the database",
     6: "migrated files",
 }
+RULES: Final = {
+    1: "identity inside the transaction",
+    2: "order",
+    3: "nothing changes, nothing vanishes",
+    4: "durable on return",
+    5: "trust is declared identity plus a valid seal",
+    6: "no laundering",
+    7: "a verdict is an answer, not a state",
+    8: "the superseded run is the one that fails",
+    9: "the mirror is derived",
+    10: "every byte of a migrated file is in the journal",
+    11: "the auditor trusts nobody",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,7 @@ class Check:
 
     Attributes:
         id: ``J`` and three digits.
-        rule: the number of the rule it belongs to (``docs/audit.md``).
+        rule: the number of the rule it belongs to, of ``RULES``.
         severity: "broken": a rule does not hold. "warning": something could not
             be proved, or stands where it should not. "notice": to be known.
         title: what is wrong, in a few words.

@@ -27,7 +27,7 @@ class Finding:
     Attributes:
         id: the check's stable id, such as ``J301``.
         severity: "broken", "warning" or "notice".
-        rule: the number of the rule.
+        rule: the number of the rule, of ``catalog.RULES``.
         session: the session's key, or None for the whole journal.
         title: what is wrong, in a few words.
         cause: the same of this finding: how, and by what it is known.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from journal.audit.catalog import RULES
 from journal.audit.findings import spans
 from journal.escape import escape
 
@@ -60,6 +61,7 @@ def _findings(report: Report) -> Iterator[str]:
 def _finding(finding: Finding) -> Iterator[str]:
     where = "" if finding.session is None else f" in {escape(finding.session)}"
     yield f"{finding.id} {finding.severity}{where}: {finding.title}"
+    yield f"  rule {finding.rule}:".ljust(18) + RULES[finding.rule]
     yield f"  cause:          {escape(finding.cause)}"
     if finding.ranges:
         yield f"  seq:            {spans(finding.ranges)} ({finding.count} in all)"

@@ -77,9 +77,8 @@ class Holder:
         return self.sealer(key).seal(
             row["prev"], row["seq"], row["epoch"], row["writer_id"], row["instance_id"],
             row["recorder_id"], row["trusted"], row["created_us"], row["cum_bytes"],
-            row["commitment"], row["claim"], row["kind"].encode(), row["origin"].encode(),
-            *(None if row[name] is None else row[name].encode() for name in ("run_id", "on_behalf_of", "request_id")),
-            row["session_id"], row["key_id"],
+            row["commitment"], row["claim"], row["kind"], row["origin"],
+            row["run_id"], row["on_behalf_of"], row["request_id"], row["session_id"], row["key_id"],
         )  # fmt: skip
 
     def put(self, row: dict[str, Any], key: str = KEY) -> None:
@@ -117,7 +116,7 @@ class Holder:
 
 @pytest.fixture
 def busy(journal: Journal) -> Journal:
-    """A journal with some of everything that this version writes."""
+    """Make a journal with some of everything that this version writes."""
     gateway = journal.session(KEY, writer="gateway", role="run")
     heartbeat = journal.session(KEY, writer="heartbeat", role="heartbeat")
     gateway.append({"type": "session", "id": "a"})
@@ -171,7 +170,8 @@ def found(report: Callable[..., Report]) -> Callable[..., dict[str, Finding]]:
     return look
 
 
-def rows(thief: Thief, key: str = KEY) -> list[Row]:
+def rows(thief: Thief, key: str = KEY) -> list[Any]:
+    """Give a session's rows, text as text."""
     found = thief.execute(
         "SELECT * FROM entries WHERE session_id = ? ORDER BY seq", thief.session_id(key)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -244,10 +245,8 @@ def test_a_truncated_database_is_no_crash_and_never_ok(busy, journal_path, tmp_p
     for size in range(4096, len(whole), 4096):
         cut = tmp_path / "cut.db"
         cut.write_bytes(whole[:size])
-        try:
+        with suppress(CorruptError):
             assert audit(cut).verdict == "broken", size
-        except CorruptError:
-            pass
 
 
 def test_a_page_of_zeros_is_no_crash_and_never_ok(busy, journal_path, tmp_path):

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from journal import tables
 from journal.audit import audit
 from journal.engine import driver
-from tests.audit.conftest import Holder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +48,7 @@ KNOWN_TO_VANISH: Final = {"fences", "verdicts", "parked", "migrations", "migrate
 
 @pytest.fixture
 def full(busy, thief):
-    """The busy journal, with a verdict and a migrated file as well."""
+    """Give the busy journal a verdict and a migrated file as well."""
     gateway = busy.session("agent:main:third", writer="gateway", role="run")
     gateway.append({"n": 1})
     fence = gateway.fence()
@@ -204,7 +203,7 @@ def restore(thief: Any, whole: list[tuple[Any, ...]]) -> None:
         thief.connection.executemany(f"INSERT INTO entries VALUES ({marks})", whole)
 
 
-def test_the_holder_of_the_key_leaves_no_trace(holder: Holder, report):
+def test_the_holder_of_the_key_leaves_no_trace(holder, report):
     """What the audit cannot tell, and says so: who held the key."""
     holder.append()
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import Journal
+from journal.audit import audit
 from tests.chains import walk
 from tests.crash.parties import done
 
-try:
-    from journal.audit import audit
-except ImportError:
-    audit = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from journal import Entry, Session
 
@@ -38,7 +34,9 @@ def _make(say: Callable[..., None], _: object, path: Path, key: Path) -> None:
     with Journal(path, key_file=key) as journal:
         for name in KEYS:
             journal.session(name, writer="gateway", role="run").append({"by": "maker", "n": 0})
-            journal.session(name, writer="heartbeat", role="heartbeat").append({"by": "maker", "n": 1})
+            journal.session(name, writer="heartbeat", role="heartbeat").append(
+                {"by": "maker", "n": 1}
+            )
     say("made")
 
 
@@ -56,7 +54,9 @@ class Writer:
     before a write where the history must know that it may have happened.
     """
 
-    def __init__(self, say: Callable[..., None], journal: Journal, by: str, role: str, seed: int) -> None:
+    def __init__(
+        self, say: Callable[..., None], journal: Journal, by: str, role: str, seed: int
+    ) -> None:
         self.say, self.by, self.n = say, by, 0
         self.chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
         writer = {"run": "gateway", "heartbeat": "heartbeat"}[role]
@@ -76,9 +76,9 @@ class Writer:
     def once(self) -> None:
         """Write in one of the ways there are, or check a fence."""
         session = self.chance.choice(self.sessions)
-        self.chance.choice((self._append, self._append, self._extend, self._batch, self._fence, self._check))(
-            session
-        )
+        self.chance.choice(
+            (self._append, self._append, self._extend, self._batch, self._fence, self._check)
+        )(session)
 
     def _append(self, session: Session) -> None:
         self.acked(session.append(self.line()))
@@ -103,9 +103,13 @@ class Writer:
         self.say("checked", fence.check(raise_=False).outcome)
 
 
-def write(say: Callable[..., None], _: object, path: Path, key: Path, by: str, role: str, seed: int) -> None:
+def write(
+    say: Callable[..., None], _: object, path: Path, key: Path, by: str, role: str, seed: int
+) -> None:
     """Open the journal and write until killed."""
-    with Journal(path, key_file=key, on_takeover=lambda verdict: say("error", verdict.outcome)) as journal:
+    with Journal(
+        path, key_file=key, on_takeover=lambda verdict: say("error", verdict.outcome)
+    ) as journal:
         writer = Writer(say, journal, by, role, seed)
         say("open")
         for _ in range(_LIMIT):
@@ -116,7 +120,9 @@ def keep_company(
     say: Callable[..., None], listen: Callable[[], str], path: Path, key: Path, seed: int
 ) -> None:
     """Raise a fence when told to, write beside the others, and check the fence when told to."""
-    with Journal(path, key_file=key, on_takeover=lambda verdict: say("error", verdict.outcome)) as journal:
+    with Journal(
+        path, key_file=key, on_takeover=lambda verdict: say("error", verdict.outcome)
+    ) as journal:
         writer = Writer(say, journal, f"company {seed}", "heartbeat", seed)
         say("open")
         while (word := listen()) != "end":
@@ -148,18 +154,17 @@ def look(say: Callable[..., None], _: object, path: Path, key: Path, fence_ids: 
             say("fence", session.fence().stored())
         for info in journal.sessions():
             reading = journal.session(info.key).read()
-            say("read", info.key, [[e.seq, e.epoch, *_line(e)] for e in reading], len(reading.stepped_over))
+            say(
+                "read",
+                info.key,
+                [[e.seq, e.epoch, *_line(e)] for e in reading],
+                len(reading.stepped_over),
+            )
         odd = walk(path, key).odd
     say("odd", [list(oddness) for oddness in odd])
-    if audit is not None:
-        say("audit", *_audited(path, key))
+    say("audit", *map(str, audit(path, key_file=key).findings))
 
 
 def _line(entry: Entry) -> tuple[str, int]:
     line = entry.json()
     return line["by"], line["n"]
-
-
-def _audited(path: Path, key: Path) -> list[str]:
-    report = audit(str(path), key_file=key)
-    return [str(finding) for finding in report.findings]

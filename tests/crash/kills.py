@@ -51,7 +51,9 @@ class Account:
 
     def _read(self, key: str, entries: list[list[Any]], stepped_over: int) -> None:
         found = {seq: (epoch, by, n) for seq, epoch, by, n in entries}
-        lost = [seq for (of, seq), fact in self.acked.items() if of == key and found.get(seq) != fact]
+        lost = [
+            seq for (of, seq), fact in self.acked.items() if of == key and found.get(seq) != fact
+        ]
         twice = len(found) - len(set(found.values()))
         if lost or twice or stepped_over:
             self.wrong.append(f"{key}: lost {lost}, {twice} twice, {stepped_over} stepped over")
@@ -78,7 +80,7 @@ def run(home: str, seed: int, kills: int, *, company: bool) -> dict[str, Any]:
     """
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
     template = made(Path(home))
-    totals = {"kills": 0, "opened": 0, "acks": 0, "checks": 0, "wrong": []}
+    totals: dict[str, Any] = {"kills": 0, "opened": 0, "acks": 0, "checks": 0, "wrong": []}
     for number in range(kills // PER_JOURNAL):
         path = fresh(template, number)
         account = Account()

@@ -27,12 +27,20 @@ ROOT: Final = Path(__file__).parents[2]
 PATIENCE_S: Final = 60.0
 
 
-def apart(experiment: str, *, preload: Path | None = None, timeout_s: float = 240, **options: Any) -> Any:
+def apart(
+    experiment: str, *, preload: Path | None = None, timeout_s: float = 240, **options: Any
+) -> Any:
     """Run ``module:function`` in a process of its own; return its answer."""
     environment = os.environ | ({"LD_PRELOAD": str(preload)} if preload else {})
     command = [sys.executable, "-m", "tests.crash.parties", experiment, json.dumps(options)]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -57,7 +57,9 @@ def _killed_at(path: Path, key: Path, act: str, point: int, how: int) -> tuple[s
     return f"{lines.count('victim')} there", account.wrong
 
 
-def _act(say: Callable[..., None], _: object, path: Path, key: Path, act: str, point: int, how: int) -> None:
+def _act(
+    say: Callable[..., None], _: object, path: Path, key: Path, act: str, point: int, how: int
+) -> None:
     points = ctypes.CDLL(None)
     points.points_arm.argtypes = [ctypes.c_long, ctypes.c_int]
     points.points_seen.restype = ctypes.c_long
@@ -69,12 +71,16 @@ def _act(say: Callable[..., None], _: object, path: Path, key: Path, act: str, p
     say("points", points.points_seen())
 
 
-def _append(say: Callable[..., None], arm: Callable[[], None], _: Journal, session: Session) -> None:
+def _append(
+    say: Callable[..., None], arm: Callable[[], None], _: Journal, session: Session
+) -> None:
     arm()
     _acked(say, session.append(_LINE))
 
 
-def _batch(say: Callable[..., None], arm: Callable[[], None], journal: Journal, session: Session) -> None:
+def _batch(
+    say: Callable[..., None], arm: Callable[[], None], journal: Journal, session: Session
+) -> None:
     other = journal.session("agent:main:new", writer="newcomer", role="cron")
     arm()
     with journal.batch() as batch:
@@ -83,7 +89,9 @@ def _batch(say: Callable[..., None], arm: Callable[[], None], journal: Journal, 
     _acked(say, receipt.entries[0])
 
 
-def _fence_append(say: Callable[..., None], arm: Callable[[], None], _: Journal, session: Session) -> None:
+def _fence_append(
+    say: Callable[..., None], arm: Callable[[], None], _: Journal, session: Session
+) -> None:
     fence = session.fence()
     arm()
     _acked(say, fence.append(_LINE))

@@ -10,7 +10,9 @@ from tests.crash.parties import apart
 
 pytestmark = [
     pytest.mark.crash,
-    pytest.mark.skipif(not hasattr(sys, "getandroidapilevel") and sys.platform == "win32", reason="forks"),
+    pytest.mark.skipif(
+        not hasattr(sys, "getandroidapilevel") and sys.platform == "win32", reason="forks"
+    ),
 ]
 KILLS = 100
 
@@ -19,7 +21,9 @@ KILLS = 100
 @pytest.mark.parametrize("seed", range(5))
 def test_kill_9_loses_nothing_acknowledged_and_accuses_nobody(tmp_path, seed, company):
     """No acknowledged entry is lost or doubled, no honest fence is refused, the audit stays clean."""
-    told = apart("tests.crash.kills:run", home=str(tmp_path), seed=seed, kills=KILLS, company=company)
+    told = apart(
+        "tests.crash.kills:run", home=str(tmp_path), seed=seed, kills=KILLS, company=company
+    )
     assert told["wrong"] == []
     assert told["kills"] == KILLS
     # Most were killed at work, not before they began.

@@ -14,7 +14,9 @@ from tests.crash.parties import apart
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 pytestmark = [
     pytest.mark.crash,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the shim is for Linux's loader"),
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="the shim is for Linux's loader"
+    ),
     pytest.mark.skipif(COMPILER is None, reason="there is no C compiler to build the shim with"),
 ]
 

@@ -110,12 +110,12 @@ class Nemesis:
         return self._said
 
 
-def write(
-    say: Callable[..., None], _: object, path: Path, key: Path, by: str, seed: int
-) -> None:
+def write(say: Callable[..., None], _: object, path: Path, key: Path, by: str, seed: int) -> None:
     """Append to both sessions, half of it through a fence, and say when each call began and ended."""
     chance = Random(seed)  # noqa: S311
-    with Journal(path, key_file=key, on_takeover=lambda verdict: say("verdict", verdict.outcome)) as journal:
+    with Journal(
+        path, key_file=key, on_takeover=lambda verdict: say("verdict", verdict.outcome)
+    ) as journal:
         sessions = [journal.session(name, writer=by, role="tool") for name in KEYS]
         for n in range(1, 50_000):
             session = chance.choice(sessions)
@@ -154,7 +154,7 @@ def judged(
 
 
 def unanswered(name: str, lines: list[tuple[str, int]], writes: list[Write]) -> Iterable[str]:
-    """A killed writer has at most one line there that it was not told of: its last."""
+    """Find writers with more than one line there that they were never told of."""
     answered = {(write_.by, write_.n) for write_ in writes}
     without = defaultdict(list)
     for by, n in lines:
@@ -166,7 +166,7 @@ def unanswered(name: str, lines: list[tuple[str, int]], writes: list[Write]) -> 
 
 
 def out_of_time(name: str, writes: list[Write]) -> Iterable[str]:
-    """What ended before another began stands before it: one pass from the end."""
+    """Find what stands before something that had ended when it began: one pass from the end."""
     earliest_end = float("inf")
     for write_ in sorted(writes, key=lambda write_: -write_.seq):
         if earliest_end < write_.began:

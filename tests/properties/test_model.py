@@ -8,15 +8,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, settings
+from hypothesis import HealthCheck, Phase, assume, reject, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from journal import EntryError, Journal, SessionTakeover
+from journal.audit import audit
 from tests.chains import walk
 from tests.thieves import Thief
 
@@ -56,11 +58,13 @@ class Model:
         """Return the first seq after another on which nothing stands."""
         return next(seq for seq in range(after + 1, after + 100) if seq not in self.strays)
 
-    def wrote(self, entries: list[Entry], bodies: list[bytes], writer: str, instance: object) -> None:
+    def wrote(
+        self, entries: list[Entry], bodies: list[bytes], writer: str, instance: object
+    ) -> None:
         """One write: a new epoch, the next free seqs; what was odd is named before it."""
         first = self.free(self.head)
         assert entries[0].seq > first if self.unnamed else entries[0].seq == first
-        for before, entry in zip(entries, entries[1:], strict=False):
+        for before, entry in pairwise(entries):
             assert entry.seq == self.free(before.seq)
         assert {entry.epoch for entry in entries} == {self.epoch + 1}
         for entry, body in zip(entries, bodies, strict=True):
@@ -80,7 +84,7 @@ class Raised:
     known: set[int]
 
     def moved(self, model: Model) -> None:
-        """An accepted check has seen all that stands there now."""
+        """Note that an accepted check has seen all that stands there now."""
         self.mark, self.known = model.head, set(model.foreign)
 
     def expected(self, model: Model) -> set[int]:
@@ -92,7 +96,9 @@ class Raised:
         return [
             line.seq
             for line in model.lines
-            if line.seq > self.mark and line.instance != self.instance and line.seq not in model.foreign
+            if line.seq > self.mark
+            and line.instance != self.instance
+            and line.seq not in model.foreign
         ]
 
 
@@ -166,7 +172,12 @@ class JournalMachine(RuleBasedStateMachine):
             instance = self.instance(which, "gateway")
             self.models[key].wrote(receipt.entries, [body], "gateway", instance)
 
-    @rule(which=st.integers(0, 1), key=st.sampled_from(KEYS), name=st.sampled_from("rs"), same=st.booleans())
+    @rule(
+        which=st.integers(0, 1),
+        key=st.sampled_from(KEYS),
+        name=st.sampled_from("rs"),
+        same=st.booleans(),
+    )
     def request(self, which: int, key: str, name: str, same: bool) -> None:  # noqa: FBT001
         session, done = self.handle(which, key), self.requests.get((key, name))
         if done is None:
@@ -175,10 +186,14 @@ class JournalMachine(RuleBasedStateMachine):
             self.models[key].wrote([entry], [body], "gateway", self.instance(which, "gateway"))
             self.requests[key, name] = (body.decode(), entry)
         elif done[1].seq in self.models[key].foreign:
-            assume(False)  # what becomes of an edited line's request is another test's
+            reject()  # what becomes of an edited line's request is another test's
         elif same:
             again = session.append(done[0].encode(), request_id=name)
-            assert (again.seq, again.epoch, again.body) == (done[1].seq, done[1].epoch, done[1].body)
+            assert (again.seq, again.epoch, again.body) == (
+                done[1].seq,
+                done[1].epoch,
+                done[1].body,
+            )
         else:
             with pytest.raises(EntryError):
                 session.append(self.body(), request_id=name)
@@ -219,16 +234,19 @@ class JournalMachine(RuleBasedStateMachine):
     def fence_append(self, pick: int) -> None:
         raised = self.fences[pick % len(self.fences)]
         model, body = self.models[raised.key], self.body()
+        takeover = None
         try:
             entry = raised.fence.append(body)
-        except SessionTakeover as takeover:
-            self.judged(raised, takeover.verdict)
-            assert takeover.parked.lines == (body + b"\n",)
-            model.parked += 1
-        else:
+        except SessionTakeover as error:
+            takeover = error
+        if takeover is None:
             assert raised.expected(model) == set()
             model.wrote([entry], [body], "gateway", raised.instance)
             raised.moved(model)
+        else:
+            self.judged(raised, takeover.verdict)
+            assert takeover.parked.lines == (body + b"\n",)
+            model.parked += 1
 
     def judged(self, raised: Raised, verdict: Verdict) -> None:
         """Exactly the foreign rows since the fence are named, and nobody else's."""
@@ -280,6 +298,21 @@ class JournalMachine(RuleBasedStateMachine):
         # The projection is put right by the next honest write.
         others = [key for key, _, what in odd if what not in ("stray", "altered")]
         assert set(others) <= {key for key, model in self.models.items() if model.unnamed}
+
+    @invariant()
+    def the_audit_names_exactly_the_foreign_rows(self) -> None:
+        findings = audit(self.path, key_file=self.key_file).findings
+        for key, model in self.models.items():
+            named = {
+                seq
+                for finding in findings
+                if finding.session == key
+                for first, last in finding.ranges
+                for seq in range(first, last + 1)
+            }
+            assert named == model.foreign
+        dirty = {key for key, model in self.models.items() if model.foreign or model.unnamed}
+        assert {finding.session for finding in findings} <= dirty
 
     @invariant()
     def nobody_honest_was_told_of(self) -> None:
