@@ -64,7 +64,7 @@ class SideFile:
         if len(packed) < _STATE.size or mac != self._mac("mirror state", number, packed):
             return None
         *numbers, boot_id = _STATE.unpack(packed)
-        return Known(*numbers, boot_id=boot_id.rstrip(b"\0").decode("ascii", "replace"))
+        return Known._make([*numbers, boot_id.rstrip(b"\0").decode("ascii", "replace")])
 
     def write(self, number: int, known: Known) -> None:
         """Share what is known of a mirror."""

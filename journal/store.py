@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import keys, schema
 from journal.controls import decode
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.engine import Cursor
     from journal.lines import Line
-    from journal.mirrors import Mirrors
 
 _ID: Final = re.compile("[0-9a-f]{32}")
 
@@ -44,6 +43,16 @@ _never_closed: list[object] = []
 def now_us() -> int:
     """Return whole microseconds since 1970 UTC."""
     return time.time_ns() // 1000
+
+
+class MirrorKeeper(Protocol):
+    """Who serves mirrors, as far as those who write must know."""
+
+    def serve(self, session_id: int) -> None:
+        """Bring a session's file up to the journal."""
+
+    def reconcile(self, session_id: int, *, is_final: bool = False) -> object:
+        """Turn what reached a session's file into entries."""
 
 
 class Store:
@@ -63,7 +72,7 @@ class Store:
         self.lock = threading.RLock()
         self.forked = False
         self.generation = 0
-        self.mirrors: Mirrors | None = None
+        self.mirrors: MirrorKeeper | None = None
         self._data_version: int | None = None
         self._versions: tuple[int, int] | None = None
         self.instances: dict[int, int] = {}
