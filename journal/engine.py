@@ -129,7 +129,7 @@ def connect(
             cached_statements=256,
         )
         _set_pragmas(connection, mode, durability, busy_timeout_s)
-    except (driver().Error, OSError) as error:
+    except (driver().Error, OSError, UnicodeDecodeError) as error:
         raise translated(error, path) from error
     return connection
 
@@ -219,6 +219,8 @@ def translated(error: BaseException, where: str = "the journal") -> errors.Journ
     if isinstance(error, errors.JournalError):
         return error
     original = getattr(error, "orig", None) or error
+    if isinstance(original, UnicodeDecodeError):
+        return _corrupt(where, original)
     name = getattr(original, "sqlite_errorname", None) or ""
     for prefix, make in _NAMES.items():
         if name.startswith(prefix):

@@ -60,7 +60,9 @@ class Journal:
     ) -> None:
         if durability not in DURABILITY:
             raise EntryError(
-                f"durability is 'full' or 'normal', not {durability!r}", code="durability"
+                f"durability is 'full' or 'normal', not {durability!r}",
+                hint="durability='full'",
+                code="durability",
             )
         self.path = path_of(path_or_url)
         self._on_takeover = on_takeover

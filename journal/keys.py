@@ -12,6 +12,7 @@ import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 import platformdirs
@@ -60,7 +61,7 @@ def _check_safe(path: Path, status: os.stat_result) -> None:
     if status.st_nlink != 1:
         raise _unsafe(path, "has more than one link")
     if status.st_mode & 0o077:
-        raise _unsafe(path, "may be read by others", f"chmod 600 {path}")
+        raise _unsafe(path, "may be read by others", f"chmod 600 {quote(str(path))}")
     if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):
         raise _unsafe(path, "belongs to another user")
 

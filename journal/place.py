@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.errors import NotFoundError, StorageError, UnsafeSQLite
@@ -36,7 +37,9 @@ def check_place(path: Path) -> None:
 
     """
     if not path.parent.is_dir():
-        raise NotFoundError(f"{path.parent} is no directory", hint=f"mkdir -p {path.parent}")
+        raise NotFoundError(
+            f"{path.parent} is no directory", hint=f"mkdir -p {quote(str(path.parent))}"
+        )
     try:
         status = path.lstat()
     except FileNotFoundError:

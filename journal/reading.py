@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
+from journal.chain import MAX_SEQ, MIN_SEQ
 from journal.inspection import PAGE, entry_of
 from journal.model import Entry, Row
 from journal.store import log
@@ -60,9 +61,9 @@ def _spans(store: Store, key: str, after: int, *, newest: bool) -> list[tuple[in
             return []
         head = store.fresh(chain).head.seq
         chain.load_facts(cursor)
-        # Beyond the head lie at most strays, which a reader is told of.
         spans = [*chain.layout.spans(head, newest=newest)]
-        beyond = [*chain.occupied]
+        # Beyond the head, and below the first seq, lie at most strays: a reader is told of them.
+        beyond = [(head + 1, MAX_SEQ), (MIN_SEQ, 0)] if chain.occupied else []
     spans = [(max(first, after + 1), last) for first, last in spans]
     return [*beyond, *spans] if newest else [*spans, *beyond]
 

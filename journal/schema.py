@@ -66,7 +66,7 @@ def version_of(path: str) -> int | None:
             version = int(execute("PRAGMA user_version").fetchone()[0])
             is_empty = execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
             is_bare = digest(objects(execute)) in SCHEMA_DIGESTS.values()
-    except driver().Error as error:
+    except (driver().Error, UnicodeDecodeError) as error:
         raise translated(error, path) from error
     if application_id != APPLICATION_ID:
         # Ours but for its number: made by Alembic's own command, without a first fact.

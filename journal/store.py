@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import keys, schema
@@ -20,7 +21,7 @@ from journal.controls import decode
 from journal.engine import translated, writing_engine
 from journal.errors import CorruptError, KeyMissing, LockLost, NotTrusted, StorageError
 from journal.instance import store_instance
-from journal.model import REGISTRY_ID, Writer
+from journal.model import REGISTRY_ID, Writer, check_label
 from journal.registry import Registry, check_role, check_standing
 from journal.seal import Mac, derive_key
 from journal.writing import Author
@@ -273,7 +274,7 @@ class Store:
             if not declare:
                 raise NotTrusted(
                     f"nobody declared the writer {name!r}",
-                    hint=f"journal writers add {name} --role {role}",
+                    hint=f"journal writers add {quote(name)} --role {role}",
                     code="unknown-writer",
                 )
             writer = self.declare(cursor, name, role)
@@ -294,6 +295,7 @@ class Store:
 
     def revoke(self, name: str, reason: str) -> Writer:
         """Revoke a writer from now on; what it wrote stays as it is."""
+        check_label(reason, "reason")
         with self.transaction() as cursor:
             writer = self.registry.by_name.get(name)
             if writer is None:
@@ -401,7 +403,8 @@ class Transaction:
 
 
 def _is_driver_error(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorname", None) is not None
+    # A catalogue written by hand may hold text that the driver cannot even decode.
+    return isinstance(error, UnicodeDecodeError) or hasattr(error, "sqlite_errorname")
 
 
 def _abandon_all() -> None:

@@ -40,7 +40,7 @@ ALWAYS_OPEN: Final = (
     "the original files of a migration, and mirrors: only what is in the database was read",
 )
 # Tables that exist, and that no version yet writes to.
-_UNUSED: Final = (tables.pending_inputs, tables.mirrors, tables.redactions)
+_UNUSED: Final = (tables.pending_inputs, tables.redactions)
 _PER_SESSION: Final = (
     tables.claims,
     tables.fences,
@@ -239,8 +239,10 @@ class _Audit:
             self.heads.append(session.head)
             for name, count in session.counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count
-            if session.layout_no:
-                self.open.append(f"the extents of the layouts of {key!r}: only which is the newest")
+            if session.layouts.extents is None:
+                self.open.append(
+                    f"the file order of {key!r}: an entry that may have been a layout is gone"
+                )
             for kind, count in session.unknown.items():
                 self.open.append(
                     f"{count} control entries of {key!r} of a kind this version does not know: {kind}"
@@ -255,6 +257,9 @@ class _Audit:
                 self.source, self.known, self.keyring.journal_id
             ):
                 self.found.add("J406", cause, evidence=evidence)
+        with self.part("the table of mirrors"):
+            for cause, evidence in projections.mirror_faults(self.source, self.known):
+                self.found.add("J415", cause, evidence=evidence)
         with self.part("the table of sessions"):
             for evidence in projections.unregistered(self.source, self.known):
                 self.found.add("J402", "no sealed entry registers it", evidence=evidence)

@@ -159,6 +159,10 @@ _ALL: Final = (
         "that a key holder's record names another seal at this seq: the end of the session was cut off and written anew",
         "what the lost entries said", _LOG,
     ),
+    Check(
+        "J209", 2, "broken", "a layout that cannot follow the one before it",
+        "that a key holder sealed a wrong layout", "that plain SQL did it", _SHOW,
+    ),
     # -- changed or vanished ----------------------------------------------------------
     Check(
         "J301", 3, "broken", "rows that nobody with the key sealed",
@@ -253,6 +257,14 @@ _ALL: Final = (
     Check(
         "J413", 3, "broken", "rows in a table that this version never writes to",
         "that no sealed entry accounts for them", _WHO, _STATUS,
+    ),
+    Check(
+        "J414", 9, "broken", "the table of layouts is not what was sealed",
+        "that a row was edited, added or removed", "that the file's order was changed: no decision reads the table", _LOG,
+    ),
+    Check(
+        "J415", 9, "broken", "the table of mirrors is not what was registered",
+        "that a row was edited, added or removed", "that any file was written: no decision reads the table", _STATUS,
     ),
     # -- the database -----------------------------------------------------------------
     Check(

@@ -38,6 +38,16 @@ class Registered(NamedTuple):
     at_us: int | None
 
 
+class MirrorDeclared(NamedTuple):
+    """A mirror as its entry registers it."""
+
+    session_id: int
+    host: str
+    path: str
+    on_edit: str
+    writer_id: int
+
+
 @dataclass(slots=True)
 class Declarations:
     """The registry's facts.
@@ -48,6 +58,9 @@ class Declarations:
         revoked: revocations by the writer's number.
         sessions: by number.
         instances: which writer each process wrote as, of rows whose proof holds.
+        mirrors: by number, the removed ones too.
+        removed: the numbers of mirrors that were taken away.
+        permitted: external writers whose entries are permitted.
         twice: what was registered a second time, by seq and in words.
         session_ids: the sessions' numbers by key.
         writer_ids: the writers' numbers by name.
@@ -64,6 +77,9 @@ class Declarations:
         default_factory=lambda: {REGISTRY_ID: Registered(REGISTRY_KEY, None)}
     )
     instances: dict[int, int] = field(default_factory=dict)
+    mirrors: dict[int, MirrorDeclared] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
+    permitted: set[int] = field(default_factory=set)
     twice: list[tuple[int, str]] = field(default_factory=list)
     session_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_KEY: REGISTRY_ID})
     writer_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_WRITER: REGISTRY_ID})
@@ -86,6 +102,21 @@ class Declarations:
             self.revoked[int(facts["id"])] = Revoked(row.created_us, reason, row.id)
         elif what == "session":
             self._register(row, int(facts["id"]), str(facts["key"]))
+        else:
+            return self._learn_mirror(facts)
+        return True
+
+    def _learn_mirror(self, facts: dict[str, Any]) -> bool:
+        what = facts.get("control")
+        if what == "mirror":
+            told = (facts[name] for name in MirrorDeclared._fields)
+            self.mirrors[int(facts["number"])] = MirrorDeclared(*told)
+        elif what == "unmirror":
+            gone = facts["session_id"]
+            self.removed |= {at for at, mirror in self.mirrors.items() if mirror.session_id == gone}
+        elif what == "permit":
+            change = self.permitted.add if facts["permitted"] else self.permitted.discard
+            change(int(facts["id"]))
         else:
             return False
         return True

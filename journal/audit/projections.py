@@ -44,7 +44,7 @@ def session_faults(  # noqa: PLR0913 - all that such a row is held against
     walk: Walk,
     *,
     proven: int,
-    layout_no: int,
+    layout_no: int | None,
     was_restored: bool,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """J401: yield in what a session's row differs from what its entries say.
@@ -58,7 +58,7 @@ def session_faults(  # noqa: PLR0913 - all that such a row is held against
     if row.key != registered.key.encode():
         yield "its key is another", {"expected": registered.key, "found": text(row.key)}
     yield from _head_faults(row, walk, proven)
-    if row.layout_no != layout_no:
+    if layout_no not in (None, row.layout_no):
         evidence = {"expected": layout_no, "found": row.layout_no}
         yield "its layout is not the newest that a sealed entry made", evidence
     # Put back by an honest write after it was deleted, it has lost its time.
@@ -138,6 +138,31 @@ def writer_faults(source: Source, known: Declarations) -> Iterator[tuple[str, di
             )
     for number in known.writers.keys() - seen:
         yield "a row is gone", {"writer": number, "name": known.name_of(number)}
+
+
+def mirror_faults(source: Source, known: Declarations) -> Iterator[tuple[str, dict[str, Any]]]:
+    """J415: yield in what the table of mirrors differs from what was registered."""
+    names = [column.name for column in tables.mirrors.c]
+    seen = set()
+    for row in source.table(tables.mirrors):
+        values = dict(zip(names, row, strict=True))
+        number = values["id"]
+        seen.add(number)
+        mirror = known.mirrors.get(number)
+        if mirror is None:
+            yield "no sealed entry registers it", {"mirror": number, "path": text(values["path"])}
+            continue
+        found = [values[name] for name in mirror._fields]
+        found = [text(value) if isinstance(value, bytes) else value for value in found]
+        is_removed = values["state"] == b"removed"
+        if found != list(mirror) or is_removed != (number in known.removed):
+            told = dict(zip(mirror._fields, found, strict=True))
+            yield (
+                "a row was edited",
+                {"mirror": number, "expected": mirror._asdict(), "found": told},
+            )
+    for number in known.mirrors.keys() - seen:
+        yield "a row is gone", {"mirror": number, "path": known.mirrors[number].path}
 
 
 def meta_faults(

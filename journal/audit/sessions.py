@@ -8,6 +8,7 @@ from journal import tables
 from journal.audit import claims, named, projections, proofs
 from journal.audit.findings import EVIDENCE_LIMIT
 from journal.audit.judging import UNFIT, Linked, Sealed
+from journal.audit.layouts import Layouts
 from journal.audit.migrated import Receipt
 from journal.audit.proofs import Witness
 from journal.audit.source import text
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from journal.model import Row
     from journal.seal import Mac
 
-_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release", "layout"})
-_REGISTRY_FACTS: Final = frozenset({"stray", "journal", "writer", "revoke", "session"})
+_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release", "layout", "edit"})
 _REQUESTS: Final = 1000
 
 
@@ -48,7 +48,7 @@ class SessionAudit:
 
     Attributes:
         tally: what was looked at.
-        layout_no: the newest layout that a sealed entry made.
+        layouts: the session's file order.
         unknown: control entries of a kind this version does not know, by kind.
 
     """
@@ -64,7 +64,7 @@ class SessionAudit:
     ) -> None:
         self.key = key
         self.session_id = session_id
-        self.layout_no = 0
+        self.layouts = Layouts()
         self.unknown: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self._source = source
@@ -110,6 +110,8 @@ class SessionAudit:
     # -- while walking ----------------------------------------------------------------
 
     def _take(self, row: Row, facts: dict[str, Any] | None, links: bool) -> None:  # noqa: FBT001 - a callback
+        if not links or (facts is None and row.kind == CONTROL):
+            self.layouts.lose()  # what is gone or damaged may have been a layout
         try:
             self._claims.feed(row, facts, links=links)
             if facts is not None:
@@ -123,13 +125,16 @@ class SessionAudit:
     def _learn(self, row: Row, facts: dict[str, Any]) -> None:
         what = str(facts.get("control"))
         if what == "layout":
-            self.layout_no = int(facts["no"])
+            fault = self.layouts.learn(facts)
+            if fault is not None:
+                self._note("J209", fault, row)
         elif what == "stray":
             self._names += named.read(row, facts)
             if facts.get("projection") is not None:
                 self._moves.append((row, facts))
-        elif self.session_id == REGISTRY_ID and what in _REGISTRY_FACTS:
-            self._known.learn(row, facts)
+        elif self.session_id == REGISTRY_ID:
+            if not self._known.learn(row, facts):
+                self.unknown[what] = self.unknown.get(what, 0) + 1
         elif what not in _KNOWN_FACTS:
             self.unknown[what] = self.unknown.get(what, 0) + 1
 
@@ -175,7 +180,7 @@ class SessionAudit:
             self._known.sessions[self.session_id],
             self._walk,
             proven=self._proven,
-            layout_no=self.layout_no,
+            layout_no=None if self.layouts.extents is None else self.layouts.no,
             was_restored=bool(self._moves),
         )
         for cause, evidence in faults:
@@ -183,11 +188,9 @@ class SessionAudit:
         rows = self._source.table(tables.claims, self.session_id)
         for cause, told in claims.table_faults(rows, self._claims.records):
             self._found.add("J407", cause, session=self.key, evidence=told)
-        if not self.layout_no:
-            for row in self._source.table(tables.layouts, self.session_id):
-                evidence = {"table": "layouts", "layout": row[1], "position": row[2]}
-                cause = "no sealed layout accounts for it"
-                self._found.add("J413", cause, session=self.key, evidence=evidence)
+        rows = self._source.table(tables.layouts, self.session_id)
+        for cause, told in self.layouts.table_faults(rows):
+            self._found.add("J414", cause, session=self.key, evidence=told)
         for fault in filter(None, (receipt.fault() for receipt in self._receipts)):
             self._found.add("J601", fault[0], session=self.key, evidence=fault[1])
 
@@ -247,7 +250,9 @@ class SessionAudit:
             self._found.add("J309", cause, session=self.key)
 
     def _is_bare(self) -> bool:
-        return not (self.tally.rows or self.counts or self._receipts or self._found.has(self.key))
+        left = self.tally.rows or self.counts or self._receipts
+        has_mirror = any(m.session_id == self.session_id for m in self._known.mirrors.values())
+        return not (left or has_mirror or self._found.has(self.key))
 
     def _tell_named(self) -> None:
         """Tell strays that were named, and are what was named, from the others."""

@@ -165,8 +165,8 @@ class Walk:
         self._judge_number(row, before)
         self._judge_who(row)
         self._on_entry(row, facts, links)
-        if row.trusted == 0 and (row.body or row.kind == CONTROL):
-            self.external.add(row.seq)
+        if row.trusted == 0 and row.body and row.kind != CONTROL:
+            self._judge_external(row)
 
     def _judge_content(self, row: Row) -> dict[str, Any] | None:
         tally = self.tally
@@ -188,6 +188,10 @@ class Walk:
                 self._trusted_whos.add(who)
         if self._known.revoked:
             self._note("J109", revoked_fault(row, self._known), row)
+
+    def _judge_external(self, row: Row) -> None:
+        if row.writer_id not in self._known.permitted:
+            self.external.add(row.seq)
 
     def _judge_number(self, row: Row, before: Row | None) -> None:
         fault = number_fault(row.id, 0 if before is None else before.id)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from journal.audit import Finding, Report
 
 OTHER = "agent:main:other"
+LAID = "agent:main:laid out"
 
 
 class Holder:
@@ -140,6 +141,11 @@ def busy(journal: Journal) -> Journal:
     journal.session(OTHER, writer="cron", role="cron", run_id="run-1", on_behalf_of="you").append(
         {"n": 1}
     )
+    laid = journal.session(LAID, writer="cron", role="cron")
+    kept = laid.extend([{"n": n} for n in range(6)])
+    laid.rewrite([*kept[:2], {"n": "new"}, *kept[3:]], base=laid.head.seq, reason="compacted")
+    laid.cut(1, base=laid.head.seq, reason="popped")
+    laid.append({"n": "after"})
     journal.declare("late", "tool")
     journal.revoke("late", "never used")
     heartbeat.fence().stored()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal.engine import driver
-from tests.audit.conftest import OTHER, Holder, rows
+from tests.audit.conftest import LAID, OTHER, Holder, rows
 from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
@@ -196,6 +196,9 @@ ORDER = {
     "a request written twice": Crime(sealed(request_id="r1"), ("J206",), (2, 3, 13)),
     "a row number out of order": Crime(edit("id", 2, 10_000), ("J207",), (2,)),
     "a row number below 1": Crime(quietly("UPDATE entries SET id = -5 WHERE session_id = 3"), ("J207",), (1,), OTHER),
+    "a layout that follows none": Crime(
+        lambda s: s.holder.fact(b'{"control":"layout","no":7,"keep":0,"extents":[[1,null]]}', "layout"), ("J209",)
+    ),
     "cut off and written anew": Crime(cut_and_written_anew, ("J208",)),
 }  # fmt: skip
 
@@ -379,9 +382,15 @@ BESIDE = {
         ("J411",),
     ),
     "a parked write put back": Crime(replayed, ("J412",)),
-    "a layout": Crime(sql("INSERT INTO layouts VALUES (2, 0, 0, 5, 5, 0)"), ("J413",)),
+    "a layout": Crime(sql("INSERT INTO layouts VALUES (2, 0, 0, 5, 5, 0)"), ("J414",)),
+    "a layout's extent": Crime(
+        sql("UPDATE layouts SET last_seq = 1 WHERE position = 1"), ("J414",), session=LAID
+    ),
+    "a layout's row gone": Crime(
+        sql("DELETE FROM layouts WHERE position = 0"), ("J414",), session=LAID
+    ),
     "an input": Crime(sql(INSERT_INPUT), ("J413",), session=None),
-    "a mirror": Crime(sql(INSERT_MIRROR), ("J413",), session=None),
+    "a mirror": Crime(sql(INSERT_MIRROR), ("J415",), session=None),
     "a redaction": Crime(
         sql("INSERT INTO redactions VALUES (1, 2, 2, 2, 2, 'x', 0)"), ("J413",), session=None
     ),

@@ -114,8 +114,8 @@ def test_one_cause_in_many_sessions_is_one_finding(found, busy, thief):
 
     assert finding.id == "J401"
     assert finding.session is None
-    assert finding.count == 23
-    assert finding.evidence[0] == {"sessions": 23}
+    assert finding.count == 24
+    assert finding.evidence[0] == {"sessions": 24}
 
 
 def test_two_edited_neighbours_are_both_named_and_nobody_else(found, thief):
