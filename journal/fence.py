@@ -194,21 +194,18 @@ class Fence:
         if chain is None:
             return self._keep(Verdict(ACCEPTED, self.session.key, mark, name))
         head = store.fresh(chain).head
-        if self._generation == store.generation and head.seq == mark.seq:
-            # Nobody but this connection has committed, and it not here.
-            return self._keep(
-                Verdict(
-                    ACCEPTED,
-                    chain.key,
-                    mark,
-                    name,
-                    head_seq=head.seq,
-                    head_epoch=head.epoch,
-                    fence_id=self.id,
-                )
-            )
         writers = store.registry.writers
-        found = found_since(cursor, chain, mark, writers)
+        found: Iterable[Entry]
+        # Nobody but this connection has committed since, and it not to this session.
+        is_still = self._generation == store.generation and head.seq == mark.seq
+        if is_still:
+            found = ()
+        elif (head.seq, head.seal) == (mark.seq, mark.seal) and not (
+            chain.occupied or chain.is_odd or mark.beyond
+        ):
+            found = found_at(cursor, chain, mark, writers)
+        else:
+            found = found_since(cursor, chain, mark, writers)
         own = (
             None
             if self.session.identity is None
@@ -227,7 +224,7 @@ class Fence:
             head_epoch=head.epoch,
             fence_id=self.id,
         )
-        if verdict.accepted:
+        if verdict.accepted and not is_still:
             self._move(_mark(cursor, chain, store))
             self._generation = store.generation
             self.arrived += arrived

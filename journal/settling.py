@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from journal import parking
 from journal.admission import store_lines, was_written
 from journal.errors import RefusedError
+from journal.registry import check_standing
 from journal.writing import Author
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
         row = parking.unsettled(cursor, store, parked_id)
         chain = store.open_chain(cursor, store.registry.session_keys[row.session_id])
         original = store.registry.writers[row.writer_id]
+        check_standing(original)  # it may have been revoked since
         recorder = store.author(cursor, writer, role, declare=True) if writer else None
         if row.content is None:
             raise RefusedError(

@@ -233,9 +233,10 @@ class Store:
         version = cursor.execute("PRAGMA data_version").fetchone()[0]
         if version == self._data_version:
             return
-        versions = cursor.execute(
-            "SELECT schema_version, user_version FROM pragma_schema_version, pragma_user_version"
-        ).fetchone()
+        versions = (
+            cursor.execute("PRAGMA schema_version").fetchone()[0],
+            cursor.execute("PRAGMA user_version").fetchone()[0],
+        )
         if versions != self._versions:
             schema.check(cursor.execute, self.path)
             self._versions = versions

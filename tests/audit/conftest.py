@@ -141,7 +141,7 @@ def busy(journal: Journal) -> Journal:
     journal.session(OTHER, writer="cron", role="cron", run_id="run-1", on_behalf_of="you").append(
         {"n": 1}
     )
-    laid = journal.session(LAID, writer="cron", role="cron")
+    laid = journal.session(LAID, writer="compactor", role="tool")
     kept = laid.extend([{"n": n} for n in range(6)])
     laid.rewrite([*kept[:2], {"n": "new"}, *kept[3:]], base=laid.head.seq, reason="compacted")
     laid.cut(1, base=laid.head.seq, reason="popped")
