@@ -52,6 +52,7 @@ _MAKERS: Final[tuple[tuple[str, Callable[[Path], Contender]], ...]] = (
     ("plain FULL", lambda home: limits.plain(home, "full")),
     ("journal FULL", lambda home: limits.ours(home, "full", as_bytes=True)),
     ("journal FULL, dict", lambda home: limits.ours(home, "full", as_bytes=False)),
+    ("journal FULL, mirror", limits.mirrored),
     ("C loop FULL", lambda home: limits.c_loop(home, "full")),
     ("plain FULL, Python's SQLite", limits.stdlib),
     ("write + fdatasync", limits.synced_file),
@@ -109,10 +110,13 @@ def _row(contender: Contender, rates: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def _peers(rates: dict[str, list[float]]) -> dict[str, Any]:
-    """Return how many times a peer's rate ours is, object for object."""
-    ours = rates["journal-full-bytes"]
+    """Return how many times a peer's rate ours is, FULL, a line of bytes."""
+    ours = {"no mirror": "journal-full-bytes", "mirror": "journal-mirror-bytes"}
     found = [name for name in ("openai-agents", "google-adk", "eventsourcing") if name in rates]
-    return {name: ratios(ours, rates[name])._asdict() for name in found}
+    return {
+        peer: {how: ratios(rates[name], rates[peer])._asdict() for how, name in ours.items()}
+        for peer in found
+    }
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -195,11 +195,22 @@ def lock_file(home: Path) -> Contender:
 def ours(home: Path, durability: str, *, as_bytes: bool) -> Contender:
     """Append one line to a session of a journal."""
     kind = "bytes" if as_bytes else "dict"
-    name = f"journal-{durability}-{kind}"
-    journal = Journal(home / f"{name}.db", key_file=home / "key", durability=durability)
-    session = journal.session("agent:main:main", writer="gateway", role="run")
-    items: Iterator[Any] = bodies() if as_bytes else values()
     title = f"journal: append, {kind} line, {durability.upper()}"
+    return _ours(home, durability, f"journal-{durability}-{kind}", title)
+
+
+def mirrored(home: Path) -> Contender:
+    """Append one line to a session that keeps a file alive beside the journal."""
+    title = "journal: append, bytes line, FULL, with its mirror"
+    return _ours(home, "full", "journal-mirror-bytes", title, home / "mirror.jsonl")
+
+
+def _ours(
+    home: Path, durability: str, name: str, title: str, mirror: Path | None = None
+) -> Contender:
+    journal = Journal(home / f"{name}.db", key_file=home / "key", durability=durability)
+    session = journal.session("agent:main:main", writer="gateway", role="run", mirror=mirror)
+    items: Iterator[Any] = bodies() if name.endswith("bytes") else values()
     return Contender(name, title, f"plain-{durability}", each(session.append, items), journal.close)
 
 

@@ -44,9 +44,10 @@ def put(
     store = session.store
     author = session.author(cursor)
     chain = store.open_chain(cursor, session.key)
-    done = earlier(cursor, session, chain, lines, request_id)
-    if done is not None:
-        return Outcome(done)
+    if request_id is not None:
+        done = earlier(cursor, session, chain, lines, request_id)
+        if done is not None:
+            return Outcome(done)
     error = refusal(store, chain, author)
     if error is not None:
         return Outcome([], keep(cursor, store, chain, author, lines, request_id, error))

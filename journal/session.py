@@ -101,7 +101,8 @@ class Session:
         return self._put(encoded, request_id) if encoded else []
 
     def _put(self, lines: Sequence[Line], request_id: str | None) -> list[Entry]:
-        check_label(request_id, "request id")
+        if request_id is not None:
+            check_label(request_id, "request id")
         with self.store.transaction() as cursor:
             outcome = put(cursor, self, lines, request_id)
         if outcome.error is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import Journal
 from journal.audit import audit
 from tests.chains import walk
-from tests.crash.parties import done
+from tests.crash.parties import done, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from journal import Entry, Session
 
@@ -163,6 +164,36 @@ def look(say: Callable[..., None], _: object, path: Path, key: Path, fence_ids: 
         odd = walk(path, key).odd
     say("odd", [list(oddness) for oddness in odd])
     say("audit", *map(str, audit(path, key_file=key).findings))
+
+
+def look_when_told(say: Callable[..., None], listen: Callable[[], str], key: Path) -> None:
+    """Look at a journal each time that one is named; a fork for each look would cost thrice."""
+    while word := listen():
+        path, fence_ids = json.loads(word)
+        look(say, listen, Path(path), key, fence_ids)
+        say("looked")
+
+
+class Looker:
+    """A process of its own that opens a journal, looks, and closes it, again and again."""
+
+    def __init__(self, key: Path) -> None:
+        self._party = start(look_when_told, key)
+
+    def look(self, path: Path, fence_ids: list[str]) -> list[list[Any]]:
+        """Return what it says about a journal."""
+        self._party.tell(json.dumps([str(path), fence_ids]))
+        said = []
+        while (fact := self._party.hear())[0] != "looked":
+            said.append(fact)
+            if fact[0] == "error":
+                break
+        return said
+
+    def end(self) -> None:
+        """Let it go."""
+        self._party.tell("")
+        self._party.end()
 
 
 def _line(entry: Entry) -> tuple[str, int]:

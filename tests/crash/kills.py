@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from tests.crash.honest import KEYS, fresh, keep_company, look, made, write
-from tests.crash.parties import Party, done, start
+from tests.crash.honest import KEYS, Looker, fresh, keep_company, made, write
+from tests.crash.parties import Party, start
 
 PER_JOURNAL: Final = 10
 # A writer is killed after so many answers and so long; a write takes 0.2 to 2 ms.
@@ -96,7 +96,8 @@ def run(home: str, seed: int, kills: int, *, company: bool) -> dict[str, Any]:
 def one_journal(path: Path, key: Path, chance: Random, account: Account, *, company: bool) -> None:
     """Kill writers on one journal and look at it after each."""
     companion = start(keep_company, path, key, chance.randrange(10**6)) if company else None
-    fences = [rest[0] for what, *rest in done(look, path, key, []) if what == "fence"]
+    looker = Looker(key)
+    fences = [rest[0] for what, *rest in looker.look(path, []) if what == "fence"]
     for number in range(PER_JOURNAL):
         if companion is not None:
             _until(companion, "raised", account, "raise")
@@ -107,11 +108,12 @@ def one_journal(path: Path, key: Path, chance: Random, account: Account, *, comp
         account.hear(writer.kill())
         if companion is not None:
             _until(companion, "done", account, "check")
-        said = done(look, path, key, fences)
+        said = looker.look(path, fences)
         account.hear(said)
         fences = [rest[0] for what, *rest in said if what == "fence"]
         if len(fences) != len(KEYS):
             account.wrong.append(f"looked at {len(fences)} sessions")
+    looker.end()
     if companion is not None:
         companion.tell("end")
         account.hear(companion.end())

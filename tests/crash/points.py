@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import Journal
-from tests.crash.honest import KEYS, fresh, look, made
+from tests.crash.honest import KEYS, Looker, fresh, made
 from tests.crash.kills import Account
 from tests.crash.parties import done
 
@@ -26,28 +26,31 @@ def run(home: str, act: str) -> dict[str, Any]:
     key = Path(home) / "key"
     said = done(_act, fresh(template, 0), key, act, _NEVER, 0)
     points = next((rest[0] for what, *rest in said if what == "points"), 0)
-    outcomes: dict[str, int] = {}
+    looker, outcomes = Looker(key), dict[str, int]()
     wrong = [] if points else [f"no points: {said}"]
     for point in range(1, points + 1):
         for how, when in enumerate(HOW):
-            outcome, errors = _killed_at(fresh(template, point), key, act, point, how)
+            outcome, errors = _killed_at(looker, fresh(template, point), key, act, point, how)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
             wrong += [f"{when} call {point}: {error}" for error in errors]
+    looker.end()
     return {"points": points, "outcomes": outcomes, "wrong": wrong}
 
 
-def _killed_at(path: Path, key: Path, act: str, point: int, how: int) -> tuple[str, list[str]]:
+def _killed_at(
+    looker: Looker, path: Path, key: Path, act: str, point: int, how: int
+) -> tuple[str, list[str]]:
     """Kill one party and look; return whether its line is there, and what is wrong."""
     account = Account()
     # A fence that somebody raised before, to be checked after.
-    before = done(look, path, key, [])
+    before = looker.look(path, [])
     fences = [rest[0] for what, *rest in before if what == "fence"]
     account.hear(before)
     said = done(_act, path, key, act, point, how)
     if any(what == "points" for what, *_ in said):
         account.wrong.append("it was not killed")
     account.hear(said)
-    after = done(look, path, key, fences)
+    after = looker.look(path, fences)
     account.hear(after)
     lines = [by for what, *rest in after if what == "read" for _, _, by, _ in rest[1]]
     if act == "batch" and lines.count("victim") != lines.count(_ELSEWHERE):
