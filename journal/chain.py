@@ -43,6 +43,7 @@ class Chain:
 
     Attributes:
         head: the newest row that verifies.
+        created_us: when the session was registered.
         found_seq: ``sessions.head_seq`` as it stands, believed or not; None when
             the row is gone.
         highest: the highest seq this process ever knew as sealed.
@@ -53,7 +54,7 @@ class Chain:
         rewritten_no: the newest layout that was not read off the mirror's file.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
-        is_odd: whether there is anything in ``odd``.
+        is_odd: whether there is anything in ``odd``; ``is_crowded``: in ``occupied``.
         reported: odd seqs that a verdict of this process has told of already.
         open_tail: the last line has no line end, so the next must end it first.
         generation: the database state this knowledge belongs to.
@@ -65,6 +66,7 @@ class Chain:
     session_id: int
     sealer: Sealer
     head: Head
+    created_us: int = 0
     found_seq: int | None = 0
     highest: int = 0
     examined: int = 0
@@ -78,6 +80,7 @@ class Chain:
     facts_up_to: int = 0
     odd: Oddities = field(default_factory=Oddities)
     is_odd: bool = False
+    is_crowded: bool = False
     reported: Ranges = field(default_factory=Ranges)
     generation: int = -1
     waiting: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
@@ -91,7 +94,7 @@ class Chain:
     def next_seqs(self, count: int) -> Sequence[int]:
         """Return the seqs that the next write takes: the first free ones after the head."""
         seq = self.head.seq
-        if not self.occupied:
+        if not self.is_crowded:
             return range(seq + 1, seq + 1 + count)
         seqs = []
         for _ in range(count):
@@ -104,6 +107,7 @@ class Chain:
         self.occupied = Ranges(
             (first, last) for first, last in self.occupied if first > self.head.seq or last < 1
         )
+        self.is_crowded = bool(self.occupied)
 
     def refresh(self, cursor: Cursor) -> None:
         """Learn the chain's present state from the database, believing only seals."""
@@ -120,7 +124,7 @@ class Chain:
             self.open_tail = newest.terminator == b""  # what was appended last stands last
         else:
             self.open_tail = newest is not None and self.tail_is_open(cursor)
-        self.is_odd = bool(self.odd)
+        self.is_odd, self.is_crowded = bool(self.odd), bool(self.occupied)
 
     def _find_head(self, cursor: Cursor) -> Row | None:
         """Set the head to the newest row that verifies, and note those above it that do not."""

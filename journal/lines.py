@@ -29,6 +29,7 @@ _CRLF: Final = b"\r\n"
 _SPACE: Final = " \t\r\n"
 # Up to this size counting brackets is cheaper than walking what was parsed.
 _COUNTED: Final = 4096
+_SHALLOW: Final = 2 * DEPTH_LIMIT  # below this size nothing is too deep
 
 
 class Line(NamedTuple):
@@ -75,7 +76,8 @@ def parse(body: bytes, terminator: bytes = _LF) -> Line:
     levels of nesting, and integers of more than 4300 digits make it "raw".
     Duplicate keys resolve to the last.
     """
-    if len(body) <= DIGIT_LIMIT and body.isascii() and not _has_depth(body):
+    size = len(body)
+    if size <= DIGIT_LIMIT and body.isascii() and (size <= _SHALLOW or not _has_depth(body)):
         # Nearly every line is short, plain and flat. What msgspec then takes, the
         # standard library takes too (a test holds them together); where it does
         # not, nothing is decided yet.
@@ -149,7 +151,9 @@ def _checked(data: bytes) -> Line:
     if _LF in body:
         message = f"the line has a line end inside, at byte {body.index(_LF)}"
         raise EntryError(message, hint="append each line by itself", code="line-end-inside")
-    return parse(_within(body), terminator)
+    if len(body) > LINE_LIMIT:
+        raise _too_long(None)
+    return parse(body, terminator)
 
 
 def _encoded(value: object) -> Line:
@@ -242,7 +246,7 @@ def _is_deep(value: object, body: bytes) -> bool:
 
 def _has_depth(body: bytes) -> bool:
     """Whether it could be nested too deep: it has brackets enough."""
-    return len(body) > 2 * DEPTH_LIMIT and body.count(b"{") + body.count(b"[") > DEPTH_LIMIT
+    return len(body) > _SHALLOW and body.count(b"{") + body.count(b"[") > DEPTH_LIMIT
 
 
 def _children(node: Any) -> list[Any]:  # noqa: ANN401 - any JSON

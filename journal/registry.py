@@ -58,6 +58,7 @@ class Registry:
         self.session_keys: dict[int, str] = {}
         self.mirrors: dict[int, MirrorFact] = {}  # by session
         self.mirror_count = 0
+        self._created_us: dict[int, int] = {}
         self._chains: dict[int, Chain] = {}
         self.chain = self._chain(REGISTRY_ID, REGISTRY_KEY)
         self.read_up_to = 0
@@ -96,6 +97,7 @@ class Registry:
             self._keep(replace(self.writers[facts["id"]], permitted=facts["permitted"]))
         elif what == "session":
             self.know_session(facts["id"], facts["key"])
+            self._created_us[facts["id"]] = at_us
 
     def know_session(self, number: int, key: str) -> None:
         """Take a session's number and key for known."""
@@ -142,6 +144,7 @@ class Registry:
         chain = self._chains.get(session_id)
         if chain is None:
             chain = self._chains[session_id] = self._chain(session_id, key)
+            chain.created_us = self._created_us.get(session_id, 0)
         return chain
 
     def adopt_chains(self, other: Registry) -> None:

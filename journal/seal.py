@@ -228,7 +228,7 @@ class Sealer:
 
     def examined_mac(self, seq: int) -> bytes:
         """Return the proof that a key holder examined the session up to ``seq``."""
-        return self._hash(self._examined_tag + number(seq))[:MAC_SIZE]
+        return self._hash(self._examined_tag + _INTEGER.pack(8, seq))[:MAC_SIZE]
 
 
 def body_holds(row: Row) -> bool:

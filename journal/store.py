@@ -147,7 +147,8 @@ class Store:
         """Take the write lock and learn what others did; return the cursor."""
         self.lock.acquire()
         try:
-            self._check_process()
+            if self.forked or self._raw is None:
+                self._check_process()
             self.cursor.execute("BEGIN IMMEDIATE")
             self._sync(self.cursor)
         except BaseException as error:
@@ -312,12 +313,20 @@ class Store:
 
     def open_chain(self, cursor: Cursor, key: str) -> Chain:
         """Return a session's chain, registering the session if it is new."""
-        chain = self.find_chain(cursor, key)
+        chain = self.registry.chain_of(key)
         if chain is None:
-            self.touch(self.registry.chain)
-            keeper = self._keeper(cursor)
-            chain = self.registry.add_session(cursor, keeper, self.clock(), key)
-        return self.touch(chain)
+            chain = self._found_or_made(cursor, key)
+        if chain.generation != self.generation:
+            self.fresh(chain)
+        self._touched.append((chain, chain.state()))
+        return chain
+
+    def _found_or_made(self, cursor: Cursor, key: str) -> Chain:
+        chain = self.registry.adopt_session(cursor, key)
+        if chain is not None:
+            return chain
+        self.touch(self.registry.chain)
+        return self.registry.add_session(cursor, self._keeper(cursor), self.clock(), key)
 
     def _keeper(self, cursor: Cursor) -> Author:
         writer = self.registry.writers[REGISTRY_ID]

@@ -95,7 +95,7 @@ def write(  # noqa: PLR0913 - a write has this many sides
     _insert(cursor, rows)
     if lines:
         chain.open_tail = lines[-1].terminator == b""
-    if chain.occupied:
+    if chain.is_crowded:
         chain.forget_passed()
     if chain.is_odd:
         _remember_named(chain)
@@ -203,7 +203,9 @@ def _repair_projection(cursor: Cursor, chain: Chain) -> None:
     )
     cursor.execute("UPDATE sessions SET key = ? WHERE id = ?", (chain.key, chain.session_id))
     if cursor.rowcount == 0:
-        cursor.execute(sql.INSERT_PROJECTION, (chain.session_id, chain.key, 0, 0, 0, 0, b"", 0, 0))
+        chain.load_facts(cursor)
+        row = (chain.session_id, chain.key, 0, 0, 0, 0, b"", chain.layout.no, chain.created_us)
+        cursor.execute(sql.INSERT_PROJECTION, row)
         chain.found_seq = 0
 
 
