@@ -227,6 +227,11 @@ def _guard(action: Callable[[], object], stream: TextIO | None = None) -> None:
         action()
     except BrokenPipeError:
         _send_nowhere(stream or sys.stdout)
+    except OSError:
+        # What is left in the buffer would be tried again at the very end, and turn
+        # the exit code into the interpreter's own.
+        _send_nowhere(stream or sys.stdout)
+        raise
 
 
 def _send_nowhere(stream: TextIO) -> None:

@@ -18,7 +18,7 @@ STATUS = (
     "path id schema_version newest_schema_version sqlite driver sqlite_is_safe file_bytes key key_ok sessions "
     "entries bytes parked takeovers unsafe"
 )
-WRITER = "id name role declared_us revoked_us reason"
+WRITER = "id name role declared_us revoked_us reason permitted"
 
 
 def fields(text):
