@@ -48,7 +48,7 @@ def put(
         done = earlier(cursor, session, chain, lines, request_id)
         if done is not None:
             return Outcome(done)
-    error = refusal(store, chain, author)
+    error = None if author.claim == chain.head.claim else refusal(store, chain, author)
     if error is not None:
         return Outcome([], keep(cursor, store, chain, author, lines, request_id, error))
     return Outcome(store_lines(cursor, store, chain, author, lines, request_id, origin))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hmac
 from functools import lru_cache
 from hashlib import sha256
+from secrets import token_bytes
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -31,6 +32,7 @@ DIGEST_SIZE: Final = 32
 MAC_SIZE: Final = 16
 SECRET_SIZE: Final = 32
 
+_SALTS: Final = 64
 _NULL: Final = b"\xff\xff\xff\xff"
 _LENGTH: Final = Struct(">I")
 _INTEGER: Final = Struct(">Iq")
@@ -57,7 +59,8 @@ def text(value: str | None) -> bytes:
     return _NULL if value is None else field(value.encode())
 
 
-_COMMITMENT_TAG: Final = field(b"session-journal/commitment/1") + _LENGTH.pack(SALT_SIZE)
+# Hashed once: copying a hash is cheaper than making one.
+_COMMITMENT: Final = sha256(field(b"session-journal/commitment/1") + _LENGTH.pack(SALT_SIZE))
 _SEAL_TAG: Final = field(b"session-journal/seal/1")
 
 
@@ -93,7 +96,9 @@ def fingerprint(key: bytes) -> str:
 def commitment(salt: bytes, body: bytes, terminator: bytes) -> bytes:
     """Return what stands for a line in the chain, so that the line itself can be erased later."""
     end = _TERMINATORS.get(terminator) or field(terminator)
-    return sha256(b"".join((_COMMITMENT_TAG, salt, _LENGTH.pack(len(body)), body, end))).digest()
+    committed = _COMMITMENT.copy()
+    committed.update(b"".join((salt, _LENGTH.pack(len(body)), body, end)))
+    return committed.digest()
 
 
 class Mac:
@@ -135,12 +140,13 @@ class Sealer:
     key text was changed, does not verify.
     """
 
-    __slots__ = ("_examined_tag", "_hash", "genesis", "key_id", "session_id")
+    __slots__ = ("_examined_tag", "_hash", "_salts", "genesis", "key_id", "session_id")
 
     def __init__(self, key: bytes, key_id: int, session_id: int, session_key: str) -> None:
         tag = field(b"session-journal/session/1") + number(session_id) + text(session_key)
         self._hash = KeyedHash(KeyedHash(key)(tag))
         self._examined_tag = field(b"session-journal/examined/1")
+        self._salts: list[bytes] = []
         self.session_id = session_id
         self.key_id = key_id
         self.genesis = self._hash(field(b"session-journal/genesis/1"))[:PREV_SIZE]
@@ -187,6 +193,17 @@ class Sealer:
         variable = _variable(claim, kind, origin, run_id, on_behalf_of)
         request = _NULL if request_id is None else _any_field(request_id)
         return self._hash(b"".join((_SEAL_TAG, fixed, variable, request)))
+
+    def salt(self) -> bytes:
+        """Return 16 random bytes, each given once.
+
+        Drawn many at a time. A forked child cannot draw the same: it may not use
+        its parent's journal, and a sealer belongs to one.
+        """
+        if not self._salts:
+            drawn = token_bytes(SALT_SIZE * _SALTS)
+            self._salts = [drawn[at : at + SALT_SIZE] for at in range(0, len(drawn), SALT_SIZE)]
+        return self._salts.pop()
 
     def seal_holds(self, row: Row) -> bool:
         """Whether the row's metadata and commitment stand under its own seal."""

@@ -165,7 +165,8 @@ class Store:
             raise
         done, self._done = self._done, []
         self._touched.clear()
-        self._new_instances.clear()
+        if self._new_instances:
+            self._new_instances.clear()
         self.lock.release()
         # Outside the lock: a mirror's lock is taken before the write lock, never within it.
         for call in done:
