@@ -9,9 +9,10 @@
 
 Machines drift, and a disk may be three times slower a minute later, so only
 ratios taken in one run count. All contenders take turns in blocks of a few
-hundred lines; a round's ratio is a contender's rate over the reference's rate in
-the same round, and what is told is the median of the rounds with the least and
-the greatest. The first round warms up and does not count.
+hundred lines (each long enough to hold a checkpoint), in an order drawn anew each
+time. A round's rate is that of its median block; a ratio is a contender's rate
+over the reference's in the same round, and what is told is the median of the
+rounds with the least and the greatest. The first round warms up and does not count.
 
 The reference ("plain") is what one would write by hand with the same SQLite
 library: a table with an integer key and UNIQUE(session_id, seq), WAL, one row of
@@ -129,7 +130,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "schema": SCHEMA,
             "quick": quick,
             "machine": limits.machine(home),
-            "appends": appends(home, Plan(3, 2, 100) if quick else Plan(options.rounds, 4, 250)),
+            "appends": appends(home, Plan(3, 3, 100) if quick else Plan(options.rounds, 5, 400)),
         }
         path = lookups.build(home, sizes, tell)
         tell("fence checks")

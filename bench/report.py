@@ -173,7 +173,7 @@ def _appends(appends: Figures) -> Iterator[str]:
     plan = appends["plan"]
     yield "## One line of 1 KB, one process"
     yield ""
-    yield f"{plan['rounds']} rounds of {plan['blocks']} × {plan['block']} lines each. FULL is durable when the call returns; a ratio is over the plain"
+    yield f"{plan['rounds']} rounds of {plan['blocks']} × {plan['block']} lines each, the median block told. FULL is durable when the call returns; a ratio is over the plain"
     yield "row of the same durability. Peers run with their own defaults."
     yield ""
     yield "| what | lines/s | ratio | least – most |"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,22 +67,22 @@ class Plan(NamedTuple):
 def measure(contenders: Sequence[Contender], plan: Plan, tell: Callable[[str], object]) -> None:
     """Fill in each contender's rates.
 
-    Within a round all take turns block by block, each block beginning with
-    another, so that a machine which slows down for a second slows all of them.
-    The first round warms up and does not count.
+    Within a round all take turns block by block, in an order drawn anew for each
+    block: so what one leaves behind (an unsynced file, say) falls on every other.
+    A round's rate is its median block's. The first round warms up and does not count.
     """
+    draw = Random(0)  # noqa: S311 - to be repeated, not to be secret
     for number in range(plan.rounds + 1):
         tell(f"round {number} of {plan.rounds}" if number else "warm-up")
-        elapsed = dict.fromkeys((contender.name for contender in contenders), 0.0)
-        for block in range(plan.blocks):
-            start = (number + block * 5) % len(contenders)
-            for contender in [*contenders[start:], *contenders[:start]]:
+        times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+        for _ in range(plan.blocks):
+            for contender in draw.sample(contenders, len(contenders)):
                 began = perf_counter()
                 contender.run(plan.block)
-                elapsed[contender.name] += perf_counter() - began
+                times[contender.name].append(perf_counter() - began)
         if number:
             for contender in contenders:
-                contender.rates.append(plan.blocks * plan.block / elapsed[contender.name])
+                contender.rates.append(plan.block / statistics.median(times[contender.name]))
 
 
 def median_us(call: Callable[[], object], count: int) -> float:

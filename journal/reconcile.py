@@ -1,54 +1,54 @@
-"""What became of a mirror's file, as a plan: a pure function of its bytes and ours.
+"""What became of a mirror's file, as a plan: a pure function of its lines and ours.
 
 Lines are matched as a multiset of bytes. A diff would call own lines foreign
 where a foreign hand moved them; the multiset never does: no whole own line is
 ever foreign, whatever its place.
+
+Lines are known here by their digests, never by their bytes, so that a plan for a
+file of any size is small; whoever carries it out reads the bytes again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from hashlib import sha256
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from journal.lines import Line, parse
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 IN_STEP: Final = "in step"
 BEHIND: Final = "behind"
 APPENDED: Final = "foreign lines at the end"
 EDITED: Final = "edited"
 SHORTER: Final = "shorter than it was"
+GONE: Final = "gone"
+
+# Stands in a plan for a line end that is in neither file nor journal yet.
+LINE_END: Final = 0
 
 
 class Own(NamedTuple):
-    """A line of the layout as it stands in a file: its entries, and what it is matched by.
+    """A line of the layout as it stands in a file: the entries that make it.
 
     Mostly one entry; more where a line end came later, as an entry of its own.
+    ``ends`` are the line's bytes up to the end of each entry, ``digests`` what
+    the line is matched by if no more than that of it stands in the file.
     """
 
     seqs: tuple[int, ...]
-    digest: bytes
+    ends: tuple[int, ...]
+    digests: tuple[bytes, ...]
 
 
 class Found(NamedTuple):
-    """A line of the file: where it begins, and its bytes."""
+    """A line of the file: where it begins, its size with its line end, what it is matched by."""
 
     offset: int
-    body: bytes
+    size: int
     terminator: bytes
-
-    @property
-    def digest(self) -> bytes:
-        """What it is matched by."""
-        return digest_of_line(self.body + self.terminator)
-
-    @property
-    def line(self) -> Line:
-        """The line as it becomes an entry."""
-        return parse(self.body, self.terminator)
+    digest: bytes
 
 
 class Plan(NamedTuple):
@@ -56,35 +56,46 @@ class Plan(NamedTuple):
 
     Attributes:
         what: one of the constants above.
-        order: the file's lines from the first difference on, as they shall stand:
-            own ones by seq, foreign ones as found. The last are those still to
-            be written.
-        foreign: the foreign lines among them.
-        to_write: seqs that the file lacks and that go to its end.
+        order: the file's lines from the first difference on, as they stand: own
+            ones by seq, foreign ones as found.
+        pending: what is to be written behind them, by seq; ``LINE_END`` for one
+            that ends a line which something must not be fused to.
         lost: seqs that the file had and has no more; they leave the layout.
         tail: an unterminated foreign tail, not yet a line, or None.
-        mend: how many bytes of the first line to write are in the file already.
+        mend: how many bytes of the first pending line are in the file already.
+        is_relaid: whether the file's order is no more the layout's with new
+            lines at its end.
+        is_moved: whether own lines that were in the file changed their places.
 
     """
 
     what: str
     order: tuple[int | Found, ...] = ()
-    foreign: tuple[Found, ...] = ()
-    to_write: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     tail: Found | None = None
     mend: int = 0
+    is_relaid: bool = False
+    is_moved: bool = False
 
     @property
-    def is_relaid(self) -> bool:
-        """Whether the file's order is no more the journal's with new lines at the end."""
-        seen_foreign = False
-        for item in self.order:
-            if isinstance(item, Found):
-                seen_foreign = True
-            elif seen_foreign:
-                return True
-        return bool(self.lost)
+    def foreign(self) -> tuple[Found, ...]:
+        """The foreign lines, in file order."""
+        return tuple(item for item in self.order if isinstance(item, Found))
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether what was in the file is gone or moved, so that no foreign line tells of it."""
+        return bool(self.lost) or self.is_moved
+
+
+class _Piece(NamedTuple):
+    """One own entry: which line and which part of it, and where it ends in the layout."""
+
+    line: int
+    part: int
+    seq: int
+    end: int
 
 
 def digest_of_line(data: bytes) -> bytes:
@@ -95,79 +106,167 @@ def digest_of_line(data: bytes) -> bytes:
 def plan(
     own: Sequence[Own],
     found: Iterable[Found],
+    bytes_of: Callable[[int], bytes],
     *,
-    exported_seq: int | None,
+    position: int = 0,
+    exported: int | None,
     is_final: bool,
-    torn: bytes | None = None,
 ) -> Plan:
     """Return what became of a file from its first difference on.
 
     Args:
         own: the layout's lines from there on, in file order.
         found: the file's lines from there on.
-        exported_seq: own lines up to here are known to have been in the file;
-            None if nothing is known: then what lacks at the end was never there.
+        bytes_of: gives an own entry's bytes, to tell a write of ours that broke
+            off from a foreign tail. Asked for one entry at most.
+        position: where the first difference is.
+        exported: the layout's bytes up to here are known to have been in the
+            file; None if nothing is known: then what lacks at the end was never
+            there.
         is_final: whether an unterminated foreign tail is taken for a line now.
-        torn: the exact bytes of the first own line that the file lacks, to tell
-            a torn write of ours from a foreign tail.
+            It is in any case where we are about to write behind it.
 
     """
-    free: defaultdict[bytes, deque[Own]] = defaultdict(deque)
-    for ours in own:
-        free[ours.digest].append(ours)
+    order, there, last = _matched(own, found)
+    pieces = list(_pieces(own, position))
+    known = _last_end(pieces, there) if exported is None else exported
+    lost = [piece for piece in pieces if piece.end <= known and _key(piece) not in there]
+    pending = [piece for piece in pieces if piece.end > known and _key(piece) not in there]
+    mend, tail = 0, None
+    if last is not None:
+        mend = _mended(last, pending, bytes_of)
+        if not mend and (is_final or pending):
+            order.append(last)
+        elif not mend:
+            tail = last
+    to_write = [piece.seq for piece in pending]
+    if to_write and not mend and _is_open(order, own, pieces, pending):
+        to_write.insert(0, LINE_END)
+    at = {piece.seq: piece.end for piece in pieces}
+    foreign = any(isinstance(item, Found) for item in order)
+    seqs = [item for item in order if isinstance(item, int)]
+    is_moved = _is_moved([at[seq] for seq in seqs if at[seq] <= known])
+    is_relaid = bool(lost) or _is_relaid(order, to_write, at)
+    what = _what(order, lost=bool(lost), moved=is_moved, foreign=foreign, pending=bool(to_write))
+    return Plan(
+        what,
+        tuple(order),
+        tuple(to_write),
+        tuple(piece.seq for piece in lost),
+        tail,
+        mend,
+        is_relaid,
+        is_moved,
+    )
+
+
+def _key(piece: _Piece) -> tuple[int, int]:
+    return piece.line, piece.part
+
+
+def _pieces(own: Sequence[Own], position: int) -> Iterator[_Piece]:
+    for number, line in enumerate(own):
+        for part, (seq, end) in enumerate(zip(line.seqs, line.ends, strict=True)):
+            yield _Piece(number, part, seq, position + end)
+        position += line.ends[-1]
+
+
+def _matched(
+    own: Sequence[Own], found: Iterable[Found]
+) -> tuple[list[int | Found], set[tuple[int, int]], Found | None]:
+    """Return the file's lines, which own parts are among them, and a last line that is open and not ours."""
+    free: defaultdict[bytes, deque[int]] = defaultdict(deque)
+    for number, line in enumerate(own):
+        free[line.digests[-1]].append(number)
     order: list[int | Found] = []
-    tail: Found | None = None
+    there: set[tuple[int, int]] = set()
+    last: Found | None = None
     for line in found:
         same = free.get(line.digest)
         if same:
-            order += same.popleft().seqs
-        elif not line.terminator and not is_final:
-            tail = line
-        else:
+            number = same.popleft()
+            order += own[number].seqs
+            there.update((number, part) for part in range(len(own[number].seqs)))
+        elif line.terminator:
             order.append(line)
-    there = {item for item in order if isinstance(item, int)}
-    lost, to_write = _absent(own, there, exported_seq)
-    mend, order, tail = _torn(order, tail, to_write, torn)
-    foreign = tuple(item for item in order if isinstance(item, Found))
-    what = _what(order, foreign, to_write, lost)
-    return Plan(what, (*order, *to_write), foreign, tuple(to_write), tuple(lost), tail, mend)
+        else:
+            last = line
+    begun = None if last is None else _begun(own, there, last)
+    if begun is not None:
+        number, count = begun
+        order += own[number].seqs[:count]
+        there.update((number, part) for part in range(count))
+        last = None
+    return order, there, last
 
 
-def _absent(
-    own: Sequence[Own], there: set[int], exported_seq: int | None
-) -> tuple[list[int], list[int]]:
-    """Sort the own lines that are not in the file: lost there, or not written yet."""
-    seqs = [seq for line in own for seq in line.seqs]
-    absent = [seq for seq in seqs if seq not in there]
-    if exported_seq is not None:
-        return [s for s in absent if s <= exported_seq], [s for s in absent if s > exported_seq]
-    place = {seq: at for at, seq in enumerate(seqs)}
-    last_there = max((place[seq] for seq in there), default=-1)
-    lost = [seq for seq in absent if place[seq] < last_there]
-    return lost, [seq for seq in absent if place[seq] > last_there]
+def _begun(
+    own: Sequence[Own], there: set[tuple[int, int]], last: Found
+) -> tuple[int, int] | None:
+    """Return the own line whose first entries are this open line: its line end came later, and lacks."""
+    for number, line in enumerate(own):
+        if len(line.seqs) > 1 and (number, 0) not in there and last.digest in line.digests:
+            return number, line.digests.index(last.digest) + 1
+    return None
 
 
-def _torn(
-    order: list[int | Found], tail: Found | None, to_write: list[int], torn: bytes | None
-) -> tuple[int, list[int | Found], Found | None]:
-    """Tell a write of ours that broke off from a foreign tail: its bytes begin the line we lack."""
-    last = tail or (order[-1] if order and isinstance(order[-1], Found) else None)
-    if last is None or last.terminator or not to_write or torn is None:
-        return 0, order, tail
-    if not torn.startswith(last.body):
-        return 0, order, tail
-    return len(last.body), order if tail is not None else order[:-1], None
+def _last_end(pieces: Sequence[_Piece], there: set[tuple[int, int]]) -> int:
+    return max((piece.end for piece in pieces if _key(piece) in there), default=-1)
+
+
+def _mended(
+    last: Found, pending: Sequence[_Piece], bytes_of: Callable[[int], bytes]
+) -> int:
+    """Return how much of the first pending line the file's open end is: a write of ours broke off."""
+    if not pending:
+        return 0
+    begun = bytes_of(pending[0].seq)[: last.size]
+    return last.size if digest_of_line(begun) == last.digest else 0
+
+
+def _is_open(
+    order: Sequence[int | Found],
+    own: Sequence[Own],
+    pieces: Sequence[_Piece],
+    pending: Sequence[_Piece],
+) -> bool:
+    """Whether what is to be written would be fused to a line that is not its own beginning."""
+    if not order:
+        return False
+    last = order[-1]
+    if isinstance(last, Found):
+        return not last.terminator
+    at = next(piece for piece in pieces if piece.seq == last)
+    is_whole = at.part == len(own[at.line].seqs) - 1
+    return not is_whole and (pending[0].line, pending[0].part) != (at.line, at.part + 1)
+
+
+def _is_moved(ends: Sequence[int]) -> bool:
+    return any(one > other for one, other in pairwise(ends))
+
+
+def _is_relaid(
+    order: Sequence[int | Found], to_write: Sequence[int], at: dict[int, int]
+) -> bool:
+    """Whether appending the foreign lines to the layout would not give the file's order."""
+    own = [at[item] for item in (*order, *to_write) if isinstance(item, int) and item]
+    if _is_moved(own) or LINE_END in to_write:
+        return True
+    first = next((n for n, item in enumerate(order) if isinstance(item, Found)), len(order))
+    return first < len(order) and (
+        bool(to_write) or any(not isinstance(item, Found) for item in order[first:])
+    )
 
 
 def _what(
-    order: list[int | Found], foreign: tuple[Found, ...], to_write: list[int], lost: list[int]
+    order: Sequence[int | Found], *, lost: bool, moved: bool, foreign: bool, pending: bool
 ) -> str:
-    own = [item for item in order if isinstance(item, int)]
-    if lost:
-        return EDITED if foreign or own != sorted(own) else SHORTER
-    if foreign:
-        is_appended = not any(isinstance(item, int) for item in order)
-        return APPENDED if is_appended or own == sorted(own) else EDITED
-    if own != sorted(own):
+    if moved or (lost and foreign):
         return EDITED
-    return BEHIND if to_write else IN_STEP
+    if lost:
+        return SHORTER
+    if foreign:
+        first = next(n for n, item in enumerate(order) if isinstance(item, Found))
+        is_end = all(isinstance(item, Found) for item in order[first:])
+        return APPENDED if is_end else EDITED
+    return BEHIND if pending else IN_STEP
