@@ -99,7 +99,7 @@ def _tell_plan(settings: Settings, found: Plan) -> None:
     output.table(("session", "format", "class", "lines", "raw", "bytes", "file"), rows)
     for missing in found.absent:
         output.say(
-            f"Note: {missing.index} names {missing.key!r}, whose file {missing.name} is not there."
+            f"Note: {missing.path} names {missing.key!r}, whose file {missing.name} is not there."
         )
     files = output.counted(len(found.files), "file")
     sessions = output.counted(found.sessions, "session")
