@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from journal import parking
+from journal import parking, verdicts
 from journal import statements as sql
 from journal.errors import EntryError
 from journal.holder import claimed, superseded
@@ -122,6 +122,14 @@ def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
     return bool(_of_request(cursor, chain, request_id))
 
 
+def written_as(
+    cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str
+) -> int | None:
+    """Return the first seq of the sealed entries that hold just these lines under a request; or None."""
+    rows = _of_request(cursor, chain, request_id)
+    return rows[0].seq if rows and _same_lines(rows, lines) else None
+
+
 def _of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:
     found = cursor.execute(sql.rows_of_request(), (chain.session_id, request_id)).fetchall()
     # A row nobody sealed must not make a request look done.
@@ -147,14 +155,46 @@ def keep(  # noqa: PLR0913
     request_id: str | None,
     error: RefusedError,
 ) -> RefusedError:
-    """Park a refused write and put its id into the error, or say that there was no room."""
-    why = parking.Refusal(error.code, claim_expected=author.claim, claim_found=chain.head.claim)
-    kept = parking.park(cursor, store, chain, author, lines, request_id, why)
+    """Park a refused write with its evidence; put both ids into the error, or say that there was no room.
+
+    The same lines refused again are counted, and keep the evidence of the first time.
+    """
+    verdict_id = parking.new_id("v")
+    refused = parking.Refusal(
+        error.code, verdict_id, author.claim, chain.head.claim, author.claim
+    )
+    kept = parking.park(cursor, store, chain, author, lines, request_id, refused)
     if kept is not None:
-        error.parked = kept.id
+        error.parked, error.why = kept.id, kept.verdict_id
+        if kept.verdict_id == verdict_id:
+            _keep_verdict(cursor, store, chain, author, error, verdict_id)
     elif lines:
-        error.args = (f"{error.args[0]}; not parked: the session's quota is full",)
+        error.args = (f"{error.args[0]}; not parked: {parking.QUOTA_IS_FULL}",)
     return error
+
+
+def _keep_verdict(  # noqa: PLR0913 - what a refusal is made of
+    cursor: Cursor,
+    store: Store,
+    chain: Chain,
+    author: Author,
+    error: RefusedError,
+    verdict_id: str,
+) -> None:
+    """Keep why a write was refused: what was expected and found, and who held the session then."""
+    row = verdicts.VerdictRow(
+        verdict_id, chain.session_id, None, author.writer.id, author.instance_id, error.code,
+        "claim", "", 0, b"",
+    )  # fmt: skip
+    evidence = {
+        "head": {"seq": chain.head.seq, "epoch": chain.head.epoch},
+        "expected": {"claim": author.claim},
+        "found": {"claim": chain.head.claim},
+        "holder": None if error.holder is None else error.holder.evidence(),
+        "message": str(error),
+        "foreign": [],
+    }
+    verdicts.keep(cursor, store, row, evidence)
 
 
 def _same_lines(rows: Sequence[Row], lines: Sequence[Line]) -> bool:

@@ -66,6 +66,7 @@ class Batch:
         trace: TracebackType | None,
     ) -> None:
         wanted = [receipt for receipt in self._receipts if receipt.lines]
+        self._receipts = []  # a second block is another batch
         if error is not None or not wanted:
             return
         with self._store.transaction() as cursor:

@@ -17,7 +17,7 @@ from journal.model import Row
 from journal.strays import Oddities, Oddity, Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from journal.engine import Cursor
     from journal.seal import Sealer
@@ -25,6 +25,22 @@ if TYPE_CHECKING:
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
 _PAGE: Final = 256
+_MIRROR_STATES: Final = {
+    "gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None,
+}  # fmt: skip
+
+
+class Resolution(NamedTuple):
+    """What was said of one foreign entry; of a row nobody sealed only as long as it is this very row."""
+
+    verdict: str
+    digest: str | None
+
+
+def resolutions(facts: dict[str, Any]) -> dict[int, Resolution]:
+    """Return what a sealed ``resolution`` entry says, by seq."""
+    digests = facts.get("digests", {})
+    return {seq: Resolution(facts["verdict"], digests.get(str(seq))) for seq in facts["seqs"]}
 
 
 class Head(NamedTuple):
@@ -52,9 +68,13 @@ class Chain:
         layout: the order of the lines in the file; ``layout_seq`` is its entry's.
         earlier: the layouts before it, by number.
         rewritten_no: the newest layout that was not read off the mirror's file.
+        layout_size: how much of the layout the mirror's file had when it gave it; else 0.
+        mirror_state: "gone" or "refused", or None while the mirror is served.
+        resolved: what was said of foreign entries, by seq: accepted or rejected, and of which row.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
         is_odd: whether there is anything in ``odd``; ``is_crowded``: in ``occupied``.
+        replaced: seqs at which this process knew another sealed row than stands there now.
         reported: odd seqs that a verdict of this process has told of already.
         open_tail: the last line has no line end, so the next must end it first.
         generation: the database state this knowledge belongs to.
@@ -73,14 +93,18 @@ class Chain:
     open_tail: bool = False
     occupied: Ranges = field(default_factory=Ranges)
     named: Ranges = field(default_factory=Ranges)
+    resolved: Mapping[int, Resolution] = field(default_factory=dict)
     layout: Layout = PLAIN
     rewritten_no: int = 0
+    layout_size: int = 0
+    mirror_state: str | None = None
     layout_seq: int = 0
     earlier: tuple[Layout, ...] = ()
     facts_up_to: int = 0
     odd: Oddities = field(default_factory=Oddities)
     is_odd: bool = False
     is_crowded: bool = False
+    replaced: Ranges = field(default_factory=Ranges)
     reported: Ranges = field(default_factory=Ranges)
     generation: int = -1
     waiting: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
@@ -111,11 +135,16 @@ class Chain:
 
     def refresh(self, cursor: Cursor) -> None:
         """Learn the chain's present state from the database, believing only seals."""
-        self.highest = max(self.highest, self.head.seq)
+        before = self.head
+        self.highest = max(self.highest, before.seq)
         found = cursor.execute(sql.projection_of(), (self.session_id,)).fetchone()
         self.occupied.clear()
-        self.odd.stray.clear()  # what another process has named meanwhile is odd no more
+        # Found anew below: what another process has named or written meanwhile is odd no more.
+        self.odd.stray.clear()
+        self.odd.altered.clear()
+        self.odd.missing.clear()
         newest = self._find_head(cursor)
+        self._note_replaced(cursor, before)
         self._note_lost(cursor)
         self._note_low_rows(cursor)
         self._note_projection(found)
@@ -129,9 +158,12 @@ class Chain:
     def _find_head(self, cursor: Cursor) -> Row | None:
         """Set the head to the newest row that verifies, and note those above it that do not."""
         up_to, limit = MAX_SEQ, 1
-        while True:
+        while up_to >= 1:
             rows = cursor.execute(sql.newest_rows(), (self.session_id, up_to, limit)).fetchall()
             for row in map(Row._make, rows):
+                if row.seq < 1:
+                    rows = []  # below the first seq stand at most strays
+                    break
                 if self.sealer.seal_holds(row):
                     self.head = Head(row.seq, row.epoch, row.seal, row.cum_bytes, row.claim)
                     return row
@@ -139,9 +171,10 @@ class Chain:
                 if up_to < row.seq - 1:
                     break  # a whole named range was stepped over at once
             if not rows:
-                self.head = self.new(self.key, self.session_id, self.sealer).head
-                return None
+                break
             limit = _PAGE
+        self.head = self.new(self.key, self.session_id, self.sealer).head
+        return None
 
     def _step_over(self, cursor: Cursor, seq: int) -> int:
         """Note a row that does not verify; return the first seq of the range it belongs to."""
@@ -173,14 +206,24 @@ class Chain:
         elif facts.get("control") == "layout":
             self.earlier = (*self.earlier, self.layout)
             self.layout, self.layout_seq = self.layout.after(facts), seq
+            self.layout_size = facts.get("size", 0) if facts.get("from_file") else 0
             if not facts.get("from_file"):
                 self.rewritten_no = self.layout.no
+        elif facts.get("control") == "edit" and facts["what"] in _MIRROR_STATES:
+            self.mirror_state = _MIRROR_STATES[facts["what"]]
+            if facts["what"] == "made":
+                self.layout_size = 0
+
+        elif facts.get("control") == "resolution":
+            # A new object, for a rollback puts the old one back.
+            self.resolved = {**self.resolved, **resolutions(facts)}
 
     def state(self) -> tuple[Any, ...]:
         """Return what a rolled-back transaction must put back."""
         return (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
+            self.layout_size, self.mirror_state, self.resolved,
         )  # fmt: skip
 
     def put_back(self, state: tuple[Any, ...]) -> None:
@@ -188,8 +231,27 @@ class Chain:
         (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
+            self.layout_size, self.mirror_state, self.resolved,
         ) = state  # fmt: skip
         self.generation = -1
+
+    def _note_replaced(self, cursor: Cursor, before: Head) -> None:
+        """Note the row that was the head when another sealed row stands in its place.
+
+        A fresh process cannot see that a tail was cut off, and writes on where it
+        was; this process knows what stood there.
+        """
+        if not 0 < before.seq <= self.head.seq:
+            return
+        seal = self.head.seal
+        if self.head.seq != before.seq:
+            found = cursor.execute(sql.newest_rows(), (self.session_id, before.seq, 1)).fetchone()
+            row = None if found is None else Row._make(found)
+            if row is None or row.seq != before.seq or not self.sealer.seal_holds(row):
+                return  # gone or changed: that is noted elsewhere
+            seal = row.seal
+        if seal != before.seal:
+            self.replaced = Ranges([*self.replaced, (before.seq, before.seq)])
 
     def _note_lost(self, cursor: Cursor) -> None:
         """Note rows that this process knew as sealed and that are gone."""
@@ -207,9 +269,13 @@ class Chain:
         return seq
 
     def _note_low_rows(self, cursor: Cursor) -> None:
-        low = cursor.execute(sql.newest_rows(), (self.session_id, 0, _PAGE)).fetchall()
-        for row in map(Row._make, low):
-            self._step_over(cursor, row.seq)
+        up_to: int | None = 0
+        while up_to is not None:
+            low = cursor.execute(sql.newest_rows(), (self.session_id, up_to, _PAGE)).fetchall()
+            for row in map(Row._make, low):
+                self._step_over(cursor, row.seq)
+            last = low[-1][2] if len(low) == _PAGE else MIN_SEQ
+            up_to = last - 1 if last > MIN_SEQ else None
 
     def _note_projection(self, found: tuple[Any, ...] | None) -> None:
         self.found_seq = None if found is None else found[1]
@@ -236,7 +302,11 @@ class Chain:
     def tail_is_open(self, cursor: Cursor) -> bool:
         """Whether the file's last line has no line end."""
         self.load_facts(cursor)
-        for first, last in self.layout.spans(self.head.seq, newest=True):
+        return self.ends_open(cursor, self.layout)
+
+    def ends_open(self, cursor: Cursor, layout: Layout) -> bool:
+        """Whether the last line of a layout has no line end."""
+        for first, last in layout.spans(self.head.seq, newest=True):
             rows = cursor.execute(sql.newest_rows(), (self.session_id, last, _PAGE)).fetchall()
             for row in map(Row._make, rows):
                 if row.seq >= first and row.kind != CONTROL and self.sealer.seal_holds(row):

@@ -74,7 +74,12 @@ class NotFoundError(JournalError):
 class RefusedError(JournalError):
     """The write is not allowed; nothing was written to the session.
 
-    ``parked`` is the id under which the refused lines were kept, or None.
+    Attributes:
+        parked: the id under which the refused lines were kept, or None.
+        why: the id that ``journal why`` explains, or None.
+        holder: whose claim was in the way: token, writer, process, when and why
+            it was claimed; None where no claim was.
+
     """
 
     code = "refused"
@@ -90,6 +95,8 @@ class RefusedError(JournalError):
     ) -> None:
         super().__init__(message, hint=hint, code=code)
         self.parked = parked
+        self.why: str | None = None
+        self.holder: Any = None
 
 
 class ClaimedError(RefusedError):
@@ -99,9 +106,27 @@ class ClaimedError(RefusedError):
 
 
 class Superseded(RefusedError):  # noqa: N818 - a verdict's name, fixed by the design
-    """This turn was superseded: who, when and why is in the message. Never retry it."""
+    """This turn was superseded: who, when and why is in the message. Never retry it.
+
+    ``holder`` is the claim that superseded it; None where the turn was released.
+    """
 
     code = "superseded"
+
+    @property
+    def by(self) -> str | None:
+        """The writer whose claim superseded it."""
+        return None if self.holder is None else self.holder.writer
+
+    @property
+    def at_us(self) -> int | None:
+        """When it was superseded, in microseconds since 1970 UTC."""
+        return None if self.holder is None else self.holder.at_us
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was superseded, in the successor's words."""
+        return None if self.holder is None else self.holder.reason
 
 
 class NotTrusted(RefusedError):  # noqa: N818 - a verdict's name, fixed by the design

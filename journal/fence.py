@@ -10,6 +10,7 @@ from journal import admission, parking, policy
 from journal import session as sessions
 from journal import statements as sql
 from journal.errors import NotFoundError, SessionTakeover, StorageError
+from journal.holder import holder
 from journal.inspection import foreign_so_far, found_after, found_at, found_since
 from journal.lines import encode
 from journal.model import check_label
@@ -56,6 +57,7 @@ class Fence:
         self.id = fence_id or parking.new_id("f")
         self.arrived: list[Entry] = []
         self.verdict: Verdict | None = None
+        self._floor: int | None = None
         self._generation = -1
         self._told: SessionTakeover | None = None
         self._told_verdict: Verdict | None = None
@@ -69,10 +71,11 @@ class Fence:
     def raised(cls, session: Session, chosen: str | Policy) -> Self:
         """Examine the session up to its head and mark it there."""
         store = session.store
-        _reconcile(session)
+        size = _reconcile(session)
         with store.snapshot() as cursor:
             chain = _chain_of(cursor, session)
             fence = cls(session, _mark(cursor, chain, store), chosen)
+            fence._floor = size
             fence._generation = store.generation
             between = None if chain is None else fence._examine(cursor, chain)
             if chain is not None:
@@ -89,6 +92,7 @@ class Fence:
             NotFoundError: no fence of this id, or its row is not to be believed.
 
         """
+        check_label(fence_id, "fence id")
         with store.snapshot() as cursor:
             found = cursor.execute(f"{sql.all_of(fences)} WHERE id = ?", (fence_id,)).fetchone()
             if found is None or found[-1] != store.mac("fence", *found[:-1]):
@@ -96,12 +100,19 @@ class Fence:
                 raise NotFoundError(
                     f"fence {fence_id!r} {why}", hint="journal fence raise SESSION --writer W"
                 )
-            key = store.registry.session_keys[found[1]]
-            writer = store.registry.writers[found[2]]
+            key = store.registry.session_keys.get(found[1])
+            writer = store.registry.writers.get(found[2])
+            if key is None or writer is None:
+                raise NotFoundError(
+                    f"the session or the writer of fence {fence_id!r} is not registered any more",
+                    hint="journal audit",
+                )
         identity = sessions.Identity(writer.name, writer.role)
         beyond = tuple((first, last) for first, last in json.loads(found[7]))
         mark = Mark(found[4], found[5], found[6], beyond, found[8].decode())
-        return cls(sessions.Session(store, key, identity), mark, chosen, fence_id)
+        fence = cls(sessions.Session(store, key, identity), mark, chosen, fence_id)
+        fence._floor = found[9]
+        return fence
 
     # -- checking ---------------------------------------------------------------------
 
@@ -118,9 +129,11 @@ class Fence:
             BusyError: contention is never a takeover.
 
         """
-        _reconcile(self.session)
+        size = _reconcile(self.session, self._floor, self.mark.seq)
         with self.store.snapshot() as cursor:
             verdict = self._judge(cursor, _chain_of(cursor, self.session))
+        if verdict.accepted:
+            self._floor = size
         if not verdict.accepted:
             verdict = self._stored_verdict(verdict)
             self._report(verdict)
@@ -145,7 +158,7 @@ class Fence:
         if not encoded:
             self.check()
             return []
-        _reconcile(self.session)
+        _reconcile(self.session, self._floor, self.mark.seq)
         with self.store.transaction() as cursor:
             outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id)
         if not verdict.accepted:
@@ -302,7 +315,7 @@ class Fence:
         mark = self.mark
         facts = (
             self.id, chain.session_id, writer_id, instance_id, mark.seq, mark.epoch, mark.seal,
-            json.dumps(mark.beyond), mark.beyond_digest, None, self.store.clock(),
+            json.dumps(mark.beyond), mark.beyond_digest, self._floor, self.store.clock(),
         )  # fmt: skip
         return (*facts, self.store.mac("fence", *facts))
 
@@ -320,10 +333,11 @@ class Fence:
 
     def _insert_verdict(self, cursor: Cursor, chain: Chain, verdict: Verdict) -> Verdict:
         """Store a verdict with its evidence; what it told of is judged from now on."""
-        verdict = replace(verdict, id=parking.new_id("v"))
+        verdict = replace(verdict, id=parking.new_id("v"), extra=self._context(cursor, chain))
         facts = (
             verdict.id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
-            verdict.policy, json.dumps(evidence_of(verdict)), self.store.clock(),
+            verdict.policy, json.dumps({**evidence_of(verdict), **verdict.extra}),
+            self.store.clock(),
         )  # fmt: skip
         cursor.execute(sql.INSERT_VERDICT, (*facts, self.store.mac("verdict", *facts)))
         for entry in verdict.foreign:
@@ -333,6 +347,12 @@ class Fence:
             _persist_examined(cursor, chain)
         self._told_verdict = verdict
         return self._keep(verdict)
+
+    def _context(self, cursor: Cursor, chain: Chain) -> dict[str, Any]:
+        """Return what only this moment can tell: who holds the session, and whether it lives."""
+        claim = chain.head.claim
+        now = None if claim is None else holder(cursor, self.store, chain).evidence()
+        return {"claim": claim, "holder": now}
 
     def _report(self, verdict: Verdict) -> None:
         if self.session.on_takeover is not None:
@@ -372,15 +392,22 @@ class Fence:
             return f"fence {self.id}: not checked: {error}"
 
 
-def _reconcile(session: Session) -> None:
-    """Have what reached the session's file judged with the rest: it becomes entries first."""
+def _reconcile(session: Session, floor: int | None = None, seq: int = 0) -> int | None:
+    """Have what reached the session's file judged with the rest: it becomes entries first.
+
+    ``floor`` is the size the file had at the seq: it must not be shorter now.
+    Returns the file's size, None if there is none.
+    """
     mirrors = session.store.mirrors
     if mirrors is None:
-        return
+        return None
     with session.store.snapshot() as cursor:
         chain = session.store.find_chain(cursor, session.key)
-    if chain is not None and chain.session_id in session.store.registry.mirrors:
-        mirrors.reconcile(chain.session_id, is_final=True)
+    if chain is None or chain.session_id not in session.store.registry.mirrors:
+        return None
+    known = None if floor is None else (floor, seq)
+    mirrors.reconcile(chain.session_id, is_final=True, floor=known)
+    return mirrors.position(chain.session_id)
 
 
 def _tells_the_same(one: Verdict, other: Verdict) -> bool:

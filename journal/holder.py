@@ -1,13 +1,21 @@
-"""Who holds a session's claim, and the refusals that name the holder."""
+"""Who holds a session's claim, how a claim ended, and the refusals that name the holder.
+
+All of it is read from sealed control entries. The table ``claims`` is a
+projection for people and for SQL; nothing here believes it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import asdict
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
 from journal.controls import decode
 from journal.errors import ClaimedError, RefusedError, Superseded
+from journal.explanation import when
 from journal.model import Process, Row
+from journal.process import liveness, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +25,14 @@ if TYPE_CHECKING:
     from journal.store import Store
     from journal.writing import Author
 
+STANDING: Final = "standing"
+RELEASED: Final = "released"
+SUPERSEDED: Final = "superseded"
 _PAGE: Final = 64
 
 
 class Holder(NamedTuple):
-    """Who holds a claim, as its sealed entry tells."""
+    """Who made a claim, as its sealed entry tells."""
 
     token: int
     writer: str
@@ -29,6 +40,14 @@ class Holder(NamedTuple):
     process: Process | None
     at_us: int
     reason: str | None
+    role: str = "unknown"
+    run_id: str | None = None
+    supersedes: int | None = None
+
+    @property
+    def liveness(self) -> str:
+        """Whether its process is "alive", "dead" or "unknown", now and as seen from here."""
+        return "unknown" if self.process is None else liveness(self.process)
 
     def described(self) -> str:
         """Say who it is in a few words."""
@@ -37,32 +56,98 @@ class Holder(NamedTuple):
         where = f"pid {self.process.pid} on {self.process.host} ({self.process.program})"
         return f"{self.writer!r}, {where}, claim {self.token}"
 
+    def evidence(self) -> dict[str, Any]:
+        """Return what a verdict keeps of it, its liveness at this moment with it."""
+        process = self.process
+        return {
+            "token": self.token,
+            "writer": self.writer,
+            "role": self.role,
+            "instance": self.instance_id,
+            "run_id": self.run_id,
+            "claimed_us": self.at_us,
+            "reason": self.reason,
+            "liveness": self.liveness,
+            "is_same_process": process is not None and process == this_process(),
+            "process": None if process is None else asdict(process),
+        }
+
+
+class Ending(NamedTuple):
+    """How a claim stands or ended: by whom, when and why."""
+
+    outcome: str
+    at_us: int | None = None
+    by: Holder | None = None
+
 
 def holder(cursor: Cursor, store: Store, chain: Chain) -> Holder:
     """Return who holds the standing claim, from its sealed entry."""
     token = chain.head.claim or 0
-    for row in _controls(cursor, chain):
-        facts = decode(row.body)
-        if (
-            row.epoch == token
-            and facts.get("control") == "claim"
-            and chain.sealer.status(row) == "sealed"
-        ):
-            writer = store.registry.writers.get(row.writer_id)
-            name = f"writer {row.writer_id}" if writer is None else writer.name
-            process = Process(**facts["process"])
-            return Holder(
-                token, name, row.instance_id, process, row.created_us, facts.get("reason")
-            )
-    return Holder(token, "nobody known", 0, None, 0, None)
+    return claim_of(cursor, store, chain, token) or Holder(token, "nobody known", 0, None, 0, None)
 
 
-def _controls(cursor: Cursor, chain: Chain) -> Iterator[Row]:
-    """Yield a session's control rows, newest first; strays among them are for the caller to tell."""
+def claim_of(cursor: Cursor, store: Store, chain: Chain, token: int) -> Holder | None:
+    """Return who made a claim, from its sealed entry; None if no such entry verifies."""
+    for row, facts in _facts_since(cursor, chain, token):
+        if row.epoch == token and facts.get("control") == "claim":
+            return _holder(store, row, facts)
+    return None
+
+
+def claims(cursor: Cursor, store: Store, chain: Chain, limit: int) -> list[Holder]:
+    """Return a session's newest claims, the newest first."""
+    found = []
+    for row, facts in _facts_since(cursor, chain, 0):
+        if facts.get("control") == "claim":
+            found.append(_holder(store, row, facts))
+            if len(found) == limit:
+                break
+    return found
+
+
+def ending(cursor: Cursor, store: Store, chain: Chain, token: int) -> Ending:
+    """Return what became of a claim: standing, released or superseded, and by whom.
+
+    What happened to it first counts: a successor's release says nothing of it.
+    """
+    if chain.head.claim == token:
+        return Ending(STANDING)
+    found = Ending(RELEASED)
+    for row, facts in _facts_since(cursor, chain, token):
+        if facts.get("control") == "claim" and facts.get("supersedes") == token:
+            found = Ending(SUPERSEDED, row.created_us, _holder(store, row, facts))
+        elif facts.get("control") == "release" and facts.get("token") == token:
+            found = Ending(RELEASED, row.created_us)
+    return found
+
+
+def _holder(store: Store, row: Row, facts: dict[str, Any]) -> Holder:
+    writer = store.registry.writers.get(row.writer_id)
+    return Holder(
+        row.epoch,
+        f"writer {row.writer_id}" if writer is None else writer.name,
+        row.instance_id,
+        Process(**facts["process"]),
+        row.created_us,
+        facts.get("reason"),
+        "unknown" if writer is None else writer.role,
+        facts.get("run_id"),
+        facts.get("supersedes"),
+    )
+
+
+def _facts_since(cursor: Cursor, chain: Chain, epoch: int) -> Iterator[tuple[Row, dict[str, Any]]]:
+    """Yield sealed control entries, newest first, back to an epoch; strays among them are passed by."""
     up_to = chain.head.seq
     while True:
         page = cursor.execute(sql.controls_before(), (chain.session_id, up_to, _PAGE)).fetchall()
-        yield from map(Row._make, page)
+        for row in map(Row._make, page):
+            if chain.sealer.status(row) != "sealed":
+                continue
+            if row.epoch < epoch:
+                return
+            yield row, decode(row.body)
         if len(page) < _PAGE:
             return
         up_to = page[-1][2] - 1
@@ -70,24 +155,35 @@ def _controls(cursor: Cursor, chain: Chain) -> Iterator[Row]:
 
 def claimed(store: Store, chain: Chain, author: Author) -> RefusedError:
     """Return the refusal of a run that writes beside a standing turn."""
-    now = holder(store.cursor, store, chain)
+    return held(chain, holder(store.cursor, store, chain), author)
+
+
+def held(chain: Chain, now: Holder, author: Author) -> RefusedError:
+    """Return the refusal of whoever needs the claim that another holds."""
     mine = now.instance_id == author.instance_id
-    return ClaimedError(
-        f"the session is held by {now.described()}",
+    state = {"dead": "; its process is gone", "unknown": "; whether it lives cannot be told"}
+    error = ClaimedError(
+        f"{chain.key!r} is held by {now.described()}{state.get(now.liveness, '')}",
         hint="you hold this turn: use it"
         if mine
-        else "wait for its release, or claim(supersede='reason')",
+        else f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} "
+        "--supersede REASON, or claim(supersede='reason'), ends that turn",
     )
+    error.holder = now
+    return error
 
 
 def superseded(store: Store, chain: Chain, author: Author) -> RefusedError:
     """Return the refusal of a turn that no longer stands: who superseded it, when and why."""
-    if chain.head.claim is None:
+    end = ending(store.cursor, store, chain, author.claim or 0)
+    if end.by is None:
         message = f"turn {author.claim} on {chain.key!r} is over: it was released"
         return Superseded(message, hint="claim the session again", code="released")
-    now = holder(store.cursor, store, chain)
-    why = f": {now.reason}" if now.reason else ""
-    return Superseded(
-        f"turn {author.claim} on {chain.key!r} was superseded by {now.described()} at {now.at_us}{why}",
-        hint="do not retry; journal parked list shows what was kept",
+    why = f": {end.by.reason}" if end.by.reason else ""
+    error = Superseded(
+        f"turn {author.claim} on {chain.key!r} was superseded by {end.by.described()} "
+        f"at {when(end.by.at_us)}{why}",
+        hint="do not retry: what was refused is kept, journal parked list shows it",
     )
+    error.holder = end.by
+    return error

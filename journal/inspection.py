@@ -12,6 +12,7 @@ from journal import statements as sql
 from journal.chain import MIN_SEQ, rows_of
 from journal.model import Entry, Row
 from journal.naming import digest_of
+from journal.seal import row_digest
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from journal.verdict import Mark
 
 PAGE: Final = 256
+_RESOLVED: Final = {"accept": "accepted", "reject": "rejected"}
 
 
 def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
@@ -32,7 +34,7 @@ def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
     if status == "sealed":
         # Whether its writer was trusted is under the seal: a registry that was
         # damaged since must not turn an honest row into a foreign one.
-        status = "asserted" if row.trusted == 1 else _foreign(writer)
+        status = "asserted" if row.trusted == 1 else _foreign(row.seq, chain, writer)
     return Entry(
         session=chain.key,
         seq=row.seq,
@@ -55,8 +57,17 @@ def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
     )
 
 
-def _foreign(writer: Writer | None) -> str:
+def _foreign(seq: int, chain: Chain, writer: Writer | None) -> str:
+    resolved = chain.resolved.get(seq)
+    if resolved is not None:
+        return _RESOLVED.get(resolved.verdict, "external")
     return "permitted" if writer is not None and writer.permitted else "external"
+
+
+def is_resolved(row: Row, chain: Chain) -> bool:
+    """Whether somebody has accepted or rejected this very row."""
+    known = chain.resolved.get(row.seq)
+    return known is not None and known.digest in (None, row_digest(row[1:]).hex())
 
 
 def _text(value: bytes | None) -> str | None:
@@ -70,7 +81,8 @@ def _recorder(row: Row, writers: Mapping[int, Writer]) -> str | None:
     return f"writer {row.recorder_id}" if recorder is None else recorder.name
 
 
-def _gone(chain: Chain, seq: int) -> Entry:
+def gone(chain: Chain, seq: int) -> Entry:
+    """Return what stands for an entry that was there and is gone."""
     return Entry(
         session=chain.key,
         seq=seq,
@@ -98,13 +110,13 @@ def found_at(
         return []
     found = cursor.execute(sql.row_at(), (chain.session_id, mark.seq)).fetchone()
     if found is None:
-        return [_gone(chain, mark.seq)]
+        return [gone(chain, mark.seq)]
     row = Row._make(found)
     entry = entry_of(row, chain, writers)
     if entry.trust == "stray":
         return [entry._replace(trust="altered")]
     if row.seal != mark.seal:
-        return [_gone(chain, mark.seq), entry]
+        return [gone(chain, mark.seq), entry]
     return [entry] if entry.trust in ("altered", "erased") else []
 
 
@@ -130,6 +142,7 @@ def found_after(
     known: Ranges,
 ) -> Iterator[Entry]:
     """Yield all that stands after a seq but what is known, and what should stand and does not."""
+    chain.load_facts(cursor)  # what was resolved is no foreign entry any more
     yield from _low_rows(cursor, chain, writers, known)
     expected, gaps = seq + 1, Ranges()
     for row in rows_of(cursor, chain.session_id, seq + 1):
@@ -144,6 +157,7 @@ def found_after(
         if row.seq not in known:
             yield entry
     yield from _missing(chain, chain.odd.missing, known, seq)
+    yield from _missing(chain, chain.replaced, known, seq)
 
 
 def _low_rows(
@@ -161,7 +175,7 @@ def _missing(chain: Chain, gaps: Ranges, beyond: Ranges, after: int = 0) -> Iter
     for first, last in gaps:
         for seq in range(max(first, after + 1), last + 1):
             if seq not in beyond:
-                yield _gone(chain, seq)
+                yield gone(chain, seq)
 
 
 def _still_beyond(cursor: Cursor, chain: Chain, mark: Mark) -> Ranges:
@@ -187,7 +201,7 @@ def foreign_so_far(
     for first, last in spans:
         for row in rows_of(cursor, chain.session_id, first, last):
             entry = entry_of(row, chain, writers)
-            if not entry.trusted and not entry.is_line_end:
+            if not (entry.trusted or entry.is_line_end or is_resolved(row, chain)):
                 found.append(entry)
             if len(found) >= limit:
                 return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from journal import creation
+from journal import creation, parking
 from journal.batch import Batch
 from journal.engine import DURABILITY
 from journal.errors import EntryError, NotFoundError, SchemaError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from journal.parking import Parked
     from journal.policy import Policy
     from journal.verdict import Verdict
 
@@ -122,6 +123,8 @@ class Journal:
             self._check_writer(identity)
         if mirror is not None:
             self.mirrors.add(key, mirror)
+        elif self.store.registry.mirrors:
+            self.mirrors.opened(key)
         return made
 
     def _role_of(self, writer: str) -> str:
@@ -154,6 +157,18 @@ class Journal:
         fence = Fence.load(self.store, fence_id, policy)
         fence.session.on_takeover = self._on_takeover
         return fence
+
+    def parked(self, parked_id: str) -> Parked:
+        """Return one write that was refused and kept, of whatever session.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            RefusedError: its row is not what was parked.
+
+        """
+        with self.store.snapshot() as cursor:
+            row = parking.whole(cursor, self.store, parked_id)
+            return parking.parked_of(row, self.store)
 
     def sessions(self) -> list[SessionInfo]:
         """Return every session by its key; the counts are the projection's."""

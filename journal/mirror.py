@@ -1,103 +1,148 @@
-"""Mirrors: a session's file kept equal to its layout, and what reaches it from outside.
+"""One session's mirror: its file kept equal to the layout, whatever else is done to it.
 
 The file is written after the commit is durable, by whoever holds the mirror's
-lock, and others' lines are carried along. What it holds that the journal did
-not write becomes entries by the mirror's external writer before the file is
-written to again.
+lock, and others' lines are carried along. What it holds that the journal did not
+write becomes entries by the mirror's external writer before the file is written
+to again. ``docs/mirror.md`` tells the whole.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from journal import reconcile as plans
-from journal import statements as sql
-from journal.controls import CONTROL, fact
+from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import JournalError, MirrorError
-from journal.layout import Extent, extents_of
-from journal.mirrorfile import MirrorFile, lines_of
-from journal.model import Row
-from journal.process import boot_id
-from journal.reconcile import Found, Own, digest_of_line
-from journal.rewriting import store_layout
+from journal.foreign import Recorder, in_file, layout_of
+from journal.mirrorfile import MirrorFile, is_file
+from journal.process import this_process
+from journal.reconcile import LINE_END, Found, Plan, digest_of_line
 from journal.sidefile import Known, SlotLock
 from journal.store import log
-from journal.writing import LINE_END, Author, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    import os
 
     from journal.chain import Chain
     from journal.engine import Cursor
-    from journal.layout import Layout
-    from journal.lines import Line
-    from journal.model import Writer
     from journal.registry import MirrorFact
     from journal.sidefile import SideFile
     from journal.store import Store
 
 # Within one tick of a coarse clock a later change can leave the very same times.
 TICK_NS: Final = 20_000_000
-_PAGE: Final = 500
+# From this size on reading it again takes longer than to wait a tick out.
+_WORTH_A_TICK: Final = 16 * 1024 * 1024
+_SYNC_EVERY_S: Final = 1.0
 _TRIES: Final = 8
 
+KEEP: Final = "keep"
+REFUSE: Final = "refuse"
 
-class Compared(NamedTuple):
-    """A file beside its layout: the own lines that stand as they should, and the rest of both."""
 
-    chain: Chain
-    head: int
-    newest_no: int
-    matched: list[int]
-    own: list[Own]
-    found: list[Found]
-    first_missing: bytes | None
-    size: int
-    offset: int
+def this_boot() -> str:
+    """Return the number of this boot, read once."""
+    return this_process().boot_id
+
+
+class ChangedError(Exception):
+    """The file changed between two looks at it: look again."""
 
 
 class Mirror:
-    """One session's mirror, as this process serves it."""
+    """One session's mirror, as this process serves it.
+
+    Attributes:
+        error: what went wrong the last time, or None.
+        failures: how many times in a row it could not be served.
+
+    """
 
     def __init__(self, store: Store, side: SideFile, mirror: MirrorFact) -> None:
         self.store = store
         self.fact = mirror
         self.lock = SlotLock(side, mirror.number)
         self.error: str | None = None
+        self.failures = 0
         self._side = side
         self._file: MirrorFile | None = None
+        self._recorder = Recorder(store, mirror)
+        self._synced_at = time.monotonic()
 
     # -- the file and what is known of it ---------------------------------------------
 
     def file(self) -> MirrorFile | None:
-        """Return the file the path names now; None if there is none."""
+        """Return the file that stands at the path now; None if none does."""
         if self._file is not None and not self._file.is_here:
             self._file.close()
             self._file = None
-        if self._file is None and os.path.lexists(self.fact.path):
+        if self._file is None and is_file(self.fact.path):
             self._file = MirrorFile(self.fact.path)
         return self._file
-
-    def close(self) -> None:
-        """Make what was written durable, and close the file."""
-        with self.lock:
-            if self._file is None:
-                return
-            self._sync(self._file)
-            self._file.close()
-            self._file = None
-
-    def _sync(self, file: MirrorFile) -> None:
-        known = self._side.read(self.fact.number)
-        if known is not None and known.synced_to != known.size:
-            file.sync()
-            self._side.write(self.fact.number, known._replace(synced_to=known.size))
 
     def known(self) -> Known | None:
         """Return what the processes of this host know of the file."""
         return self._side.read(self.fact.number)
+
+    def _know(self, known: Known) -> None:
+        self._side.write(self.fact.number, known)
+
+    def create(self) -> None:
+        """Make the file, empty, where there is none, and write the session to it."""
+        with self.lock:
+            if not is_file(self.fact.path):
+                self._side.forget(self.fact.number)
+                self._file = MirrorFile(self.fact.path, create=True, mode=self.fact.mode)
+                if self._now().mirror_state == "gone":
+                    self._recorder.note("edit", what="made", mirror=self.fact.number)
+            self.reconcile()
+
+    def resume(self, reason: str) -> None:
+        """Record that the file may be written to again."""
+        with self.lock:
+            self._recorder.note("edit", what="resumed", mirror=self.fact.number, reason=reason)
+
+    def close(self) -> None:
+        """Make what was written durable, and close the file."""
+        try:
+            with self.lock:
+                self.sync()
+        except (JournalError, OSError) as error:
+            log.warning("mirror %s was not synced: %s", self.fact.path, error)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file and nothing else, as a forked child must."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut, and remember up to where."""
+        known = self.known()
+        if self._file is None or known is None or known.synced_to == known.size:
+            return
+        self._file.sync()
+        self._know(known._replace(synced_to=known.size))
+        self._side.sync()
+        self._synced_at = time.monotonic()
+
+    def chain(self, cursor: Cursor) -> Chain:
+        """Return the session's chain, fresh."""
+        key = self.store.registry.session_keys[self.fact.session_id]
+        chain = self.store.find_chain(cursor, key)
+        if chain is None:
+            message = f"the session of mirror {self.fact.path} is gone"
+            raise MirrorError(message, hint="journal audit")
+        self.store.fresh(chain)
+        if chain.facts_up_to < chain.head.seq:
+            chain.load_facts(cursor)
+        return chain
+
+    def _now(self) -> Chain:
+        with self.store.snapshot() as cursor:
+            return self.chain(cursor)
 
     # -- serving ----------------------------------------------------------------------
 
@@ -105,384 +150,385 @@ class Mirror:
         """Bring the file up to the journal; never fail the append that called for it."""
         try:
             with self.lock:
-                if not self._append_new():
-                    self.reconcile()
-            self.error = None
+                if not self._append_new() and self._now().mirror_state != "refused":
+                    self.reconcile(is_cheap=True)
+                if time.monotonic() - self._synced_at > _SYNC_EVERY_S:
+                    self.sync()
+                    self._synced_at = time.monotonic()
+            self.error, self.failures = None, 0
         except (JournalError, OSError) as error:
-            self.error = str(error)
-            log.warning("mirror %s of %s: %s", self.fact.path, self.fact.session_id, error)
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Remember that the file could not be served; it is tried again at the next write."""
+        self.error = str(error)
+        self.failures += 1
+        if self.failures & (self.failures - 1) == 0:  # the first, second, fourth, …
+            path, times = self.fact.path, self.failures
+            log.warning("mirror %s could not be served (%d times): %s", path, times, error)
 
     def _append_new(self) -> bool:
-        """Append what the file lacks, if the file is what we left; return whether it was."""
+        """Append what the file lacks, if it looks as we left it; return whether all is done."""
         known, file = self.known(), self.file()
-        if known is None or file is None or known.inode == 0 or file.size != known.size:
+        if known is None or file is None or not known.exported_seq or known.cut_to >= 0:
+            return False
+        if known.inode != file.inode or file.size != known.size or known.boot_id != this_boot():
             return False
         with self.store.snapshot() as cursor:
-            chain = self._chain(cursor)
-            if chain.layout.no != known.layout_no:
+            chain = self.chain(cursor)
+            if chain.layout.no != known.layout_no or chain.mirror_state is not None:
                 return False
             head = chain.head.seq
-            rows = _lines(cursor, chain, known.exported_seq + 1, head)
-            data = b"".join([part for row in rows for part in (row.body or b"", row.terminator)])
-        if data:
-            file.append(data)
+            rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))
+        if not rows:
+            if known.exported_seq != head:
+                self._know(known._replace(exported_seq=head))
+            return True
+        data = b"".join([part for row in rows for part in (row.body or b"", row.terminator)])
+        file.append(data)
         size = known.size + len(data)
         is_ours = file.size == size
-        self._side.write(
-            self.fact.number,
-            known._replace(size=size, exported_seq=head, mtime_ns=0, ctime_ns=0) if data
-            else known._replace(exported_seq=head),
-        )  # fmt: skip
+        exported = head if is_ours else known.exported_seq
+        if is_ours:
+            self._know(known._replace(size=size, exported_seq=exported, mtime_ns=0, ctime_ns=0))
         return is_ours
-
-    def _chain(self, cursor: Cursor) -> Chain:
-        chain = self.store.find_chain(
-            cursor, self.store.registry.session_keys[self.fact.session_id]
-        )
-        if chain is None:
-            message = f"the session of mirror {self.fact.path} is gone"
-            raise MirrorError(message, hint="journal audit")
-        self.store.fresh(chain)
-        chain.load_facts(cursor)
-        return chain
 
     # -- reconciling ------------------------------------------------------------------
 
-    def reconcile(self, *, is_final: bool = False) -> plans.Plan:
+    def reconcile(
+        self,
+        *,
+        is_final: bool = False,
+        is_cheap: bool = False,
+        floor: tuple[int, int] | None = None,
+    ) -> Plan:
         """Turn foreign edits into entries, then write what the file lacks; return what was found.
 
-        With ``is_final`` an unterminated foreign tail becomes an entry too, as
-        at a fence. A file whose size, inode and times are as known is not read.
+        Args:
+            is_final: an unterminated foreign tail becomes an entry too, as at a fence.
+            is_cheap: take what was in the file the last time for unchanged.
+            floor: a size that the file had, and the seq at which it had it:
+                it must have it still, unless the session was rewritten since.
+
+        A file whose size, inode and times are as known is not read.
 
         Raises:
             MirrorError: the file cannot be used, or changes faster than it is read.
 
         """
         with self.lock:
-            if self._is_unchanged():
-                return plans.Plan(plans.IN_STEP)
-            first: plans.Plan | None = None
+            if not is_cheap and self._is_unchanged(floor):
+                return Plan(plans.IN_STEP)
+            first: Plan | None = None
             for _ in range(_TRIES):
-                file = self.file() or self._absent()
-                found, is_settled = self._pass(file, is_final=is_final)
+                file = self._present()
+                if file is None:
+                    return first or Plan(plans.GONE)
+                self._mend_damage(file)
+                try:
+                    found, is_settled = self._pass(
+                        file, is_final=is_final, is_cheap=is_cheap, floor=floor
+                    )
+                except ChangedError:
+                    continue
                 first = found if first is None or first.what == plans.BEHIND else first
                 if is_settled:
+                    if not is_cheap:
+                        self.sync()
                     return first
         raise MirrorError(
             f"the mirror {self.fact.path} changes faster than it can be compared", hint="try again"
         )
 
-    def preview(self) -> plans.Plan:
+    def preview(self) -> Plan:
         """Return what reconciling would do, and do nothing."""
         with self.lock:
             file = self.file()
             if file is None:
-                return plans.Plan(plans.SHORTER)
-            compared = self._compare(file)
-            return self._plan(compared, is_final=True)
+                return Plan(plans.GONE)
+            return self._plan(compare(self.store, self._now(), file), is_final=True)
 
-    def _absent(self) -> MirrorFile:
-        """Return a new file in the place of one that is not there."""
-        if self.known() is not None:
-            raise MirrorError(
-                f"the mirror {self.fact.path} is gone; it is not made again, for whoever removed it meant to",
-                hint="journal mirror sync --recreate makes it again from the journal",
-                code="mirror-gone",
-            )
-        return self.create()
+    def _present(self) -> MirrorFile | None:
+        """Return the file, or record, once, that it is there no more; or that it is back."""
+        file, chain = self.file(), self._now()
+        if file is None:
+            if chain.mirror_state != "gone":
+                self._recorder.edit("gone", path=self.fact.path)
+            return None
+        file.check()
+        if chain.mirror_state == "gone":
+            self._recorder.note("edit", what="back", mirror=self.fact.number)
+        return file
 
-    def create(self) -> MirrorFile:
-        """Make the file, empty, where there is none."""
-        self._side.forget(self.fact.number)
-        self._file = MirrorFile(self.fact.path, create=True, mode=self.fact.mode)
-        return self._file
-
-    def _is_unchanged(self) -> bool:
-        known = self.known()
-        file = self.file()
-        if known is None or file is None or not known.mtime_ns:
+    def _is_unchanged(self, floor: tuple[int, int] | None) -> bool:
+        known, file = self.known(), self.file()
+        if known is None or file is None or not known.mtime_ns or known.cut_to >= 0:
             return False
-        status = file.status()
-        seen = (
-            status.st_dev,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
+        seen = _times(file.status())
         if seen != (known.device, known.inode, known.size, known.mtime_ns, known.ctime_ns):
             return False
-        with self.store.snapshot() as cursor:
-            chain = self._chain(cursor)
-            return chain.layout.no == known.layout_no and chain.head.seq == known.exported_seq
+        if floor is not None and known.size < floor[0]:
+            return False
+        chain = self._now()
+        return chain.layout.no == known.layout_no and chain.head.seq == known.exported_seq
 
-    def _pass(self, file: MirrorFile, *, is_final: bool) -> tuple[plans.Plan, bool]:
-        """Compare once, commit what is foreign, write what lacks; return whether all is settled."""
-        before = self._rewritten_since()
-        if before is not None:
-            return self._rewrite(file, before), False
-        compared = self._compare(file)
-        found = self._plan(compared, is_final=is_final)
-        if found.foreign or found.lost or found.is_relaid:
-            self._commit(compared, found)
+    def _pass(
+        self, file: MirrorFile, *, is_final: bool, is_cheap: bool, floor: tuple[int, int] | None
+    ) -> tuple[Plan, bool]:
+        """Compare once, take what is foreign, write what lacks; return whether all is settled."""
+        if self._rewritten_since():
+            return self._rewrite(file), False
+        before = self._settled_times(file)
+        compared = self._compare(file, is_cheap=is_cheap)
+        found = self._plan(compared, is_final=is_final, floor=floor)
+        if found.foreign or found.is_relaid:
+            self._take(file, compared, found)
             return found, False
-        if found.tail is not None and not found.to_write:
-            return found, True  # somebody is still writing that line
-        size = compared.size + self._write(file, compared, found)
+        if found.tail is not None or (found.pending and self._now().mirror_state == "refused"):
+            return found, True  # somebody is still writing that line, or we may not write
+        written = self._write(file, compared, found)
+        size = compared.size + written
         if file.size != size:
             return found, False
-        self._remember(file, compared)
+        self._remember(file, compared, size, None if written or is_cheap else before)
         return found, True
 
-    def _rewritten_since(self) -> Layout | None:
-        """Return the layout the file still has, if the session was rewritten since it was written."""
-        known = self.known()
-        with self.store.snapshot() as cursor:
-            chain = self._chain(cursor)
-        if known is None or not known.exported_seq or chain.rewritten_no <= known.layout_no:
-            return None
-        return (*chain.earlier, chain.layout)[known.layout_no]
+    def _settled_times(self, file: MirrorFile) -> tuple[int, ...] | None:
+        """Return the file's times if any later change must change them; None if it need not."""
+        status = file.status()
+        age_ns = time.time_ns() - status.st_ctime_ns
+        if abs(age_ns) < TICK_NS and status.st_size >= _WORTH_A_TICK:
+            time.sleep(TICK_NS / 1e9)
+            status = file.status()
+            age_ns = time.time_ns() - status.st_ctime_ns
+        return _times(status) if age_ns >= TICK_NS else None
 
-    def _rewrite(self, file: MirrorFile, before: Layout) -> plans.Plan:
+    def _compare(self, file: MirrorFile, *, is_cheap: bool) -> Compared:
+        known, chain = self.known(), self._now()
+        start, begun = BEGINNING, None
+        if known is not None and known.layout_no == chain.layout.no:
+            if is_cheap and known.exported_seq:
+                start = Start(known.size, known.exported_seq)
+            elif known.checked_size:
+                start = Start(known.checked_size, known.checked_seq)
+                begun = None if is_cheap else known.digest
+        if start.offset > file.size:
+            start, begun = BEGINNING, None
+        return compare(self.store, chain, file, start=start, begun=begun)
+
+    def _plan(
+        self,
+        compared: Compared,
+        *,
+        is_final: bool,
+        floor: tuple[int, int] | None = None,
+        exported: int | None = None,
+    ) -> Plan:
+        def bytes_of(seq: int) -> bytes:
+            row = next(rows_of(self.store, compared.chain, [(seq, seq)]))
+            return (row.body or b"") + row.terminator
+
+        if exported is None:
+            exported = self._exported(compared, floor)
+        return plans.plan(
+            compared.own,
+            compared.found,
+            bytes_of,
+            position=compared.offset,
+            exported=exported,
+            is_final=is_final,
+        )
+
+    def _exported(self, compared: Compared, floor: tuple[int, int] | None) -> int | None:
+        """Return how much of the layout is known to have been in the file; None if nothing is."""
+        known, chain = self.known(), compared.chain
+        sizes = []
+        if known is not None and known.layout_no == compared.newest_no:
+            sizes.append(known.size)
+        if chain.layout_size and chain.layout.no == compared.newest_no:
+            sizes.append(chain.layout_size)  # what the file had when it gave the layout
+        if floor is not None and chain.layout_seq <= floor[1]:
+            sizes.append(floor[0])
+        return max(sizes, default=None)
+
+    def _take(self, file: MirrorFile, compared: Compared, found: Plan) -> None:
+        """Have what is foreign made entries, and note that the layout now begins as the file does."""
+        file.sync()  # a layout says what the file has: a power cut must not take that back
+        self._recorder.take(compared, found, lambda item: _read(file, item))
+        is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
+        if self.fact.on_edit == REFUSE and not is_benign and self._now().mirror_state is None:
+            self._recorder.edit("refused", path=self.fact.path)
+        known, chain = self.known() or Known(), self._now()
+        if chain.rewritten_no > compared.newest_no:
+            return
+        keeps_digest = (
+            compared.offset >= known.checked_size and known.layout_no == compared.newest_no
+        )
+        known = known._replace(
+            size=in_file(compared, found),
+            exported_seq=0,
+            mtime_ns=0,
+            ctime_ns=0,
+            boot_id=this_boot(),
+            inode=file.inode,
+            layout_no=chain.layout.no,
+        )
+        if not keeps_digest:
+            known = known._replace(checked_size=0, checked_seq=0, digest=b"")
+        self._know(known)
+
+    def _write(self, file: MirrorFile, compared: Compared, found: Plan) -> int:
+        """Append the lines that the file lacks; return how many bytes that were."""
+        skip, written = found.mend, 0
+        batch: list[bytes] = []
+        size = 0
+        for row in rows_of(self.store, compared.chain, _spans(found.pending)):
+            data = (row.body or b"") + row.terminator
+            batch.append(data[skip:])
+            size += len(data) - skip
+            skip = 0
+            if size > _WORTH_A_TICK:
+                file.append(b"".join(batch))
+                written, batch, size = written + size, [], 0
+        if batch:
+            file.append(b"".join(batch))
+        return written + size
+
+    def _remember(
+        self,
+        file: MirrorFile,
+        compared: Compared,
+        size: int,
+        before: tuple[int, ...] | None,
+    ) -> None:
+        """Note that the file is in step; with its times if they can be relied on."""
+        status = file.status()
+        known = self.known() or Known()
+        is_still = before is not None and before == _times(status)
+        if compared.differs is None and compared.digest:
+            known = known._replace(
+                checked_size=compared.offset, checked_seq=compared.head, digest=compared.digest
+            )
+        self._know(
+            known._replace(
+                device=status.st_dev,
+                inode=status.st_ino,
+                size=size,
+                mtime_ns=status.st_mtime_ns if is_still else 0,
+                ctime_ns=status.st_ctime_ns if is_still else 0,
+                exported_seq=compared.head,
+                layout_no=compared.newest_no,
+                synced_to=min(known.synced_to, size),
+                boot_id=this_boot(),
+                cut_to=-1,
+            )
+        )
+
+    # -- after a rewrite --------------------------------------------------------------
+
+    def _rewritten_since(self) -> bool:
+        """Whether the session was rewritten since the file was written."""
+        known = self.known()
+        return known is not None and bool(known.size) and self._now().rewritten_no > known.layout_no
+
+    def _rewrite(self, file: MirrorFile) -> Plan:
         """Keep what is foreign in a file of the old layout, then give it the new one.
 
         The same inode is cut back to what both have in common and written on
-        from there. What a program appends between the comparison and the cut is
-        lost: there is no lock that it would heed.
+        from there; that we are about to is noted first, so that a crash in
+        between is not taken for somebody's cut. What a program appends between
+        the comparison and the cut is lost: there is no lock that it would heed.
         """
         known = self.known() or Known()
-        compared = self._compare(file, before, known.exported_seq)
-        found = self._plan(compared, is_final=True)
-        if found.foreign or found.lost:
-            self._keep_foreign(found)
-        self._side.write(
-            self.fact.number,
-            known._replace(layout_no=compared.newest_no, exported_seq=0, mtime_ns=0, ctime_ns=0),
-        )
-        common = self._compare(file).offset
-        if file.size == compared.size and common < compared.size:
-            os.ftruncate(file.descriptor, common)
+        if known.cut_to < 0 or file.size != known.cut_to:
+            chain = self._now()
+            before = layout_of(chain, known.layout_no)
+            up_to = known.exported_seq or None
+            old = compare(self.store, chain, file, layout=before, up_to=up_to)
+            found = self._plan(old, is_final=True, exported=known.size)
+            if found.foreign or found.lost:
+                self._recorder.keep(found, lambda item: _read(file, item))
+            new = compare(self.store, self._now(), file)
+            if file.size != old.size:
+                raise ChangedError
+            self._know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))
+            self._side.sync()
+            if new.offset < old.size:
+                file.cut(new.offset)
+            cut_to, newest = new.offset, new.newest_no
+        else:
+            found, cut_to, newest = Plan(plans.IN_STEP), known.cut_to, self._now().layout.no
+        self._know(
+            Known(inode=known.inode, size=cut_to, layout_no=newest, synced_to=min(known.synced_to, cut_to),
+                  boot_id=this_boot())
+        )  # fmt: skip
         return found
 
-    def _keep_foreign(self, found: plans.Plan) -> None:
-        with self.store.transaction() as cursor:
-            chain = self.store.touch(self._chain(cursor))
-            author = Author(self._writer(), self.store.instance(cursor, self._writer()))
-            facts = [fact("edit", lost=list(found.lost))] if found.lost else []
-            lines = [item.line for item in found.foreign]
-            write(
-                cursor, chain, author, self.store.clock(), lines=lines, facts=facts, origin="mirror"
-            )
+    # -- after a power cut ------------------------------------------------------------
 
-    def _compare(
-        self, file: MirrorFile, layout: Layout | None = None, up_to: int | None = None
-    ) -> Compared:
-        """Read the file beside a layout, line by line, up to the first difference."""
-        size = file.size
-        with self.store.snapshot() as cursor:
-            chain = self._chain(cursor)
-            head = chain.head.seq if up_to is None else up_to
-            spans = list((layout or chain.layout).spans(head))
-            newest_no = chain.layout.no
-        rows = self._rows(chain, spans)
-        matched: list[int] = []
-        offset, differs = 0, None
-        source = _Source(file, size)
-        for row in rows:
-            data = (row.body or b"") + row.terminator
-            if source.take(len(data)) != data:
-                differs = row
-                break
-            matched.append(row.seq)
-            offset += len(data)
-        rest = [] if differs is None else [differs, *rows]
-        own = list(_physical(rest))
-        found = list(lines_of(file.chunks(offset, size), offset))
-        missing = None if differs is None else (differs.body or b"") + differs.terminator
-        return Compared(chain, head, newest_no, matched, own, found, missing, size, offset)
+    def _mend_damage(self, file: MirrorFile) -> None:
+        """Put right what a power cut left in the place of lines that were not yet on disk.
 
-    def _rows(self, chain: Chain, spans: list[tuple[int, int]]) -> Iterator[Row]:
-        for start, last in spans:
-            first = start
-            while first <= last:
-                with self.store.snapshot() as cursor:
-                    page = cursor.execute(
-                        sql.rows_between(), (chain.session_id, first, last, _PAGE)
-                    ).fetchall()
-                for row in map(Row._make, page):
-                    if row.kind != CONTROL and chain.sealer.status(row) == "sealed":
-                        yield row
-                first = page[-1][2] + 1 if len(page) == _PAGE else last + 1
-
-    def _plan(self, compared: Compared, *, is_final: bool) -> plans.Plan:
+        Only what was written in another boot, behind the position synced then and
+        inside what rows claim: anything else that differs is somebody's edit.
+        """
         known = self.known()
-        exported = None if known is None else known.exported_seq
-        found = plans.plan(
-            compared.own,
-            compared.found,
-            exported_seq=exported,
-            is_final=is_final,
-            torn=compared.first_missing,
-        )
-        if found.tail is not None and found.to_write:
-            # We are about to write behind it: the tail is a line now, and we end it.
-            return plans.plan(
-                compared.own,
-                compared.found,
-                exported_seq=exported,
-                is_final=True,
-                torn=compared.first_missing,
-            )
-        return found
+        if known is None or not known.boot_id or known.boot_id == this_boot():
+            return
+        chain = self._now()
+        layout = layout_of(chain, known.layout_no)
+        up_to = None if layout is chain.layout else known.exported_seq or None
+        start = compare(self.store, chain, file, layout=layout, up_to=up_to)
+        if start.offset >= known.synced_to:
+            found = self._plan(start, is_final=True, exported=file.size)
+            if found.lost:
+                self._repair(file, start)
+        size = max(known.synced_to, min(known.size, file.size))
+        self._know(known._replace(size=size, boot_id=this_boot(), exported_seq=0, mtime_ns=0))
 
-    def _commit(self, compared: Compared, found: plans.Plan) -> None:
-        """Make the foreign lines entries, and the file's order the session's layout."""
-        items: list[int | Line] = []
-        for at, item in enumerate(found.order):
-            items.append(item if isinstance(item, int) else item.line)
-            is_last = at == len(found.order) - 1
-            if isinstance(item, Found) and not item.terminator and not is_last:
-                items.append(LINE_END)
-        lines = [item for item in items if not isinstance(item, int)]
-        with self.store.transaction() as cursor:
-            chain = self.store.touch(self._chain(cursor))
-            if chain.layout.no != compared.newest_no:
-                return  # rewritten meanwhile: compare again
-            author = Author(self._writer(), self.store.instance(cursor, self._writer()))
-            later = [row.seq for row in _lines(cursor, chain, compared.head + 1, chain.head.seq)]
-            closing = None
-            if found.is_relaid or later:
-                closing = _Relaid(cursor, chain, [*compared.matched, *items, *later])
-            if not lines and closing is None:
-                return
-            chain.open_tail = False  # the file decides where a line ends, and it is in the items
-            write(
-                cursor,
-                chain,
-                author,
-                self.store.clock(),
-                lines=lines,
-                origin="mirror",
-                closing=closing,
-            )
-            if closing is not None:
-                store_layout(cursor, chain)
-            chain.open_tail = chain.tail_is_open(cursor)
-        self._forget_exported(compared, found)
-
-    def _forget_exported(self, compared: Compared, found: plans.Plan) -> None:
-        """From now on the layout says what the file has: the next pass compares anew."""
-        known = self.known() or Known()
-        pending = [*found.to_write]
-        upto = min(pending) - 1 if pending else compared.head
-        self._side.write(
-            self.fact.number,
-            known._replace(
-                exported_seq=max(known.exported_seq, upto),
-                layout_no=self._layout_no(),
-                mtime_ns=0,
-                ctime_ns=0,
-            ),
-        )
-
-    def _layout_no(self) -> int:
-        with self.store.snapshot() as cursor:
-            return self._chain(cursor).layout.no
-
-    def _writer(self) -> Writer:
-        return self.store.registry.writers[self.fact.writer_id]
-
-    def _write(self, file: MirrorFile, compared: Compared, found: plans.Plan) -> int:
-        """Append the lines that the file lacks; return how many bytes that were."""
-        if not found.to_write:
-            return 0
-        wanted = set(found.to_write)
-        rows = self._rows(compared.chain, [(min(wanted), max(wanted))])
-        by_seq = {row.seq: (row.body or b"") + row.terminator for row in rows if row.seq in wanted}
-        data = b"".join(by_seq[seq] for seq in found.to_write)[found.mend :]
-        file.append(data)
-        return len(data)
-
-    def _remember(self, file: MirrorFile, compared: Compared) -> None:
-        before = self.known() or Known()
-        status = file.status()
-        is_racy = time.time_ns() - status.st_mtime_ns < TICK_NS
-        self._side.write(
-            self.fact.number,
-            Known(
-                device=status.st_dev,
-                inode=status.st_ino,
-                size=status.st_size,
-                mtime_ns=0 if is_racy else status.st_mtime_ns,
-                ctime_ns=0 if is_racy else status.st_ctime_ns,
-                exported_seq=compared.head,
-                layout_no=compared.newest_no,
-                synced_to=min(before.synced_to, status.st_size),
-                boot_id=boot_id(),
-            ),
+    def _repair(self, file: MirrorFile, start: Compared) -> None:
+        spans = start.layout.spans(start.head)
+        offset, pieces, right = 0, [], []
+        for row in rows_of(self.store, start.chain, spans):
+            data = (row.body or b"") + row.terminator
+            at, offset = offset, offset + len(data)
+            if offset <= start.offset or at >= start.size:
+                continue
+            data = data[: start.size - at]
+            found = file.read(at, len(data))
+            if found != data:
+                pieces.append((at, found))
+                right.append((at, data))
+        self._recorder.damage(pieces)
+        file.overwrite(right)
+        log.warning(
+            "mirror %s: %d lines were damaged by a power cut and put right",
+            self.fact.path,
+            len(right),
         )
 
 
-class _Relaid:
-    """Makes the layout fact for a file's order once the new lines have their seqs."""
-
-    def __init__(self, cursor: Cursor, chain: Chain, order: Sequence[int | Line]) -> None:
-        found = cursor.execute(sql.line_seqs(), (chain.session_id, chain.head.seq)).fetchall()
-        self._lines = [seq for (seq,) in found]
-        self._layout = chain.layout
-        self._order = order
-
-    def __call__(self, seqs: Sequence[int], own: int) -> Line:
-        given = iter(seqs)
-        order = [item if isinstance(item, int) else next(given) for item in self._order]
-        extents = extents_of(order, [*self._lines, *seqs])
-        return self._layout.then(
-            [*extents, Extent(own + 1, None)],
-            from_file=True,
-            reason="the mirror's file has this order",
-        )
+def _times(status: os.stat_result) -> tuple[int, ...]:
+    return (
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+    )  # fmt: skip
 
 
-class _Source:
-    """A file's bytes, taken in pieces of any size, read a chunk at a time."""
-
-    def __init__(self, file: MirrorFile, size: int) -> None:
-        self._chunks = file.chunks(0, size)
-        self._data = b""
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        """Return the next bytes, fewer at the end."""
-        while len(self._data) - self._at < count:
-            more = next(self._chunks, b"")
-            if not more:
-                break
-            self._data, self._at = self._data[self._at :] + more, 0
-        piece = self._data[self._at : self._at + count]
-        self._at += count
-        return piece
+def _read(file: MirrorFile, item: Found) -> bytes:
+    data = file.read(item.offset, item.size)
+    if digest_of_line(data) != item.digest:
+        raise ChangedError
+    return data
 
 
-def _physical(rows: Iterable[Row]) -> Iterator[Own]:
-    """Yield the lines that these entries make in a file, one or more entries each."""
-    seqs: list[int] = []
-    data: list[bytes] = []
-    for row in rows:
-        seqs.append(row.seq)
-        data += [row.body or b"", row.terminator]
-        if row.terminator:
-            yield Own(tuple(seqs), digest_of_line(b"".join(data)))
-            seqs, data = [], []
-    if seqs:
-        yield Own(tuple(seqs), digest_of_line(b"".join(data)))
-
-
-def _lines(cursor: Cursor, chain: Chain, first: int, last: int) -> list[Row]:
-    """Return a stretch of the session's sealed lines, in journal order."""
-    rows: list[Row] = []
-    while first <= last:
-        page = cursor.execute(sql.rows_between(), (chain.session_id, first, last, _PAGE)).fetchall()
-        found = map(Row._make, page)
-        rows += [r for r in found if r.kind != CONTROL and chain.sealer.status(r) == "sealed"]
-        first = page[-1][2] + 1 if len(page) == _PAGE else last + 1
-    return rows
+def _spans(seqs: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return single seqs as stretches, neighbours as one."""
+    spans: list[tuple[int, int]] = []
+    for seq in seqs:
+        if seq == LINE_END:
+            continue
+        if spans and spans[-1][1] + 1 == seq:
+            spans[-1] = (spans[-1][0], seq)
+        else:
+            spans.append((seq, seq))
+    return spans

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from journal.errors import MirrorError
-from journal.reconcile import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 CHUNK: Final = 1024 * 1024
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -27,19 +26,18 @@ class MirrorFile:
 
     def __init__(self, path: str, *, create: bool = False, mode: int = 0o600) -> None:
         self.path = path
-        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
+        self.descriptor = _opened(path, mode if create else None)
         try:
-            flags = _FLAGS | (os.O_CREAT if create else 0)
-            self.descriptor = os.open(os.path.basename(path), flags, mode, dir_fd=directory)  # noqa: PTH119
-        except OSError as error:
-            raise _unusable(path, error.strerror or str(error)) from error
-        finally:
-            os.close(directory)
-        try:
-            _check(path, self.status())
+            self.inode = self.check().st_ino
         except BaseException:
             self.close()
             raise
+
+    def check(self) -> os.stat_result:
+        """Return the file's status, once it is sure that it can be a mirror."""
+        status = self.status()
+        _check(self.path, status)
+        return status
 
     def status(self) -> os.stat_result:
         """Return the open file's status: size and times as they are now."""
@@ -78,6 +76,26 @@ class MirrorFile:
             yield data
             offset += len(data)
 
+    def read(self, offset: int, size: int) -> bytes:
+        """Return some of the file's bytes, fewer where it ends."""
+        return b"".join(self.chunks(offset, offset + size))
+
+    def overwrite(self, pieces: Iterable[tuple[int, bytes]]) -> None:
+        """Put bytes in their places in the file; for the repair of damage alone."""
+        # pwrite() to a descriptor opened to append would append.
+        descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for offset, data in pieces:
+                at = 0
+                while at < len(data):
+                    at += os.pwrite(descriptor, data[at:], offset + at)
+        finally:
+            os.close(descriptor)
+
+    def cut(self, size: int) -> None:
+        """Cut the file off at a size."""
+        os.ftruncate(self.descriptor, size)
+
     def sync(self) -> None:
         """Make the file's bytes survive a power cut."""
         os.fdatasync(self.descriptor)
@@ -85,6 +103,36 @@ class MirrorFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self.descriptor)
+
+
+def _opened(path: str, mode: int | None) -> int:
+    """Open a file in its own directory, following no link: neither to the one nor to the other."""
+    parent, name = os.path.split(path)
+    directory = -1
+    try:
+        directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not _is_named(directory, parent):
+            raise _unusable(path, "a link was put into its path")
+        flags = _FLAGS | (0 if mode is None else os.O_CREAT)
+        return os.open(name, flags, mode or 0, dir_fd=directory)
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from error
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
+def _is_named(descriptor: int, path: str) -> bool:
+    try:
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink()) == path
+    except OSError:
+        return os.path.realpath(path) == path
+
+
+def is_file(path: str) -> bool:
+    """Whether a file, neither a link nor a directory nor a device, stands at a path."""
+    status = _lstat(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
 
 
 def _lstat(path: str) -> os.stat_result | None:
@@ -144,26 +192,3 @@ def _check_home(path: Path) -> None:
             hint="mirror to another directory",
             code="mirror-home",
         )
-
-
-def lines_of(chunks: Iterator[bytes], offset: int) -> Iterator[Found]:
-    """Yield each line of a file's bytes with its offset; the last may lack its line end."""
-    pending: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        first, *rest = chunk.split(b"\n")
-        pending.append(first)
-        size += len(first)
-        for piece in rest:
-            data = b"".join(pending)
-            yield _ended(offset, data)
-            offset += len(data) + 1
-            pending, size = [piece], len(piece)
-    if size:
-        yield Found(offset, b"".join(pending), b"")
-
-
-def _ended(offset: int, data: bytes) -> Found:
-    if data.endswith(b"\r"):
-        return Found(offset, data[:-1], b"\r\n")
-    return Found(offset, data, b"\n")

@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
-from journal.mirror import Mirror
-from journal.mirrorfile import real_path
+from journal.mirror import KEEP, REFUSE, Mirror
+from journal.mirrorfile import is_file, real_path
 from journal.model import check_label
 from journal.process import this_process
 from journal.registry import MirrorFact
 from journal.sidefile import SideFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from journal.engine import Cursor
     from journal.reconcile import Plan
     from journal.store import Store
 
-KEEP = "keep"
-REFUSE = "refuse"
-_FIRST_MODE = 0o600
+_FIRST_MODE: Final = 0o600
+
+
+class MirrorStatus(NamedTuple):
+    """How a mirror is doing.
+
+    ``state`` is "on"; "behind": the file lacks lines; "failing": it could not be
+    served the last time; "gone": it was removed, and is not made again unasked;
+    "refused": somebody edited it, and it is served again once resumed;
+    "elsewhere": it is served on another host. ``detail`` says why, in words.
+    """
+
+    key: str
+    path: str
+    host: str
+    state: str
+    detail: str | None = None
+    size: int | None = None
+    synced_to: int | None = None
+    failures: int = 0
 
 
 class Mirrors:
@@ -32,6 +52,7 @@ class Mirrors:
         self._store = store
         self._side: SideFile | None = None
         self._open: dict[int, Mirror] = {}
+        self._seen: set[int] = set()
 
     # -- what is registered -----------------------------------------------------------
 
@@ -57,12 +78,35 @@ class Mirrors:
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)
             known = self._store.registry.mirrors.get(chain.session_id)
-            if known is not None and known.path == found:
-                return known
-            self._check_free(chain.session_id, found)
-            made = self._register(cursor, chain.session_id, found, on_edit)
-        self.reconcile(made.session_id)
+            if known is None or known.path != found:
+                self._check_free(chain.session_id, found)
+                known = None
+            made = known or self._register(cursor, chain.session_id, found, on_edit)
+        self._begin(made, is_new=known is None)
         return made
+
+    def _begin(self, made: MirrorFact, *, is_new: bool) -> None:
+        """Make a new mirror's file, and bring any mirror's up to the journal."""
+        mirror = self.mirror(made.session_id)
+        if mirror is None:
+            return
+        if is_new:
+            with self._told(mirror):
+                mirror.create()
+        elif mirror.known() is None and not is_file(made.path):
+            with self._told(mirror):  # whoever registered it came no further
+                mirror.create()
+        else:
+            mirror.serve()
+
+    def opened(self, key: str) -> None:
+        """Heal what a crash left undone, when a session is first opened in this process."""
+        with self._store.snapshot() as cursor:
+            chain = self._store.find_chain(cursor, key)
+        if chain is None or chain.session_id in self._seen:
+            return
+        self._seen.add(chain.session_id)
+        self.serve(chain.session_id)
 
     def _check_free(self, session_id: int, path: str) -> None:
         registry = self._store.registry
@@ -159,23 +203,116 @@ class Mirrors:
         if mirror is not None:
             mirror.serve()
 
-    def reconcile(self, session_id: int, *, is_final: bool = False) -> Plan | None:
-        """Turn what reached a session's file into entries; None if it has no mirror here."""
+    def reconcile(
+        self,
+        session_id: int,
+        *,
+        is_final: bool = False,
+        floor: tuple[int, int] | None = None,
+    ) -> Plan | None:
+        """Turn what reached a session's file into entries; None if it has no mirror here.
+
+        ``floor`` is a size that the file had, and the seq at which it had it.
+        """
         mirror = self.mirror(session_id)
         if mirror is None:
             return None
+        with self._told(mirror):
+            return mirror.reconcile(is_final=is_final, floor=floor)
+
+    @contextmanager
+    def _told(self, mirror: Mirror) -> Iterator[None]:
+        """Have what goes wrong both remembered and raised as ours."""
         try:
-            found = mirror.reconcile(is_final=is_final)
-            mirror.error = None
+            yield
         except OSError as error:
-            mirror.error = str(error)
+            mirror.failed(error)
             raise MirrorError(
                 f"the mirror {mirror.fact.path}: {error}", hint="journal mirror status"
             ) from error
         except JournalError as error:
-            mirror.error = str(error)
+            mirror.failed(error)
             raise
-        return found
+        mirror.error, mirror.failures = None, 0
+
+    def position(self, session_id: int) -> int | None:
+        """Return how much of a session is in its file, as far as this host knows."""
+        mirror = self.mirror(session_id)
+        known = None if mirror is None else mirror.known()
+        return None if known is None else known.size
+
+    def resume(self, key: str, reason: str) -> None:
+        """Serve a mirror again that stopped because somebody edited its file.
+
+        Raises:
+            NotFoundError: the session has no mirror here.
+            MirrorError: it did not stop.
+
+        """
+        check_label(reason, "reason")
+        mirror = self._here(key)
+        if self._state(mirror) != "refused":
+            message = f"the mirror of {key!r} was not stopped by an edit"
+            raise MirrorError(message, hint="journal mirror status", code="mirror-not-stopped")
+        mirror.resume(reason)
+        mirror.serve()
+
+    def recreate(self, key: str) -> None:
+        """Make a mirror's file again from the journal, where it is gone."""
+        mirror = self._here(key)
+        with self._told(mirror):
+            mirror.create()
+
+    def status(self) -> list[MirrorStatus]:
+        """Return how every registered mirror is doing, without touching any file."""
+        return [self._status(known) for known in self.facts()]
+
+    def _here(self, key: str) -> Mirror:
+        known = self.of(key)
+        mirror = self.mirror(known.session_id)
+        if mirror is None:
+            raise NotFoundError(
+                f"the mirror of {key!r} is on the host {known.host}",
+                hint="do this there",
+                code="mirror-elsewhere",
+            )
+        return mirror
+
+    def _state(self, mirror: Mirror) -> str | None:
+        with self._store.snapshot() as cursor:
+            return mirror.chain(cursor).mirror_state
+
+    def _status(self, fact: MirrorFact) -> MirrorStatus:
+        key = self._store.registry.session_keys[fact.session_id]
+        mirror = self.mirror(fact.session_id)
+        if mirror is None:
+            where = f"served on the host {fact.host}, not on this one"
+            return MirrorStatus(key, fact.path, fact.host, "elsewhere", where)
+        with self._store.snapshot() as cursor:
+            chain = mirror.chain(cursor)
+        known = mirror.known()
+        state: str | None
+        detail: str | None
+        state, detail = chain.mirror_state, _DETAILS.get(chain.mirror_state or "")
+        if not is_file(fact.path) and state is None:
+            state, detail = "gone", "no file stands at its path"
+        elif mirror.error is not None:
+            state, detail = "failing", mirror.error
+        elif state is None and (known is None or known.exported_seq != chain.head.seq):
+            state, detail = "behind", "the next write or check brings it up to the journal"
+        size, synced = (None, None) if known is None else (known.size, known.synced_to)
+        return MirrorStatus(
+            key, fact.path, fact.host, state or "on", detail, size, synced, mirror.failures
+        )
+
+    def abandon(self) -> None:
+        """Let go of every file and lock, as a forked child must: they are its parent's."""
+        for mirror in self._open.values():
+            mirror.abandon()
+        self._open.clear()
+        side, self._side = self._side, None
+        if side is not None:
+            side.close()
 
     def close(self) -> None:
         """Make every file durable and let them go."""
@@ -185,6 +322,12 @@ class Mirrors:
         if self._side is not None:
             self._side.close()
             self._side = None
+
+
+_DETAILS: Final = {
+    "gone": "the file was removed; journal mirror sync --recreate makes it again",
+    "refused": "the file was edited; journal mirror resume serves it again",
+}
 
 
 def _mode(path: str) -> int:

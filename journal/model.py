@@ -14,7 +14,7 @@ Role = Literal[
 Kind = Literal["line", "raw", "part", "control"]
 Origin = Literal["api", "mirror", "file", "input", "parked"]
 Trust = Literal[
-    "asserted", "external", "permitted", "accepted", "stray", "altered", "erased", "missing"
+    "asserted", "external", "permitted", "accepted", "rejected", "stray", "altered", "erased", "missing"
 ]
 
 ROLES: Final[tuple[str, ...]] = (
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
     """One immutable entry of a session, as its reader gets it.
 
     ``trust`` says what the journal knows of it. "asserted": sealed, by a declared
-    writer. "external", "permitted", "accepted": it came from outside. "stray",
+    writer. "external", "permitted", "accepted", "rejected": it came from outside. "stray",
     "altered", "erased", "missing": found by a check or an audit, never handed out
     by ``read``; then ``writer`` is only what the row claims. Times are whole
     microseconds since 1970 UTC and never used for order.

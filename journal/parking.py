@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import Text
 
 from journal import statements as sql
-from journal.errors import CorruptError, NotFoundError, RefusedError
+from journal.errors import NotFoundError, RefusedError
 from journal.lines import parse
 from journal.seal import field
+from journal.store import log
 from journal.tables import parked
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 QUOTA_WRITES: Final = 1000
 QUOTA_BYTES: Final = 64 * 1024 * 1024
+QUOTA_IS_FULL: Final = "the session's quota is full: journal parked list, then apply or discard some"
 
 
 def new_id(prefix: str) -> str:
@@ -141,8 +143,7 @@ class Parked:
         """Write the lines now: by their original writer, recorded by whoever applies.
 
         Raises:
-            RefusedError: it was settled already.
-            CorruptError: the kept row is not what was parked.
+            RefusedError: it was settled already, or is not what was parked.
 
         """
         from journal.settling import apply  # noqa: PLC0415 - it needs the write path
@@ -257,21 +258,42 @@ def of_session(cursor: Cursor, session_id: int, *, settled: bool = False) -> lis
     return _select(cursor, f"WHERE session_id = ?{which} ORDER BY parked_us, id", session_id)
 
 
-def unsettled(cursor: Cursor, store: Store, parked_id: str) -> ParkedRow:
-    """Return a parked row that is whole and still open.
+def tell(key: str, not_believed: int) -> None:
+    """Say in the log that rows are not as they were parked: silence would be taken for success."""
+    if not_believed:
+        log.warning(
+            "%s: %d parked rows are not what was parked, and not believed: journal audit names them",
+            key,
+            not_believed,
+        )
+
+
+def whole(cursor: Cursor, store: Store, parked_id: str) -> ParkedRow:
+    """Return a parked row that is as a key holder left it.
 
     Raises:
-        CorruptError: it is not what was parked.
-        RefusedError: it was settled already.
+        NotFoundError: there is none of this id.
+        RefusedError: it is not what was parked.
 
     """
     row = find(cursor, parked_id)
     if not row.holds(store):
-        raise CorruptError(
+        raise RefusedError(
             f"the parked write {parked_id} was changed after it was parked",
             hint="journal audit",
             code="parked-altered",
         )
+    return row
+
+
+def unsettled(cursor: Cursor, store: Store, parked_id: str) -> ParkedRow:
+    """Return a parked row that is whole and still open.
+
+    Raises:
+        RefusedError: it is not what was parked, or was settled already.
+
+    """
+    row = whole(cursor, store, parked_id)
     if row.settled is not None:
         raise RefusedError(
             f"the parked write {parked_id} was {row.settled} already",

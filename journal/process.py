@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -67,6 +68,24 @@ def is_dead(process: Process) -> bool:
     if process.boot_id != here.boot_id:
         return True
     return start_time(process.pid) != process.started_us
+
+
+def liveness(process: Process) -> str:
+    """Say whether a process is "alive", "dead" or "unknown", as far as that can be told from here."""
+    if is_dead(process):
+        return "dead"
+    here = this_process()
+    is_near = (process.host, process.pid_ns) == (here.host, here.pid_ns)
+    return "alive" if is_near and here.boot_id else "unknown"
+
+
+def other_process(pid: int) -> Process | None:
+    """Return what tells another process of this host from every other; None if it is not running."""
+    started_us = start_time(pid)
+    if started_us is None:
+        return None
+    program = _read(f"/proc/{pid}/comm").strip()[:100].encode("ascii", "replace").decode()
+    return replace(this_process(), pid=pid, started_us=started_us, program=program)
 
 
 def _read(path: str) -> str:

@@ -103,7 +103,7 @@ def digest_of_line(data: bytes) -> bytes:
     return sha256(data).digest()
 
 
-def plan(
+def plan(  # noqa: PLR0913 - two files and what is known of them
     own: Sequence[Own],
     found: Iterable[Found],
     bytes_of: Callable[[int], bytes],
@@ -129,13 +129,15 @@ def plan(
     """
     order, there, last = _matched(own, found)
     pieces = list(_pieces(own, position))
-    known = _last_end(pieces, there) if exported is None else exported
-    lost = [piece for piece in pieces if piece.end <= known and _key(piece) not in there]
-    pending = [piece for piece in pieces if piece.end > known and _key(piece) not in there]
+    known, lost, pending = _absent(pieces, there, exported)
     mend, tail = 0, None
     if last is not None:
         mend = _mended(last, pending, bytes_of)
-        if not mend and (is_final or pending):
+        begun = None if mend else _begun(own, there, last)
+        if begun is not None:
+            order += [piece.seq for piece in pieces if _key(piece) in begun]
+            known, lost, pending = _absent(pieces, there | begun, exported)
+        elif not mend and (is_final or pending):
             order.append(last)
         elif not mend:
             tail = last
@@ -176,8 +178,8 @@ def _matched(
 ) -> tuple[list[int | Found], set[tuple[int, int]], Found | None]:
     """Return the file's lines, which own parts are among them, and a last line that is open and not ours."""
     free: defaultdict[bytes, deque[int]] = defaultdict(deque)
-    for number, line in enumerate(own):
-        free[line.digests[-1]].append(number)
+    for number, ours in enumerate(own):
+        free[ours.digests[-1]].append(number)
     order: list[int | Found] = []
     there: set[tuple[int, int]] = set()
     last: Found | None = None
@@ -191,32 +193,32 @@ def _matched(
             order.append(line)
         else:
             last = line
-    begun = None if last is None else _begun(own, there, last)
-    if begun is not None:
-        number, count = begun
-        order += own[number].seqs[:count]
-        there.update((number, part) for part in range(count))
-        last = None
     return order, there, last
+
+
+def _absent(
+    pieces: Sequence[_Piece], there: set[tuple[int, int]], exported: int | None
+) -> tuple[int, list[_Piece], list[_Piece]]:
+    """Sort the own entries that are not in the file: lost there, or not written yet."""
+    known = exported
+    if known is None:
+        known = max((piece.end for piece in pieces if _key(piece) in there), default=-1)
+    absent = [piece for piece in pieces if _key(piece) not in there]
+    lost = [piece for piece in absent if piece.end <= known]
+    return known, lost, [piece for piece in absent if piece.end > known]
 
 
 def _begun(
     own: Sequence[Own], there: set[tuple[int, int]], last: Found
-) -> tuple[int, int] | None:
-    """Return the own line whose first entries are this open line: its line end came later, and lacks."""
+) -> set[tuple[int, int]] | None:
+    """Return the own entries that this open line is: their line end came later, and lacks."""
     for number, line in enumerate(own):
         if len(line.seqs) > 1 and (number, 0) not in there and last.digest in line.digests:
-            return number, line.digests.index(last.digest) + 1
+            return {(number, part) for part in range(line.digests.index(last.digest) + 1)}
     return None
 
 
-def _last_end(pieces: Sequence[_Piece], there: set[tuple[int, int]]) -> int:
-    return max((piece.end for piece in pieces if _key(piece) in there), default=-1)
-
-
-def _mended(
-    last: Found, pending: Sequence[_Piece], bytes_of: Callable[[int], bytes]
-) -> int:
+def _mended(last: Found, pending: Sequence[_Piece], bytes_of: Callable[[int], bytes]) -> int:
     """Return how much of the first pending line the file's open end is: a write of ours broke off."""
     if not pending:
         return 0
@@ -245,9 +247,7 @@ def _is_moved(ends: Sequence[int]) -> bool:
     return any(one > other for one, other in pairwise(ends))
 
 
-def _is_relaid(
-    order: Sequence[int | Found], to_write: Sequence[int], at: dict[int, int]
-) -> bool:
+def _is_relaid(order: Sequence[int | Found], to_write: Sequence[int], at: dict[int, int]) -> bool:
     """Whether appending the foreign lines to the layout would not give the file's order."""
     own = [at[item] for item in (*order, *to_write) if isinstance(item, int) and item]
     if _is_moved(own) or LINE_END in to_write:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from journal import statements as sql
-from journal.admission import refusal, serve_mirror
+from journal.admission import keep, refusal, serve_mirror
 from journal.controls import CONTROL
 from journal.errors import EntryError, RefusedError
-from journal.layout import Extent, cut_off, extents_of
+from journal.layout import Extent, Layout, cut_off, extents_of
 from journal.lines import encode
 from journal.model import Entry, Row, check_label
 from journal.tables import layouts
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from journal.chain import Chain
     from journal.engine import Cursor
-    from journal.layout import Layout
     from journal.lines import Line
     from journal.session import Session
 
@@ -27,9 +26,13 @@ _PAGE = 256
 
 
 class Plan(NamedTuple):
-    """A file's lines in their new order: kept ones by seq, new ones as lines."""
+    """A file's lines in their new order: kept ones by seq, new ones as lines.
+
+    ``is_open`` says that the last of them has no line end.
+    """
 
     order: list[int | Line]
+    is_open: bool
 
     @property
     def new(self) -> list[Line]:
@@ -47,18 +50,35 @@ def rewrite(session: Session, items: Iterable[object], base: int, reason: str) -
     """Give a session's file a new order; return the entries of what is new in it."""
     check_label(reason, "reason")
     plan = _plan(session.key, items, base)
+    entries: list[Entry] = []
     with session.store.transaction() as cursor:
-        chain = _open(cursor, session, base)
-        lines = _lines(cursor, chain)
-        _check_kept(plan, lines, base)
-        later = [seq for seq in lines if seq > base]
+        chain, error = _open(cursor, session, base)
+        if error is None:
+            entries = _rewritten(cursor, session, chain, plan, base, reason)
+        else:
+            error = keep(
+                cursor, session.store, chain, session.author(cursor), plan.new, None, error
+            )
+    if error is not None:
+        raise error
+    return entries
 
-        def closing(seqs: Sequence[int], own: int) -> Line:
-            known = [*lines, *seqs]
-            extents = extents_of([*plan.seqs(seqs), *later], known)
-            return _closed(chain.layout, extents, own, base, reason)
 
-        return _relaid(cursor, session, chain, plan.new, closing)
+def _rewritten(  # noqa: PLR0913
+    cursor: Cursor, session: Session, chain: Chain, plan: Plan, base: int, reason: str
+) -> list[Entry]:
+    lines = _lines(cursor, chain)
+    _check_kept(plan, lines, base)
+    later = [seq for seq in lines if seq > base]
+    if plan.is_open and later and not _is_line_end(cursor, chain, later[0]):
+        plan = Plan([*plan.order, LINE_END], is_open=False)
+
+    def closing(seqs: Sequence[int], own: int) -> Line:
+        extents = extents_of([*plan.seqs(seqs), *later], [*lines, *seqs])
+        return _closed(chain.layout, extents, own, base, reason)
+
+    entries = _relaid(cursor, session, chain, plan.new, closing)
+    return [entry for entry in entries if not entry.is_line_end or entry.body]
 
 
 def cut(session: Session, count: int, base: int, reason: str) -> None:
@@ -67,23 +87,41 @@ def cut(session: Session, count: int, base: int, reason: str) -> None:
     if count < 0:
         raise EntryError(f"{count} lines cannot be cut", hint="cut 0 or more", code="count")
     with session.store.transaction() as cursor:
-        chain = _open(cursor, session, base)
-        dropped = _last_lines(cursor, chain, count, base)
-        extents = cut_off(chain.layout, dropped, base)
-        head = chain.head.seq
-        later = [Extent(base + 1, head)] if head > base else []
+        chain, error = _open(cursor, session, base)
+        if error is None:
+            _cut(cursor, session, chain, count, base, reason)
+    if error is not None:
+        raise error
 
-        def closing(_: Sequence[int], own: int) -> Line:
-            return _closed(chain.layout, [*extents, *later], own, base, reason)
 
-        _relaid(cursor, session, chain, [], closing)
+def _cut(  # noqa: PLR0913
+    cursor: Cursor, session: Session, chain: Chain, count: int, base: int, reason: str
+) -> None:
+    extents = cut_off(chain.layout, _last_lines(cursor, chain, count, base), base)
+    head = chain.head.seq
+    later = [Extent(base + 1, head)] if head > base else []
+    kept = Layout(0, tuple(extents))
+    fused = later and chain.ends_open(cursor, kept) and not _is_line_end(cursor, chain, base + 1)
+
+    def closing(seqs: Sequence[int], own: int) -> Line:
+        ends = [Extent(seq, seq) for seq in seqs]
+        return _closed(chain.layout, [*extents, *ends, *later], own, base, reason)
+
+    _relaid(cursor, session, chain, [LINE_END] if fused else [], closing)
+
+
+def _is_line_end(cursor: Cursor, chain: Chain, seq: int) -> bool:
+    """Whether the entry at a seq is only a line end, and so ends the line before it."""
+    found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
+    row = None if found is None else Row._make(found)
+    return row is not None and row.kind != CONTROL and row.body == b""
 
 
 def _plan(key: str, items: Iterable[object], base: int) -> Plan:
     order: list[int | Line] = []
     is_open = False
     for item in items:
-        if is_open:
+        if is_open and not (isinstance(item, Entry) and not item.body):
             order.append(LINE_END)  # or this line would be fused to the one before
         if isinstance(item, Entry):
             if item.session != key or item.kind == "control":
@@ -98,27 +136,25 @@ def _plan(key: str, items: Iterable[object], base: int) -> Plan:
     if len(set(kept)) != len(kept) or any(seq > base for seq in kept):
         message = f"an entry is kept twice, or is newer than the base {base}"
         raise EntryError(message, hint="keep each entry once", code="not-kept")
-    return Plan(order)
+    return Plan(order, is_open)
 
 
-def _open(cursor: Cursor, session: Session, base: int) -> Chain:
-    """Return the chain to rewrite, once it is clear that this writer may and the base still holds."""
+def _open(cursor: Cursor, session: Session, base: int) -> tuple[Chain, RefusedError | None]:
+    """Return the chain to rewrite, and the error if this writer may not or the base is stale."""
     store = session.store
     chain = store.open_chain(cursor, session.key)
-    error = refusal(store, chain, session.author(cursor))
-    if error is not None:
-        raise error
     chain.load_facts(cursor)
     if not 0 <= base <= chain.head.seq:
         message = f"base {base} is no position of {session.key!r}, whose head is {chain.head.seq}"
         raise EntryError(message, hint="use session.head.seq as you read it", code="base")
-    if chain.layout_seq > base:
-        raise RefusedError(
+    error = refusal(store, chain, session.author(cursor))
+    if error is None and chain.layout_seq > base:
+        error = RefusedError(
             f"{session.key!r} was rewritten at seq {chain.layout_seq}, after the base {base}",
             hint="read the session again and rewrite what it holds now",
             code="rewritten-since",
         )
-    return chain
+    return chain, error
 
 
 def _lines(cursor: Cursor, chain: Chain) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from journal import parking, policy, reading, rewriting
+from journal import inputs, parking, policy, reading, resolving, rewriting
 from journal.admission import put
 from journal.errors import NotTrusted
 from journal.lines import encode
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from journal.claim import Turn
     from journal.engine import Cursor
     from journal.fence import Fence
+    from journal.inputs import Input
     from journal.lines import Line
     from journal.parking import Parked
     from journal.policy import Policy
@@ -223,7 +224,9 @@ class Session:
             if chain is None:
                 return []
             rows = parking.of_session(cursor, chain.session_id, settled=settled)
-        return [parking.parked_of(row, self.store) for row in rows if row.holds(self.store)]
+        true = [row for row in rows if row.holds(self.store)]
+        parking.tell(self.key, len(rows) - len(true))
+        return [parking.parked_of(row, self.store) for row in true]
 
     # -- fences and claims ------------------------------------------------------------
 
@@ -237,19 +240,83 @@ class Session:
 
         return Fence.raised(self, policy_of(policy, self.policy))
 
-    def claim(self, supersede: str | None = None) -> Turn:
+    def claim(self, supersede: str | None = None, *, base: int | None = None) -> Turn:
         """Claim the session for a run; the turn is the handle to write with.
 
         Args:
             supersede: a reason; then a standing claim ends, whoever holds it.
+            base: ``head.seq`` as you read it: refused if anything came since.
 
         Raises:
             ClaimedError: a live or unknown process holds it.
+            RefusedError: the session changed since the base.
 
         """
         from journal.claim import claim  # noqa: PLC0415 - a turn is a session
 
-        return claim(self, supersede)
+        return claim(self, supersede, base=base)
+
+    def end_claim(self, token: int) -> bool:
+        """Release a claim of this writer whose process is gone; return whether it still stood.
+
+        Raises:
+            RefusedError: it is another writer's, or a live process holds it.
+            EntryError: there is no such claim.
+
+        """
+        from journal.claim import end_claim  # noqa: PLC0415 - a turn is a session
+
+        return end_claim(self, token)
+
+    # -- what is said while a run has the turn -----------------------------------------
+
+    def submit(self, line: object, *, request_id: str | None = None) -> Input:
+        """Say something to the session while a run has the turn; never blocked by a claim.
+
+        The line is kept, sealed, for the next ``turn.take_inputs()``, and becomes an
+        entry of this writer then. Once this returns, it survives power loss.
+
+        Args:
+            line: as for :meth:`append`.
+            request_id: submits once: the same id with the same line returns the
+                first input, or the entry it became, and keeps nothing more.
+
+        Raises:
+            EntryError: the line cannot be kept, or the request id had another line.
+            NotTrusted: the writer may not write.
+
+        """
+        return inputs.submit(self, line, request_id)
+
+    def inputs(self, *, taken: bool = False) -> list[Input]:
+        """Return what was submitted and is not taken yet, in order; with ``taken``, all of it.
+
+        Rows that nobody with the journal's key stored are among them, their state
+        "not believed"; they are never taken.
+        """
+        return inputs.of_session(self, taken=taken)
+
+    # -- what came from outside ----------------------------------------------------------
+
+    def resolve(self, seqs: Iterable[int], *, accept: bool, reason: str) -> list[Entry]:
+        """Accept or reject foreign entries; recorded with this writer as the actor.
+
+        An accepted entry stays where it is, marked "accepted", by whom it was. An
+        accepted stray's bytes become a new external entry; these are returned. A
+        rejected entry leaves the file's layout, never the journal.
+
+        Args:
+            seqs: which ones; all of them or none.
+            accept: accept them, or reject them.
+            reason: why; it is recorded.
+
+        Raises:
+            NotFoundError: there is no such entry.
+            EntryError: an entry that is not foreign, or has no bytes to accept.
+            RefusedError: a run beside a standing turn, or what was rejected before.
+
+        """
+        return resolving.resolve(self, seqs, accept=accept, reason=reason)
 
 
 def policy_of(given: str | Policy | None, default: str | Policy) -> str | Policy:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from journal import parking
 from journal.admission import store_lines, was_written
-from journal.errors import RefusedError
-from journal.registry import check_standing
+from journal.errors import NotFoundError, RefusedError
+from journal.model import check_name
+from journal.registry import check_role, check_standing
 from journal.writing import Author
 
 if TYPE_CHECKING:
@@ -17,10 +18,19 @@ if TYPE_CHECKING:
 
 def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[Entry]:
     """Write a parked write's lines: writer the original, recorder whoever applies."""
+    if writer is not None:
+        check_name(writer)
+        check_role(role)
     with store.transaction() as cursor:
         row = parking.unsettled(cursor, store, parked_id)
-        chain = store.open_chain(cursor, store.registry.session_keys[row.session_id])
-        original = store.registry.writers[row.writer_id]
+        key = store.registry.session_keys.get(row.session_id)
+        original = store.registry.writers.get(row.writer_id)
+        if key is None or original is None:
+            raise NotFoundError(
+                f"the session or the writer of {parked_id} is not registered any more",
+                hint="journal audit",
+            )
+        chain = store.open_chain(cursor, key)
         check_standing(original)  # it may have been revoked since
         recorder = store.author(cursor, writer, role, declare=True) if writer else None
         if row.content is None:

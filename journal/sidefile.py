@@ -11,8 +11,11 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from journal.errors import BusyError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,17 +24,33 @@ if TYPE_CHECKING:
     from journal.seal import Mac
 
 SLOT_SIZE: Final = 256
-_STATE: Final = Struct(">8q36s")
+_STATE: Final = Struct(">11q36s32s")
+_MAC_SIZE: Final = 16
 _FLOCK: Final = Struct("hhqqi")  # struct flock of Linux, 64 bit
-_OFD_SETLKW: Final = 38
+_OFD_SETLK: Final = 37
+# How long to wait for whoever serves the mirror: it may have been stopped in the middle.
+LOCK_WAIT_S: Final = 5.0
+_FIRST_PAUSE_S: Final = 0.0002
+_LAST_PAUSE_S: Final = 0.01
 
 
 class Known(NamedTuple):
     """What was last known of a mirror's file.
 
-    ``mtime_ns`` and ``ctime_ns`` are 0 after a write of ours that nobody looked
-    at since; ``exported_seq`` is the last seq written, ``synced_to`` the size up
-    to which the file is known to be on disk, in the boot ``boot_id``.
+    Attributes:
+        device, inode: which file it was.
+        size: so much of the layout ``layout_no`` is in the file, and nothing else.
+        mtime_ns, ctime_ns: its times, when all of it was last seen to be the
+            layout's; 0 after a write of ours that nobody looked at since.
+        exported_seq: every line up to this seq is in the file; 0 if something
+            else is there that has yet to be settled.
+        synced_to: the size up to which the file is known to be on disk, since it
+            was written in the boot ``boot_id``.
+        checked_size, checked_seq, digest: the file began with these bytes, and
+            they were those of the lines up to that seq.
+        cut_to: we are about to cut the file to this size, to give it a new
+            layout; -1 if not.
+
     """
 
     device: int = 0
@@ -42,11 +61,15 @@ class Known(NamedTuple):
     exported_seq: int = 0
     layout_no: int = 0
     synced_to: int = 0
+    checked_size: int = 0
+    checked_seq: int = 0
+    cut_to: int = -1
     boot_id: str = ""
+    digest: bytes = b""
 
     def packed(self) -> bytes:
         """Return the slot's bytes, but for their MAC."""
-        return _STATE.pack(*self[:-1], self.boot_id.encode()[:36])
+        return _STATE.pack(*self[:-2], self.boot_id.encode()[:36], self.digest)
 
 
 class SideFile:
@@ -60,11 +83,11 @@ class SideFile:
     def read(self, number: int) -> Known | None:
         """Return what is known of a mirror; None if nothing is, or it is not to be believed."""
         data = os.pread(self._descriptor, SLOT_SIZE, (number - 1) * SLOT_SIZE)
-        packed, mac = data[: _STATE.size], data[_STATE.size : _STATE.size + 16]
+        packed, mac = data[: _STATE.size], data[_STATE.size : _STATE.size + _MAC_SIZE]
         if len(packed) < _STATE.size or mac != self._mac("mirror state", number, packed):
             return None
-        *numbers, boot_id = _STATE.unpack(packed)
-        return Known._make([*numbers, boot_id.rstrip(b"\0").decode("ascii", "replace")])
+        *numbers, boot_id, digest = _STATE.unpack(packed)
+        return Known._make([*numbers, boot_id.rstrip(b"\0").decode("ascii", "replace"), digest])
 
     def write(self, number: int, known: Known) -> None:
         """Share what is known of a mirror."""
@@ -76,9 +99,23 @@ class SideFile:
         """Make the next comparison a full one."""
         os.pwrite(self._descriptor, bytes(SLOT_SIZE), (number - 1) * SLOT_SIZE)
 
-    def lock(self, number: int) -> None:
-        """Take a mirror's lock, waiting for whichever process has it; its death frees it."""
-        self._set(number, fcntl.F_WRLCK)
+    def sync(self) -> None:
+        """Make what was shared survive a power cut."""
+        os.fdatasync(self._descriptor)
+
+    def lock(self, number: int, wait_s: float = LOCK_WAIT_S) -> bool:
+        """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it."""
+        until, pause_s = time.monotonic() + wait_s, _FIRST_PAUSE_S
+        while True:
+            try:
+                self._set(number, fcntl.F_WRLCK)
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() >= until:
+                    return False
+            else:
+                return True
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LAST_PAUSE_S)
 
     def unlock(self, number: int) -> None:
         """Give a mirror's lock back."""
@@ -89,7 +126,7 @@ class SideFile:
         # another close() of the same file in this process.
         start = (number - 1) * SLOT_SIZE
         wanted = _FLOCK.pack(kind, os.SEEK_SET, start, SLOT_SIZE, 0)
-        fcntl.fcntl(self._descriptor, _OFD_SETLKW, wanted)
+        fcntl.fcntl(self._descriptor, _OFD_SETLK, wanted)
 
     def close(self) -> None:
         """Close the side file; every lock of this process on it goes."""
@@ -106,13 +143,17 @@ class SlotLock:
         self._depth = 0
 
     def __enter__(self) -> Self:
-        self._threads.acquire()
+        if not self._threads.acquire(timeout=LOCK_WAIT_S):
+            raise _busy()
         if self._depth == 0:
             try:
-                self._side.lock(self._number)
+                is_ours = self._side.lock(self._number)
             except BaseException:
                 self._threads.release()
                 raise
+            if not is_ours:
+                self._threads.release()
+                raise _busy()
         self._depth += 1
         return self
 
@@ -126,3 +167,11 @@ class SlotLock:
         if self._depth == 0:
             self._side.unlock(self._number)
         self._threads.release()
+
+
+def _busy() -> BusyError:
+    return BusyError(
+        f"another process has been at this mirror for {LOCK_WAIT_S:g} s",
+        hint="try again; its file is brought up to the journal by whoever comes next",
+        code="mirror-busy",
+    )

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -21,7 +21,7 @@ from journal.controls import decode
 from journal.engine import translated, writing_engine
 from journal.errors import CorruptError, KeyMissing, LockLost, NotTrusted, StorageError
 from journal.instance import store_instance
-from journal.model import REGISTRY_ID, Writer, check_label
+from journal.model import REGISTRY_ID, Writer, check_label, check_name
 from journal.registry import Registry, check_role, check_standing
 from journal.seal import Mac, derive_key
 from journal.writing import Author
@@ -39,6 +39,7 @@ _ID: Final = re.compile("[0-9a-f]{32}")
 log = logging.getLogger("journal")
 _open_stores: set[Store] = set()
 _never_closed: list[object] = []
+_inherited: set[tuple[int, int]] = set()  # files that were open when this process was forked
 
 
 def now_us() -> int:
@@ -52,8 +53,16 @@ class MirrorKeeper(Protocol):
     def serve(self, session_id: int) -> None:
         """Bring a session's file up to the journal."""
 
-    def reconcile(self, session_id: int, *, is_final: bool = False) -> object:
+    def reconcile(
+        self, session_id: int, *, is_final: bool = False, floor: tuple[int, int] | None = None
+    ) -> object:
         """Turn what reached a session's file into entries."""
+
+    def position(self, session_id: int) -> int | None:
+        """Return how much of a session is in its file."""
+
+    def abandon(self) -> None:
+        """Let go of every file and lock, as a forked child must."""
 
 
 class Store:
@@ -80,10 +89,13 @@ class Store:
         self._new_instances: dict[int, int] = {}
         self._touched: list[tuple[Chain, Any]] = []
         self._done: list[Callable[[], None]] = []
+        self.identity = _check_not_inherited(path)
         self._engine = writing_engine(
             path, durability=durability, busy_timeout_s=busy_timeout_s, create=False
         )
         self._raw = self._connected()
+        self._connection: Any = self._raw.driver_connection
+        self._inside = False
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
@@ -145,10 +157,14 @@ class Store:
 
     def begin(self) -> Cursor:
         """Take the write lock and learn what others did; return the cursor."""
-        self.lock.acquire()
         try:
+            # Inside the try: a signal between the lock and the next line must free it again.
+            self.lock.acquire()
             if self.forked or self._raw is None:
                 self._check_process()
+            if self._connection.in_transaction:
+                self._undo()  # an interrupt left it open
+            self._inside = True
             self.cursor.execute("BEGIN IMMEDIATE")
             self._sync(self.cursor)
         except BaseException as error:
@@ -161,16 +177,27 @@ class Store:
         try:
             self.cursor.execute("COMMIT")
         except BaseException as error:
-            self.roll_back(error)
+            if _is_driver_error(error) or self._connection.in_transaction:
+                self.roll_back(error)
+            else:
+                self._settle()  # a signal that came during the sync: it is committed
             raise
-        done, self._done = self._done, []
-        self._touched.clear()
-        if self._new_instances:
-            self._new_instances.clear()
-        self.lock.release()
+        done = self._settle()
         # Outside the lock: a mirror's lock is taken before the write lock, never within it.
         for call in done:
             call()
+
+    def _settle(self) -> list[Callable[[], None]]:
+        """Take what was written for known, let the lock go; return what was put off until now."""
+        try:
+            done, self._done = self._done, []
+            self._touched.clear()
+            if self._new_instances:
+                self._new_instances.clear()
+            self._inside = False
+        finally:
+            self.lock.release()
+        return done
 
     def roll_back(self, error: BaseException) -> None:
         """Undo the transaction, in memory too, and let the lock go.
@@ -182,8 +209,9 @@ class Store:
         try:
             self._undo()
         finally:
-            self.lock.release()
-        if isinstance(error, Exception) and _is_driver_error(error):
+            with suppress(RuntimeError):  # interrupted before the lock was taken
+                self.lock.release()
+        if _is_driver_error(error):
             raise translated(error, self.path) from error
 
     @contextmanager
@@ -192,7 +220,9 @@ class Store:
         with self.lock:
             self._check_process()
             cursor = self.cursor
-            nested = self._raw.driver_connection.in_transaction
+            nested = self._inside
+            if not nested and self._connection.in_transaction:
+                self._undo()  # an interrupt left it open: never read what may be rolled back
             try:
                 if not nested:
                     cursor.execute("BEGIN")
@@ -210,12 +240,13 @@ class Store:
         if self._raw is None or self.forked:
             return
         try:
-            if self._raw.driver_connection.in_transaction:
+            if self._connection.in_transaction:
                 self.cursor.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.warning("%s: the rollback failed too: %s", self.path, error)
         for chain, saved in reversed(self._touched):
             chain.put_back(saved)
+        self._inside = False
         self._touched.clear()
         self._done.clear()
         if self._new_instances:
@@ -293,11 +324,12 @@ class Store:
         """Declare a writer, its role fixed from now on."""
         check_role(role)
         self.touch(self.registry.chain)
-        keeper = self._keeper(cursor)
+        keeper = self.keeper(cursor)
         return self.registry.add_writer(cursor, keeper, self.clock(), name, role)
 
     def revoke(self, name: str, reason: str) -> Writer:
         """Revoke a writer from now on; what it wrote stays as it is."""
+        check_name(name)
         check_label(reason, "reason")
         with self.transaction() as cursor:
             writer = self.registry.by_name.get(name)
@@ -305,7 +337,7 @@ class Store:
                 raise NotTrusted(f"nobody declared the writer {name!r}", hint="journal writers")
             check_standing(writer)
             self.touch(self.registry.chain)
-            self.registry.revoke(cursor, self._keeper(cursor), self.clock(), writer, reason)
+            self.registry.revoke(cursor, self.keeper(cursor), self.clock(), writer, reason)
             return self.registry.writers[writer.id]
 
     def find_chain(self, cursor: Cursor, key: str) -> Chain | None:
@@ -327,9 +359,10 @@ class Store:
         if chain is not None:
             return chain
         self.touch(self.registry.chain)
-        return self.registry.add_session(cursor, self._keeper(cursor), self.clock(), key)
+        return self.registry.add_session(cursor, self.keeper(cursor), self.clock(), key)
 
-    def _keeper(self, cursor: Cursor) -> Author:
+    def keeper(self, cursor: Cursor) -> Author:
+        """Return who records the journal's own facts."""
         writer = self.registry.writers[REGISTRY_ID]
         return Author(writer, self.instance(cursor, writer))
 
@@ -352,7 +385,7 @@ class Store:
         if self.forked:
             raise LockLost(
                 "this journal was opened before a fork; SQLite's locks do not survive one",
-                hint="open the journal again in the child",
+                hint="fork before the journal is opened, or start the child as a new program",
                 code="forked",
             )
         if self._raw is None:
@@ -361,7 +394,7 @@ class Store:
     def record(self, cursor: Cursor, *facts: Line) -> None:
         """Write facts to the registry, in the caller's transaction."""
         self.touch(self.registry.chain)
-        self.registry.record(cursor, self._keeper(cursor), self.clock(), *facts)
+        self.registry.record(cursor, self.keeper(cursor), self.clock(), *facts)
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log in."""
@@ -386,6 +419,8 @@ class Store:
     def abandon(self) -> None:
         """In a forked child: never touch the parent's connection again, not even to close it."""
         self.forked = True
+        if self.mirrors is not None:
+            self.mirrors.abandon()
         _never_closed.append((self._raw, self._engine, self.cursor))
         self.lock = threading.RLock()
 
@@ -413,15 +448,34 @@ class Transaction:
             self._store.roll_back(error)
 
 
-def _is_driver_error(error: Exception) -> bool:
+def _is_driver_error(error: BaseException) -> bool:
     # A catalogue written by hand may hold text that the driver cannot even decode.
     return isinstance(error, UnicodeDecodeError) or hasattr(error, "sqlite_errorname")
 
 
 def _abandon_all() -> None:
     for store in list(_open_stores):
+        _inherited.add(store.identity)
         store.abandon()
     _open_stores.clear()
+
+
+def _check_not_inherited(path: str) -> tuple[int, int]:
+    """Refuse a file that this process's parent had open when it forked.
+
+    SQLite keeps one table of locks for each file and process; a child inherits
+    the table, but not the locks. It would take none, and the parent's close
+    would fold in and delete the log the child still writes to.
+    """
+    status = os.stat(path)  # noqa: PTH116 - by path, never by opening it
+    identity = (status.st_dev, status.st_ino)
+    if identity in _inherited:
+        raise LockLost(
+            f"{path} was open in the process that this one was forked from",
+            hint="fork before the journal is opened, or start the child as a new program",
+            code="forked",
+        )
+    return identity
 
 
 if hasattr(os, "register_at_fork"):

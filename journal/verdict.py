@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from journal.explanation import Act, Between, Explanation, classes_of, counted, what_came
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from journal.model import Entry
 
@@ -21,6 +24,7 @@ REASONS = {
     "missing": "was there and is gone",
     "external": "came from outside the journal",
 }
+RESOLVED = ("permitted", "accepted", "rejected")
 REFUSED = "is not accepted by the policy"
 EVIDENCE_LIMIT = 100
 _EXCERPT = 200
@@ -80,34 +84,71 @@ class Verdict:
         return f"{self.outcome} of {self.session!r}: {first}{rest}"
 
     def explain(self) -> str:
-        """Say the rule, what was expected, what was found, row by row, and what to do next."""
-        lines = [
-            self.summary(),
-            f"rule: an untrusted entry after the fence is a takeover (policy {self.policy})",
-            f"fence: seq {self.fence.seq}, epoch {self.fence.epoch}",
-            f"head:  seq {self.head_seq}, epoch {self.head_epoch}",
+        """Say what happened, the rule, what was expected and found, row by row, and what to do next.
+
+        ``journal why ID`` adds what the journal knows beside: who wrote each row,
+        how often lately, and what was parked.
+        """
+        return self.explanation().as_text()
+
+    def explanation(self) -> Explanation:
+        """Return what :meth:`explain` says, as a value."""
+        foreign = [(entry.seq, entry.trust) for entry in self.foreign]
+        trusts = [trust for _, trust in foreign]
+        pairs = zip(self.foreign, self.reasons, strict=True)
+        rows = [
+            *(_between(entry, reason) for entry, reason in pairs),
+            *(_between(entry, None) for entry in self.arrived),
         ]
-        for entry, reason in zip(self.foreign, self.reasons, strict=True):
-            lines.append(
-                f"  seq {entry.seq}: {reason}; claims writer {entry.writer!r}; {origin(entry)}"
-            )
-        lines += [
-            f"  seq {entry.seq}: by {entry.writer} ({entry.role}), accepted"
-            for entry in self.arrived
-        ]
-        lines.append(f"Try: {self.next_command()}")
-        return "\n".join(lines)
+        return Explanation(
+            self.id,
+            self.session,
+            classes_of(trusts) if trusts else (self.outcome,),
+            what_happened(self.outcome, foreign, len(self.arrived), None),
+            rule_of(self.policy),
+            {"words": "only declared writers after", "seq": self.fence.seq, "epoch": self.fence.epoch},
+            {"words": "the head at", "seq": self.head_seq, "epoch": self.head_epoch},
+            holder=self.extra.get("holder"),
+            between=tuple(sorted(rows, key=lambda row: row.seq)),
+            acts=(Act("shows more", self.next_command()),),
+        )
 
     def next_command(self) -> str:
         """Return the command that shows more."""
-        return f"journal audit {_quoted(self.session)}"
+        return f"journal why {self.id}" if self.id else f"journal audit {quote(self.session)}"
 
 
-def _quoted(word: str) -> str:
-    plain = (
-        word.replace(":", "").replace("-", "").replace("_", "").replace("/", "").replace(".", "")
+def rule_of(policy: str) -> str:
+    """Say the rule by which a fence judges."""
+    return (
+        "an entry after the fence that no declared writer sealed is a takeover; what declared "
+        f"writers sealed is judged by the policy {policy}"
     )
-    return word if plain.isalnum() and plain.isascii() else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def what_happened(
+    outcome: str, foreign: Sequence[tuple[int, str]], arrived: int, asker: str | None
+) -> tuple[str, ...]:
+    """Say what a check found, sentence by sentence."""
+    who = asker or "the run"
+    if outcome == ACCEPTED:
+        return (f"{who} was away, and only those wrote who may.",)
+    if outcome == BETWEEN_FENCES:
+        first = f"When {who} raised a fence, it found what no fence had seen: {what_came(foreign)}."
+        then = "The fence was raised behind that: it stops nobody, and stays listed until it is resolved."
+        return first, then
+    sentences = [f"While {who} was away, the session was taken over: {what_came(foreign)}."]
+    if arrived:
+        honest = counted(arrived, "other entry", "other entries")
+        sentences.append(f"Declared writers wrote {honest} meanwhile; that is allowed, and no part of it.")
+    return tuple(sentences)
+
+
+def _between(entry: Entry, cause: str | None) -> Between:
+    return Between(
+        entry.seq, entry.epoch, entry.created_us, entry.writer, entry.role, entry.trust, entry.kind,
+        entry.claim, origin(entry), entry.body or b"", None, entry.instance_id, cause,
+    )  # fmt: skip
 
 
 def origin(entry: Entry) -> str:
@@ -130,7 +171,7 @@ def judge(
     foreign: list[Entry] = []
     reasons: list[str] = []
     for entry in found:
-        reason = _reason(entry, own_instance, policy)
+        reason = reason_of(entry, own_instance, policy)
         if reason is not None:
             foreign.append(entry)
             reasons.append(reason)
@@ -139,8 +180,11 @@ def judge(
     return arrived, foreign, reasons
 
 
-def _reason(entry: Entry, own_instance: int | None, policy: Callable[[Entry], bool]) -> str | None:
-    if entry.is_line_end or entry.trust in ("permitted", "accepted"):
+def reason_of(
+    entry: Entry, own_instance: int | None, policy: Callable[[Entry], bool]
+) -> str | None:
+    """Say why an entry after a fence is foreign to it, or return None."""
+    if entry.is_line_end or entry.trust in RESOLVED:
         return None
     if not entry.trusted:
         return REASONS[entry.trust]
@@ -175,5 +219,7 @@ def _evidence(entry: Entry, reason: str) -> dict[str, Any]:
         "instance": entry.instance_id,
         "claim": entry.claim,
         "origin": origin(entry),
+        "kind": entry.kind,
+        "created_us": entry.created_us,
         "body": (entry.body or b"")[:_EXCERPT].decode("utf-8", "backslashreplace"),
     }

@@ -227,7 +227,7 @@ def test_a_takeover_tells_all_there_is_to_tell(base, heartbeat, thief, told):
     assert error.why == error.verdict.id == thief.ask("SELECT id FROM verdicts")
     assert error.parked.verdict_id == error.why
     assert error.exit_code == 3
-    assert error.hint == f"journal audit {KEY}"
+    assert error.hint == f"journal why {error.why}"
     verdict = error.verdict
     assert seqs(verdict.arrived) == [honest.seq]
     assert (verdict.head_seq, verdict.head_epoch) == base.head
@@ -237,13 +237,14 @@ def test_a_takeover_tells_all_there_is_to_tell(base, heartbeat, thief, told):
     assert told == [verdict]
     text = verdict.explain()
     for word in (
-        "rule",
-        "fence: seq 1",
-        f"seq {forged}",
+        "takeover by database",
+        "Rule: ",
+        "after seq 1, epoch 1",
+        f"* seq {forged}",
         "plain SQL",
-        "'gateway'",
+        "says it is by gateway",
         "heartbeat",
-        "Try: journal",
+        f"journal why {error.why}",
     ):
         assert word in text
 

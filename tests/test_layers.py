@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # lies below it, and what stands on the public surface (adapters, reports, the demo) comes in by it.
 LAYERS = (
     # Standard library only; no clock, no disk, no SQL.
-    {"errors", "model", "seal", "lines", "controls", "strays", "layout", "reconcile", "policy", "verdict", "formats", "escape"},
+    {"errors", "model", "seal", "lines", "controls", "strays", "layout", "reconcile", "policy", "verdict", "formats", "escape", "explanation"},
     {"engine", "dialects", "tables", "statements", "place", "process"},
     {"schema", "keys", "instance", "registry", "chain", "writing", "inspection", "naming", "store", "creation", "mirrorfile", "sidefile"},
-    {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "rewriting", "mirror", "mirrors", "reading", "holder"},
-    {"migration", "audit", "aio", "export"},
+    {"journal", "session", "batch", "fence", "claim", "parking", "settling", "admission", "rewriting", "comparison", "foreign", "mirror", "mirrors", "reading", "holder", "verdicts", "inputs", "resolving"},
+    {"migration", "audit", "aio", "export", "why", "who"},
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},
 )

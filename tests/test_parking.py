@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from journal import (
     ClaimedError,
-    CorruptError,
     NotFoundError,
     NotTrusted,
     RefusedError,
@@ -261,9 +260,10 @@ def test_a_row_that_was_changed_is_refused(turn, base, thief):
     head = base.head
 
     for act in (parked.apply, parked.discard):
-        with pytest.raises(CorruptError) as caught:
+        with pytest.raises(RefusedError) as caught:
             act()
         assert caught.value.code == "parked-altered"
+        assert caught.value.exit_code == 11
         assert caught.value.hint
     assert base.head == head
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from journal.model import Row
     from journal.seal import Mac
 
-_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release", "layout", "edit"})
+_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release", "layout", "edit", "damage"})
 _REQUESTS: Final = 1000
 
 

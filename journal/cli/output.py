@@ -8,11 +8,12 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from journal.cli.options import colour_is_wanted
 from journal.escape import escape, is_unsafe
+from journal.explanation import counted as counted
+from journal.explanation import when as when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -181,14 +182,6 @@ def _width(headers: Sequence[str], rows: list[list[str]]) -> int:
     return sum(max(map(cell_len, column)) + _GAP for column in columns)
 
 
-def when(at_us: int) -> str:
-    """Return a time as people read it, in UTC."""
-    try:
-        return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    except (OverflowError, ValueError, OSError):
-        return f"{at_us}us"  # a row put there by plain SQL may claim any time
-
-
 def size(count: int) -> str:
     """Return a number of bytes as people read it."""
     amount, unit = float(count), "B"
@@ -197,11 +190,6 @@ def size(count: int) -> str:
             break
         amount, unit = amount / 1024, larger
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun."""
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def finish() -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 3
 _PAGE: Final = 500
+# A refused write is kept as a verdict too, but nobody was taken over by it.
+_TAKEOVERS: Final = ("takeover", "between fences")
 
 
 @dataclass
@@ -60,7 +62,7 @@ def _find_takeovers(journal: Journal, cursor: Any, found: Overview) -> None:  # 
             *facts, mac = map(_plain, row, verdicts.c)
             if mac != journal.store.mac("verdict", *facts):
                 found.forged += 1
-            elif len(found.takeovers) < SHOWN:
+            elif facts[5] in _TAKEOVERS and len(found.takeovers) < SHOWN:
                 found.takeovers.append(_told(journal, facts))
 
 

@@ -62,6 +62,7 @@ def _find(journal: Journal, key: str, seq: int) -> Entry:
         with store.snapshot() as cursor:
             chain = store.find_chain(cursor, key)
             if chain is not None:
+                chain.load_facts(cursor)  # whether it was accepted or rejected
                 found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
     if found is None or chain is None:
         message = f"there is no entry {seq} in {key!r}"

@@ -320,9 +320,6 @@ class JournalMachine(RuleBasedStateMachine):
             assert {entry.seq for entry in verdict.foreign} <= self.models[verdict.session].foreign
 
 
-settings.register_profile("long", max_examples=3000, stateful_step_count=40, deadline=None)
-
-
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a journal once; each example works on a copy of it."""

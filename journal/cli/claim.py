@@ -1,0 +1,222 @@
+"""``journal claim``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from journal.cli import output
+from journal.cli.frame import command as make_command
+from journal.cli.frame import group as make_group
+from journal.cli.opening import check_writer, known_key, opened
+from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.errors import EntryError
+
+if TYPE_CHECKING:
+    from journal import Journal
+    from journal.holder import Ending, Holder
+    from journal.model import Process
+
+_LISTED = 20
+
+pid_option = click.option(
+    "--pid",
+    type=click.IntRange(min=1),
+    metavar="PID",
+    help="The process whose life the claim goes with; else the one that called this.",
+)
+
+
+@make_group(
+    "claim",
+    "token=$(journal claim take agent:main:main -w alice --role operator)",
+    "journal claim show agent:main:main",
+    "journal claim release agent:main:main $token -w alice",
+)
+def command() -> None:
+    """Show who holds a session, take it, take its inputs, or let it go.
+
+    A claim is a run's right to act for a session. A newer one supersedes it: from then on
+    the older turn's writes are refused and parked.
+    """
+
+
+@make_command("show", "journal claim show agent:main:main")
+@session_argument
+@json_option
+@click.pass_obj
+def show(settings: Settings, session: str) -> None:
+    """Show who holds a session now, and its newest claims before that."""
+    with opened(settings) as journal:
+        key = known_key(journal, session)
+        found = _claims(journal, key)
+    if settings.json:
+        claims = [_as_json(made, end) for made, end in found]
+        standing = next((each for each in claims if each["outcome"] == "standing"), None)
+        output.document("claim.show", session=key, standing=standing, claims=claims)
+        return
+    headers = ("claim", "time", "writer", "role", "process", "alive", "state", "reason")
+    output.table(headers, (_cells(made, end) for made, end in found))
+    if not any(end.outcome == "standing" for _, end in found):
+        output.say("Nobody holds it now.")
+
+
+@make_command(
+    "take",
+    "journal claim take agent:main:main -w alice --role operator --supersede 'stuck for an hour'",
+)
+@session_argument
+@writer_options
+@click.option("--supersede", metavar="REASON", help="End the claim that stands, and say why.")
+@click.option("--run-id", metavar="ID", help="The run it is for.")
+@pid_option
+@json_option
+@click.pass_obj
+def take(  # noqa: PLR0913 - one for each option
+    settings: Settings,
+    session: str,
+    writer: str,
+    role: str | None,
+    supersede: str | None,
+    run_id: str | None,
+    pid: int | None,
+) -> None:
+    """Claim a session and print the claim's token.
+
+    It holds other runs off until it is released, superseded, or its process is gone.
+    """
+    from journal.claim import claim  # noqa: PLC0415 - with the rest of the library
+
+    process = _process(pid)
+    with opened(settings) as journal:
+        check_writer(journal, writer, role)
+        handle = journal.session(session, writer=writer, role=role, run_id=run_id)
+        turn = claim(handle, supersede, process=process)
+    if settings.json:
+        output.document(
+            "claim.take", session=session, token=turn.token, writer=writer, pid=process.pid,
+            verdict=turn.why,
+        )  # fmt: skip
+        return
+    output.line(turn.token)
+    if turn.why is not None:
+        output.say(f"It ended another's claim: journal why {turn.why} tells whose.")
+
+
+@make_command(
+    "release",
+    "token=$(journal claim take agent:main:main -w alice --role operator)",
+    "journal claim release agent:main:main $token -w alice",
+)
+@session_argument
+@click.argument("token", type=int)
+@writer_options
+@pid_option
+@json_option
+@click.pass_obj
+def release(  # noqa: PLR0913 - one for each option
+    settings: Settings, session: str, token: int, writer: str, role: str | None, pid: int | None
+) -> None:
+    """Let a session go that this writer claimed, from the process that the claim goes with.
+
+    Where that process is gone, any process of the writer may. Releasing what was
+    superseded or released already changes nothing, and says so.
+    """
+    from journal.claim import end_claim  # noqa: PLC0415 - with the rest of the library
+
+    process = _process(pid)
+    with opened(settings) as journal:
+        key = known_key(journal, session)
+        check_writer(journal, writer, role)
+        stood = end_claim(journal.session(key, writer=writer, role=role), token, process=process)
+    if settings.json:
+        output.document("claim.release", session=key, token=token, stood=stood)
+    else:
+        output.say("Released." if stood else f"Claim {token} did not stand any more.")
+
+
+@make_command("inputs", "journal claim inputs agent:main:main -w gateway --role run")
+@session_argument
+@writer_options
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@json_option
+@click.pass_obj
+def inputs(
+    settings: Settings, session: str, writer: str, role: str | None, limit: int | None
+) -> None:
+    """Take what was submitted to a session: claim it, make entries of the inputs, let it go.
+
+    Each becomes an entry of who submitted it, once, in order. Prints the seq of each.
+    """
+    with opened(settings) as journal:
+        key = known_key(journal, session)
+        check_writer(journal, writer, role)
+        with journal.session(key, writer=writer, role=role).claim() as turn:
+            taken = turn.take_inputs(limit)
+    if settings.json:
+        told = [{"seq": entry.seq, "writer": entry.writer} for entry in taken]
+        left = [{"input": each.id, "state": each.state} for each in taken.left]
+        output.document("claim.inputs", session=key, entries=told, left=left)
+        return
+    for entry in taken:
+        output.line(entry.seq)
+
+
+for _command in (show, take, release, inputs):
+    command.add_command(_command)
+
+
+def _process(pid: int | None) -> Process:
+    from journal.process import other_process  # noqa: PLC0415 - with the rest of the library
+
+    found = other_process(pid or os.getppid())
+    if found is None:
+        raise EntryError(
+            f"there is no process {pid or os.getppid()}",
+            hint="name a running one with --pid",
+            code="no-process",
+        )
+    return found
+
+
+def _claims(journal: Journal, key: str) -> list[tuple[Holder, Ending]]:
+    from journal.holder import claims, ending  # noqa: PLC0415 - with the rest of the library
+
+    store = journal.store
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key)
+        if chain is None:
+            return []
+        store.fresh(chain)
+        found = claims(cursor, store, chain, _LISTED)
+        return [(made, ending(cursor, store, chain, made.token)) for made in found]
+
+
+def _cells(made: Holder, end: Ending) -> tuple[object, ...]:
+    process = made.process
+    where = "-" if process is None else f"pid {process.pid} on {process.host} ({process.program})"
+    by = "" if end.by is None else f" by {end.by.writer}, claim {end.by.token}"
+    return (
+        made.token, output.when(made.at_us), made.writer, made.role, where, made.liveness,
+        f"{end.outcome}{by}", made.reason or "-",
+    )  # fmt: skip
+
+
+def _as_json(made: Holder, end: Ending) -> dict[str, Any]:
+    return {
+        "token": made.token,
+        "writer": made.writer,
+        "role": made.role,
+        "run_id": made.run_id,
+        "claimed_us": made.at_us,
+        "reason": made.reason,
+        "supersedes": made.supersedes,
+        "liveness": made.liveness,
+        "process": None if made.process is None else asdict(made.process),
+        "outcome": end.outcome,
+        "ended_us": end.at_us,
+        "superseded_by": None if end.by is None else end.by.token,
+    }

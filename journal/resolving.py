@@ -1,0 +1,213 @@
+"""Resolving: what somebody decides about entries that came from outside.
+
+The decision is a sealed fact with its actor and reason. It never makes a foreign
+entry anyone else's: an accepted one stays external and is marked so, a rejected
+one leaves the file's layout and stays in the journal.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING, Final
+
+from journal import statements as sql
+from journal.admission import refusal, serve_mirror
+from journal.chain import MAX_SEQ, MIN_SEQ
+from journal.controls import fact
+from journal.errors import EntryError, NotFoundError, RefusedError
+from journal.inspection import entry_of
+from journal.layout import Extent
+from journal.lines import parse
+from journal.model import Row, check_label
+from journal.rewriting import store_layout
+from journal.seal import row_digest
+from journal.writing import Author, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from journal.chain import Chain
+    from journal.engine import Cursor
+    from journal.lines import Line
+    from journal.model import Entry
+    from journal.session import Session
+    from journal.store import Store
+
+ACCEPT: Final = "accept"
+REJECT: Final = "reject"
+STRAYS: Final = "external:strays"
+_UNSEALED: Final = ("stray", "altered")
+_LIMIT: Final = 1000
+
+
+def resolve(session: Session, seqs: Iterable[int], *, accept: bool, reason: str) -> list[Entry]:
+    """Accept or reject foreign entries of a session; as :meth:`Session.resolve`."""
+    wanted = _checked(seqs, reason)
+    store = session.store
+    with store.transaction() as cursor:
+        author = session.author(cursor)
+        chain = store.find_chain(cursor, session.key)
+        if chain is None:
+            raise _not_there(session.key, wanted[0])
+        store.touch(chain)
+        refused = refusal(store, chain, author)
+        if refused is not None:
+            raise refused
+        chain.load_facts(cursor)
+        rows = [_foreign(cursor, store, chain, seq, accept=accept) for seq in wanted]
+        _name_oddities(cursor, store, chain, author)
+        kept = [row for row in rows if accept and _trust(store, chain, row) in _UNSEALED]
+        made = _rescued(cursor, store, chain, author, kept)
+        _record(cursor, store, chain, author, rows, made, accept=accept, reason=reason)
+    return [entry._replace(trust="accepted") for entry in made]
+
+
+def _checked(seqs: Iterable[int], reason: str) -> list[int]:
+    check_label(reason, "reason")
+    if not isinstance(reason, str) or not reason.strip():
+        raise EntryError("the reason is empty", hint="say why: reason='known tool'", code="reason")
+    wanted = sorted(set(seqs))
+    if not wanted or len(wanted) > _LIMIT:
+        raise EntryError(
+            f"{len(wanted)} entries cannot be resolved at once",
+            hint=f"name 1 to {_LIMIT} seqs",
+            code="no-seqs",
+        )
+    return wanted
+
+
+def _foreign(cursor: Cursor, store: Store, chain: Chain, seq: int, *, accept: bool) -> Row:
+    """Return the foreign row of a seq, if it may be resolved so.
+
+    Raises:
+        NotFoundError: there is none.
+        EntryError: it is not foreign, or has nothing to accept.
+        RefusedError: it was rejected before, or resolved just so.
+
+    """
+    found = None
+    if MIN_SEQ <= seq <= MAX_SEQ:
+        found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
+    if found is None:
+        raise _not_there(chain.key, seq)
+    row = Row._make(found)
+    trust = _trust(store, chain, row)
+    show = f"journal show {quote(chain.key)} {seq}"
+    if trust == "asserted":
+        writer = entry_of(row, chain, store.registry.writers).writer
+        message = f"entry {seq} of {chain.key!r} is by {writer!r}, a declared writer, not foreign"
+        raise EntryError(message, hint=show, code="not-foreign")
+    if accept and row.body is None:
+        message = f"entry {seq} of {chain.key!r} has no bytes to accept"
+        raise EntryError(message, hint=show, code="no-bytes")
+    _check_open(chain, row, show, accept=accept)
+    return row
+
+
+def _check_open(chain: Chain, row: Row, show: str, *, accept: bool) -> None:
+    known = chain.resolved.get(row.seq)
+    if known is None or known.digest not in (None, _digest(row)):
+        return
+    if known.verdict == REJECT and accept:
+        raise RefusedError(
+            f"entry {row.seq} of {chain.key!r} was rejected, and left the file's layout",
+            hint=f"append its line again: {show} --raw",
+            code="settled",
+        )
+    if known.verdict == (ACCEPT if accept else REJECT) or known.digest is not None:
+        message = f"entry {row.seq} of {chain.key!r} was {known.verdict}ed already"
+        raise RefusedError(message, hint=show, code="settled")
+
+
+def _not_there(key: str, seq: int) -> NotFoundError:
+    message = f"there is no entry {seq} in {key!r}"
+    return NotFoundError(message, hint=f"journal who {quote(key)}", code="no-entry")
+
+
+def _trust(store: Store, chain: Chain, row: Row) -> str:
+    return entry_of(row, chain, store.registry.writers).trust
+
+
+def _digest(row: Row) -> str:
+    return row_digest(row[1:]).hex()
+
+
+def _name_oddities(cursor: Cursor, store: Store, chain: Chain, author: Author) -> None:
+    """Let the actor name what lies about, before an external writer's entry would have to."""
+    if chain.is_odd:
+        write(cursor, chain, author, store.clock())
+
+
+def _rescued(
+    cursor: Cursor, store: Store, chain: Chain, author: Author, rows: Sequence[Row]
+) -> list[Entry]:
+    """Write the bytes of accepted strays as new entries, by an external writer of their own."""
+    if not rows:
+        return []
+    writer = store.registry.by_name.get(STRAYS) or store.declare(cursor, STRAYS, "external")
+    external = Author(writer, author.instance_id, None, recorder_id=author.writer.id)
+    lines = [_line(row) for row in rows]
+    entries = write(cursor, chain, external, store.clock(), lines=lines)
+    return entries[-len(lines) :]
+
+
+def _line(row: Row) -> Line:
+    """Return a stray's bytes as one line: what it holds may be no line, and none may be fused to it."""
+    body = (row.body or b"").replace(b"\n", b" ")
+    return parse(body, row.terminator if row.terminator in (b"\n", b"\r\n") else b"\n")
+
+
+def _record(  # noqa: PLR0913 - what a resolution says
+    cursor: Cursor,
+    store: Store,
+    chain: Chain,
+    author: Author,
+    rows: Sequence[Row],
+    made: Sequence[Entry],
+    *,
+    accept: bool,
+    reason: str,
+) -> None:
+    """Seal the decision, and with a rejection the layout without what was rejected."""
+    unsealed = {row.seq: _digest(row) for row in rows if _trust(store, chain, row) in _UNSEALED}
+    resolution = fact(
+        "resolution",
+        seqs=[*(row.seq for row in rows), *(entry.seq for entry in made)],
+        verdict=ACCEPT if accept else REJECT,
+        reason=reason,
+        actor=author.writer.name,
+        digests={str(seq): digest for seq, digest in unsealed.items()},
+        rescued=[entry.seq for entry in made],
+    )
+    left = [] if accept else [row.seq for row in rows if chain.layout.holds(row.seq)]
+    leaving = [seq for seq in left if seq not in unsealed]
+    closing = _without(chain, leaving, reason) if leaving else None
+    write(cursor, chain, author, store.clock(), facts=[resolution], closing=closing)
+    chain.load_facts(cursor)
+    if closing is not None:
+        store_layout(cursor, chain)
+        chain.open_tail = chain.tail_is_open(cursor)
+    serve_mirror(store, chain)
+
+
+def _without(
+    chain: Chain, seqs: Sequence[int], reason: str
+) -> Callable[[Sequence[int], int], Line]:
+    """Return what makes the layout without these lines, once its own seq is known."""
+    base = chain.head.seq
+    extents = list(chain.layout.extents)
+    for seq in seqs:
+        extents = [piece for extent in extents for piece in _pieces(extent, seq)]
+
+    def closing(_: Sequence[int], __: int) -> Line:
+        return chain.layout.then(extents, base=base, reason=reason)
+
+    return closing
+
+
+def _pieces(extent: Extent, seq: int) -> list[Extent]:
+    if not extent.holds(seq):
+        return [extent]
+    before = [Extent(extent.first, seq - 1)] if extent.first < seq else []
+    after = [Extent(seq + 1, extent.last)] if extent.last is None or seq < extent.last else []
+    return [*before, *after]

@@ -1,0 +1,101 @@
+"""Who: a session's attribution table. Who wrote what, for whom, and was it allowed?
+
+Every row is told, also what a reader never gets: control entries, strays, altered
+rows, and seqs at which something is gone. Each is judged by itself, as a fence
+under the given policy would judge it if it arrived now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from journal import policy as policies
+from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
+from journal.errors import NotFoundError
+from journal.inspection import entry_of, gone
+from journal.model import check_key
+from journal.verdict import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from journal.chain import Chain
+    from journal.engine import Cursor
+    from journal.journal import Journal
+    from journal.model import Entry, Row
+    from journal.policy import Policy
+    from journal.store import Store
+
+ACCEPTED: Final = "accepted"
+_PAGE: Final = 500
+_GAP: Final = 1000
+
+
+class Attribution(NamedTuple):
+    """One row of a session and what is made of it.
+
+    ``judged`` is "accepted", or why a fence would call it a takeover.
+    """
+
+    entry: Entry
+    judged: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a fence would accept it."""
+        return self.judged == ACCEPTED
+
+
+def who(
+    journal: Journal, key: str, *, policy: str | Policy = "cotenant", after: int | None = None
+) -> Iterator[Attribution]:
+    """Yield every row of a session, oldest first, each attributed and judged.
+
+    It reads a page at a time: nothing stays open, and a long session needs no memory.
+
+    Raises:
+        NotFoundError: there is no such session.
+        EntryError: there is no such policy.
+
+    """
+    check_key(key)
+    chosen = policies.resolve(policy)
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, key)
+    if chain is None:
+        raise NotFoundError(
+            f"there is no session {key!r}", hint="journal sessions", code="no-session"
+        )
+    return (
+        Attribution(entry, reason_of(entry, None, chosen) or ACCEPTED)
+        for entry in _entries(journal.store, chain, MIN_SEQ if after is None else after + 1)
+    )
+
+
+def _entries(store: Store, chain: Chain, first: int) -> Iterator[Entry]:
+    expected = max(first, 1)
+    while first <= MAX_SEQ:
+        with store.snapshot() as cursor:
+            store.fresh(chain).load_facts(cursor)
+            page = _page(cursor, chain, first)
+            found = [entry_of(row, chain, store.registry.writers) for row in page]
+        for entry in found:
+            if entry.seq > expected and entry.trust != "stray":
+                yield from _missing(chain, expected, entry.seq)
+            if entry.trust != "stray" or entry.seq == expected:
+                expected = max(expected, entry.seq + 1)
+            yield entry
+        if len(page) < _PAGE:
+            return
+        first = page[-1].seq + 1
+
+
+def _page(cursor: Cursor, chain: Chain, first: int) -> list[Row]:
+    rows = rows_of(cursor, chain.session_id, first)
+    return [row for _, row in zip(range(_PAGE), rows, strict=False)]
+
+
+def _missing(chain: Chain, first: int, stop: int) -> Iterable[Entry]:
+    """Yield what should stand before a sealed entry and does not; far gaps by their ends alone."""
+    seqs = range(first, stop) if stop - first <= _GAP else (first, stop - 1)
+    return (gone(chain, seq) for seq in seqs)
