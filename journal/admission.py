@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal import parking, verdicts
 from journal import statements as sql
@@ -11,6 +11,7 @@ from journal.holder import claimed, superseded
 from journal.inspection import entry_of
 from journal.model import Entry, Row
 from journal.seal import commitment
+from journal.sidefile import Fresh
 from journal.writing import write
 
 if TYPE_CHECKING:
@@ -64,21 +65,23 @@ def store_lines(  # noqa: PLR0913
     origin: str = "api",
 ) -> list[Entry]:
     """Write lines that may be written; return their entries only."""
+    before = chain.head.seq
     entries = write(
         cursor, chain, author, store.clock(), lines=lines, origin=origin, request_id=request_id
     )
     if chain.waiting:
         _store_waiting(cursor, chain)
     if store.registry.mirrors:
-        serve_mirror(store, chain)
+        data = b"".join([entry.data for entry in entries if entry.kind != "control"])
+        serve_mirror(store, chain, Fresh(data, before, chain.head.seq, chain.layout.no))
     return entries[-len(lines) :]
 
 
-def serve_mirror(store: Store, chain: Chain) -> None:
+def serve_mirror(store: Store, chain: Chain, fresh: Fresh | None = None) -> None:
     """Have the session's file brought up to the journal once the transaction is durable."""
     mirrors, session_id = store.mirrors, chain.session_id
     if mirrors is not None and session_id in store.registry.mirrors:
-        store.after_commit(lambda: mirrors.serve(session_id))
+        store.after_commit(lambda: mirrors.serve(session_id, fresh))
 
 
 def _store_waiting(cursor: Cursor, chain: Chain) -> None:
@@ -122,9 +125,7 @@ def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
     return bool(_of_request(cursor, chain, request_id))
 
 
-def written_as(
-    cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str
-) -> int | None:
+def written_as(cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str) -> int | None:
     """Return the first seq of the sealed entries that hold just these lines under a request; or None."""
     rows = _of_request(cursor, chain, request_id)
     return rows[0].seq if rows and _same_lines(rows, lines) else None
@@ -160,9 +161,7 @@ def keep(  # noqa: PLR0913
     The same lines refused again are counted, and keep the evidence of the first time.
     """
     verdict_id = parking.new_id("v")
-    refused = parking.Refusal(
-        error.code, verdict_id, author.claim, chain.head.claim, author.claim
-    )
+    refused = parking.Refusal(error.code, verdict_id, author.claim, chain.head.claim, author.claim)
     kept = parking.park(cursor, store, chain, author, lines, request_id, refused)
     if kept is not None:
         error.parked, error.why = kept.id, kept.verdict_id
@@ -186,7 +185,7 @@ def _keep_verdict(  # noqa: PLR0913 - what a refusal is made of
         verdict_id, chain.session_id, None, author.writer.id, author.instance_id, error.code,
         "claim", "", 0, b"",
     )  # fmt: skip
-    evidence = {
+    evidence: dict[str, Any] = {
         "head": {"seq": chain.head.seq, "epoch": chain.head.epoch},
         "expected": {"claim": author.claim},
         "found": {"claim": chain.head.claim},

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from shlex import quote
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from journal import holder as holders
 from journal import inputs, verdicts
 from journal.controls import fact
 from journal.errors import EntryError, RefusedError
-from journal.fence import Fence
 from journal.holder import SUPERSEDED, Holder, claim_of, ending, held, holder, superseded
 from journal.model import Process, check_label
 from journal.parking import new_id
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from journal.chain import Chain
     from journal.engine import Cursor
+    from journal.fence import Fence
     from journal.inputs import Taken
     from journal.policy import Policy
     from journal.store import Store
@@ -291,9 +291,7 @@ def _check_base(chain: Chain, base: int | None) -> None:
         )
 
 
-def _check_own(
-    chain: Chain, known: Holder, author: Author, process: Process | None = None
-) -> None:
+def _check_own(chain: Chain, known: Holder, author: Author, process: Process | None = None) -> None:
     if known.writer != author.writer.name:
         raise RefusedError(
             f"claim {known.token} on {chain.key!r} is not {author.writer.name!r}'s: "
@@ -302,7 +300,9 @@ def _check_own(
             "--supersede REASON ends it",
             code="not-your-claim",
         )
-    is_own = known.instance_id == author.instance_id or _is_same(known.process, process)
+    is_own = known.instance_id == author.instance_id or any(
+        _is_same(known.process, each) for each in (process, this_process())
+    )
     if chain.head.claim == known.token and known.liveness != "dead" and not is_own:
         raise held(chain, known, author)
 
@@ -345,7 +345,7 @@ def _keep_verdict(  # noqa: PLR0913 - both sides of a supersession
         new_id("v"), chain.session_id, None, author.writer.id, author.instance_id,
         "supersession", "claim", "", 0, b"",
     )  # fmt: skip
-    evidence = {
+    evidence: dict[str, Any] = {
         "head": {"seq": chain.head.seq, "epoch": chain.head.epoch},
         "expected": {"claim": before.token},
         "found": {"claim": token},

@@ -52,7 +52,7 @@ class Compared(NamedTuple):
         found: the file's lines from there on.
         offset: where the first difference is.
         size: the file's size when the comparison began.
-        digest: of the file's bytes up to the difference; b"" if they were not all read.
+        digest: of the file's bytes up to the difference.
 
     """
 
@@ -68,13 +68,12 @@ class Compared(NamedTuple):
     digest: bytes
 
 
-def compare(  # noqa: PLR0913 - two sides and where to begin
+def compare(  # noqa: PLR0913 - two sides, and where to begin
     store: Store,
     chain: Chain,
     file: MirrorFile,
     *,
     layout: Layout | None = None,
-    up_to: int | None = None,
     start: Start = BEGINNING,
     begun: bytes | None = None,
 ) -> Compared:
@@ -85,10 +84,9 @@ def compare(  # noqa: PLR0913 - two sides and where to begin
         chain: the session's chain, fresh.
         file: the mirror's file.
         layout: the layout, if not the newest.
-        up_to: leave out what was written after this seq.
         start: rows that need not be looked at, for the file is known to have them.
-        begun: the digest that the file had up to there; without it those bytes
-            are taken for unchanged. If they are not, all is compared.
+        begun: the digest that the file had up to there. If it is another now, all
+            is compared.
 
     Raises:
         MirrorError: a line of the file is over 8 MiB.
@@ -98,11 +96,11 @@ def compare(  # noqa: PLR0913 - two sides and where to begin
     with store.snapshot() as cursor:
         store.fresh(chain)
         chain.load_facts(cursor)
-        head = chain.head.seq if up_to is None else up_to
+        head = chain.head.seq
         newest = chain.layout
     beside = newest if layout is None else layout
-    hashed = sha256() if begun is not None or not start.offset else None
-    if begun is not None and hashed is not None:
+    hashed = sha256()
+    if begun is not None:
         for chunk in file.chunks(0, start.offset):
             hashed.update(chunk)
         if hashed.digest() != begun:
@@ -116,8 +114,7 @@ def compare(  # noqa: PLR0913 - two sides and where to begin
             differs = row
             break
         offset += len(data)
-        if hashed is not None:
-            hashed.update(data)
+        hashed.update(data)
     rest = () if differs is None else _with(differs, rows)
     return Compared(
         chain,
@@ -129,7 +126,7 @@ def compare(  # noqa: PLR0913 - two sides and where to begin
         list(lines_of(file.chunks(offset, size), offset)),
         offset,
         size,
-        b"" if hashed is None else hashed.digest(),
+        hashed.digest(),
     )
 
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from journal import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import ModuleType
 
     from sqlalchemy import Engine
@@ -47,6 +47,9 @@ class Cursor(Protocol):
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]], /) -> Cursor:
         """Run one statement for each row of values."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the rows that are left."""
 
     def fetchone(self) -> Any:  # noqa: ANN401 - a row, or None
         """Return the next row."""

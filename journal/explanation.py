@@ -132,7 +132,9 @@ class Explanation:
             yield f"Kept:      {_kept(self.parked)}"
         if self.lately:
             yield f"Lately:    {_lately(self.lately)}"
-        yield from (f"{_label(n)}{act.command}    ({act.purpose})" for n, act in enumerate(self.acts))
+        yield from (
+            f"{_label(n)}{act.command}    ({act.purpose})" for n, act in enumerate(self.acts)
+        )
 
     def _rows(self) -> Iterator[str]:
         count = len(self.between) + self.left_out
@@ -162,7 +164,7 @@ def _told(rows: tuple[Between, ...]) -> tuple[Between, ...]:
 def _row_lines(row: Between) -> Iterator[str]:
     mark = " " if row.cause is None else "*"
     claim = "" if row.claim is None else f", claim {row.claim}"
-    says = "" if row.trust in TRUE else "says it is by "
+    says = _SAYS.get(row.trust, "")
     by = f" ({row.process})" if row.process else ""
     epoch = f", epoch {row.epoch}" if row.trust != "missing" else ""
     who = "" if row.trust == "missing" else f" {says}{row.writer} ({row.role}){by}{claim};"
@@ -173,6 +175,11 @@ def _row_lines(row: Between) -> Iterator[str]:
         yield f"           {_excerpt(row)}"
 
 
+_SAYS: Final = {
+    "stray": "says it is by ",
+    "altered": "changed by nobody knows whom; it was sealed by ",
+    "erased": "erased by nobody knows whom; it was sealed by ",
+}
 TRUE: Final = ("asserted", "external", "permitted", "accepted", "rejected", "altered")
 
 
@@ -190,11 +197,12 @@ def _control_words(body: bytes) -> str:
     except ValueError:
         return body[:_BODY].decode("utf-8", "backslashreplace")
     told = [f"{name} {facts[name]}" for name in _TELLING if facts.get(name) is not None]
-    return f"{facts.get('control')} {', '.join(told)}"[: 2 * _BODY]
+    token = f" {facts['token']}" if "token" in facts else ""
+    return ", ".join([f"{facts.get('control')}{token}", *told])[: 2 * _BODY]
 
 
 _TELLING: Final = (
-    *("token", "supersedes", "reason", "verdict", "seqs", "actor", "what", "no", "base"),
+    *("supersedes", "reason", "verdict", "seqs", "actor", "what", "no", "base"),
     "rows",
 )
 
@@ -227,10 +235,8 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 def position(facts: Mapping[str, Any]) -> str:
     """Say where something stands: its words, then seq, epoch and claim as far as they are known."""
-    words: list[str] = []
-    for name in ("seq", "epoch"):
-        if facts.get(name) is not None:
-            words.append(f"{name} {facts[name]}")
+    names = (name for name in ("seq", "epoch") if facts.get(name) is not None)
+    words = [f"{name} {facts[name]}" for name in names]
     if "claim" in facts:
         words.append("no claim" if facts["claim"] is None else f"claim {facts['claim']}")
     told = ", ".join(words)
@@ -288,6 +294,7 @@ BY_DATABASE: Final = "takeover by database"
 BY_FILE: Final = "takeover by file"
 ALTERED: Final = "altered after sealing"
 GONE: Final = "gone"
+BETWEEN: Final = "between fences"
 BY_POLICY: Final = "refused by policy"
 STRANDED: Final = "stranded claim"
 SUPERSEDED: Final = "superseded"
@@ -303,6 +310,16 @@ _OF_TRUST: Final = {
     "external": BY_FILE,
     "asserted": BY_POLICY,
 }
+# What no reader of an explanation should have to know: what a sort proves, and what it does not.
+_PROVES: Final = {
+    "stray": "Whoever can write the database file can do that: the writer it names proves nothing.",
+    "altered": (
+        "Whoever can write the database file can do that: the writer it names sealed another line, "
+        "which a backup may still have."
+    ),
+    "missing": "Whoever can write the database file can do that: a backup may still have it.",
+    "external": "Whoever can write that file can do that: no writer of this journal did.",
+}
 _GRAVEST: Final = (BY_DATABASE, ALTERED, GONE, BY_FILE, BY_POLICY)
 
 
@@ -316,9 +333,9 @@ _HOW: Final = {
     "stray": "put into the database by plain SQL, sealed by nobody",
     "altered": "changed in the database after it was sealed",
     "erased": "erased in the database without a record",
-    "missing": "there before and gone now",
+    "missing": "deleted from the database: nothing stands there now",
     "external": "brought in from outside the journal, through the session's file",
-    "asserted": "written by a declared writer, but refused by the policy",
+    "asserted": "written by a declared writer, and is not let pass by the policy",
 }
 
 
@@ -329,6 +346,11 @@ def what_came(foreign: Sequence[tuple[int, str]]) -> str:
         for sort, how in _HOW.items()
         if any(trust == sort for _, trust in foreign)
     )
+
+
+def what_it_proves(trusts: Sequence[str]) -> tuple[str, ...]:
+    """Say who may have done it, sentence by sentence."""
+    return tuple(words for sort, words in _PROVES.items() if sort in trusts)
 
 
 def _of_sort(seqs: list[int], how: str) -> str:

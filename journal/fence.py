@@ -15,6 +15,7 @@ from journal.inspection import foreign_so_far, found_after, found_at, found_sinc
 from journal.lines import encode
 from journal.model import check_label
 from journal.naming import digest_of
+from journal.places import places_of
 from journal.store import log
 from journal.tables import fences
 from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, evidence_of, judge
@@ -236,6 +237,7 @@ class Fence:
             head_seq=head.seq,
             head_epoch=head.epoch,
             fence_id=self.id,
+            places=places_of(cursor, store, chain, foreign) if foreign else {},
         )
         if verdict.accepted and not is_still:
             self._move(_mark(cursor, chain, store))
@@ -279,6 +281,7 @@ class Fence:
         return Verdict(
             BETWEEN_FENCES, chain.key, self.mark, "cotenant", (), tuple(foreign), tuple(reasons),
             head_seq=head.seq, head_epoch=head.epoch, fence_id=self.id,
+            places=places_of(cursor, self.store, chain, foreign),
         )  # fmt: skip
 
     # -- storing ----------------------------------------------------------------------
@@ -355,8 +358,13 @@ class Fence:
         return {"claim": claim, "holder": now}
 
     def _report(self, verdict: Verdict) -> None:
-        if self.session.on_takeover is not None:
+        if self.session.on_takeover is None:
+            return
+        try:
             self.session.on_takeover(verdict)
+        except Exception:  # noqa: BLE001 - and it is told
+            # What the caller is to learn is the verdict, whatever its callback makes of it.
+            log.exception("on_takeover failed on the verdict %s", verdict.id)
 
     def _takeover(
         self, verdict: Verdict, parked: Parked | None = None, *, was_parked: bool = True

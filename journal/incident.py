@@ -12,14 +12,16 @@ from journal import explanation as told
 from journal import inspection, parking, verdicts
 from journal import statements as sql
 from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
+from journal.controls import decode
 from journal.errors import EntryError, NotFoundError
 from journal.explanation import Between, process_words
 from journal.model import Row
+from journal.places import places_of
 from journal.tables import instances
 from journal.verdict import BETWEEN_FENCES, TAKEOVER, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from journal.chain import Chain
     from journal.engine import Cursor
@@ -137,45 +139,63 @@ class Incident:
 
     def _checked(self) -> tuple[tuple[Between, ...], int]:
         """Return what stood after the fence: as it was found then where it made the verdict."""
-        causes = {item["seq"]: item for item in self.facts["foreign"]}
+        causes = {item["seq"]: self._found_then(item) for item in self.facts["foreign"]}
         first, last = self.facts["fence"]["seq"] + 1, self.facts["head"]["seq"]
-        found = [
-            self._row(row, _cause_of(causes.get(row.seq)))
-            for row in self._rows(first, last)
-            if row.seq not in causes
-        ]
-        told_causes = [self._found_then(item) for item in causes.values()]
-        left = max(0, last - first + 1 - LIMIT)
-        return tuple(sorted([*found, *told_causes], key=lambda row: row.seq)), left
+        rows, left = self._ends(first, last)
+        others = self._told([row for row in rows if row.seq not in causes], {})
+        return tuple(sorted([*others, *causes.values()], key=lambda row: row.seq)), left
 
     def _claimed(self) -> tuple[tuple[Between, ...], int]:
         """Return what stood from the claim that was expected, or stood in the way, to the head."""
-        claims = [self.facts["expected"]["claim"], self.facts["found"]["claim"]]
-        since = min(claim for claim in (*claims, self.row.facts["head"]["epoch"]) if claim)
+        expected, found = self.facts["expected"]["claim"], self.facts["found"]["claim"]
+        since = min(claim for claim in (expected, found, self.facts["head"]["epoch"]) if claim)
+        # The successor's claim is the very entry after the head that it met.
         last = self.facts["head"]["seq"] + (self.row.outcome == SUPERSESSION)
-        rows = list(self._rows_from(since, last))
-        by = self.facts.get("holder") if self.row.outcome != SUPERSESSION else None
-        token = self.facts["found"]["claim"] if by is None else by["token"]
-        found = (self._row(row, _claim_cause(row, token, claims[0])) for row in rows[:LIMIT])
-        return tuple(found), max(0, len(rows) - LIMIT)
-
-    def _rows(self, first: int, last: int) -> Iterable[Row]:
-        rows = rows_of(self._cursor, self.chain.session_id, first, last)
-        return (row for _, row in zip(range(LIMIT), rows, strict=False))
-
-    def _rows_from(self, epoch: int, last: int) -> Iterable[Row]:
         where = "SELECT min(seq) FROM entries WHERE session_id = ? AND epoch >= ? AND seq > 0"
-        (first,) = self._cursor.execute(where, (self.chain.session_id, epoch)).fetchone()
-        return [] if first is None else rows_of(self._cursor, self.chain.session_id, first, last)
+        (first,) = self._cursor.execute(where, (self.chain.session_id, since)).fetchone()
+        rows, left = self._ends(first or last, last)
+        by = self.holder if self.row.outcome != SUPERSESSION else None
+        cause = self._claim_at(found if by is None else by["token"])
+        why = "the claim in the way" if expected is None else "the claim that ended the turn"
+        if cause is None:
+            return self._told(rows, {}), left
+        known = {row.seq: row for row in [*rows, cause]}
+        return self._told([known[seq] for seq in sorted(known)], {cause.seq: why}), left
 
-    def _row(self, row: Row, cause: str | None) -> Between:
-        entry = inspection.entry_of(row, self.chain, self.store.registry.writers)
-        is_true = entry.trust in told.TRUE
-        return Between(
-            entry.seq, entry.epoch, entry.created_us, entry.writer, entry.role, entry.trust,
-            entry.kind, entry.claim, self._origin(entry, row), (entry.body or b"")[:_KEPT],
-            self._process(entry.instance_id) if is_true else None, entry.instance_id, cause,
+    def _ends(self, first: int, last: int) -> tuple[list[Row], int]:
+        """Return the rows of a range, of a long one its two ends, and how many are left out."""
+        spans = [(first, last)]
+        left = max(0, last - first + 1 - LIMIT)
+        if left:
+            half = LIMIT // 2
+            spans = [(first, first + half - 1), (last - half + 1, last)]
+        rows = [
+            row for span in spans for row in rows_of(self._cursor, self.chain.session_id, *span)
+        ]
+        return rows, left
+
+    def _claim_at(self, token: int | None) -> Row | None:
+        where = "SELECT seq FROM entries WHERE session_id = ? AND kind = 'control' AND epoch = ?"
+        found = self._cursor.execute(where, (self.chain.session_id, token)).fetchall()
+        rows = [row for (seq,) in found if (row := self._row_at(seq)) is not None]
+        return next((row for row in rows if decode(row.body).get("control") == "claim"), None)
+
+    def _told(self, rows: Sequence[Row], causes: Mapping[int, str]) -> tuple[Between, ...]:
+        entries = [self._entry(row) for row in rows]
+        places = places_of(self._cursor, self.store, self.chain, entries)
+        return tuple(
+            Between(
+                entry.seq, entry.epoch, entry.created_us, entry.writer, entry.role, entry.trust,
+                entry.kind, entry.claim, origin(entry, places.get(entry.seq)),
+                (entry.body or b"")[:_KEPT],
+                self._process(entry.instance_id) if entry.trust in told.TRUE else None,
+                entry.instance_id, causes.get(entry.seq),
+            )
+            for entry in entries
         )  # fmt: skip
+
+    def _entry(self, row: Row) -> Entry:
+        return inspection.entry_of(row, self.chain, self.store.registry.writers)
 
     def _found_then(self, item: Mapping[str, Any]) -> Between:
         """Return a foreign entry as the verdict found it; what it is now may be something else."""
@@ -184,8 +204,7 @@ class Incident:
         if row is None and item["trust"] != "missing":
             place = f"{place}; gone since"
         elif row is not None and item["trust"] == "external":
-            entry = inspection.entry_of(row, self.chain, self.store.registry.writers)
-            place = self._origin(entry, row)
+            entry = self._entry(row)
             if entry.trust in ("accepted", "rejected"):
                 place = f"{place}; {entry.trust} since"
         elif row is not None and inspection.is_resolved(row, self.chain):
@@ -193,19 +212,8 @@ class Incident:
         return Between(
             item["seq"], item["epoch"], item.get("created_us", 0), item["claims_writer"],
             item["claims_role"], item["trust"], item.get("kind", "line"), item["claim"], place,
-            item["body"].encode(), None, item["instance"], _cause_of(item),
+            item["body"].encode(), None, item["instance"], f"it {item['reason']}",
         )  # fmt: skip
-
-    def _origin(self, entry: Entry, row: Row) -> str:
-        """Say where an entry came from: a database row; or a file, and where in it."""
-        if entry.origin not in ("mirror", "file"):
-            return origin(entry)
-        mirror = self.store.registry.mirrors.get(self.chain.session_id)
-        name = "a file" if mirror is None else mirror.path
-        if entry.kind == "control" or not self.chain.layout.is_plain:
-            return f"{name}, as database row {entry.row_id}"
-        offset = row.cum_bytes - len(entry.data)
-        return f"{name} at byte {offset}, as database row {entry.row_id}"
 
     def open_seqs(self) -> list[int]:
         """Return the foreign seqs that can still be resolved."""
@@ -214,7 +222,7 @@ class Incident:
             row = self._row_at(item["seq"])
             if row is None or inspection.is_resolved(row, self.chain):
                 continue
-            if not inspection.entry_of(row, self.chain, self.store.registry.writers).trusted:
+            if not self._entry(row).trusted:
                 found.append(row.seq)
         return found
 
@@ -223,17 +231,6 @@ class Incident:
             return None
         found = self._cursor.execute(sql.row_at(), (self.chain.session_id, seq)).fetchone()
         return None if found is None else Row._make(found)
-
-
-
-def _cause_of(item: Mapping[str, Any] | None) -> str | None:
-    return None if item is None else f"it {item['reason']}"
-
-
-def _claim_cause(row: Row, token: int | None, expected: int | None) -> str | None:
-    if row.epoch == token and row.kind == b"control" and b'"control":"claim"' in (row.body or b""):
-        return "the claim in the way" if expected is None else "the claim that ended the turn"
-    return None
 
 
 def _text(value: object) -> object:

@@ -173,12 +173,9 @@ def _next_id(cursor: Cursor, store: Store) -> int:
     Numbers tell the order in which inputs are taken, so a forged one high up
     must not push honest ones out of it.
     """
-    number = 1
-    for values in cursor.execute(f"{sql.all_of(pending_inputs)} ORDER BY id DESC"):
-        row = InputRow.read(values)
-        if row.holds(store):
-            number = row.id + 1
-            break
+    cursor.execute(f"{sql.all_of(pending_inputs)} ORDER BY id DESC")
+    rows = map(InputRow.read, iter(cursor.fetchone, None))
+    number = next((row.id for row in rows if row.holds(store)), 0) + 1
     taken = "SELECT 1 FROM pending_inputs WHERE id = ?"
     while cursor.execute(taken, (number,)).fetchone() is not None:
         number += 1

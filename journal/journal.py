@@ -123,7 +123,7 @@ class Journal:
             self._check_writer(identity)
         if mirror is not None:
             self.mirrors.add(key, mirror)
-        elif self.store.registry.mirrors:
+        else:
             self.mirrors.opened(key)
         return made
 

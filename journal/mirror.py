@@ -11,14 +11,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from journal import mending
 from journal import reconcile as plans
 from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import JournalError, MirrorError
-from journal.foreign import Recorder, in_file, layout_of
+from journal.foreign import Recorder, in_file
+from journal.mending import ChangedError, is_rewritten, mend_damage, read, rewrite
 from journal.mirrorfile import MirrorFile, is_file
-from journal.process import this_process
-from journal.reconcile import LINE_END, Found, Plan, digest_of_line
-from journal.sidefile import Known, SlotLock
+from journal.reconcile import LINE_END, Plan
+from journal.sidefile import Fresh, Known, SlotLock
 from journal.store import log
 
 if TYPE_CHECKING:
@@ -41,15 +42,6 @@ KEEP: Final = "keep"
 REFUSE: Final = "refuse"
 
 
-def this_boot() -> str:
-    """Return the number of this boot, read once."""
-    return this_process().boot_id
-
-
-class ChangedError(Exception):
-    """The file changed between two looks at it: look again."""
-
-
 class Mirror:
     """One session's mirror, as this process serves it.
 
@@ -65,9 +57,9 @@ class Mirror:
         self.lock = SlotLock(side, mirror.number)
         self.error: str | None = None
         self.failures = 0
-        self._side = side
+        self.side = side
         self._file: MirrorFile | None = None
-        self._recorder = Recorder(store, mirror)
+        self.recorder = Recorder(store, mirror)
         self._synced_at = time.monotonic()
 
     # -- the file and what is known of it ---------------------------------------------
@@ -83,25 +75,26 @@ class Mirror:
 
     def known(self) -> Known | None:
         """Return what the processes of this host know of the file."""
-        return self._side.read(self.fact.number)
+        return self.side.read(self.fact.number)
 
-    def _know(self, known: Known) -> None:
-        self._side.write(self.fact.number, known)
+    def know(self, known: Known) -> None:
+        """Share what is known of the file."""
+        self.side.write(self.fact.number, known)
 
     def create(self) -> None:
         """Make the file, empty, where there is none, and write the session to it."""
         with self.lock:
             if not is_file(self.fact.path):
-                self._side.forget(self.fact.number)
+                self.side.forget(self.fact.number)
                 self._file = MirrorFile(self.fact.path, create=True, mode=self.fact.mode)
-                if self._now().mirror_state == "gone":
-                    self._recorder.note("edit", what="made", mirror=self.fact.number)
+                if self.now().mirror_state == "gone":
+                    self.recorder.note("edit", what="made", mirror=self.fact.number)
             self.reconcile()
 
     def resume(self, reason: str) -> None:
         """Record that the file may be written to again."""
         with self.lock:
-            self._recorder.note("edit", what="resumed", mirror=self.fact.number, reason=reason)
+            self.recorder.note("edit", what="resumed", mirror=self.fact.number, reason=reason)
 
     def close(self) -> None:
         """Make what was written durable, and close the file."""
@@ -124,8 +117,8 @@ class Mirror:
         if self._file is None or known is None or known.synced_to == known.size:
             return
         self._file.sync()
-        self._know(known._replace(synced_to=known.size))
-        self._side.sync()
+        self.know(known._replace(synced_to=known.size))
+        self.side.sync()
         self._synced_at = time.monotonic()
 
     def chain(self, cursor: Cursor) -> Chain:
@@ -140,17 +133,18 @@ class Mirror:
             chain.load_facts(cursor)
         return chain
 
-    def _now(self) -> Chain:
+    def now(self) -> Chain:
+        """Return the session's chain as it is now."""
         with self.store.snapshot() as cursor:
             return self.chain(cursor)
 
     # -- serving ----------------------------------------------------------------------
 
-    def serve(self) -> None:
+    def serve(self, fresh: Fresh | None = None) -> None:
         """Bring the file up to the journal; never fail the append that called for it."""
         try:
             with self.lock:
-                if not self._append_new() and self._now().mirror_state != "refused":
+                if not self._append_new(fresh) and self.now().mirror_state != "refused":
                     self.reconcile(is_cheap=True)
                 if time.monotonic() - self._synced_at > _SYNC_EVERY_S:
                     self.sync()
@@ -167,31 +161,45 @@ class Mirror:
             path, times = self.fact.path, self.failures
             log.warning("mirror %s could not be served (%d times): %s", path, times, error)
 
-    def _append_new(self) -> bool:
+    def _append_new(self, fresh: Fresh | None) -> bool:
         """Append what the file lacks, if it looks as we left it; return whether all is done."""
         known, file = self.known(), self.file()
         if known is None or file is None or not known.exported_seq or known.cut_to >= 0:
             return False
-        if known.inode != file.inode or file.size != known.size or known.boot_id != this_boot():
+        if (
+            known.inode != file.inode
+            or file.size != known.size
+            or known.boot_id != mending.this_boot()
+        ):
             return False
+        if fresh is None or (fresh.before, fresh.layout_no) != (
+            known.exported_seq,
+            known.layout_no,
+        ):
+            fresh = self._lacking(known)
+        if fresh is None:
+            return False
+        if fresh.data:
+            file.append(fresh.data)
+        size = known.size + len(fresh.data)
+        if file.size != size:
+            return False
+        if fresh.data:
+            known = known._replace(size=size, mtime_ns=0, ctime_ns=0)
+        if fresh.head != known.exported_seq:
+            self.know(known._replace(exported_seq=fresh.head))
+        return True
+
+    def _lacking(self, known: Known) -> Fresh | None:
+        """Return what was committed since the file was written; None if that is not its end."""
         with self.store.snapshot() as cursor:
             chain = self.chain(cursor)
             if chain.layout.no != known.layout_no or chain.mirror_state is not None:
-                return False
-            head = chain.head.seq
+                return None
+            head = max(chain.head.seq, known.exported_seq)
             rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))
-        if not rows:
-            if known.exported_seq != head:
-                self._know(known._replace(exported_seq=head))
-            return True
         data = b"".join([part for row in rows for part in (row.body or b"", row.terminator)])
-        file.append(data)
-        size = known.size + len(data)
-        is_ours = file.size == size
-        exported = head if is_ours else known.exported_seq
-        if is_ours:
-            self._know(known._replace(size=size, exported_seq=exported, mtime_ns=0, ctime_ns=0))
-        return is_ours
+        return Fresh(data, known.exported_seq, head, known.layout_no)
 
     # -- reconciling ------------------------------------------------------------------
 
@@ -206,7 +214,7 @@ class Mirror:
 
         Args:
             is_final: an unterminated foreign tail becomes an entry too, as at a fence.
-            is_cheap: take what was in the file the last time for unchanged.
+            is_cheap: before a write of ours: neither sync nor vouch for the times.
             floor: a size that the file had, and the seq at which it had it:
                 it must have it still, unless the session was rewritten since.
 
@@ -224,7 +232,7 @@ class Mirror:
                 file = self._present()
                 if file is None:
                     return first or Plan(plans.GONE)
-                self._mend_damage(file)
+                mend_damage(self, file)
                 try:
                     found, is_settled = self._pass(
                         file, is_final=is_final, is_cheap=is_cheap, floor=floor
@@ -246,18 +254,18 @@ class Mirror:
             file = self.file()
             if file is None:
                 return Plan(plans.GONE)
-            return self._plan(compare(self.store, self._now(), file), is_final=True)
+            return self.plan(compare(self.store, self.now(), file), is_final=True)
 
     def _present(self) -> MirrorFile | None:
         """Return the file, or record, once, that it is there no more; or that it is back."""
-        file, chain = self.file(), self._now()
+        file, chain = self.file(), self.now()
         if file is None:
             if chain.mirror_state != "gone":
-                self._recorder.edit("gone", path=self.fact.path)
+                self.recorder.edit("gone", path=self.fact.path)
             return None
         file.check()
         if chain.mirror_state == "gone":
-            self._recorder.note("edit", what="back", mirror=self.fact.number)
+            self.recorder.note("edit", what="back", mirror=self.fact.number)
         return file
 
     def _is_unchanged(self, floor: tuple[int, int] | None) -> bool:
@@ -269,22 +277,22 @@ class Mirror:
             return False
         if floor is not None and known.size < floor[0]:
             return False
-        chain = self._now()
+        chain = self.now()
         return chain.layout.no == known.layout_no and chain.head.seq == known.exported_seq
 
     def _pass(
         self, file: MirrorFile, *, is_final: bool, is_cheap: bool, floor: tuple[int, int] | None
     ) -> tuple[Plan, bool]:
         """Compare once, take what is foreign, write what lacks; return whether all is settled."""
-        if self._rewritten_since():
-            return self._rewrite(file), False
+        if is_rewritten(self):
+            return rewrite(self, file), False
         before = self._settled_times(file)
-        compared = self._compare(file, is_cheap=is_cheap)
-        found = self._plan(compared, is_final=is_final, floor=floor)
+        compared = self._compare(file)
+        found = self.plan(compared, is_final=is_final, floor=floor)
         if found.foreign or found.is_relaid:
             self._take(file, compared, found)
             return found, False
-        if found.tail is not None or (found.pending and self._now().mirror_state == "refused"):
+        if found.tail is not None or self.now().mirror_state == "refused":
             return found, True  # somebody is still writing that line, or we may not write
         written = self._write(file, compared, found)
         size = compared.size + written
@@ -303,20 +311,21 @@ class Mirror:
             age_ns = time.time_ns() - status.st_ctime_ns
         return _times(status) if age_ns >= TICK_NS else None
 
-    def _compare(self, file: MirrorFile, *, is_cheap: bool) -> Compared:
-        known, chain = self.known(), self._now()
+    def _compare(self, file: MirrorFile) -> Compared:
+        """Compare all of the file: by its digest as far as it was compared before, then by rows.
+
+        There is no looking at its end alone: a line put in before it moves all
+        others, and their pieces would be called foreign.
+        """
+        known, chain = self.known(), self.now()
         start, begun = BEGINNING, None
-        if known is not None and known.layout_no == chain.layout.no:
-            if is_cheap and known.exported_seq:
-                start = Start(known.size, known.exported_seq)
-            elif known.checked_size:
-                start = Start(known.checked_size, known.checked_seq)
-                begun = None if is_cheap else known.digest
+        if known is not None and known.layout_no == chain.layout.no and known.checked_size:
+            start, begun = Start(known.checked_size, known.checked_seq), known.digest
         if start.offset > file.size:
             start, begun = BEGINNING, None
         return compare(self.store, chain, file, start=start, begun=begun)
 
-    def _plan(
+    def plan(
         self,
         compared: Compared,
         *,
@@ -324,6 +333,8 @@ class Mirror:
         floor: tuple[int, int] | None = None,
         exported: int | None = None,
     ) -> Plan:
+        """Return what became of a file that was compared; ``exported`` if that is known better."""
+
         def bytes_of(seq: int) -> bytes:
             row = next(rows_of(self.store, compared.chain, [(seq, seq)]))
             return (row.body or b"") + row.terminator
@@ -354,11 +365,11 @@ class Mirror:
     def _take(self, file: MirrorFile, compared: Compared, found: Plan) -> None:
         """Have what is foreign made entries, and note that the layout now begins as the file does."""
         file.sync()  # a layout says what the file has: a power cut must not take that back
-        self._recorder.take(compared, found, lambda item: _read(file, item))
+        self.recorder.take(compared, found, lambda item: read(file, item))
         is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
-        if self.fact.on_edit == REFUSE and not is_benign and self._now().mirror_state is None:
-            self._recorder.edit("refused", path=self.fact.path)
-        known, chain = self.known() or Known(), self._now()
+        if self.fact.on_edit == REFUSE and not is_benign and self.now().mirror_state is None:
+            self.recorder.edit("refused", path=self.fact.path)
+        known, chain = self.known() or Known(), self.now()
         if chain.rewritten_no > compared.newest_no:
             return
         keeps_digest = (
@@ -369,13 +380,13 @@ class Mirror:
             exported_seq=0,
             mtime_ns=0,
             ctime_ns=0,
-            boot_id=this_boot(),
+            boot_id=mending.this_boot(),
             inode=file.inode,
             layout_no=chain.layout.no,
         )
         if not keeps_digest:
             known = known._replace(checked_size=0, checked_seq=0, digest=b"")
-        self._know(known)
+        self.know(known)
 
     def _write(self, file: MirrorFile, compared: Compared, found: Plan) -> int:
         """Append the lines that the file lacks; return how many bytes that were."""
@@ -405,11 +416,11 @@ class Mirror:
         status = file.status()
         known = self.known() or Known()
         is_still = before is not None and before == _times(status)
-        if compared.differs is None and compared.digest:
+        if compared.differs is None:
             known = known._replace(
                 checked_size=compared.offset, checked_seq=compared.head, digest=compared.digest
             )
-        self._know(
+        self.know(
             known._replace(
                 device=status.st_dev,
                 inode=status.st_ino,
@@ -419,92 +430,9 @@ class Mirror:
                 exported_seq=compared.head,
                 layout_no=compared.newest_no,
                 synced_to=min(known.synced_to, size),
-                boot_id=this_boot(),
+                boot_id=mending.this_boot(),
                 cut_to=-1,
             )
-        )
-
-    # -- after a rewrite --------------------------------------------------------------
-
-    def _rewritten_since(self) -> bool:
-        """Whether the session was rewritten since the file was written."""
-        known = self.known()
-        return known is not None and bool(known.size) and self._now().rewritten_no > known.layout_no
-
-    def _rewrite(self, file: MirrorFile) -> Plan:
-        """Keep what is foreign in a file of the old layout, then give it the new one.
-
-        The same inode is cut back to what both have in common and written on
-        from there; that we are about to is noted first, so that a crash in
-        between is not taken for somebody's cut. What a program appends between
-        the comparison and the cut is lost: there is no lock that it would heed.
-        """
-        known = self.known() or Known()
-        if known.cut_to < 0 or file.size != known.cut_to:
-            chain = self._now()
-            before = layout_of(chain, known.layout_no)
-            up_to = known.exported_seq or None
-            old = compare(self.store, chain, file, layout=before, up_to=up_to)
-            found = self._plan(old, is_final=True, exported=known.size)
-            if found.foreign or found.lost:
-                self._recorder.keep(found, lambda item: _read(file, item))
-            new = compare(self.store, self._now(), file)
-            if file.size != old.size:
-                raise ChangedError
-            self._know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))
-            self._side.sync()
-            if new.offset < old.size:
-                file.cut(new.offset)
-            cut_to, newest = new.offset, new.newest_no
-        else:
-            found, cut_to, newest = Plan(plans.IN_STEP), known.cut_to, self._now().layout.no
-        self._know(
-            Known(inode=known.inode, size=cut_to, layout_no=newest, synced_to=min(known.synced_to, cut_to),
-                  boot_id=this_boot())
-        )  # fmt: skip
-        return found
-
-    # -- after a power cut ------------------------------------------------------------
-
-    def _mend_damage(self, file: MirrorFile) -> None:
-        """Put right what a power cut left in the place of lines that were not yet on disk.
-
-        Only what was written in another boot, behind the position synced then and
-        inside what rows claim: anything else that differs is somebody's edit.
-        """
-        known = self.known()
-        if known is None or not known.boot_id or known.boot_id == this_boot():
-            return
-        chain = self._now()
-        layout = layout_of(chain, known.layout_no)
-        up_to = None if layout is chain.layout else known.exported_seq or None
-        start = compare(self.store, chain, file, layout=layout, up_to=up_to)
-        if start.offset >= known.synced_to:
-            found = self._plan(start, is_final=True, exported=file.size)
-            if found.lost:
-                self._repair(file, start)
-        size = max(known.synced_to, min(known.size, file.size))
-        self._know(known._replace(size=size, boot_id=this_boot(), exported_seq=0, mtime_ns=0))
-
-    def _repair(self, file: MirrorFile, start: Compared) -> None:
-        spans = start.layout.spans(start.head)
-        offset, pieces, right = 0, [], []
-        for row in rows_of(self.store, start.chain, spans):
-            data = (row.body or b"") + row.terminator
-            at, offset = offset, offset + len(data)
-            if offset <= start.offset or at >= start.size:
-                continue
-            data = data[: start.size - at]
-            found = file.read(at, len(data))
-            if found != data:
-                pieces.append((at, found))
-                right.append((at, data))
-        self._recorder.damage(pieces)
-        file.overwrite(right)
-        log.warning(
-            "mirror %s: %d lines were damaged by a power cut and put right",
-            self.fact.path,
-            len(right),
         )
 
 
@@ -512,13 +440,6 @@ def _times(status: os.stat_result) -> tuple[int, ...]:
     return (
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
     )  # fmt: skip
-
-
-def _read(file: MirrorFile, item: Found) -> bytes:
-    data = file.read(item.offset, item.size)
-    if digest_of_line(data) != item.digest:
-        raise ChangedError
-    return data
 
 
 def _spans(seqs: tuple[int, ...]) -> list[tuple[int, int]]:

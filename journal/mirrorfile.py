@@ -27,6 +27,7 @@ class MirrorFile:
     def __init__(self, path: str, *, create: bool = False, mode: int = 0o600) -> None:
         self.path = path
         self.descriptor = _opened(path, mode if create else None)
+        self._link = f"/proc/self/fd/{self.descriptor}"
         try:
             self.inode = self.check().st_ino
         except BaseException:
@@ -56,7 +57,8 @@ class MirrorFile:
     def is_here(self) -> bool:
         """Whether the path still names this very file."""
         try:
-            return str(Path(f"/proc/self/fd/{self.descriptor}").readlink()) == self.path
+            # Not by a Path: this is on the way of each append.
+            return os.readlink(self._link) == self.path  # noqa: PTH115
         except OSError:
             mine, there = self.status(), _lstat(self.path)
             return there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)

@@ -14,7 +14,7 @@ from journal.mirrorfile import is_file, real_path
 from journal.model import check_label
 from journal.process import this_process
 from journal.registry import MirrorFact
-from journal.sidefile import SideFile
+from journal.sidefile import Fresh, SideFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ class Mirrors:
     def opened(self, key: str) -> None:
         """Heal what a crash left undone, when a session is first opened in this process."""
         with self._store.snapshot() as cursor:
-            chain = self._store.find_chain(cursor, key)
+            chain = self._store.find_chain(cursor, key) if self._store.registry.mirrors else None
         if chain is None or chain.session_id in self._seen:
             return
         self._seen.add(chain.session_id)
@@ -197,11 +197,14 @@ class Mirrors:
             self._side = SideFile(f"{self._store.path}-mirrors", self._store.mac)
         return self._side
 
-    def serve(self, session_id: int) -> None:
-        """Bring a session's file up to the journal; never raises what an append must not fail by."""
+    def serve(self, session_id: int, fresh: Fresh | None = None) -> None:
+        """Bring a session's file up to the journal; never raises what an append must not fail by.
+
+        ``fresh`` is what was committed a moment ago, if that is known.
+        """
         mirror = self.mirror(session_id)
         if mirror is not None:
-            mirror.serve()
+            mirror.serve(fresh)
 
     def reconcile(
         self,

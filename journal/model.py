@@ -14,7 +14,15 @@ Role = Literal[
 Kind = Literal["line", "raw", "part", "control"]
 Origin = Literal["api", "mirror", "file", "input", "parked"]
 Trust = Literal[
-    "asserted", "external", "permitted", "accepted", "rejected", "stray", "altered", "erased", "missing"
+    "asserted",
+    "external",
+    "permitted",
+    "accepted",
+    "rejected",
+    "stray",
+    "altered",
+    "erased",
+    "missing",
 ]
 
 ROLES: Final[tuple[str, ...]] = (

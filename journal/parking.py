@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 QUOTA_WRITES: Final = 1000
 QUOTA_BYTES: Final = 64 * 1024 * 1024
-QUOTA_IS_FULL: Final = "the session's quota is full: journal parked list, then apply or discard some"
+QUOTA_IS_FULL: Final = (
+    "the session's quota is full: journal parked list, then apply or discard some"
+)
 
 
 def new_id(prefix: str) -> str:

@@ -72,6 +72,19 @@ class Known(NamedTuple):
         return _STATE.pack(*self[:-2], self.boot_id.encode()[:36], self.digest)
 
 
+class Fresh(NamedTuple):
+    """What one write committed: its lines' bytes, and the head before it and after.
+
+    So the file of a session need not be told from the database what it was told
+    a moment ago. ``layout_no`` is the newest layout the writer knew.
+    """
+
+    data: bytes
+    before: int
+    head: int
+    layout_no: int
+
+
 class SideFile:
     """The open side file of one journal in this process."""
 

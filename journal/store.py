@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.engine import Cursor
     from journal.lines import Line
+    from journal.sidefile import Fresh
 
 _ID: Final = re.compile("[0-9a-f]{32}")
 
@@ -50,7 +51,7 @@ def now_us() -> int:
 class MirrorKeeper(Protocol):
     """Who serves mirrors, as far as those who write must know."""
 
-    def serve(self, session_id: int) -> None:
+    def serve(self, session_id: int, fresh: Fresh | None = None) -> None:
         """Bring a session's file up to the journal."""
 
     def reconcile(
@@ -95,7 +96,8 @@ class Store:
         )
         self._raw = self._connected()
         self._connection: Any = self._raw.driver_connection
-        self._inside = False
+        self._inside, self._owner = False, 0
+        self._reading = False
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
@@ -157,6 +159,12 @@ class Store:
 
     def begin(self) -> Cursor:
         """Take the write lock and learn what others did; return the cursor."""
+        if self._inside and self._owner == threading.get_ident():
+            raise StorageError(
+                "a transaction of this thread is still open",
+                hint="let a policy or a callback only read, or open the journal anew after an interrupt",
+                code="nested",
+            )
         try:
             # Inside the try: a signal between the lock and the next line must free it again.
             self.lock.acquire()
@@ -164,7 +172,7 @@ class Store:
                 self._check_process()
             if self._connection.in_transaction:
                 self._undo()  # an interrupt left it open
-            self._inside = True
+            self._inside, self._owner = True, threading.get_ident()
             self.cursor.execute("BEGIN IMMEDIATE")
             self._sync(self.cursor)
         except BaseException as error:
@@ -220,11 +228,12 @@ class Store:
         with self.lock:
             self._check_process()
             cursor = self.cursor
-            nested = self._inside
+            nested = self._inside or self._reading
             if not nested and self._connection.in_transaction:
                 self._undo()  # an interrupt left it open: never read what may be rolled back
             try:
                 if not nested:
+                    self._reading = True
                     cursor.execute("BEGIN")
                 self._sync(cursor)
                 yield cursor
@@ -234,6 +243,7 @@ class Store:
                 raise
             finally:
                 if not nested:
+                    self._reading = False
                     cursor.execute("ROLLBACK")  # nothing was written, and this cannot fail
 
     def _undo(self) -> None:
@@ -244,6 +254,7 @@ class Store:
                 self.cursor.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.warning("%s: the rollback failed too: %s", self.path, error)
+        had_facts = any(chain is self.registry.chain for chain, _ in self._touched)
         for chain, saved in reversed(self._touched):
             chain.put_back(saved)
         self._inside = False
@@ -252,14 +263,12 @@ class Store:
         if self._new_instances:
             kept = self.instances.items() - self._new_instances.items()
             self.instances, self._new_instances = dict(kept), {}
-        self._forget()
-
-    def _forget(self) -> None:
-        """Take nothing for known any more: the next transaction looks again."""
-        fresh = Registry(self._key)
-        fresh.adopt_chains(self.registry)
-        self.registry = fresh
-        self._data_version = None
+        if had_facts:
+            # Only then: what is known of revocations must outlive a cut of the registry.
+            fresh = Registry(self._key)
+            fresh.adopt_chains(self.registry)
+            self.registry = fresh
+        self._data_version = None  # the next transaction looks again
 
     def _sync(self, cursor: Cursor) -> None:
         """Learn whether anyone else has committed since this connection last looked."""

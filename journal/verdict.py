@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from journal.explanation import Act, Between, Explanation, classes_of, counted, what_came
+from journal.explanation import (
+    BETWEEN,
+    Act,
+    Between,
+    Explanation,
+    classes_of,
+    counted,
+    what_came,
+    what_it_proves,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,12 +49,25 @@ class Mark(NamedTuple):
     beyond_digest: str = ""
 
 
+class Place(NamedTuple):
+    """Where in a session's file an entry stands; only the file is known where lines are gone."""
+
+    file: str
+    offset: int | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.offset is None else f", line {self.line}, byte {self.offset}"
+        return f"{self.file}{where}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a check found, with its evidence.
 
     ``arrived`` are the lines other instances wrote since the fence; ``foreign``
-    the entries that make it a takeover, each with its reason in ``reasons``;
+    the entries that make it a takeover, each with its reason in ``reasons``, and
+    those that came by a file with their ``places`` in it, by seq;
     ``unresolved`` older foreign entries nobody has resolved yet. ``id`` is the
     number under which it was kept (accepted verdicts are not kept).
     """
@@ -63,6 +85,7 @@ class Verdict:
     head_epoch: int = 0
     fence_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[int, Place] = field(default_factory=dict)
 
     @property
     def accepted(self) -> bool:
@@ -71,8 +94,8 @@ class Verdict:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Where each foreign entry came from."""
-        return tuple(map(origin, self.foreign))
+        """Where each foreign entry came from: a file, the line and the byte in it; or a database row."""
+        return tuple(origin(entry, self.places.get(entry.seq)) for entry in self.foreign)
 
     def summary(self) -> str:
         """Say the verdict in one sentence."""
@@ -97,16 +120,20 @@ class Verdict:
         trusts = [trust for _, trust in foreign]
         pairs = zip(self.foreign, self.reasons, strict=True)
         rows = [
-            *(_between(entry, reason) for entry, reason in pairs),
+            *(_between(entry, reason, self.places.get(entry.seq)) for entry, reason in pairs),
             *(_between(entry, None) for entry in self.arrived),
         ]
         return Explanation(
             self.id,
             self.session,
-            classes_of(trusts) if trusts else (self.outcome,),
+            classes(self.outcome, trusts),
             what_happened(self.outcome, foreign, len(self.arrived), None),
-            rule_of(self.policy),
-            {"words": "only declared writers after", "seq": self.fence.seq, "epoch": self.fence.epoch},
+            rule_of(self.policy, self.outcome),
+            {
+                "words": "only declared writers after",
+                "seq": self.fence.seq,
+                "epoch": self.fence.epoch,
+            },
             {"words": "the head at", "seq": self.head_seq, "epoch": self.head_epoch},
             holder=self.extra.get("holder"),
             between=tuple(sorted(rows, key=lambda row: row.seq)),
@@ -118,11 +145,26 @@ class Verdict:
         return f"journal why {self.id}" if self.id else f"journal audit {quote(self.session)}"
 
 
-def rule_of(policy: str) -> str:
+def classes(outcome: str, trusts: Sequence[str]) -> tuple[str, ...]:
+    """Return the class of what a fence found, the gravest first."""
+    found = classes_of(trusts) or (outcome,)
+    return (*found, BETWEEN) if outcome == BETWEEN_FENCES else found
+
+
+def rule_of(policy: str, outcome: str) -> str:
     """Say the rule by which a fence judges."""
+    if outcome == BETWEEN_FENCES:
+        return (
+            "what no declared writer sealed is foreign; found while no fence was up it is told "
+            "once, and makes no later run's verdict"
+        )
+    lets_pass = {
+        "cotenant": "lets pass whatever they write",
+        "strict": "lets pass only what cannot change what the model is told",
+    }
     return (
-        "an entry after the fence that no declared writer sealed is a takeover; what declared "
-        f"writers sealed is judged by the policy {policy}"
+        "an entry after the fence that no declared writer sealed is a takeover; of what declared "
+        f"writers sealed, the policy {policy} {lets_pass.get(policy, 'decides')}"
     )
 
 
@@ -130,32 +172,40 @@ def what_happened(
     outcome: str, foreign: Sequence[tuple[int, str]], arrived: int, asker: str | None
 ) -> tuple[str, ...]:
     """Say what a check found, sentence by sentence."""
-    who = asker or "the run"
+    who, trusts = asker or "the run", [trust for _, trust in foreign]
     if outcome == ACCEPTED:
         return (f"{who} was away, and only those wrote who may.",)
     if outcome == BETWEEN_FENCES:
         first = f"When {who} raised a fence, it found what no fence had seen: {what_came(foreign)}."
         then = "The fence was raised behind that: it stops nobody, and stays listed until it is resolved."
-        return first, then
-    sentences = [f"While {who} was away, the session was taken over: {what_came(foreign)}."]
+        return first, *what_it_proves(trusts), then
+    is_policy = set(trusts) == {"asserted"}
+    what = (
+        "something came that it may not go on over" if is_policy else "its session was taken over"
+    )
+    sentences = [f"While {who} was away, {what}: {what_came(foreign)}.", *what_it_proves(trusts)]
     if arrived:
         honest = counted(arrived, "other entry", "other entries")
-        sentences.append(f"Declared writers wrote {honest} meanwhile; that is allowed, and no part of it.")
+        sentences.append(
+            f"Declared writers wrote {honest} meanwhile; that is allowed, and no part of it."
+        )
     return tuple(sentences)
 
 
-def _between(entry: Entry, cause: str | None) -> Between:
+def _between(entry: Entry, cause: str | None, place: Place | None = None) -> Between:
     return Between(
         entry.seq, entry.epoch, entry.created_us, entry.writer, entry.role, entry.trust, entry.kind,
-        entry.claim, origin(entry), entry.body or b"", None, entry.instance_id, cause,
+        entry.claim, origin(entry, place), entry.body or b"", None, entry.instance_id, cause,
     )  # fmt: skip
 
 
-def origin(entry: Entry) -> str:
-    """Say where an entry came from: a database row, or a file."""
+def origin(entry: Entry, place: Place | None = None) -> str:
+    """Say where an entry came from: a database row, or a file and where in it."""
     if entry.trust == "missing":
         return "no row"
     row = "database row" if entry.row_id is None else f"database row {entry.row_id}"
+    if place is not None:
+        return f"{place}, as {row}"
     return f"a file, as {row}" if entry.origin in ("mirror", "file") else row
 
 
@@ -199,7 +249,7 @@ def evidence_of(verdict: Verdict) -> dict[str, Any]:
     return {
         "fence": {"seq": verdict.fence.seq, "epoch": verdict.fence.epoch},
         "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
-        "foreign": [_evidence(entry, reason) for entry, reason in pairs],
+        "foreign": [_evidence(entry, why, verdict.places.get(entry.seq)) for entry, why in pairs],
         "foreign_count": len(verdict.foreign),
         "arrived": [
             [entry.seq, entry.writer, entry.role] for entry in verdict.arrived[:EVIDENCE_LIMIT]
@@ -208,7 +258,7 @@ def evidence_of(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _evidence(entry: Entry, reason: str) -> dict[str, Any]:
+def _evidence(entry: Entry, reason: str, place: Place | None) -> dict[str, Any]:
     return {
         "seq": entry.seq,
         "epoch": entry.epoch,
@@ -218,7 +268,8 @@ def _evidence(entry: Entry, reason: str) -> dict[str, Any]:
         "claims_role": entry.role,
         "instance": entry.instance_id,
         "claim": entry.claim,
-        "origin": origin(entry),
+        "origin": origin(entry, place),
+        "place": None if place is None else place._asdict(),
         "kind": entry.kind,
         "created_us": entry.created_us,
         "body": (entry.body or b"")[:_EXCERPT].decode("utf-8", "backslashreplace"),

@@ -303,7 +303,7 @@ def test_a_line_without_end_is_not_gathered_to_its_end():
 
     def long_line():
         nonlocal taken
-        for taken in range(1000):
+        for _taken in range(1000):
             yield b"x" * 65536
 
     with pytest.raises(EntryError):

@@ -34,18 +34,19 @@ ALWAYS_OPEN: Final = (
     "who held the key: whoever has it can declare any writer and seal as any; attribution is asserted",
     "times: they are recorded as each writer's clock said, and order nothing",
     (
-        "row numbers, but for their order, and rows deleted from fences, verdicts, parked, instances that wrote "
+        "row numbers, but for their order, and rows deleted from fences, verdicts, parked, pending_inputs, instances that wrote "
         "nothing, migrations and migrated_files: no entry counts them"
     ),
     "the original files of a migration, and mirrors: only what is in the database was read",
 )
 # Tables that exist, and that no version yet writes to.
-_UNUSED: Final = (tables.pending_inputs, tables.redactions)
+_UNUSED: Final = (tables.redactions,)
 _PER_SESSION: Final = (
     tables.claims,
     tables.fences,
     tables.verdicts,
     tables.parked,
+    tables.pending_inputs,
     tables.layouts,
     tables.migrated_files,
 )

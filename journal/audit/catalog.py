@@ -247,6 +247,10 @@ _ALL: Final = (
         "that they were edited or added", _WHO, _LOG,
     ),
     Check(
+        "J416", 5, "broken", "pending inputs that no key holder stored as they are",
+        "that they were edited or added", "that one was taken: it is refused", _LOG,
+    ),
+    Check(
         "J411", 5, "broken", "parked writes that no key holder stored as they are",
         "that they were edited or added", "that one was applied: it is refused", _LOG,
     ),

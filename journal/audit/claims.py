@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.audit.rules import PARKED
+from journal.audit.rules import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +82,7 @@ class Claims:
     def _judge_run(self, row: Row) -> None:
         writer = self._known.writers.get(row.writer_id)
         record = None if row.claim is None else self.records.get(row.claim)
-        if record is None or writer is None or writer.role != "run" or row.origin == PARKED:
+        if record is None or writer is None or writer.role != "run" or row.origin in KEPT:
             return
         if (record.writer_id, record.instance_id) != (row.writer_id, row.instance_id):
             self._note("J108", "another process held the claim", row)

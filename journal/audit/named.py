@@ -54,6 +54,12 @@ def fault(source: Source, session_id: int, named: Named) -> str | None:
     return None if digest == oddity.digest else "the rows are others now, or were edited since"
 
 
+def row_digest_of(source: Source, session_id: int, seq: int) -> str | None:
+    """Return the digest of the one row of a seq, as a resolution keeps it; None if there is none."""
+    rows = list(source.rows_between(session_id, seq, seq))
+    return row_digest(rows[0][1:]).hex() if len(rows) == 1 else None
+
+
 def digest_of(
     source: Source, session_id: int, ranges: Iterable[tuple[int, int]]
 ) -> tuple[int, str]:

@@ -89,6 +89,14 @@ def parked_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | W
             yield Witness(f"parked write {text(row[0])}", epoch=values["epoch_found"])
 
 
+def input_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | None]:
+    """J416: yield the number of each forged or edited input; None for a true one."""
+    for row in rows:
+        values = (*row[:10], row[11])
+        is_true = row[4] is not None and proof_holds(mac, "input", values, row[10])
+        yield None if is_true else f"input {row[0]}"
+
+
 def parked_state(row: tuple[Any, ...]) -> tuple[bytes, bool]:
     """Return the request under which a parked write would be applied, and whether it was."""
     values = dict(zip(_PARKED, row, strict=True))
@@ -100,4 +108,5 @@ PROVED: Final[tuple[tuple[str, Table, Any], ...]] = (
     ("J409", tables.fences, fence_faults),
     ("J410", tables.verdicts, verdict_faults),
     ("J411", tables.parked, parked_faults),
+    ("J416", tables.pending_inputs, input_faults),
 )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from journal.model import Row
 
 PARKED: Final = b"parked"
+# Recorded by another than their writer, so not bound to the writer's own turn.
+KEPT: Final = frozenset({PARKED, b"input"})
 TERMINATORS: Final = frozenset({b"", b"\n", b"\r\n"})
 
 

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from journal.model import Row
     from journal.seal import Mac
 
-_KNOWN_FACTS: Final = frozenset({"stray", "claim", "release", "layout", "edit", "damage"})
+_KNOWN_FACTS: Final = frozenset(
+    {"stray", "claim", "release", "resolution", "layout", "edit", "damage"}
+)
 _REQUESTS: Final = 1000
 
 
@@ -77,6 +79,7 @@ class SessionAudit:
         self._claims = claims.Claims(known, self._note)
         self._names: list[named.Named] = []
         self._moves: list[tuple[Row, Any]] = []
+        self._resolved: dict[int, str | None] = {}
         self._receipts = [Receipt(row) for row in source.table(tables.migrated_files, session_id)]
         self._row = projections.row_of(source, session_id)
         self._witnesses: list[Witness] = []
@@ -128,6 +131,9 @@ class SessionAudit:
             fault = self.layouts.learn(facts)
             if fault is not None:
                 self._note("J209", fault, row)
+        elif what == "resolution":
+            digests = facts.get("digests", {})
+            self._resolved |= {int(seq): digests.get(str(seq)) for seq in facts["seqs"]}
         elif what == "stray":
             self._names += named.read(row, facts)
             if facts.get("projection") is not None:
@@ -150,7 +156,7 @@ class SessionAudit:
                 self.counts[table.name] = self.counts.get(table.name, 0) + 1
                 if isinstance(answer, Witness):
                     self._witnesses.append(answer)
-                else:
+                elif answer is not None:
                     evidence = {"id": answer}
                     cause = "the proof does not hold"
                     self._found.add(check, cause, session=self.key, evidence=evidence)
@@ -241,7 +247,7 @@ class SessionAudit:
         self._tell(
             "J205", "nothing stood there that had to be stepped over", minus(walk.skipped, names)
         )
-        self._tell("J110", "by an external writer", walk.external)
+        self._tell("J110", "by an external writer", minus(walk.external, self._settled()))
         for row, facts in self._moves:
             if not facts["rows"]:
                 self._note("J403", "a sealed entry records it", row)
@@ -270,13 +276,23 @@ class SessionAudit:
         strays, lines = self._walk.strays, common(self._walk.strays, edited)
         self._tell("J304", "an honest writer had seen them whole, and named them", lines)
         self._tell(
-            "J302", "a sealed entry names them, and they are the same rows", common(strays, held)
+            "J302",
+            "a sealed entry names them, and they are the same rows",
+            minus(common(strays, held), self._settled()),
         )
         fresh = minus(minus(strays, held), edited)
         if self._sealer is None:
             self._tell("J201", "without the key nobody can tell which neighbour is honest", fresh)
         else:
             self._tell("J301", "no seal of the journal's key holds on them", fresh)
+
+    def _settled(self) -> Ranges:
+        """Return what somebody accepted or rejected; of rows nobody sealed, those that are still the same."""
+        found = Ranges()
+        for seq, digest in self._resolved.items():
+            if digest is None or named.row_digest_of(self._source, self.session_id, seq) == digest:
+                found.add(seq)
+        return found
 
     def _tell(self, check: str, cause: str, seqs: Ranges) -> None:
         if not seqs:

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "parked": "List, show, apply and discard writes that were refused.",
     "resolve": "Accept or reject entries that came from outside.",
     "writers": "List, add and revoke writers.",
+    "mirror": "Keep a session's file alive, and see what reaches it from outside.",
     "export": "Give a session back as the file it is, byte for byte.",
     "migrate": "Bring flat session files into the journal.",
     "audit": "Check every rule and name what broke it; change nothing.",

@@ -35,6 +35,7 @@ _CHUNK: Final = 1024 * 1024
 )
 @click.option("--run-id", metavar="ID", help="The run it is written in.")
 @click.option("--on-behalf-of", metavar="NAME", help="For whom it is written.")
+@click.option("--mirror", metavar="PATH", help="Keep this file equal to the session from now on.")
 @json_option
 @click.pass_obj
 def command(  # noqa: PLR0913 - one for each option
@@ -46,6 +47,7 @@ def command(  # noqa: PLR0913 - one for each option
     request_id: str | None,
     run_id: str | None,
     on_behalf_of: str | None,
+    mirror: str | None,
 ) -> None:
     """Write lines to a session.
 
@@ -55,8 +57,9 @@ def command(  # noqa: PLR0913 - one for each option
     with opened(settings) as journal:
         check_writer(journal, writer, role)
         to = journal.session(
-            session, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of
-        )
+            session, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of,
+            mirror=mirror,
+        )  # fmt: skip
         content = [_argument(line) for line in lines] if lines else _input()
         found = to.extend(content, request_id=request_id)
     if settings.json:

@@ -75,6 +75,20 @@ def known_key(journal: Journal, text: str) -> str:
     return resolve_key(journal, text)
 
 
+def mirrored_key(journal: Journal, text: str) -> str:
+    """Return the key of the session that is called so, and leave its file alone.
+
+    Any other way to open a session first brings its mirror up to the journal.
+
+    Raises:
+        NotFoundError: no session is called so.
+
+    """
+    from journal.migration import resolve_key  # noqa: PLC0415 - with the rest of the library
+
+    return resolve_key(journal, text)
+
+
 def check_writer(journal: Journal, writer: str, role: str | None) -> None:
     """Refuse a name that nobody declared and that no role makes a writer now.
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from journal.cli.options import colour_is_wanted
 from journal.escape import escape, is_unsafe
-from journal.explanation import counted as counted
-from journal.explanation import when as when
+from journal.explanation import counted as _counted
+from journal.explanation import when as _when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+# The library has words for these; every command says them through this module.
+counted, when = _counted, _when
 STEPPED_OVER: Final = "%s: stepped over"
 _GAP: Final = 2
 _LEAST: Final = 24

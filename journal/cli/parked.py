@@ -71,9 +71,7 @@ def show(settings: Settings, parked_id: str, *, raw: bool) -> None:
         lines = [line.decode("utf-8", "backslashreplace") for line in found.lines]
         output.document("parked.show", parked={**_as_json(found), "content": lines})
     else:
-        output.facts(
-            [(name, value) for name, value in _told(found).items() if value is not None]
-        )
+        output.facts([(name, value) for name, value in _told(found).items() if value is not None])
         output.line()
         for line in found.lines:
             output.line(line.decode("utf-8", "backslashreplace").rstrip("\r\n"))

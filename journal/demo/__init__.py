@@ -1,7 +1,8 @@
 """The main job, played from beginning to end on a copy of a real store.
 
 A gateway writes to a session, lets go of it while the model thinks, and comes back.
-Meanwhile others write: a heartbeat and a cron job, who may, and a thief, who may not.
+Meanwhile others write: a heartbeat and a cron job, who may, and a thief, who may not:
+once by plain SQL, once in the file that is kept for other programs.
 Everything happens in one directory with a key of its own; nothing of the user's is
 touched. Each step checks what it claims.
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from journal import Journal
 from journal.demo.acts import honest, theft
+from journal.demo.by_file import theft_by_file
 from journal.demo.ending import attribute, audit_all
 from journal.demo.opening import migrate, set_stage
 from journal.demo.story import Claim, Share, Step, Story
@@ -40,6 +42,7 @@ def play(directory: Path, store: Path | None, tell: Callable[[Step], None]) -> S
         gateway = journal.session(story.session, writer="gateway", role="run")
         honest(gateway, stage, story)
         theft(gateway, stage, story)
+        theft_by_file(journal, gateway, stage, story)
         attribute(gateway, story)
     audit_all(stage, story)
     return story

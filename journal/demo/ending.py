@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from journal.demo.story import Claim, Share, spans
 
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from journal.demo.story import Stage, Story
 
 
+_STANDING: Final = {
+    "asserted": "allowed",
+    "external": "not allowed: it came from outside, by the file",
+}
+
+
 def attribute(gateway: Session, story: Story) -> None:
     """Say who wrote what."""
     reading = gateway.read()
@@ -19,9 +25,9 @@ def attribute(gateway: Session, story: Story) -> None:
     for entry in (*reading, *reading.stepped_over):
         groups.setdefault((entry.writer, entry.role, entry.trust), []).append(entry.seq)
     for (writer, role, trust), seqs in groups.items():
-        standing = "allowed" if trust == "asserted" else "not allowed: it only claims to be"
+        standing = _STANDING.get(trust, "not allowed: it only claims to be")
         story.shares.append(Share(writer, role, trust, len(seqs), spans(seqs), standing))
-    unsealed = [share for share in story.shares if share.trust != "asserted"]
+    odd = {share.trust: share.lines for share in story.shares if share.trust != "asserted"}
     story.add(
         f"Who wrote what in {gateway.key}",
         *_table(story.shares),
@@ -30,7 +36,10 @@ def attribute(gateway: Session, story: Story) -> None:
                 "every line has its writer",
                 sum(share.lines for share in story.shares) == len(reading) + 1,
             ),
-            Claim("one row is not by whom it claims", [share.lines for share in unsealed] == [1]),
+            Claim(
+                "one row is not by whom it claims, one line came by the file",
+                odd == {"stray": 1, "external": 1},
+            ),
         ],
     )
 
@@ -66,12 +75,18 @@ def audit_all(stage: Stage, story: Story) -> None:
         *map(str, report.findings),
         claims=[
             Claim("the journal is called broken", told["verdict"] == "broken"),
-            Claim("a finding names the thief's row", len(about) > 0),
+            Claim("a finding names the thief's row", _names(about, story.facts["stolen"])),
             Claim("nobody else's row is in any finding", len(about) == len(report.findings)),
         ],
     )
 
 
 def _is_about(finding: Finding, story: Story) -> bool:
-    stolen = story.facts["stolen"]
-    return finding.session == story.session and finding.ranges == ((stolen, stolen),)
+    """Whether it is about what the thief did, by plain SQL or by the file, and nothing else."""
+    stolen = {story.facts["stolen"], *story.facts["file"]["named"]}
+    seqs = {seq for span in finding.ranges for seq in span}
+    return finding.session == story.session and bool(seqs) and seqs <= stolen
+
+
+def _names(findings: list[Finding], seq: int) -> bool:
+    return any((seq, seq) in finding.ranges for finding in findings)

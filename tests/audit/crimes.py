@@ -389,7 +389,7 @@ BESIDE = {
     "a layout's row gone": Crime(
         sql("DELETE FROM layouts WHERE position = 0"), ("J414",), session=LAID
     ),
-    "an input": Crime(sql(INSERT_INPUT), ("J413",), session=None),
+    "an input": Crime(sql(INSERT_INPUT), ("J416",)),
     "a mirror": Crime(sql(INSERT_MIRROR), ("J415",), session=None),
     "a redaction": Crime(
         sql("INSERT INTO redactions VALUES (1, 2, 2, 2, 2, 'x', 0)"), ("J413",), session=None

@@ -32,7 +32,7 @@ def test_it_goes_as_told(start, home, tmp_path, key_file):
 
     told = out.decode()
     assert (process.returncode, err) == (0, b"")
-    assert [line[0] for line in told.splitlines() if line[:1].isdigit()] == list("12345678")
+    assert [line[0] for line in told.splitlines() if line[:1].isdigit()] == list("123456789")
     assert "takeover" in told
     assert "NOT SO" not in told
     assert told.splitlines()[-1].startswith("All ")
@@ -57,9 +57,12 @@ def test_it_tells_a_program_too(run):
     assert len(facts["arrived"]) == 2
     assert facts["named"] == [facts["stolen"]]
     assert len(facts["parked"]) == 1
+    assert len(facts["file"]["named"]) == 1
+    assert facts["file"].keys() == {"path", "offset", "line", "named"}
     assert facts["audit"] == "broken"
     by_trust = {(share["writer"], share["trust"]): share["lines"] for share in told["attribution"]}
     assert by_trust["gateway", "stray"] == 1
+    assert by_trust["external:mirror-1", "external"] == 1
     assert {writer for writer, trust in by_trust if trust == "asserted"} == {
         "migrate", "gateway", "heartbeat", "cron",
     }  # fmt: skip
@@ -146,7 +149,7 @@ def test_a_claim_that_does_not_hold_is_said(run, monkeypatch):
 
 def test_a_check_that_accepts_the_thief_fails_the_demo(run, monkeypatch):
     """If every row were taken for honest, the story would not go as told."""
-    monkeypatch.setattr("journal.verdict._reason", lambda *_: None)
+    monkeypatch.setattr("journal.verdict.reason_of", lambda *_: None)
 
     done = run("demo", "--json")
 
@@ -157,6 +160,16 @@ def test_a_check_that_accepts_the_thief_fails_the_demo(run, monkeypatch):
     assert done.exit_code == 1
     assert "the thief's row is named, and no other" in broken
     assert "the reply is parked whole" in broken
+
+
+def test_a_check_that_names_no_line_fails_the_demo(run, monkeypatch):
+    """What it says of the file is held against the file, counted by hand."""
+    monkeypatch.setattr("journal.fence.places_of", lambda *_: {})
+
+    done = run("demo")
+
+    assert done.exit_code == 1
+    assert "NOT SO: with the file, the line and the byte at which it stands there" in done.stdout
 
 
 def test_a_story_holds_as_its_claims_do():

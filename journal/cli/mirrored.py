@@ -1,0 +1,139 @@
+"""How mirrors are doing, as the commands tell it: the file is looked at, and nothing is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal.errors import JournalError, NotFoundError
+
+if TYPE_CHECKING:
+    from journal import Journal
+    from journal.mirror import Mirror
+    from journal.mirrors import MirrorStatus
+    from journal.registry import MirrorFact
+
+HEADERS: Final = ("session", "state", "bytes", "on disk", "unresolved", "file", "detail")
+IN_STEP: Final = "in step"
+BEHIND: Final = "behind"
+FAILING: Final = "failing"
+ELSEWHERE: Final = "elsewhere"
+# In these nothing waits for a person: the next write brings a file up that is behind.
+_QUIET: Final = frozenset({IN_STEP, BEHIND, ELSEWHERE})
+
+
+class Report(NamedTuple):
+    """One mirror: what it is, the state of its file, and what nobody has resolved.
+
+    ``foreign`` are lines of the file that are no entries yet, ``unresolved`` entries
+    that came by the file and that nobody has accepted or rejected.
+    """
+
+    session: str
+    path: str
+    host: str
+    on_edit: str
+    writer: str
+    permitted: bool
+    state: str
+    detail: str | None
+    size: int | None
+    synced_to: int | None
+    foreign: int
+    unresolved: int
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing for a person to settle."""
+        return self.state in _QUIET and not self.unresolved
+
+    def cells(self) -> tuple[object, ...]:
+        """Return it as one line of a listing."""
+        size, synced = (_number(each) for each in (self.size, self.synced_to))
+        return (
+            self.session, self.state, size, synced, self.unresolved, self.path, self.detail or "",
+        )  # fmt: skip
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it stands in a document."""
+        return self._asdict() | {"is_quiet": self.is_quiet}
+
+
+def reports(journal: Journal, keys: frozenset[str] | None = None) -> list[Report]:
+    """Return how mirrors are doing: those of these sessions, or all."""
+    by_key = {status.key: status for status in journal.mirrors.status()}
+    return [
+        _report(journal, fact, by_key[key])
+        for fact in journal.mirrors.facts()
+        for key in [key_of(journal, fact)]
+        if keys is None or key in keys
+    ]
+
+
+def key_of(journal: Journal, fact: MirrorFact) -> str:
+    """Return the key of a mirror's session."""
+    return journal.store.registry.session_keys[fact.session_id]
+
+
+def here(journal: Journal, key: str) -> Mirror:
+    """Return a session's mirror, to look into its file.
+
+    Raises:
+        NotFoundError: it has none, or its file is on another host.
+
+    """
+    fact = journal.mirrors.of(key)
+    mirror = journal.mirrors.mirror(fact.session_id)
+    if mirror is None:
+        message = f"the mirror of {key!r} is on the host {fact.host}"
+        raise NotFoundError(message, hint="do this there", code="mirror-elsewhere")
+    return mirror
+
+
+def _report(journal: Journal, fact: MirrorFact, status: MirrorStatus) -> Report:
+    state, detail, foreign = _looked_at(journal, fact, status)
+    writer = journal.store.registry.writers[fact.writer_id]
+    return Report(
+        status.key, fact.path, fact.host, fact.on_edit, writer.name, writer.permitted, state,
+        detail, status.size, status.synced_to, foreign, _unresolved(journal, fact, writer.name),
+    )  # fmt: skip
+
+
+def _looked_at(
+    journal: Journal, fact: MirrorFact, status: MirrorStatus
+) -> tuple[str, str | None, int]:
+    """Return a mirror's state, its words, and how many foreign lines its file has, by reading it."""
+    mirror = journal.mirrors.mirror(fact.session_id)
+    if mirror is None or status.state in ("gone", FAILING):
+        return status.state, status.detail, 0
+    try:
+        plan = mirror.preview()
+    except (JournalError, OSError) as error:
+        return FAILING, str(error), 0
+    foreign = len(plan.foreign)
+    if status.state == "refused":
+        return status.state, status.detail, foreign
+    return plan.what, _detail(plan.what, foreign, len(plan.lost)), foreign
+
+
+def _detail(what: str, foreign: int, lost: int) -> str | None:
+    if what == IN_STEP:
+        return None
+    if what == BEHIND:
+        return "the next write brings it up to the session; so does journal mirror sync"
+    return f"{foreign} foreign and {lost} missing lines: journal mirror reconcile shows them"
+
+
+def _unresolved(journal: Journal, fact: MirrorFact, writer: str) -> int:
+    from journal.inspection import foreign_so_far  # noqa: PLC0415 - with the rest of the library
+
+    store = journal.store
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key_of(journal, fact))
+        if chain is None:
+            return 0
+        found = foreign_so_far(cursor, store.fresh(chain), store.registry.writers)
+    return sum(entry.writer == writer and entry.trust == "external" for entry in found)
+
+
+def _number(value: int | None) -> object:
+    return "-" if value is None else value

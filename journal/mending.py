@@ -1,0 +1,125 @@
+"""Gives a mirror's file another layout after a rewrite, and puts right what a power cut left in it.
+
+These are the two moments at which bytes of a mirror's file are ever written over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from journal import reconcile as plans
+from journal.comparison import Compared, compare, rows_of
+from journal.foreign import layout_of
+from journal.process import this_process
+from journal.reconcile import Found, Plan, digest_of_line
+from journal.sidefile import Known
+from journal.store import log
+
+if TYPE_CHECKING:
+    from journal.mirror import Mirror
+    from journal.mirrorfile import MirrorFile
+
+
+class ChangedError(Exception):
+    """The file changed between two looks at it: look again."""
+
+
+def this_boot() -> str:
+    """Return the number of this boot, read once."""
+    return this_process().boot_id
+
+
+def read(file: MirrorFile, item: Found) -> bytes:
+    """Return a line that was found in a file.
+
+    Raises:
+        ChangedError: it is not there any more.
+
+    """
+    data = file.read(item.offset, item.size)
+    if digest_of_line(data) != item.digest:
+        raise ChangedError
+    return data
+
+
+def is_rewritten(mirror: Mirror) -> bool:
+    """Whether the session was rewritten since the file was written."""
+    known = mirror.known()
+    return known is not None and bool(known.size) and mirror.now().rewritten_no > known.layout_no
+
+
+def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
+    """Keep what is foreign in a file of the old layout, then give it the new one.
+
+    The same inode is cut back to what both have in common and written on
+    from there; that we are about to is noted first, so that a crash in
+    between is not taken for somebody's cut. What a program appends between
+    the comparison and the cut is lost: there is no lock that it would heed.
+    """
+    known = mirror.known() or Known()
+    if known.cut_to < 0 or file.size != known.cut_to:
+        chain = mirror.now()
+        before = layout_of(chain, known.layout_no)
+        # All that came since stands at the old layout's end too: what an earlier
+        # try has kept already is found there, and not kept again.
+        old = compare(mirror.store, chain, file, layout=before)
+        found = mirror.plan(old, is_final=True, exported=known.size)
+        if found.foreign or found.lost:
+            mirror.recorder.keep(found, lambda item: read(file, item))
+        new = compare(mirror.store, mirror.now(), file)
+        mirror.know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))
+        mirror.side.sync()
+        if file.size != old.size:
+            raise ChangedError  # the last look before the cut: what comes now is lost
+        if new.offset < old.size:
+            file.cut(new.offset)
+        cut_to, newest = new.offset, new.newest_no
+    else:
+        found, cut_to, newest = Plan(plans.IN_STEP), known.cut_to, mirror.now().layout.no
+    mirror.know(
+        Known(inode=known.inode, size=cut_to, layout_no=newest, synced_to=min(known.synced_to, cut_to),
+              boot_id=this_boot())
+    )  # fmt: skip
+    return found
+
+
+def mend_damage(mirror: Mirror, file: MirrorFile) -> None:
+    """Put right what a power cut left in the place of lines that were not yet on disk.
+
+    Only what was written in another boot, behind the position synced then and
+    inside what rows claim: anything else that differs is somebody's edit.
+    """
+    known = mirror.known()
+    if known is None or not known.boot_id or known.boot_id == this_boot():
+        return
+    chain = mirror.now()
+    layout = layout_of(chain, known.layout_no)
+    start = compare(mirror.store, chain, file, layout=layout)
+    if start.offset >= known.synced_to:
+        found = mirror.plan(start, is_final=True, exported=file.size)
+        if found.lost:
+            _repair(mirror, file, start)
+    size = max(known.synced_to, min(known.size, file.size))
+    mirror.know(known._replace(size=size, boot_id=this_boot(), exported_seq=0, mtime_ns=0))
+
+
+def _repair(mirror: Mirror, file: MirrorFile, start: Compared) -> None:
+    spans = start.layout.spans(start.head)
+    offset, pieces, right = 0, [], []
+    for row in rows_of(mirror.store, start.chain, spans):
+        data = (row.body or b"") + row.terminator
+        at, offset = offset, offset + len(data)
+        if offset <= start.offset or at >= start.size:
+            continue
+        data = data[: start.size - at]
+        found = file.read(at, len(data))
+        if found != data:
+            pieces.append((at, found))
+            right.append((at, data))
+    mirror.recorder.damage(pieces)
+    file.overwrite(right)
+    log.warning(
+        "mirror %s: %d lines were damaged by a power cut and put right",
+        mirror.fact.path,
+        len(right),
+    )

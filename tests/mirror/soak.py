@@ -1,0 +1,157 @@
+"""Processes serve one file, foreign hands write to it, and each may be killed at any moment.
+
+    python -m tests.mirror.soak [SECONDS]      ten minutes, if nothing is said
+
+At the end every acknowledged line is there once, no own line was called foreign,
+every foreign line that was put in whole is an entry, nothing foreign is trusted,
+and the file is what an export gives.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from journal import Journal, JournalError
+from journal.audit import audit
+from journal.export import export
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY: Final = "agent:main:main"
+WRITERS: Final = 3
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+def write(home: Path, number: int) -> None:
+    """Append, fence, rewrite and reconcile until killed; note each line that is acknowledged."""
+    draw = random.Random(os.getpid())  # noqa: S311 - a test's dice
+    with (
+        (home / f"acked-{number}").open("ab", buffering=0) as acked,
+        Journal(home / "a.db", key_file=home / "keys" / "k") as journal,
+    ):
+        session = journal.session(KEY, writer=f"w{number}", role="channel", mirror=home / "s.jsonl")
+        for n in range(1_000_000):
+            line = b'{"w":%d,"p":%d,"n":%d}' % (number, os.getpid(), n)
+            session.append(line)
+            acked.write(line + b"\n")
+            dice = draw.random()
+            try:
+                if dice < 0.1:
+                    session.fence().check(raise_=False)
+                elif dice < 0.12:
+                    kept = list(session.read())[-200:]
+                    session.rewrite(kept, base=session.head.seq, reason="compacted")
+            except JournalError:
+                continue  # rewritten meanwhile, or another is at the mirror: its right
+
+
+def meddle(home: Path) -> None:
+    """Append whole lines, and torn ones in two pieces, as a program that knows only files."""
+    draw = random.Random(os.getpid())  # noqa: S311 - a test's dice
+    path = home / "s.jsonl"
+    with (home / "put").open("ab", buffering=0) as put:
+        for n in range(1_000_000):
+            time.sleep(draw.random() * 0.05)
+            line = b'{"foreign":%d,"n":%d}\n' % (os.getpid(), n)
+            with path.open("ab", buffering=0) as file:
+                if draw.random() < 0.2:
+                    file.write(line[:5])
+                    time.sleep(draw.random() * 0.02)
+                    file.write(line[5:])
+                else:
+                    file.write(line)
+                    put.write(line)
+
+
+def started(what: str, home: Path, number: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.mirror.soak", what, str(home), str(number)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=(home / "errors").open("ab"))
+
+
+def soak(home: Path, seconds: float) -> dict[str, int]:
+    """Run it, killing at random; return what was counted. Raises AssertionError if anything is off."""
+    draw = random.Random(1)  # noqa: S311 - a test's dice
+    with Journal(home / "a.db", key_file=home / "keys" / "k") as journal:
+        journal.mirrors.add(KEY, home / "s.jsonl")
+    running = [started("write", home, n) for n in range(WRITERS)]
+    hand = started("meddle", home, 0)
+    kills = 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.1 + draw.random())
+        number = draw.randrange(WRITERS)
+        assert running[number].poll() is None, (home / "errors").read_text()
+        running[number].send_signal(signal.SIGKILL)
+        running[number].wait()
+        kills += 1
+        running[number] = started("write", home, number)
+    for process in (*running, hand):
+        process.kill()
+        process.wait()
+    return {"kills": kills} | judged(home)
+
+
+def judged(home: Path) -> dict[str, int]:
+    with Journal(home / "a.db", key_file=home / "keys" / "k") as journal:
+        session = journal.session(KEY, writer="operator", role="operator", mirror=home / "s.jsonl")
+        session.fence().check()
+        path = home / "s.jsonl"
+        assert path.read_bytes() == b"".join(export(journal, KEY))
+        entries = list(rows(journal))
+    report = audit(str(home / "a.db"), key_file=str(home / "keys" / "k"))
+    assert {finding.id for finding in report.findings} <= {"J110"}, report.findings
+    own = Counter(data for data, trusted in entries if trusted)
+    foreign = Counter(data for data, trusted in entries if not trusted)
+    acked = [
+        line for n in range(WRITERS) for line in (home / f"acked-{n}").read_bytes().splitlines()
+    ]
+    assert len(acked) == len(set(acked))
+    for line in acked:
+        assert own[line + b"\n"] == 1, line
+    assert not any(b'"foreign"' in line for line in own)
+    # Ours is whole there only as ours. A kill within a write leaves a piece of it,
+    # and a hand that goes on behind it makes a foreign line of both.
+    assert not [line for line in foreign if line.startswith(b'{"w"') and line in own]
+    put = (home / "put").read_bytes().splitlines(keepends=True)
+    told = b"".join(foreign)
+    missing = [line for line in put if line not in foreign and line not in told]
+    assert not missing, (len(missing), len(put), missing[:3])
+    # Each whole line once: nothing is taken again because somebody died while it was taken.
+    assert not [line for line in put if foreign[line] > 1]
+    return {
+        "acked": len(acked),
+        "own": sum(own.values()),
+        "foreign": sum(foreign.values()),
+        "put": len(put),
+    }
+
+
+def rows(journal: Journal) -> Iterator[tuple[bytes, bool]]:
+    from journal.chain import rows_of
+
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, KEY)
+        assert chain is not None
+        for row in rows_of(cursor, chain.session_id, 1):
+            if row.kind != b"control" and row.body:
+                yield row.body + row.terminator, row.trusted == 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["write"]:
+        write(Path(sys.argv[2]), int(sys.argv[3]))
+    elif sys.argv[1:2] == ["meddle"]:
+        meddle(Path(sys.argv[2]))
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            print(soak(Path(place), float(sys.argv[1]) if sys.argv[1:] else 600))  # noqa: T201

@@ -1,0 +1,544 @@
+"""What a machine, a file system or another program can do to a mirror, and what must still hold.
+
+In each: the journal is whole, no append fails by its mirror, and the state is said.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import BusyError, Journal, MirrorError, mending
+from journal import mirror as mirror_module
+from journal import mirrors as mirrors_module
+from journal.chain import rows_of
+from journal.controls import decode
+from journal.lines import LINE_LIMIT
+from journal.mirrorfile import MirrorFile
+from journal.process import this_process
+from journal.sidefile import SideFile
+from tests.thieves import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from journal import Session
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def facts(session: Session, control: str) -> list[dict[str, Any]]:
+    """Return what the session's control entries of one sort say."""
+    with session.store.snapshot() as cursor:
+        chain = session.store.find_chain(cursor, session.key)
+        assert chain is not None
+        rows = [row for row in rows_of(cursor, chain.session_id, 1) if row.kind == b"control"]
+    return [fact for fact in map(decode, (row.body for row in rows)) if fact["control"] == control]
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+# -- after a power cut ----------------------------------------------------------------
+
+
+@pytest.fixture
+def unsynced(mirrored: Session, path: Path) -> tuple[Session, int]:
+    """Give a session with two lines behind the synced position, and that position."""
+    mirrored.fence()  # a fence syncs
+    synced = path.stat().st_size
+    mirrored.append({"n": 3})
+    mirrored.append({"n": 4})
+    return mirrored, synced
+
+
+def reboot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "this_boot", lambda: "another-boot")
+
+
+def test_nul_damage_behind_the_synced_position_is_put_right(
+    unsynced: tuple[Session, int],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+) -> None:
+    """Repaired in place, the found bytes kept, and nobody's fault."""
+    session, synced = unsynced
+    fence = session.fence
+    inode = path.stat().st_ino
+    raised = fence_without_looking(session)
+    overwrite(path, synced + 3, b"\0" * 6)
+    reboot(monkeypatch)
+    assert raised.check().accepted
+    assert in_step()
+    assert path.stat().st_ino == inode
+    (damage,) = facts(session, "damage")
+    found = [base64.b64decode(data) for _, data in damage["found"]]
+    assert b"".join(found) == b'{"n\0\0\0\0\0' + b'\0"n":4}\n'
+    assert fence().check().accepted
+
+
+def fence_without_looking(session: Session) -> Any:
+    """Raise a fence that neither syncs nor reads the file, as one of before the power cut."""
+    mirrors, session.store.mirrors = session.store.mirrors, None
+    fence = session.fence()
+    session.store.mirrors = mirrors
+    return fence
+
+
+def test_under_the_same_boot_the_same_bytes_are_an_edit(
+    unsynced: tuple[Session, int], path: Path
+) -> None:
+    """A kill -9 damages nothing, and excuses nothing."""
+    session, synced = unsynced
+    raised = fence_without_looking(session)
+    overwrite(path, synced + 3, b"\0" * 6)
+    assert not raised.check(raise_=False).accepted
+    assert not facts(session, "damage")
+
+
+def test_what_was_synced_is_never_damage(
+    unsynced: tuple[Session, int], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, synced = unsynced
+    raised = fence_without_looking(session)
+    overwrite(path, synced - 5, b"\0" * 8)
+    reboot(monkeypatch)
+    assert not raised.check(raise_=False).accepted
+    assert not facts(session, "damage")
+
+
+def test_foreign_lines_are_no_damage(
+    unsynced: tuple[Session, int],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+) -> None:
+    """Ours are all there: what stands beside them came from outside, reboot or not."""
+    session, synced = unsynced
+    raised = fence_without_looking(session)
+    data = path.read_bytes()
+    path.write_bytes(data[:synced] + b'{"evil":1}\n' + data[synced:])
+    reboot(monkeypatch)
+    assert [entry.data for entry in raised.check(raise_=False).foreign] == [b'{"evil":1}\n']
+    assert in_step()
+
+
+@pytest.mark.parametrize("lost", [3, 8, 11, 16])
+def test_lines_that_never_reached_the_disk_are_written_again(
+    unsynced: tuple[Session, int],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+    lost: int,
+) -> None:
+    session, _ = unsynced
+    raised = fence_without_looking(session)
+    os.truncate(path, path.stat().st_size - lost)
+    reboot(monkeypatch)
+    assert raised.check().accepted
+    assert in_step()
+
+
+# -- crashes --------------------------------------------------------------------------
+
+
+def test_a_crash_between_commit_and_mirror_heals_at_the_next_open(
+    mirrored: Session, path: Path, journal_path: Path, in_step: Callable[[], bool]
+) -> None:
+    mirrored.store.mirrors, mirrors = None, mirrored.store.mirrors
+    mirrored.append({"n": 3})
+    mirrored.store.mirrors = mirrors
+    assert not in_step()
+    with Journal(journal_path) as other:
+        other.session(KEY)
+        assert in_step()
+
+
+@pytest.mark.parametrize("torn", range(1, 9))
+def test_a_crash_within_a_mirror_write_heals(
+    mirrored: Session, path: Path, in_step: Callable[[], bool], torn: int
+) -> None:
+    """The beginning of our own line is ours, and the line is finished."""
+    fence = mirrored.fence()
+    mirrors, mirrored.store.mirrors = mirrored.store.mirrors, None
+    line = mirrored.append({"n": 3}).data
+    mirrored.store.mirrors = mirrors
+    with path.open("ab") as file:
+        file.write(line[:torn])
+    mirrored.append({"n": 4})
+    assert fence.check().accepted
+    assert not mirrored.read(trusted=False)
+    assert in_step()
+
+
+@pytest.mark.parametrize("moment", ["cut noted", "cut", "cut and known", "written"])
+def test_a_crash_within_a_rewrite_heals(
+    mirrored: Session,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+    moment: str,
+) -> None:
+    """G27: both or neither, and no line that the rewrite left out comes back as foreign."""
+    fence = mirrored.fence()
+    with monkeypatch.context() as patch:
+        crash_at(patch, moment)
+        mirrored.rewrite([{"sum": 1}], base=mirrored.head.seq, reason="compacted")
+        assert not in_step() or moment == "written"
+    assert fence.check().accepted
+    assert not mirrored.read(trusted=False)
+    assert in_step()
+
+
+def crash_at(patch: pytest.MonkeyPatch, moment: str) -> None:
+    def crash(*_: object) -> None:
+        message = "as if the process had died"
+        raise OSError(message)
+
+    file: Any = MirrorFile
+    if moment == "cut noted":
+        patch.setattr(file, "cut", crash)
+    elif moment == "cut":
+        cut = file.cut
+
+        def cut_and_crash(self: Any, size: int) -> None:
+            cut(self, size)
+            crash()
+
+        patch.setattr(file, "cut", cut_and_crash)
+    elif moment == "cut and known":
+        patch.setattr(file, "append", crash)
+    else:
+        patch.setattr(mirror_module.Mirror, "_remember", crash)
+
+
+# -- a file that cannot be written ----------------------------------------------------
+
+
+def test_a_mirror_that_cannot_be_written_never_fails_an_append(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Counted, said in the log and the status, tried again at each write."""
+    with monkeypatch.context() as patch:
+        patch.setattr(MirrorFile, "append", refuse_writing)
+        for n in range(5):
+            mirrored.append({"m": n})
+        (status,) = journal.mirrors.status()
+        assert (status.state, status.failures) == ("failing", 5)
+        assert "Permission denied" in str(status.detail)
+        assert len([r for r in caplog.records if "could not be served" in r.message]) == 3
+    mirrored.append({"m": 5})
+    assert in_step()
+    assert journal.mirrors.status()[0].state == "on"
+
+
+def refuse_writing(*_: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_under_the_mirror(
+    journal: Journal, small_disk: Path, exported: Callable[[], bytes]
+) -> None:
+    """A line is torn where the disk ends; it is finished once there is room."""
+    path, ballast = small_disk / "s.jsonl", small_disk / "ballast"
+    ballast.write_bytes(b"x" * 40_000)
+    session = journal.session(KEY, writer="gateway", role="run", mirror=path)
+    fence = session.fence()
+    for n in range(10):
+        session.append({"n": n, "text": "x" * 5000})
+    assert journal.mirrors.status()[0].state == "failing"
+    ballast.unlink()
+    session.append({"n": 10})
+    assert fence.check().accepted
+    assert path.read_bytes() == exported()
+    journal.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to any file")
+def test_permission_lost_midway(journal: Journal, mirrored: Session, path: Path) -> None:
+    path.chmod(0)
+    mirrored.append({"n": 3})
+    path.chmod(0o600)
+    mirrored.append({"n": 4})
+    assert journal.mirrors.status()[0].state == "on"
+
+
+def test_more_than_one_link(journal: Journal, mirrored: Session, path: Path) -> None:
+    """A second name changes the file's times under its readers: it is refused while it has one."""
+    second = path.with_suffix(".second")
+    second.hardlink_to(path)
+    with Journal(mirrored.store.path) as other:
+        handle = other.session(KEY, writer="heartbeat", role="heartbeat")
+        handle.append({"hb": 1})
+        (status,) = other.mirrors.status()
+        assert "2 links" in str(status.detail)
+        with pytest.raises(MirrorError, match="2 links"):
+            handle.fence()
+    second.unlink()
+    mirrored.append({"n": 3})
+    assert journal.mirrors.status()[0].state == "on"
+
+
+def test_one_huge_line_is_bounded(
+    journal: Journal, mirrored: Session, path: Path, exported: Callable[[], bytes]
+) -> None:
+    before = exported()
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size + LINE_LIMIT + 2)
+    mirrored.append({"n": 3})
+    (status,) = journal.mirrors.status()
+    assert "line too long" in str(status.detail)
+    with pytest.raises(MirrorError, match="line too long"):
+        mirrored.fence()
+    assert exported() == before + b'{"n":3}\n'
+    os.truncate(path, len(before))
+    mirrored.append({"n": 4})
+    assert path.read_bytes() == exported()
+
+
+def test_a_stopped_server_does_not_stop_appends(
+    journal: Journal, mirrored: Session, monkeypatch: pytest.MonkeyPatch, journal_path: Path
+) -> None:
+    """Another process stands still while it holds the mirror's lock."""
+    monkeypatch.setattr("journal.sidefile.LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(SideFile.lock, "__defaults__", (0.2,))
+    other = SideFile(f"{journal_path}-mirrors", mirrored.store.mac)
+    assert other.lock(1)
+    began = time.monotonic()
+    mirrored.append({"n": 3})
+    assert time.monotonic() - began < 5
+    assert journal.mirrors.status()[0].state == "failing"
+    with pytest.raises(BusyError):
+        mirrored.fence()
+    other.unlock(1)
+    other.close()
+    mirrored.append({"n": 4})
+    assert journal.mirrors.status()[0].state == "on"
+
+
+# -- paths ----------------------------------------------------------------------------
+
+
+def test_a_relative_path_from_two_directories(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the place where it was first meant; elsewhere the same words mean another file."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    journal.session(KEY, writer="gateway", role="run", mirror="s.jsonl").append({"n": 0})
+    monkeypatch.chdir(tmp_path / "two")
+    with pytest.raises(MirrorError, match="has its mirror at"):
+        journal.mirrors.add(KEY, "s.jsonl")
+    journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    assert (tmp_path / "one" / "s.jsonl").read_bytes() == b'{"n":0}\n{"n":1}\n'
+    assert not (tmp_path / "two" / "s.jsonl").exists()
+
+
+def test_a_path_through_dot_dot_and_links_is_one_path(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    one = journal.mirrors.add(KEY, tmp_path / "real" / "deep" / ".." / "s.jsonl")
+    assert journal.mirrors.add(KEY, tmp_path / "link" / "s.jsonl") == one
+    assert one.path == str((tmp_path / "real" / "s.jsonl").resolve())
+
+
+@pytest.mark.parametrize("name", ["link", "directory", "two links", "taken", "nowhere", "openclaw"])
+def test_places_that_cannot_be_a_mirror(journal: Journal, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "s.jsonl"
+    if name == "link":
+        path.symlink_to(tmp_path / "other")
+    elif name == "directory":
+        path.mkdir()
+    elif name == "two links":
+        path.write_bytes(b"")
+        (tmp_path / "second").hardlink_to(path)
+    elif name == "taken":
+        journal.mirrors.add("another:session", path)
+    elif name == "nowhere":
+        path = tmp_path / "nowhere" / "s.jsonl"
+    else:
+        home = tmp_path / "agents" / "main"
+        (home / "agent").mkdir(parents=True)
+        (home / "agent" / "openclaw-agent.sqlite").write_bytes(b"")
+        (home / "sessions").mkdir()
+        path = home / "sessions" / "s.jsonl"
+    with pytest.raises(MirrorError) as caught:
+        journal.mirrors.add(KEY, path)
+    assert caught.value.hint
+    journal.session(KEY, writer="gateway", role="run").append({"n": 0})
+
+
+def test_a_directory_on_the_way_swapped_for_a_link(
+    journal: Journal, mirrored: Session, path: Path, tmp_path: Path
+) -> None:
+    """What is behind the link is not ours to write to."""
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / path.name).write_bytes(b"precious\n")
+    path.parent.rename(tmp_path / "aside")
+    path.parent.symlink_to(trap)
+    mirrored.append({"n": 3})
+    assert (trap / path.name).read_bytes() == b"precious\n"
+    (status,) = journal.mirrors.status()
+    assert "a link was put into its path" in str(status.detail)
+
+
+def test_a_mirror_on_another_host_is_not_served_here(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = path.read_bytes()
+    elsewhere = this_process()
+    monkeypatch.setattr(
+        mirrors_module,
+        "this_process",
+        lambda: type(elsewhere)(**{**vars_of(elsewhere), "host": "elsewhere"}),
+    )
+    fence = mirrored.fence()
+    mirrored.append({"n": 3})
+    assert fence.check().accepted
+    assert path.read_bytes() == before
+    (status,) = journal.mirrors.status()
+    assert status.state == "elsewhere"
+
+
+def vars_of(process: Any) -> dict[str, Any]:
+    return {name: getattr(process, name) for name in process.__slots__}
+
+
+# -- what is not touched --------------------------------------------------------------
+
+
+def test_an_unchanged_file_is_never_touched(
+    journal: Journal, mirrored: Session, path: Path, journal_path: Path
+) -> None:
+    """Neither its content nor its times: a program that guards it by them sees nothing."""
+    fence = mirrored.fence()
+    before = path.stat()
+    time.sleep(0.03)
+    for _ in range(3):
+        fence.check()
+        mirrored.fence()
+    journal.session("another", writer="gateway", role="run").append({"n": 0})
+    with Journal(journal_path) as other:
+        other.session(KEY, writer="heartbeat", role="heartbeat", mirror=path).fence().check()
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
+
+
+def test_mode_and_inode_are_kept(journal: Journal, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b'{"old":1}\n')
+    path.chmod(0o640)
+    inode = path.stat().st_ino
+    session = journal.session(KEY, writer="gateway", role="run", mirror=path)
+    session.append({"n": 0})
+    session.rewrite(session.read()[:1], base=session.head.seq, reason="cut back")
+    assert (path.stat().st_mode & 0o777, path.stat().st_ino) == (0o640, inode)
+    path.unlink()
+    session.append({"n": 1})
+    journal.mirrors.recreate(KEY)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_new_file_is_private(mirrored: Session, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_fences_and_close_sync(
+    mirrored: Session, monkeypatch: pytest.MonkeyPatch, journal: Journal
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(MirrorFile, "sync", lambda self: synced.append(self.size))
+    mirrored.append({"n": 3})
+    mirrored.fence()
+    assert synced == [32]
+    mirrored.fence()
+    assert synced == [32]  # nothing new to sync
+    mirrored.append({"n": 4})
+    journal.mirrors.close()
+    assert synced == [32, 40]
+
+
+def test_times_within_a_tick_are_not_relied_on(
+    journal: Journal, mirrored: Session, path: Path
+) -> None:
+    """On a kernel with coarse times an edit right after our look may leave the same ones."""
+    mirrored.append({"n": 3})
+    fence = mirrored.fence()
+    mirror: Any = journal.mirrors.mirror(2)
+    assert mirror.known().mtime_ns == 0
+    time.sleep(0.03)
+    assert fence.check().accepted
+    assert mirror.known().mtime_ns == path.stat().st_mtime_ns
+    overwrite(path, 5, b"9")
+    assert not fence.check(raise_=False).accepted
+
+
+# -- processes ------------------------------------------------------------------------
+
+
+def test_a_forked_child_leaves_its_parents_files_and_locks_alone(
+    journal: Journal, mirrored: Session, in_step: Callable[[], bool]
+) -> None:
+    mirror: Any = journal.mirrors.mirror(2)
+    with mirror.lock:
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                is_free = not journal.mirrors._open and journal.mirrors._side is None
+                journal.close()
+                os._exit(0 if is_free else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        second = SideFile(f"{journal.path}-mirrors", mirrored.store.mac)
+        assert not second.lock(1, wait_s=0)  # ours still
+        second.close()
+    mirrored.append({"n": 3})
+    assert in_step()
+
+
+def test_a_reader_of_the_tail_sees_a_file_that_only_grows(
+    journal: Journal, mirrored: Session, path: Path
+) -> None:
+    """H24: append-only, a stable inode, the whole history, the header first."""
+    with path.open("rb") as reader:
+        seen = reader.read()
+        for n in range(20):
+            mirrored.append({"m": n})
+            if n % 5 == 0:
+                mirrored.fence().check()
+            more = reader.read()
+            assert more.endswith(b'{"m":%d}\n' % n)
+            seen += more
+    assert seen == path.read_bytes()
+    assert seen.startswith(b'{"n":0}\n')
+    assert json.loads(seen.splitlines()[-1]) == {"m": 19}

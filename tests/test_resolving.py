@@ -1,0 +1,255 @@
+"""Resolving: foreign entries accepted or rejected, on record, and nobody's name put on them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from journal import (
+    ClaimedError,
+    EntryError,
+    NotFoundError,
+    NotTrusted,
+    RefusedError,
+    SessionTakeover,
+    StorageError,
+)
+from tests.thieves import KEY, findings
+
+STOLEN = b'{"type":"message","stolen":true}'
+
+
+@pytest.fixture
+def alice(journal):
+    return journal.session(KEY, writer="alice", role="operator")
+
+
+@pytest.fixture
+def mirror(tmp_path, journal, base):
+    """Give a session's file, to be edited behind the journal's back."""
+    path = tmp_path / "session.jsonl"
+    journal.session(KEY, writer="gateway", role="run", mirror=path)
+    return path
+
+
+@pytest.fixture
+def edited(mirror, base):
+    """Append a line to the file, behind the journal's back; return the foreign entry's seq."""
+    with mirror.open("ab") as file:
+        file.write(STOLEN + b"\n")
+    base.fence()
+    (foreign,) = base.read(trusted=False)
+    return foreign.seq
+
+
+def fact(thief, seq: int):
+    return json.loads(thief.column("body", seq))
+
+
+def test_an_accepted_entry_stays_and_is_marked(base, alice, edited, mirror):
+    """By whom it came, never by whom it was accepted."""
+    before = mirror.read_bytes()
+
+    assert alice.resolve([edited], accept=True, reason="a known tool") == []
+
+    (entry,) = base.read(trusted=False)
+    assert (entry.seq, entry.trust, entry.writer) == (edited, "accepted", "external:mirror-1")
+    assert not entry.trusted
+    assert base.fence().unresolved == []
+    assert mirror.read_bytes() == before
+
+
+def test_a_rejected_entry_leaves_the_file_and_stays_in_the_journal(
+    base, alice, edited, mirror, thief
+):
+    alice.resolve([edited], accept=False, reason="not ours")
+    base.append({"after": 1})
+
+    assert STOLEN not in mirror.read_bytes()
+    assert mirror.read_bytes() == b'{"type":"session"}\n{"after":1}\n'
+    assert edited not in [entry.seq for entry in base.read()]
+    assert thief.column("body", edited) == STOLEN
+    assert base.fence().unresolved == []
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_the_decision_is_sealed_with_actor_and_reason(alice, edited, thief, accept, journal_path):
+    alice.resolve([edited], accept=accept, reason="because")
+
+    facts = [
+        json.loads(body)
+        for (body,) in thief.execute("SELECT body FROM entries WHERE kind = 'control'")
+    ]
+    (resolution,) = [each for each in facts if each["control"] == "resolution"]
+    assert resolution["seqs"] == [edited]
+    assert resolution["verdict"] == ("accept" if accept else "reject")
+    assert (resolution["actor"], resolution["reason"]) == ("alice", "because")
+    assert findings(journal_path) == []
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_fence_counts_it_no_more(base, alice, mirror, accept):
+    """A run whose reply was parked goes on once somebody has decided."""
+    fence = base.fence()
+    with mirror.open("ab") as file:
+        file.write(STOLEN + b"\n")
+    with pytest.raises(SessionTakeover) as caught:
+        fence.append({"reply": 1})
+
+    alice.resolve([e.seq for e in caught.value.entries], accept=accept, reason="seen")
+
+    assert fence.check().accepted
+    caught.value.parked.apply()
+    assert base.fence().check().accepted
+
+
+def test_an_accepted_strays_bytes_become_a_new_external_entry(base, alice, thief, journal_path):
+    """The stray itself is never read; the new entry is accepted, and foreign for ever."""
+    stray = thief.insert_copy(body=STOLEN)
+
+    (made,) = alice.resolve([stray], accept=True, reason="rescued by hand")
+
+    assert (made.writer, made.role, made.trust) == ("external:strays", "external", "accepted")
+    read = base.read()
+    assert [(e.seq, e.body, e.trust) for e in read][1:] == [(made.seq, STOLEN, "accepted")]
+    assert read[-1].recorder == "alice"
+    assert base.fence().unresolved == []
+    assert findings(journal_path) == []
+
+
+def test_a_rejected_stray_is_off_the_list(base, alice, thief, journal_path):
+    stray = thief.insert_copy(body=STOLEN)
+    base.append({"n": 1})
+    assert [e.seq for e in base.fence().unresolved] == [stray]
+
+    assert alice.resolve([stray], accept=False, reason="not ours") == []
+
+    assert base.fence().unresolved == []
+    assert STOLEN not in [e.body for e in base.read()]
+    assert findings(journal_path) == []
+
+
+def test_another_stray_in_the_same_place_is_not_resolved(base, alice, thief):
+    """The decision was about that row, not about whatever may come to stand there."""
+    stray = thief.insert_copy(body=STOLEN)
+    alice.resolve([stray], accept=False, reason="not ours")
+    thief.edit("body", stray, b'{"worse":1}')
+
+    assert [e.seq for e in base.fence().unresolved] == [stray]
+
+
+def test_a_line_end_inside_a_stray_cannot_make_two_lines(base, alice, thief):
+    stray = thief.insert_copy(body=b'{"a":1}\n{"b":2}', terminator=b"")
+
+    (made,) = alice.resolve([stray], accept=True, reason="rescued")
+
+    assert made.data == b'{"a":1} {"b":2}\n'
+
+
+def test_every_process_learns_of_it(base, alice, edited, open_journal):
+    other = open_journal().session(KEY, writer="other", role="run")
+    assert [e.trust for e in other.read(trusted=False)] == ["external"]
+
+    alice.resolve([edited], accept=True, reason="known")
+
+    assert [e.trust for e in other.read(trusted=False)] == ["accepted"]
+    assert [e.trust for e in open_journal().session(KEY).read(trusted=False)] == ["accepted"]
+
+
+def test_what_was_accepted_may_be_rejected_and_not_the_other_way(base, alice, edited):
+    alice.resolve([edited], accept=True, reason="known")
+    alice.resolve([edited], accept=False, reason="after all not")
+
+    assert edited not in [e.seq for e in base.read()]
+    with pytest.raises(RefusedError) as caught:
+        alice.resolve([edited], accept=True, reason="again")
+    assert (caught.value.code, caught.value.exit_code) == ("settled", 11)
+    assert "journal show" in (caught.value.hint or "")
+
+
+def test_a_decision_is_made_once(alice, edited):
+    for accept in (True, False):
+        alice.resolve([edited], accept=accept, reason="x")
+        with pytest.raises(RefusedError) as caught:
+            alice.resolve([edited], accept=accept, reason="x")
+        assert caught.value.code == "settled"
+
+
+def test_rolled_back_it_is_not_known(base, alice, edited, journal, thief):
+    """A decision that was not committed decides nothing, here or elsewhere."""
+    connection = journal.store._raw.driver_connection
+    before = thief.dump()
+    left = 6
+
+    def interrupt() -> int:
+        nonlocal left
+        left -= 1
+        return int(left < 0)
+
+    connection.set_progress_handler(interrupt, 40)
+    with pytest.raises(StorageError):
+        alice.resolve([edited], accept=True, reason="known")
+    connection.set_progress_handler(None, 0)
+
+    assert thief.dump() == before
+    assert [e.trust for e in base.read(trusted=False)] == ["external"]
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    "seqs, reason, error, code",
+    [
+        ([1], "x", EntryError, "not-foreign"),
+        ([99], "x", NotFoundError, "no-entry"),
+        ([2**70], "x", NotFoundError, "no-entry"),
+        ([], "x", EntryError, "no-seqs"),
+        ([1], "", EntryError, "reason"),
+        ([1], "  ", EntryError, "reason"),
+        ([1], None, EntryError, "reason"),
+        ([1], "a\nb", EntryError, "reason"),
+    ],
+)
+def test_what_cannot_be_resolved_changes_nothing(base, alice, thief, seqs, reason, error, code):
+    alice.append({"n": 1})
+    before = thief.dump()
+
+    with pytest.raises(error) as caught:
+        alice.resolve(seqs, accept=True, reason=reason)
+
+    assert caught.value.code == code
+    assert caught.value.hint
+    assert thief.dump() == before
+
+
+def test_one_bad_seq_stops_all(alice, edited, thief):
+    before = thief.dump()
+
+    with pytest.raises(EntryError):
+        alice.resolve([edited, 1], accept=True, reason="x")
+
+    assert thief.dump() == before
+
+
+def test_a_run_beside_a_standing_turn_decides_nothing(base, edited, thief, alice):
+    turn = base.claim()
+    before = thief.dump()
+    with pytest.raises(ClaimedError):
+        base.resolve([edited], accept=True, reason="x")
+    assert thief.dump() == before
+
+    turn.resolve([edited], accept=True, reason="x")
+
+
+def test_who_only_reads_decides_nothing(journal, edited):
+    with pytest.raises(NotTrusted):
+        journal.session(KEY).resolve([edited], accept=True, reason="x")
+
+
+def test_a_session_that_is_not_there(journal):
+    with pytest.raises(NotFoundError):
+        journal.session("nowhere", writer="alice", role="operator").resolve(
+            [1], accept=True, reason="x"
+        )

@@ -1,0 +1,309 @@
+"""Why: what a person who sees nothing else can say back, and what a program can read."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import click
+import pytest
+
+from journal import EntryError, NotFoundError, RefusedError, SessionTakeover, Superseded
+from journal.cli import cli
+from journal.escape import is_unsafe
+from journal.why import why
+from tests import incidents
+from tests.incidents import INCIDENTS, Stage, explained
+
+DAY_US = 24 * 3600 * 1_000_000
+REPLY = {"reply": 1}
+
+TOLD = {
+    "by_database": (
+        "takeover by database",
+        (
+            "plain SQL",
+            "* seq 4",
+            "says it is by heartbeat",
+            "proves nothing",
+            "3, epoch 3, asserted",
+        ),
+    ),
+    "by_file": (
+        "takeover by file",
+        ("session.jsonl, line 3, byte 85", "external:mirror-1", "* seq 3", "From outside."),
+    ),
+    "altered": (
+        "altered after sealing",
+        ("* seq 4", "it was sealed by heartbeat", "a backup may still have", "mallory"),
+    ),
+    "gone": ("gone", ("* seq 4, missing", "deleted from the database", "backup")),
+    "refused_by_policy": (
+        "refused by policy",
+        ("telegram (channel)", "strict lets pass only", "And the fence?", "may not go on over"),
+    ),
+    "superseded": (
+        "superseded",
+        (
+            *("through turn 3", "telegram-run (run) had superseded it", "a visible user turn"),
+            *("claim 5", "run run-2", "alive then", "the claim that ended the turn"),
+        ),
+    ),
+    "claimed": (
+        "claimed by another",
+        ("without a turn while other (run) held", "alive then", "only through its turn"),
+    ),
+    "stranded": (
+        "stranded claim",
+        ("nightly (run)", "run run-7", "process was gone", "claim take"),
+    ),
+    "supersession": (
+        "supersession, stranded claim",
+        ("ended claim 3 of nightly (run)", "whose process was gone", "its holder is dead"),
+    ),
+    "between_fences": (
+        "takeover by database, between fences",
+        ("what no fence had seen", "it stops nobody", "* seq 3"),
+    ),
+}
+
+
+@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.__name__)
+def test_each_incident_is_told_so_that_it_can_be_said_back(incident, tmp_path):
+    """Its class in the first line; who, whom, when, which rule, what was kept, what next."""
+    verdict_class, words = TOLD[incident.__name__]
+
+    found = explained(incident, tmp_path)
+    text = found.as_text()
+
+    assert text.splitlines()[0] == f"{found.id}: {verdict_class}"
+    assert found.verdict_class == verdict_class
+    for word in (
+        *words,
+        "Rule: ",
+        "Expected: ",
+        "Found: ",
+        "Holder: ",
+        "1 time in the last 24 hours",
+    ):
+        assert word in text
+    assert ("parked" in text) == bool(found.parked)
+
+
+@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.__name__)
+def test_the_document_holds_all_that_is_told(incident, tmp_path):
+    told = json.loads(json.dumps(explained(incident, tmp_path).as_json()))
+
+    assert set(told) == {
+        *("id", "session", "class", "classes", "judged_us", "what", "rule", "expected", "found"),
+        *("holder", "between", "left_out", "lately", "parked", "next"),
+    }
+    assert any(row["cause"] for row in told["between"])
+    assert {"seq", "epoch", "writer", "role", "instance", "claim", "origin"} <= set(
+        told["between"][0]
+    )
+    assert told["found"]["epoch"] >= told["expected"].get("epoch", 0)
+
+
+@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.__name__)
+def test_every_next_command_works(incident, tmp_path, monkeypatch):
+    """Each alone, from the state the explanation was given in, as it stands."""
+    stage = Stage(tmp_path)
+    verdict_id = incident(stage)
+    acts = why(stage.journal, verdict_id).acts
+    stage.close()
+    assert acts
+    for act in acts:
+        copy = tmp_path / f"copy-{acts.index(act)}.db"
+        copy.write_bytes(stage.path.read_bytes())
+        assert run(act.command, copy) in (0, 3), act.command
+
+
+def run(command: str, path) -> int:
+    words = shlex.split(command)
+    assert words[0] == "journal"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["-d", str(path), *words[1:]], prog_name="journal")
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.__name__)
+def test_every_hint_and_command_exists(incident, tmp_path):
+    """The words after ``journal`` are a command and, where it has any, one of its own."""
+    for act in explained(incident, tmp_path).acts:
+        check_command(act.command)
+
+
+def check_command(line: str) -> None:
+    words = shlex.split(line)[1:]
+    group = cli.get_command(click.Context(cli), words[0])
+    assert group is not None, line
+    if isinstance(group, click.Group):
+        assert words[1] in group.commands, line
+
+
+def test_a_parked_write_is_explained_by_its_own_id(base, journal):
+    turn = base.claim()
+    base.claim(supersede="a new message")
+    with pytest.raises(Superseded) as caught:
+        turn.append(REPLY)
+
+    by_parked, by_verdict = why(journal, caught.value.parked), why(journal, caught.value.why)
+
+    assert by_parked.id == caught.value.parked
+    assert by_parked.what == by_verdict.what
+    assert by_parked.parked["id"] == caught.value.parked
+    for _ in range(2):
+        with pytest.raises(Superseded):
+            turn.append(REPLY)
+    assert "refused 3 times" in why(journal, caught.value.why).as_text()
+
+
+def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):
+    fence = base.fence()
+    fence_id = fence.stored()
+    with pytest.raises(NotFoundError) as caught:
+        why(journal, fence_id)
+    check_command(caught.value.hint)
+    thief.insert_copy()
+    verdict = fence.check(raise_=False)
+
+    assert why(journal, fence_id).what == why(journal, verdict.id).what
+
+
+def test_the_error_names_what_can_be_asked(base, thief, journal):
+    fence = base.fence()
+    thief.insert_copy()
+    with pytest.raises(SessionTakeover) as caught:
+        fence.append(REPLY)
+
+    assert caught.value.hint == f"journal why {caught.value.why}"
+    assert why(journal, caught.value.why).classes == ("takeover by database",)
+
+
+def test_what_was_done_since_is_told(base, thief, journal):
+    """Resolved, applied: the explanation says so, and offers it no more."""
+    fence = base.fence()
+    stray = thief.insert_copy()
+    with pytest.raises(SessionTakeover) as caught:
+        fence.append(REPLY)
+    alice = journal.session(base.key, writer="alice", role="operator")
+    alice.resolve([stray], accept=False, reason="x")
+    caught.value.parked.apply()
+
+    text = why(journal, caught.value.why).as_text()
+
+    assert "rejected since" in text
+    assert "applied later" in text
+    assert "journal resolve" not in text
+    assert "parked apply" not in text
+
+
+def test_how_often_counts_the_same_trouble_of_a_day_and_a_week(base, thief, journal, clock):
+    ids = []
+    for step in (0, DAY_US + 1, 2 * DAY_US):
+        clock.step(step)
+        fence = base.fence()
+        thief.insert_copy()
+        ids.append(fence.check(raise_=False).id)
+    turn = base.claim()
+    base.claim(supersede="x")
+    with pytest.raises(Superseded):
+        turn.append(REPLY)
+
+    lately = why(journal, ids[-1]).lately
+
+    assert (lately["day"], lately["week"]) == (1, 3)
+    clock.step(7 * DAY_US + 1)
+    assert (why(journal, ids[0]).lately["day"], why(journal, ids[0]).lately["week"]) == (0, 0)
+
+
+def test_the_holders_liveness_is_that_of_the_moment(tmp_path):
+    """Kept with the verdict: later its process may be gone, or its number another's."""
+    stage = Stage(tmp_path)
+    try:
+        incidents.hold(stage)
+        verdict_id = stage.caught(lambda: stage.gateway.append(REPLY))
+        stage.gateway.claim()
+        found = why(stage.journal, verdict_id)
+    finally:
+        stage.close()
+
+    assert found.holder is not None
+    assert found.holder["liveness"] == "dead"
+    assert "claim take" not in " ".join(act.command for act in found.acts)  # it has ended since
+
+
+def test_nothing_in_it_can_steer_a_terminal(base, thief, journal):
+    fence = base.fence()
+    thief.insert_copy(body="\x1b]52;c;cm0=\x07\u202e{}".encode())
+    verdict = fence.check(raise_=False)
+
+    for text in (verdict.explain(), why(journal, verdict.id).as_text()):
+        assert not {char for char in text if is_unsafe(char) and char != "\n"}
+        assert "\\x1b]52" in text
+
+
+def test_many_entries_between_are_told_by_their_ends(base, heartbeat, thief, journal):
+    """The cause is always among them, and what is left out is counted."""
+    fence = base.fence()
+    heartbeat.extend({"n": number} for number in range(30))
+    stray = thief.insert_copy()
+    heartbeat.extend({"n": number} for number in range(1500))
+    verdict = fence.check(raise_=False)
+
+    found = why(journal, verdict.id)
+    text = found.as_text()
+
+    assert f"* seq {stray}" in text
+    assert len(text.splitlines()) < 130
+    assert len(found.between) + found.left_out >= 1530
+    assert "more; --json tells them" in text
+
+
+def test_a_turn_superseded_long_ago_still_shows_by_whom(base, heartbeat, journal):
+    """However much was written since: the claim that ended it is told."""
+    turn = base.claim()
+    heartbeat.extend({"n": number} for number in range(700))
+    successor = base.claim(supersede="a new message")
+    heartbeat.extend({"n": number} for number in range(700))
+    with pytest.raises(Superseded) as caught:
+        turn.append(REPLY)
+
+    causes = [row for row in why(journal, caught.value.why).between if row.cause]
+
+    assert [row.epoch for row in causes] == [successor.token]
+
+
+@pytest.mark.parametrize(
+    "wanted, error",
+    [
+        ("v000000000000", NotFoundError),
+        ("p000000000000", NotFoundError),
+        ("f000000000000", NotFoundError),
+        ("", EntryError),
+        ("x", EntryError),
+        (7, EntryError),
+        ("v\x00", NotFoundError),
+    ],
+)
+def test_what_is_not_there_is_not_explained(journal, wanted, error):
+    with pytest.raises(error) as caught:
+        why(journal, wanted)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("table", ["verdicts", "parked"])
+def test_what_was_changed_since_is_not_believed(base, thief, journal, table):
+    turn = base.claim()
+    base.claim(supersede="x")
+    with pytest.raises(Superseded) as caught:
+        turn.append(REPLY)
+    thief.execute(f"UPDATE {table} SET writer_id = 1")
+
+    with pytest.raises(RefusedError) as refused:
+        why(journal, caught.value.parked)
+
+    assert refused.value.code in ("verdict-altered", "parked-altered")
+    assert refused.value.exit_code == 11
+    assert refused.value.hint
