@@ -87,7 +87,7 @@ def test_each_incident_is_told_so_that_it_can_be_said_back(incident, tmp_path):
         "1 time in the last 24 hours",
     ):
         assert word in text
-    assert ("parked" in text) == bool(found.parked)
+    assert ("Kept: " in text) == bool(found.parked)
 
 
 @pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.__name__)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from journal.cli.output import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -80,3 +82,46 @@ def _gone(journal: Journal, mirror: Mirror, seqs: Iterable[int]) -> Iterator[Cha
         data = (row.body or b"") + row.terminator
         offset, line = at[row.seq]
         yield Change(GONE, offset, line, len(data), row.seq, data[:_EXCERPT])
+
+
+def applied(journal: Journal, key: str) -> list[int]:
+    """Take what is foreign into the journal; return the seqs of what came by the file."""
+    from journal.session import Session  # noqa: PLC0415 - with the library
+
+    session = Session(journal.store, key, None)
+    before, fact = session.head.seq, journal.mirrors.of(key)
+    journal.mirrors.reconcile(fact.session_id, is_final=True)
+    writer = journal.store.registry.writers[fact.writer_id].name
+    return [entry.seq for entry in session.read(after=before) if entry.writer == writer]
+
+
+def spans(seqs: list[int]) -> str:
+    """Return seqs in a few words: ``4-5, 9``."""
+    from journal.strays import Ranges  # noqa: PLC0415 - with the library
+
+    known = Ranges((seq, seq) for seq in seqs)
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in known)
+
+
+def in_words(plan: Plan) -> str:
+    """Say what a plan found, in one line."""
+    lines = sum(1 for seq in plan.pending if seq)
+    parts = [
+        f"{counted(len(plan.foreign), 'foreign line')}" if plan.foreign else "",
+        f"{counted(len(plan.lost), 'line')} gone" if plan.lost else "",
+        "lines in another order" if plan.is_moved else "",
+        f"{counted(lines, 'line')} not written yet" if lines else "",
+    ]
+    return "; ".join([plan.what, *filter(None, parts)])
+
+
+def as_json(key: str, path: str, plan: Plan, found: list[Change]) -> dict[str, Any]:
+    """Return a plan and its lines as they stand in a document."""
+    return {
+        "session": key,
+        "path": path,
+        "what": plan.what,
+        "changes": [change.as_json() for change in found],
+        "moved": plan.is_moved,
+        "pending": sum(1 for seq in plan.pending if seq),
+    }

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from journal import Journal
     from journal.cli.edits import Change
     from journal.cli.mirrored import Report
-    from journal.reconcile import Plan
 
 _ADD: Final = "journal mirror add agent:main:main main.jsonl"
 _reason = click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
@@ -167,7 +166,7 @@ def reconcile(settings: Settings, session: str, *, is_applied: bool) -> int:
     more with -. Applied, the first become entries that nobody trusts, the second leave
     the session's file order; both stay in the journal. Exits 3 if there is any.
     """
-    from journal.cli.edits import changes  # noqa: PLC0415 - with the library
+    from journal.cli.edits import applied, as_json, changes, in_words, spans  # noqa: PLC0415
     from journal.cli.mirrored import here  # noqa: PLC0415
 
     with opened(settings) as journal:
@@ -175,17 +174,17 @@ def reconcile(settings: Settings, session: str, *, is_applied: bool) -> int:
         mirror = here(journal, key)
         plan = mirror.preview()
         found = changes(journal, mirror, plan)
-        new = _applied(journal, key) if is_applied else []
+        new = applied(journal, key) if is_applied else []
     path, is_quiet = mirror.fact.path, plan.what in ("in step", "behind")
     if settings.json:
-        output.document("mirror.reconcile", **_as_json(key, path, plan, found), applied=is_applied, new=new)  # fmt: skip
+        output.document("mirror.reconcile", **as_json(key, path, plan, found), applied=is_applied, new=new)  # fmt: skip
     else:
         _print(path, found)
-        output.say(f"{path}: {_in_words(plan)}")
+        output.say(f"{path}: {in_words(plan)}")
         if is_applied and new:
             entries = output.counted(len(new), "new entry", "new entries")
             output.say(
-                f"{entries} by nobody trusted: seq {_spans(new)}. journal resolve settles them."
+                f"{entries} by nobody trusted: seq {spans(new)}. journal resolve settles them."
             )
         elif not is_quiet and not is_applied:
             again = shlex.join(["journal", "mirror", "reconcile", key, "--apply"])
@@ -193,52 +192,11 @@ def reconcile(settings: Settings, session: str, *, is_applied: bool) -> int:
     return 0 if is_quiet else EXIT_FOUND
 
 
-def _applied(journal: Journal, key: str) -> list[int]:
-    """Take what is foreign into the journal; return the seqs of what came by the file."""
-    from journal.session import Session  # noqa: PLC0415 - with the library
-
-    session = Session(journal.store, key, None)
-    before, fact = session.head.seq, journal.mirrors.of(key)
-    journal.mirrors.reconcile(fact.session_id, is_final=True)
-    writer = journal.store.registry.writers[fact.writer_id].name
-    return [entry.seq for entry in session.read(after=before) if entry.writer == writer]
-
-
 def _print(path: str, found: list[Change]) -> None:
     from journal.cli.edits import HEADERS  # noqa: PLC0415
 
     if found:
         output.table(HEADERS, [change.cells(path) for change in found], is_last_cut=True)
-
-
-def _spans(seqs: list[int]) -> str:
-    """Return seqs in a few words: ``4-5, 9``."""
-    from journal.strays import Ranges  # noqa: PLC0415 - with the library
-
-    known = Ranges((seq, seq) for seq in seqs)
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in known)
-
-
-def _in_words(plan: Plan) -> str:
-    lines = sum(1 for seq in plan.pending if seq)
-    parts = [
-        f"{output.counted(len(plan.foreign), 'foreign line')}" if plan.foreign else "",
-        f"{output.counted(len(plan.lost), 'line')} gone" if plan.lost else "",
-        "lines in another order" if plan.is_moved else "",
-        f"{output.counted(lines, 'line')} not written yet" if lines else "",
-    ]
-    return "; ".join([plan.what, *filter(None, parts)])
-
-
-def _as_json(key: str, path: str, plan: Plan, found: list[Change]) -> dict[str, Any]:
-    return {
-        "session": key,
-        "path": path,
-        "what": plan.what,
-        "changes": [change.as_json() for change in found],
-        "moved": plan.is_moved,
-        "pending": sum(1 for seq in plan.pending if seq),
-    }
 
 
 @make_command(

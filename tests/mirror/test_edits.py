@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from journal import Journal, MirrorError, SessionTakeover
+from journal.mirrorfile import MirrorFile
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -318,3 +319,35 @@ def test_refuse_stops_mirroring_until_resumed(
     assert journal.mirrors.status()[0].state == "on"
     with pytest.raises(MirrorError, match=re.escape("was not stopped")):
         journal.mirrors.resume(KEY, "again")
+
+
+@pytest.mark.parametrize("own", [1, 3])
+def test_a_line_put_in_front_makes_no_piece_of_ours_foreign(
+    mirrored: Session, path: Path, in_step: Callable[[], bool], own: int
+) -> None:
+    """All of ours moved by a few bytes, and we append before anybody has looked."""
+    put(path, b'{"x":1}\n' + path.read_bytes())
+    for n in range(own):
+        mirrored.append({"m": n})
+    fence = mirrored.fence()
+    assert [entry.data for entry in mirrored.read(trusted=False)] == [b'{"x":1}\n']
+    assert fence.check().accepted
+    assert in_step()
+
+
+def test_what_an_interrupted_rewrite_kept_is_not_kept_again(
+    mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch, in_step: Callable[[], bool]
+) -> None:
+    """Foreign lines met by a rewrite that fails after they were committed are entries once."""
+    append(path, b'{"x":1}\n')
+    with monkeypatch.context() as patch:
+
+        def crash(*_: object) -> None:
+            raise OSError(5, "Input/output error")
+
+        patch.setattr(MirrorFile, "cut", crash)
+        mirrored.rewrite([{"sum": 1}], base=mirrored.head.seq, reason="compacted")
+        mirrored.append({"n": 3})
+    mirrored.append({"n": 4})
+    assert [entry.data for entry in mirrored.read(trusted=False)] == [b'{"x":1}\n']
+    assert in_step()

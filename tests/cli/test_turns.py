@@ -1,0 +1,369 @@
+"""The commands about turns: claim, submit, parked, resolve, why, who."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+import click
+import pytest
+
+from journal.cli import cli
+from tests.thieves import Thief
+
+REPLY = '{"type":"message","reply":1}'
+
+
+def fields(text):
+    return set(text.split())
+
+
+@pytest.fixture
+def parked(run, session):
+    """Refuse a run's write beside a claim; give the id under which it is parked."""
+    assert run("claim", "take", session, "-w", "alice", "--role", "operator").exit_code == 0
+    refused = run("append", session, "-w", "gateway", REPLY)
+    assert refused.exit_code == 11
+    return run("parked", "list").stdout.split("\t")[0]
+
+
+@pytest.fixture
+def foreign(session, steal):
+    return steal()
+
+
+def told(done):
+    return json.loads(done.stdout)
+
+
+# --- claim
+
+
+def test_a_claim_is_taken_shown_and_released(run, session):
+    taken = run("claim", "take", session, "-w", "alice", "--role", "operator")
+    token = taken.stdout.strip()
+
+    shown = run("claim", "show", session).stdout.split("\t")
+    assert (shown[0], shown[2], shown[3]) == (token, "alice", "operator")
+    assert f"pid {os.getppid()}" in shown[4]
+    assert shown[6] == "standing"
+    released = run("claim", "release", session, token, "-w", "alice")
+    assert (released.exit_code, released.stderr.strip()) == (0, "Released.")
+    again = run("claim", "release", session, token, "-w", "alice")
+    assert (again.exit_code, "did not stand" in again.stderr) == (0, True)
+    assert "Nobody holds it now." in run("claim", "show", session).stderr
+
+
+def test_a_standing_claim_is_ended_only_with_a_reason(run, session):
+    run("claim", "take", session, "-w", "alice", "--role", "operator")
+
+    refused = run("claim", "take", session, "-w", "bob", "--role", "operator")
+    assert refused.exit_code == 11
+    assert "is held by 'alice'" in refused.stderr
+    assert f"journal claim take {session} -w bob --supersede" in refused.stderr
+    empty = run("claim", "take", session, "-w", "bob", "--role", "operator", "--supersede", " ")
+    assert empty.exit_code == 2
+    done = run("claim", "take", session, "-w", "bob", "--role", "operator", "--supersede", "stuck")
+    assert done.exit_code == 0
+    verdict = done.stderr.split("journal why ")[1].split()[0]
+    assert "giving as reason: stuck" in run("why", verdict).stdout
+
+
+def test_a_claim_is_not_released_by_another(run, session):
+    token = run("claim", "take", session, "-w", "alice", "--role", "operator").stdout.strip()
+    run("writers", "add", "bob", "--role", "operator")
+    before = Thief("journal.db").dump()
+
+    for words in (("-w", "bob"), ("-w", "alice", "--pid", "1")):
+        refused = run("claim", "release", session, token, *words)
+        assert refused.exit_code == (11 if "bob" in words else 0)
+        if "bob" in words:
+            assert Thief("journal.db").dump() == before
+            assert "not 'bob's" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (("release", "S", "99", "-w", "gateway"), 2),
+        (("release", "S", "x", "-w", "gateway"), 2),
+        (("take", "S", "-w", "alice"), 11),
+        (("take", "S", "-w", "gateway", "--role", "cron"), 11),
+        (("take", "S", "-w", "gateway", "--pid", "4194303"), 2),
+        (("take", "S"), 2),
+        (("show", "nowhere"), 10),
+        (("inputs", "nowhere", "-w", "gateway"), 10),
+    ],
+)
+def test_bad_claims_change_nothing(run, session, words, code):
+    before = Thief("journal.db").dump()
+
+    done = run("claim", *(session if word == "S" else word for word in words))
+
+    assert done.exit_code == code
+    assert "Error: " in done.stderr
+    assert Thief("journal.db").dump() == before
+
+
+# --- submit
+
+
+def test_what_is_submitted_is_listed_and_taken_once(run, session):
+    said = ("submit", session, '{"text":"hello"}', "-w", "tg", "--role", "channel")
+    run("claim", "take", session, "-w", "alice", "--role", "operator")
+    assert run(*said, "--request-id", "tg:1", "--on-behalf-of", "bob").stdout == "1\n"
+    assert run(*said, "--request-id", "tg:1").stdout == "1\n"
+    listed = run("submit", session, "--list").stdout.split("\t")
+    assert [*listed[:1], *listed[2:]] == ["1", "tg", "bob", "pending", '{"text":"hello"}\n']
+
+    held = run("claim", "inputs", session, "-w", "gateway")
+    assert held.exit_code == 11
+    run("claim", "release", session, "4", "-w", "alice")
+    taken = run("claim", "inputs", session, "-w", "gateway")
+
+    assert taken.exit_code == 0
+    entry = told(run("show", session, taken.stdout.strip(), "--json"))["entry"]
+    assert (entry["writer"], entry["origin"], entry["recorder"]) == ("tg", "input", "gateway")
+    assert run("claim", "inputs", session, "-w", "gateway").stdout == ""
+    assert run(*said, "--request-id", "tg:1").stdout == f"taken as seq {entry['seq']}\n"
+    assert "Nothing is pending." in run("submit", session, "--list").stderr
+
+
+def test_a_line_may_come_through_a_pipe(run, session):
+    done = run("submit", session, "-w", "tg", "--role", "channel", input=b'{"n":1}\r\n')
+
+    assert done.exit_code == 0
+    assert told(run("submit", session, "--list", "--json"))["inputs"][0]["data"] == '{"n":1}\r\n'
+
+
+@pytest.mark.parametrize("data", [b"", b"two\nlines\n", b"\n"])
+def test_what_is_no_line_is_not_submitted(run, session, data):
+    done = run("submit", session, "-w", "tg", "--role", "channel", input=data)
+
+    assert done.exit_code == 2
+    assert run("submit", session, "--list").stdout == ""
+
+
+def test_an_input_by_plain_sql_is_listed_for_what_it_is(run, session):
+    run("submit", session, "{}", "-w", "tg", "--role", "channel")
+    Thief("journal.db").execute("UPDATE pending_inputs SET body = x'7b2261223a317d'")
+
+    assert "\tnot believed\t" in run("submit", session, "--list").stdout
+    taken = run("claim", "inputs", session, "-w", "gateway", "--json")
+    assert told(taken)["entries"] == []
+    assert told(taken)["left"] == [{"input": 1, "state": "not believed"}]
+    assert "was not taken" in taken.stderr
+
+
+# --- parked
+
+
+def test_a_parked_write_is_shown_whole(run, parked):
+    shown = run("parked", "show", parked)
+
+    assert shown.exit_code == 0
+    assert f"journal why {parked}" in shown.stdout
+    assert shown.stdout.endswith(REPLY + "\n")
+    assert run("parked", "show", parked, "--raw").stdout_bytes == REPLY.encode() + b"\n"
+
+
+def test_a_parked_write_is_applied_once(run, session, parked):
+    done = run("parked", "apply", parked, "-w", "bob", "--role", "operator")
+
+    entry = told(run("show", session, done.stdout.strip(), "--json"))["entry"]
+    assert (entry["writer"], entry["recorder"], entry["origin"]) == ("gateway", "bob", "parked")
+    before = Thief("journal.db").dump()
+    for words in (("apply", parked, "-w", "bob"), ("discard", parked)):
+        again = run("parked", *words)
+        assert again.exit_code == 11
+        assert "was applied already" in again.stderr
+    assert Thief("journal.db").dump() == before
+    assert "Nothing is parked." in run("parked", "list").stderr
+    assert "\tapplied" in run("parked", "list", "--all").stdout
+
+
+def test_a_parked_write_is_discarded_and_kept(run, session, parked):
+    assert run("parked", "discard", parked).exit_code == 0
+
+    assert run("parked", "list", session).stdout == ""
+    assert run("parked", "show", parked, "--raw").stdout == REPLY + "\n"
+
+
+def test_a_tampered_parked_write_is_refused(run, parked):
+    Thief("journal.db").execute("UPDATE parked SET content = x'00000000'")
+    before = Thief("journal.db").dump()
+
+    for words in (("show",), ("apply", "-w", "bob", "--role", "operator"), ("discard",)):
+        refused = run("parked", words[0], parked, *words[1:])
+        assert refused.exit_code == 11
+        assert "was changed after it was parked" in refused.stderr
+    listed = run("parked", "list")
+    assert (listed.stdout, "not believed" in listed.stderr) == ("", True)
+    assert Thief("journal.db").dump() == before
+
+
+@pytest.mark.parametrize("action", [("show",), ("apply", "-w", "gateway"), ("discard",)])
+def test_what_is_not_parked(run, session, action):
+    done = run("parked", action[0], "p000000000000", *action[1:])
+
+    assert done.exit_code == 10
+    assert "Try: journal parked list" in done.stderr
+
+
+# --- resolve, why, who
+
+
+def test_a_stray_is_rejected_and_the_audit_is_content(run, session, foreign):
+    assert run("audit").exit_code == 3
+
+    done = run(
+        *("resolve", session, foreign, "--reject", "--reason", "not ours"),
+        *("-w", "alice", "--role", "operator"),
+    )
+
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert run("audit").exit_code == 0
+
+
+def test_a_stray_is_accepted_as_a_new_entry(run, session, foreign):
+    options = ("--reason", "ours", "-w", "alice", "--role", "operator")
+    made = run("resolve", session, foreign, "--accept", *options).stdout.strip()
+
+    row = run("who", session, "--after", int(made) - 1).stdout.split("\n")[0].split("\t")
+    assert row[0] == made
+    assert row[2:5] == ["external:strays (recorded by alice)", "external", "accepted"]
+    assert row[-1] == "accepted"
+    assert run("audit").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (("1", "--accept", "--reason", "x", "-w", "gateway"), 2),
+        (("99", "--accept", "--reason", "x", "-w", "gateway"), 10),
+        (("1", "--reason", "x", "-w", "gateway"), 2),
+        (("1", "--accept", "-w", "gateway"), 2),
+        (("1", "--accept", "--reason", "", "-w", "gateway"), 2),
+        (("1", "--accept", "--reason", "x"), 2),
+        (("--accept", "--reason", "x", "-w", "gateway"), 2),
+    ],
+)
+def test_what_cannot_be_resolved(run, session, words, code):
+    before = Thief("journal.db").dump()
+
+    assert run("resolve", session, *words).exit_code == code
+    assert Thief("journal.db").dump() == before
+
+
+def test_who_tells_every_row_and_how_it_is_judged(run, session, foreign):
+    rows = [line.split("\t") for line in run("who", session).stdout.splitlines()]
+
+    assert [row[0] for row in rows] == ["1", "2", "3", "4"]
+    assert [row[4] for row in rows] == ["asserted"] * 3 + ["stray"]
+    assert [row[9].partition(":")[0] for row in rows] == ["accepted"] * 3 + ["takeover"]
+    strict = [
+        line.split("\t") for line in run("who", session, "--policy", "strict").stdout.splitlines()
+    ]
+    assert [row[9].partition(":")[0] for row in strict] == [
+        *("takeover", "accepted", "takeover", "takeover")
+    ]
+
+
+def test_who_tells_what_is_gone(run, session):
+    Thief("journal.db").delete(2)
+
+    rows = [line.split("\t") for line in run("who", session).stdout.splitlines()]
+
+    assert [(row[0], row[4]) for row in rows] == [
+        ("1", "asserted"),
+        ("2", "missing"),
+        ("3", "asserted"),
+    ]
+
+
+def test_why_explains_what_a_refusal_named(run, session, parked):
+    done = run("why", parked)
+
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{parked}: claimed by another")
+    for act in told(run("why", parked, "--json"))["next"]:
+        assert act["command"] in done.stdout
+
+
+def test_a_hint_names_the_journal_again_where_it_was_named(run, session, parked):
+    """So that what is copied works."""
+    text = run("-d", "journal.db", "why", parked).stdout
+
+    commands = [line.split("(")[0].strip() for line in text.splitlines() if " journal -d " in line]
+    assert len(commands) >= 4
+    assert all("journal -d journal.db" in line for line in commands)
+
+
+@pytest.mark.parametrize("wanted, code", [("v000000000000", 10), ("x", 2), ("p0", 10)])
+def test_why_of_nothing(run, session, wanted, code):
+    assert run("why", wanted).exit_code == code
+
+
+# --- documents
+
+
+@pytest.mark.parametrize(
+    "args, schema, keys",
+    [
+        ("claim show S", "claim.show", "session standing claims"),
+        (
+            "claim take S -w bob --role operator --supersede x",
+            "claim.take",
+            "session token writer pid verdict",
+        ),
+        ("claim release S T -w alice", "claim.release", "session token stood"),
+        ("submit S {} -w tg --role channel", "submit", "session input"),
+        ("submit S --list", "submit.list", "session inputs"),
+        ("parked list", "parked.list", "parked"),
+        ("parked show P", "parked.show", "parked"),
+        ("parked apply P -w bob --role operator", "parked.apply", "id session entries"),
+        ("parked discard P", "parked.discard", "id session"),
+        (
+            "resolve S F --reject --reason x -w bob --role operator",
+            "resolve",
+            "session seqs verdict actor new",
+        ),
+        ("who S", "who", "rows session policy"),
+        (
+            "why P",
+            "why",
+            "id session class classes judged_us what rule expected found holder between left_out lately parked next",
+        ),
+    ],
+)
+def test_each_command_has_one_document(run, session, parked, steal, args, schema, keys):
+    token = told(run("claim", "show", session, "--json"))["standing"]["token"]
+    names = {"S": session, "P": parked, "T": token, "F": steal()}
+
+    done = run(*(names.get(word, word) for word in shlex.split(args)), "--json")
+
+    assert done.exit_code == 0, done.stderr
+    document = told(done)
+    assert document["schema"] == f"journal.{schema}/1"
+    assert set(document) == fields(keys) | {"schema"}
+
+
+def test_every_hint_of_these_commands_exists(run, session, parked):
+    """Whatever is said after "Try: journal" is a command."""
+    outputs = [
+        run("claim", "take", session, "-w", "bob", "--role", "operator"),
+        run("claim", "release", session, "99", "-w", "alice"),
+        run("append", session, "-w", "gateway", REPLY),
+        run("parked", "show", "p0"),
+        run("why", "v0"),
+        run("why", "x"),
+        run("resolve", session, "99", "--accept", "--reason", "x", "-w", "alice"),
+        run("resolve", session, "1", "--accept", "--reason", "x", "-w", "alice"),
+    ]
+    for done in outputs:
+        hints = [line for line in done.stderr.splitlines() if line.startswith("Try: ")]
+        assert hints, done.stderr
+        for hint in hints:
+            words = hint.partition("journal ")[2].split()
+            assert cli.get_command(click.Context(cli), words[0]) is not None, hint
