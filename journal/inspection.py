@@ -195,7 +195,9 @@ def foreign_so_far(
     """Return the foreign entries of a session that nobody resolved, oldest first, up to a limit."""
     chain.load_facts(cursor)
     spans = Ranges([*chain.named, *chain.occupied])
-    for (seq,) in cursor.execute(sql.foreign_seqs(), (chain.session_id, limit)).fetchall():
+    # What was resolved is not told, so it must not use the limit up either.
+    enough = limit + len(chain.resolved)
+    for (seq,) in cursor.execute(sql.foreign_seqs(), (chain.session_id, enough)).fetchall():
         spans.add(seq)
     found: list[Entry] = []
     for first, last in spans:

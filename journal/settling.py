@@ -50,7 +50,7 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
         request_id = row.request_id or f"parked:{row.id}"
         if was_written(cursor, chain, request_id):
             raise RefusedError(
-                f"the parked write {parked_id} was applied already",
+                f"the lines of {parked_id} are in the session already, as request {request_id!r}",
                 hint=f"journal parked show {parked_id}",
                 code="settled",
             )

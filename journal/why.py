@@ -29,18 +29,18 @@ _NEWER: Final = (
 _OVER: Final = "a turn that was released writes nothing more; what it tries is parked"
 
 
-def why(journal: Journal, wanted: str) -> Explanation:
+def why(journal: Journal, wanted: str | None) -> Explanation:
     """Explain one verdict (v…), parked write (p…) or fence (f…): rule, evidence, what to do next.
 
     Raises:
         NotFoundError: nothing of this id was kept.
-        EntryError: it is no such id.
+        EntryError: it is no such id; None, as an error has it that kept nothing, is none.
         RefusedError: what was kept was changed since.
 
     """
     store = journal.store
     with store.snapshot() as cursor:
-        incident = Incident(store, cursor, wanted)
+        incident = Incident(store, cursor, wanted or "")
         between, left_out = incident.between()
         row, parked = incident.row, incident.parked
         same = list(verdicts.since(cursor, store, store.clock() - _WEEK_US))

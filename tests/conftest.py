@@ -67,7 +67,7 @@ def open_journal(journal_path: Path, told: list[Verdict]) -> Iterator[Callable[.
     opened: list[Journal] = []
 
     def open_it(**options: object) -> Journal:
-        journal = Journal(journal_path, **{"on_takeover": told.append, **options})  # type: ignore[arg-type]
+        journal = Journal(journal_path, **{"on_takeover": told.append, **options})
         opened.append(journal)
         return journal
 

@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from journal import ClaimedError, EntryError, NotTrusted, Superseded
+from journal import ClaimedError, EntryError, NotTrusted, RefusedError, Superseded
 from journal.process import this_process
 from tests.thieves import KEY
 
@@ -375,3 +375,178 @@ def test_two_that_claim_at_once(base, journal_path):
 
     assert sorted(answers) == ["2", "refused", "refused", "refused"]
     assert base.head.seq == 2
+
+
+# --- what became of a turn
+
+
+def test_a_finished_turn_keeps_its_outcome(base, other):
+    """What happened first counts: a successor's release says nothing of it."""
+    first = base.claim()
+    assert first.outcome == "standing"
+    second = other.claim(supersede="x")
+    assert (first.outcome, second.outcome) == ("superseded", "standing")
+    second.release()
+
+    third = base.claim()
+
+    assert (first.outcome, second.outcome) == ("superseded", "released")
+    assert third.outcome == "standing"
+
+
+def test_a_superseded_turn_names_its_own_successor(base, other):
+    """Not whoever holds the session by now, and not a release that came after."""
+    first = base.claim()
+    other.claim(supersede="the one")
+    base.claim(supersede="another").release()
+
+    with pytest.raises(Superseded) as caught:
+        first.append(LINE)
+
+    assert (caught.value.by, caught.value.reason) == ("other", "the one")
+    assert caught.value.code == "superseded"
+    assert caught.value.holder.token == 3
+
+
+def test_releasing_a_superseded_turn_is_harmless_and_says_so(base, other, thief, caplog):
+    turn = base.claim()
+    successor = other.claim(supersede="x")
+    before = thief.dump()
+
+    assert turn.release() is False
+
+    assert "superseded by 'other'" in caplog.text
+    assert thief.dump() == before
+    assert successor.stands
+
+
+def test_a_superseded_turn_raises_no_fence_and_still_answers(base, other, thief):
+    turn = base.claim()
+    other.claim(supersede="x").append(LINE)
+
+    with pytest.raises(Superseded):
+        turn.fence()
+    assert turn.check().accepted
+    forged = thief.insert_copy()
+    assert [entry.seq for entry in turn.check(raise_=False).foreign] == [forged]
+
+
+def test_a_supersession_can_be_asked_about(base, other, thief):
+    base.claim()
+
+    successor = other.claim(supersede="x")
+
+    assert successor.why == thief.ask("SELECT id FROM verdicts WHERE outcome = 'supersession'")
+    assert base.claim(supersede="y").why != successor.why
+
+
+def test_the_tables_times_are_those_of_the_sealed_entries(base, other, thief, clock):
+    first = base.claim()
+    clock.step(1_000)
+    second = other.claim(supersede="x")
+    clock.step(1_000)
+    second.release()
+
+    times = thief.execute("SELECT claimed_us, ended_us FROM claims ORDER BY token").fetchall()
+    sealed = [thief.column("created_us", seq) for seq in (first.token, second.token, 4)]
+
+    assert times == [(sealed[0], sealed[1]), (sealed[1], sealed[2])]
+
+
+# --- letting go from elsewhere
+
+
+def test_a_claim_is_let_go_by_its_writer_once_its_process_is_gone(base, journal_path):
+    token = int(python(CLAIM, journal_path, KEY))
+
+    assert base.end_claim(token) is True
+    assert base.end_claim(token) is False
+    assert base.append(LINE).claim is None
+
+
+def test_anothers_claim_is_not_let_go(base, other, thief, journal_path):
+    token = int(python(CLAIM, journal_path, KEY))
+    before = thief.execute("SELECT * FROM entries WHERE session_id = 2").fetchall()
+
+    with pytest.raises(RefusedError) as caught:
+        other.end_claim(token)
+
+    assert (caught.value.code, caught.value.exit_code) == ("not-your-claim", 11)
+    assert "journal claim take" in (caught.value.hint or "")
+    assert thief.execute("SELECT * FROM entries WHERE session_id = 2").fetchall() == before
+
+
+def test_a_live_claim_of_another_process_is_not_let_go(base, open_journal, monkeypatch):
+    far = dataclasses.replace(this_process(), host="elsewhere")
+    monkeypatch.setattr("journal.claim.this_process", lambda: far)
+    turn = base.claim()
+    monkeypatch.undo()
+
+    with pytest.raises(ClaimedError):
+        open_journal().session(KEY, writer="gateway", role="run").end_claim(turn.token)
+    assert turn.stands
+
+
+@pytest.mark.parametrize("token", [None, "2", 1, 99, -1, 2**70])
+def test_what_is_no_claim_is_not_let_go(base, token):
+    base.claim()
+
+    with pytest.raises(EntryError) as caught:
+        base.end_claim(token)
+    assert "journal claim show" in (caught.value.hint or "")
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("reason", [" ", "\u2003 "])
+def test_a_blank_reason_is_none(base, thief, reason):
+    base.claim()
+    before = thief.dump()
+
+    with pytest.raises(EntryError) as caught:
+        base.claim(supersede=reason)
+
+    assert (caught.value.code, caught.value.exit_code) == ("reason", 2)
+    assert thief.dump() == before
+
+
+def test_a_claim_from_a_base_that_is_not_the_head(base, heartbeat, thief):
+    seen = base.head.seq
+    heartbeat.append(LINE)
+    before = thief.dump()
+
+    with pytest.raises(RefusedError) as caught:
+        base.claim(base=seen)
+
+    assert (caught.value.code, caught.value.exit_code) == ("changed-since", 11)
+    assert thief.dump() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_a_forked_child_claims_nothing_through_its_parents_journal(journal_path):
+    """Named, refused, and nothing changed."""
+    answers = python(
+        """
+        import os, sys
+        from journal import Journal, RefusedError
+        journal = Journal(sys.argv[1])
+        session = journal.session(sys.argv[2], writer="gateway", role="run")
+        turn = session.claim()
+        reads, writes = os.pipe()
+        if os.fork() == 0:
+            for what in (session.claim, lambda: session.end_claim(turn.token)):
+                try:
+                    what()
+                except RefusedError as error:
+                    os.write(writes, f"{error.code} {error.exit_code} ".encode())
+            os._exit(0)
+        os.wait()
+        os.close(writes)
+        print(os.read(reads, 100).decode().split(), turn.outcome, session.head.seq)
+        """,
+        journal_path,
+        KEY,
+    )
+
+    assert answers.strip() == "['forked', '11', 'forked', '11'] standing 1"

@@ -112,7 +112,7 @@ def entry(**changes: object) -> Entry:
         "body": b'{"a":1}',
         "terminator": b"\n",
     }
-    return Entry(**values | changes)  # type: ignore[arg-type]
+    return Entry(**values | changes)
 
 
 def test_an_entry_is_its_bytes():

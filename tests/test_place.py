@@ -31,7 +31,7 @@ def mounts(monkeypatch):
     def read_text(self: Path, *args: object, **kwargs: object) -> str:
         if str(self) == "/proc/self/mountinfo":
             return MOUNTS
-        return real(self, *args, **kwargs)  # type: ignore[arg-type]
+        return real(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "read_text", read_text)
 

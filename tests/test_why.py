@@ -164,7 +164,7 @@ def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):
     fence_id = fence.stored()
     with pytest.raises(NotFoundError) as caught:
         why(journal, fence_id)
-    check_command(caught.value.hint)
+    check_command(caught.value.hint or "")
     thief.insert_copy()
     verdict = fence.check(raise_=False)
 
@@ -282,6 +282,7 @@ def test_a_turn_superseded_long_ago_still_shows_by_whom(base, heartbeat, journal
         ("p000000000000", NotFoundError),
         ("f000000000000", NotFoundError),
         ("", EntryError),
+        (None, EntryError),
         ("x", EntryError),
         (7, EntryError),
         ("v\x00", NotFoundError),

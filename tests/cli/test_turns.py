@@ -80,7 +80,7 @@ def test_a_claim_is_not_released_by_another(run, session):
         assert refused.exit_code == (11 if "bob" in words else 0)
         if "bob" in words:
             assert Thief("journal.db").dump() == before
-            assert "not 'bob's" in refused.stderr
+            assert "not 'bob''s" in refused.stderr
 
 
 @pytest.mark.parametrize(
