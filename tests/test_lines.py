@@ -303,7 +303,8 @@ def test_a_line_without_end_is_not_gathered_to_its_end():
 
     def long_line():
         nonlocal taken
-        for _taken in range(1000):
+        for number in range(1000):
+            taken = number
             yield b"x" * 65536
 
     with pytest.raises(EntryError):

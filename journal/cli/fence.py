@@ -117,9 +117,18 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "fence_at": {"seq": verdict.fence.seq, "epoch": verdict.fence.epoch},
         "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
         "arrived": [brief(entry) for entry in verdict.arrived],
-        "foreign": [{**brief(entry, reason), "origin": origin} for entry, reason, origin in pairs],
+        "foreign": [
+            {**brief(entry, reason), "origin": origin, "place": _place(verdict, entry.seq)}
+            for entry, reason, origin in pairs
+        ],
         "summary": verdict.summary(),
     }
+
+
+def _place(verdict: Verdict, seq: int) -> dict[str, Any] | None:
+    """Return the file, the byte and the line at which an entry stands, if it came by a file."""
+    place = verdict.places.get(seq)
+    return None if place is None else place._asdict()
 
 
 for _command in (raise_, check):

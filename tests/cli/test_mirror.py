@@ -252,6 +252,7 @@ def test_a_takeover_by_file_names_file_line_and_byte(run, file):
     (foreign,) = told(done)["foreign"]
     assert done.exit_code == 3
     assert foreign["origin"].startswith(f"{file}, line 4, byte {size}, as database row ")
+    assert foreign["place"] == {"file": str(file), "offset": size, "line": 4}
 
 
 def test_a_refused_edit_stops_the_mirror_until_it_is_resumed(run, session, home):
