@@ -277,7 +277,7 @@ def _check_fork(session: Session) -> None:
     if session.store.forked:
         raise RefusedError(
             "a forked child claims nothing through its parent's journal",
-            hint="open the journal again in the child",
+            hint="fork before the journal is opened, or start the child as a new program",
             code="forked",
         )
 

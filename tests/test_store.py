@@ -310,7 +310,10 @@ def test_a_journal_abandoned_after_a_fork_says_what_to_do(base, journal):
     with pytest.raises(LockLost) as caught:
         base.append(LINE)
 
-    assert caught.value.hint == "open the journal again in the child"
+    assert (
+        caught.value.hint
+        == "fork before the journal is opened, or start the child as a new program"
+    )
 
 
 def test_swallowed_rows_are_noticed_even_without_a_schema_check(base, journal, thief, monkeypatch):
