@@ -478,9 +478,9 @@ def test_anothers_claim_is_not_let_go(base, other, thief, journal_path):
 
 def test_a_live_claim_of_another_process_is_not_let_go(base, open_journal, monkeypatch):
     far = dataclasses.replace(this_process(), host="elsewhere")
-    monkeypatch.setattr("journal.claim.this_process", lambda: far)
-    turn = base.claim()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("journal.claim.this_process", lambda: far)
+        turn = base.claim()
 
     with pytest.raises(ClaimedError):
         open_journal().session(KEY, writer="gateway", role="run").end_claim(turn.token)
