@@ -15,6 +15,7 @@ from journal import (
     SessionTakeover,
     StorageError,
 )
+from journal.inspection import foreign_so_far
 from tests.thieves import KEY, findings
 
 STOLEN = b'{"type":"message","stolen":true}'
@@ -253,3 +254,18 @@ def test_a_session_that_is_not_there(journal):
         journal.session("nowhere", writer="alice", role="operator").resolve(
             [1], accept=True, reason="x"
         )
+
+
+def test_what_was_resolved_takes_no_room_on_the_list(base, alice, mirror, journal):
+    """However many were settled: the first open ones are still told."""
+    with mirror.open("ab") as file:
+        file.write(STOLEN + b"\n" + STOLEN + b"\n")
+    base.fence()
+    first, second = (entry.seq for entry in base.read(trusted=False))
+    alice.resolve([first], accept=True, reason="known")
+
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.fresh(journal.store.find_chain(cursor, KEY))
+        found = foreign_so_far(cursor, chain, journal.store.registry.writers, limit=1)
+
+    assert [entry.seq for entry in found] == [second]
