@@ -79,9 +79,8 @@ def store_lines(  # noqa: PLR0913
 
 def serve_mirror(store: Store, chain: Chain, fresh: Fresh | None = None) -> None:
     """Have the session's file brought up to the journal once the transaction is durable."""
-    mirrors, session_id = store.mirrors, chain.session_id
-    if mirrors is not None and session_id in store.registry.mirrors:
-        store.after_commit(lambda: mirrors.serve(session_id, fresh))
+    if store.mirrors is not None and chain.session_id in store.registry.mirrors:
+        store.serve_later(chain.session_id, fresh)
 
 
 def _store_waiting(cursor: Cursor, chain: Chain) -> None:

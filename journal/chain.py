@@ -135,6 +135,8 @@ class Chain:
 
     def refresh(self, cursor: Cursor) -> None:
         """Learn the chain's present state from the database, believing only seals."""
+        if self._stands(cursor):
+            return
         before = self.head
         self.highest = max(self.highest, before.seq)
         found = cursor.execute(sql.projection_of(), (self.session_id,)).fetchone()
@@ -154,6 +156,21 @@ class Chain:
         else:
             self.open_tail = newest is not None and self.tail_is_open(cursor)
         self.is_odd, self.is_crowded = bool(self.odd), bool(self.occupied)
+
+    def _stands(self, cursor: Cursor) -> bool:
+        """Whether nothing was added to this session since the last look, though somebody wrote to others.
+
+        A head known as sealed, still under the same seal and with nothing above it,
+        is the head. What else was done to its row shows where rows are judged.
+        """
+        head = self.head
+        if not head.seq or self.is_odd or self.is_crowded or self.highest > head.seq:
+            return False
+        number = self.session_id
+        values = (number, head.seq, number, head.seq, number, number)
+        found = cursor.execute(sql.standing(), values).fetchone()
+        expected = (head.seal, None, None, self.key.encode(), head.seq, head.epoch, head.cum_bytes)
+        return found == expected and self.found_seq == head.seq
 
     def _find_head(self, cursor: Cursor) -> Row | None:
         """Set the head to the newest row that verifies, and note those above it that do not."""
@@ -243,6 +260,9 @@ class Chain:
         """
         if not 0 < before.seq <= self.head.seq:
             return
+        stands = cursor.execute(sql.seal_at(), (self.session_id, before.seq)).fetchone()
+        if stands is not None and stands[0] == before.seal:
+            return
         seal = self.head.seal
         if self.head.seq != before.seq:
             found = cursor.execute(sql.newest_rows(), (self.session_id, before.seq, 1)).fetchone()
@@ -269,6 +289,8 @@ class Chain:
         return seq
 
     def _note_low_rows(self, cursor: Cursor) -> None:
+        if cursor.execute(sql.any_up_to(), (self.session_id, 0)).fetchone() is None:
+            return
         up_to: int | None = 0
         while up_to is not None:
             low = cursor.execute(sql.newest_rows(), (self.session_id, up_to, _PAGE)).fetchall()

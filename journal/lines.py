@@ -8,7 +8,7 @@ in an ordinary session file half the lines differ after a parse and a dump.
 from __future__ import annotations
 
 from json import JSONDecoder, JSONEncoder
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
@@ -26,6 +26,9 @@ DIGIT_LIMIT: Final = 4300
 
 _LF: Final = b"\n"
 _CRLF: Final = b"\r\n"
+_CR: Final = 0x0D
+_ESCAPE: Final = b"\\u"  # the only way for NUL and lone surrogates into the text of an ASCII line
+_new: Final = tuple.__new__  # a named tuple without the call of its own constructor
 _SPACE: Final = " \t\r\n"
 # Up to this size counting brackets is cheaper than walking what was parsed.
 _COUNTED: Final = 4096
@@ -61,6 +64,12 @@ def encode(line: object) -> Line:
             more than 8 MiB.
 
     """
+    if line.__class__ is bytes:
+        # Nearly every line; the checks of the rest in as few calls as can be (docs/performance-profile.md).
+        end = line.find(_LF)
+        body: bytes = line if end < 0 else line[:-1] if end == len(line) - 1 else b""
+        if body and body[-1] != _CR and len(body) <= LINE_LIMIT:
+            return parse(body)
     if isinstance(line, (bytes, bytearray, memoryview)):
         return _checked(bytes(line))
     if isinstance(line, str):
@@ -82,9 +91,15 @@ def parse(body: bytes, terminator: bytes = _LF) -> Line:
         # standard library takes too (a test holds them together); where it does
         # not, nothing is decided yet.
         try:
-            return Line(body, terminator, "line", *_named(_ENVELOPE.decode(body)))
+            found = _ENVELOPE.decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass
+        else:
+            if _ESCAPE in body:
+                return Line(body, terminator, "line", *_named(found))
+            line_id, parent_id = found.id or found.uuid, found.parent_id or found.parent_uuid
+            values = (body, terminator, "line", found.type, line_id, parent_id)
+            return _new(Line, values)
     return _parsed(body, terminator)
 
 
@@ -181,14 +196,17 @@ def _readable(line: Line) -> Line:
     return line
 
 
-class _Envelope(msgspec.Struct):
+_Name = Annotated[str, msgspec.Meta(max_length=TEXT_LIMIT)]
+
+
+class _Envelope(msgspec.Struct, gc=False):
     """The members that are read from a line; all others are only checked to be JSON."""
 
-    type: str | None = None
-    id: str | None = None
-    uuid: str | None = None
-    parent_id: str | None = msgspec.field(default=None, name="parentId")
-    parent_uuid: str | None = msgspec.field(default=None, name="parentUuid")
+    type: _Name | None = None
+    id: _Name | None = None
+    uuid: _Name | None = None
+    parent_id: _Name | None = msgspec.field(default=None, name="parentId")
+    parent_uuid: _Name | None = msgspec.field(default=None, name="parentUuid")
 
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)

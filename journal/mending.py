@@ -67,6 +67,7 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
         if found.foreign or found.lost:
             mirror.recorder.keep(found, lambda item: read(file, item))
         new = compare(mirror.store, mirror.now(), file)
+        mirror.store.make_durable()  # nothing is cut away for a layout that a power cut could take back
         mirror.know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))
         mirror.side.sync()
         if file.size != old.size:

@@ -198,6 +198,7 @@ class Mirror:
                 return None
             head = max(chain.head.seq, known.exported_seq)
             rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))
+        self.store.make_durable()  # others' lines: in the file they must not outlive the log
         data = b"".join([part for row in rows for part in (row.body or b"", row.terminator)])
         return Fresh(data, known.exported_seq, head, known.layout_no)
 
@@ -390,6 +391,7 @@ class Mirror:
 
     def _write(self, file: MirrorFile, compared: Compared, found: Plan) -> int:
         """Append the lines that the file lacks; return how many bytes that were."""
+        self.store.make_durable()  # what the file is given must not outlive the log
         skip, written = found.mend, 0
         batch: list[bytes] = []
         size = 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from journal.escape import escape
 from journal.model import Process
 
 _START_FIELD = 19  # proc(5): starttime is field 22, counted here from the state, field 3
@@ -86,6 +87,13 @@ def other_process(pid: int) -> Process | None:
         return None
     program = _read(f"/proc/{pid}/comm").strip()[:100].encode("ascii", "replace").decode()
     return replace(this_process(), pid=pid, started_us=started_us, program=program)
+
+
+def described(pid: int) -> str:
+    """Return a process for a person to recognise: its number, and its program if it can be seen."""
+    words = _read(f"/proc/{pid}/cmdline").split("\0")
+    program = escape(" ".join(words).strip()[:100])
+    return f"process {pid} ({program})" if program else f"process {pid}"
 
 
 def _read(path: str) -> str:

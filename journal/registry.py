@@ -73,6 +73,9 @@ class Registry:
         A stray above the head may yet get honest rows below it: only a sealed
         row moves the mark, so that nothing is ever skipped.
         """
+        news = cursor.execute(sql.any_from(), (REGISTRY_ID, self.read_up_to + 1)).fetchone()
+        if news is None:
+            return
         for row in rows_of(cursor, REGISTRY_ID, self.read_up_to + 1):
             if row.kind != CONTROL or self.chain.sealer.status(row) != "sealed":
                 self.is_damaged = True

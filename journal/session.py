@@ -104,15 +104,7 @@ class Session:
     def _put(self, lines: Sequence[Line], request_id: str | None) -> list[Entry]:
         if request_id is not None:
             check_label(request_id, "request id")
-        store = self.store
-        # Spelt out, not a with block: this is the path of every append.
-        cursor = store.begin()
-        try:
-            outcome = put(cursor, self, lines, request_id)
-        except BaseException as error:
-            store.roll_back(error)
-            raise
-        store.commit()
+        outcome = self.store.group.write(lambda cursor: put(cursor, self, lines, request_id))
         if outcome.error is not None:
             raise outcome.error
         return outcome.entries

@@ -16,6 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.errors import BusyError
+from journal.filelocks import lock_bytes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 SLOT_SIZE: Final = 256
 _STATE: Final = Struct(">11q36s32s")
 _MAC_SIZE: Final = 16
-_FLOCK: Final = Struct("hhqqi")  # struct flock of Linux, 64 bit
-_OFD_SETLK: Final = 37
 # How long to wait for whoever serves the mirror: it may have been stopped in the middle.
 LOCK_WAIT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.0002
@@ -84,6 +83,12 @@ class Fresh(NamedTuple):
     head: int
     layout_no: int
 
+    def joined(self, later: Fresh) -> Fresh | None:
+        """Return both as one, or None if something came between."""
+        if (later.before, later.layout_no) != (self.head, self.layout_no):
+            return None
+        return Fresh(self.data + later.data, self.before, later.head, self.layout_no)
+
 
 class SideFile:
     """The open side file of one journal in this process."""
@@ -120,13 +125,10 @@ class SideFile:
         """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it."""
         until, pause_s = time.monotonic() + wait_s, _FIRST_PAUSE_S
         while True:
-            try:
-                self._set(number, fcntl.F_WRLCK)
-            except (BlockingIOError, PermissionError):
-                if time.monotonic() >= until:
-                    return False
-            else:
+            if self._set(number, fcntl.F_WRLCK):
                 return True
+            if time.monotonic() >= until:
+                return False
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
 
@@ -134,12 +136,8 @@ class SideFile:
         """Give a mirror's lock back."""
         self._set(number, fcntl.F_UNLCK)
 
-    def _set(self, number: int, kind: int) -> None:
-        # Locks of the open file description: unlike POSIX locks they survive
-        # another close() of the same file in this process.
-        start = (number - 1) * SLOT_SIZE
-        wanted = _FLOCK.pack(kind, os.SEEK_SET, start, SLOT_SIZE, 0)
-        fcntl.fcntl(self._descriptor, _OFD_SETLK, wanted)
+    def _set(self, number: int, kind: int) -> bool:
+        return lock_bytes(self._descriptor, kind, (number - 1) * SLOT_SIZE, SLOT_SIZE)
 
     def close(self) -> None:
         """Close the side file; every lock of this process on it goes."""

@@ -92,6 +92,51 @@ def line_seqs() -> str:
     return compiled(select(_E.seq).where(*where, is_line).order_by(_E.seq))
 
 
+# One column where the answer is mostly "nothing": both drivers describe every column of
+# a SELECT each time it runs, and 26 of them cost more than finding the row.
+@cache
+def any_from() -> str:
+    """Select the first seq from one on, or nothing: (session_id, first)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq >= bindparam("first"))
+    return compiled(select(_E.seq).where(*where).order_by(_E.seq).limit(literal_column("1")))
+
+
+@cache
+def any_up_to() -> str:
+    """Select the last seq up to one, or nothing: (session_id, up_to)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"))
+    return compiled(select(_E.seq).where(*where).order_by(_E.seq.desc()).limit(literal_column("1")))
+
+
+@cache
+def standing() -> str:
+    """Select what tells whether a chain still ends where it did, nothing if its projection is gone.
+
+    (session_id, head seq; session_id, head seq; session_id; session_id) gives the
+    seal at the head, the first seq above it, the last below 1, and the projection's
+    key, head_seq, head_epoch and cum_bytes.
+    """
+    s = sessions.c
+    at_head = select(_E.seal).where(_E.session_id == bindparam("a"), _E.seq == bindparam("b"))
+    above = select(_E.seq).where(_E.session_id == bindparam("c"), _E.seq > bindparam("d"))
+    below = select(_E.seq).where(_E.session_id == bindparam("e"), _E.seq < literal_column("1"))
+    one: ColumnElement[int] = literal_column("1")
+    columns = (
+        at_head.scalar_subquery(),
+        above.order_by(_E.seq).limit(one).scalar_subquery(),
+        below.order_by(_E.seq.desc()).limit(one).scalar_subquery(),
+        _read(s.key), s.head_seq, s.head_epoch, s.cum_bytes,
+    )  # fmt: skip
+    return compiled(select(*columns).where(s.id == bindparam("f")))
+
+
+@cache
+def seal_at() -> str:
+    """Select one row's seal: (session_id, seq)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq == bindparam("seq"))
+    return compiled(select(_E.seal).where(*where))
+
+
 @cache
 def row_at() -> str:
     """Select one whole row: (session_id, seq)."""

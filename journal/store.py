@@ -13,17 +13,21 @@ import re
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import keys, schema
 from journal.controls import decode
+from journal.durability import CAN_SYNC, BySQLite, LogSync
 from journal.engine import translated, writing_engine
 from journal.errors import CorruptError, KeyMissing, LockLost, NotTrusted, StorageError
+from journal.group import Group, Ride
 from journal.instance import store_instance
 from journal.model import REGISTRY_ID, Writer, check_label, check_name
 from journal.registry import Registry, check_role, check_standing
 from journal.seal import Mac, derive_key
+from journal.ticket import Ticket
 from journal.writing import Author
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from journal.chain import Chain
+    from journal.durability import Durability
     from journal.engine import Cursor
     from journal.lines import Line
     from journal.sidefile import Fresh
@@ -79,6 +84,7 @@ class Store:
         clock: Callable[[], int] = now_us,
     ) -> None:
         self.path = path
+        self.busy_timeout_s = busy_timeout_s
         self.clock = clock
         self.lock = threading.RLock()
         self.forked = False
@@ -90,17 +96,27 @@ class Store:
         self._new_instances: dict[int, int] = {}
         self._touched: list[tuple[Chain, Any]] = []
         self._done: list[Callable[[], None]] = []
+        self._fresh: dict[int, Fresh | None] = {}
         self.identity = _check_not_inherited(path)
+        self.durability: Durability = BySQLite()
+        is_ours = durability == "full" and CAN_SYNC
         self._engine = writing_engine(
-            path, durability=durability, busy_timeout_s=busy_timeout_s, create=False
+            path,
+            durability="normal" if is_ours else durability,
+            busy_timeout_s=busy_timeout_s,
+            create=False,
         )
+        self.ticket = Ticket(path, busy_timeout_s)
         self._raw = self._connected()
         self._connection: Any = self._raw.driver_connection
-        self._inside, self._owner = False, 0
+        self._inside, self._owner, self._committing = False, 0, False
+        self.group = Group(self)
         self._reading = False
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
+            if is_ours:
+                self.durability = LogSync(path)
             self.journal_id, self._key = self._find_key(key_file)
             self.registry = Registry(self._key)
             self.mac = Mac(self._key)
@@ -159,68 +175,93 @@ class Store:
 
     def begin(self) -> Cursor:
         """Take the write lock and learn what others did; return the cursor."""
-        if self._inside and self._owner == threading.get_ident():
+        if self._inside or self._reading:
+            self.refuse_nested()
+        try:
+            # Inside the try: a signal between the lock and the next line must free it again.
+            self.lock.acquire()
+            if self.forked or self._raw is None or self.durability.failed is not None:
+                self._check_process()
+            if self._connection.in_transaction:
+                self._undo()  # an interrupt left it open
+            self._committing = False
+            self._inside, self._owner = True, threading.get_ident()
+            self.ticket.take()
+            self.cursor.execute("BEGIN IMMEDIATE")
+            self._sync(self.cursor)
+        except BaseException as error:
+            self._undo()
+            self.ticket.give_back()
+            with suppress(RuntimeError):  # interrupted before the lock was taken
+                self.lock.release()
+            told = self.told(error)
+            if told is error:
+                raise
+            raise told from error
+        return self.cursor
+
+    def commit(self, ride: Ride) -> list[Callable[[], None]]:
+        """Make the transaction durable, let the lock go; return what was put off until now.
+
+        Call it where an error leads to :meth:`roll_back`: with the ride it knows
+        whether the transaction was committed before a signal came.
+        """
+        self._committing = True
+        self.cursor.execute("COMMIT")
+        return self._let_go(ride)
+
+    def make_durable(self, number: int | None = None) -> None:
+        """Return once what was committed up to a number survives power loss.
+
+        Without a number, all that stands in the log, whichever process wrote it:
+        for whoever is about to put it where it would outlive the log.
+        """
+        self.durability.wait(self.durability.count() if number is None else number)
+
+    def roll_back(self, error: BaseException, ride: Ride) -> None:
+        """Undo the transaction, in memory too, and let the lock go; once is enough.
+
+        The ride knows whether it was committed all the same: the error is then a
+        signal that came during the commit or after it.
+        """
+        if not self._inside or self._owner != threading.get_ident():
+            return  # the lock is not this thread's any more
+        if self._committing and not _is_driver_error(error) and not self._connection.in_transaction:
+            self._let_go(ride)
+            return
+        try:
+            self._undo()
+        finally:
+            self.ticket.give_back()
+            self.lock.release()
+
+    def _let_go(self, ride: Ride) -> list[Callable[[], None]]:
+        done, self._done = self._done, []
+        if self._fresh:
+            self._fresh = {}
+        self._touched.clear()
+        if self._new_instances:
+            self._new_instances.clear()
+        self.ticket.give_back()
+        ride.number = self.durability.count()
+        # These lines last, and no call between them: no signal can part them.
+        ride.is_committed = True
+        self._inside = False
+        self.lock.release()
+        return done
+
+    def told(self, error: BaseException) -> BaseException:
+        """Return the error as callers are to see it: a driver's translated, others as they are."""
+        return translated(error, self.path) if _is_driver_error(error) else error
+
+    def refuse_nested(self) -> None:
+        """Raise if the calling thread is inside a transaction or a snapshot: it would wait for itself."""
+        if self.lock._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks it
             raise StorageError(
                 "a transaction of this thread is still open",
                 hint="let a policy or a callback only read, or open the journal anew after an interrupt",
                 code="nested",
             )
-        try:
-            # Inside the try: a signal between the lock and the next line must free it again.
-            self.lock.acquire()
-            if self.forked or self._raw is None:
-                self._check_process()
-            if self._connection.in_transaction:
-                self._undo()  # an interrupt left it open
-            self._inside, self._owner = True, threading.get_ident()
-            self.cursor.execute("BEGIN IMMEDIATE")
-            self._sync(self.cursor)
-        except BaseException as error:
-            self.roll_back(error)
-            raise
-        return self.cursor
-
-    def commit(self) -> None:
-        """Make the transaction durable, then do what was put off until then."""
-        try:
-            self.cursor.execute("COMMIT")
-        except BaseException as error:
-            if _is_driver_error(error) or self._connection.in_transaction:
-                self.roll_back(error)
-            else:
-                self._settle()  # a signal that came during the sync: it is committed
-            raise
-        done = self._settle()
-        # Outside the lock: a mirror's lock is taken before the write lock, never within it.
-        for call in done:
-            call()
-
-    def _settle(self) -> list[Callable[[], None]]:
-        """Take what was written for known, let the lock go; return what was put off until now."""
-        try:
-            done, self._done = self._done, []
-            self._touched.clear()
-            if self._new_instances:
-                self._new_instances.clear()
-            self._inside = False
-        finally:
-            self.lock.release()
-        return done
-
-    def roll_back(self, error: BaseException) -> None:
-        """Undo the transaction, in memory too, and let the lock go.
-
-        Raises:
-            StorageError: in the place of a driver's error.
-
-        """
-        try:
-            self._undo()
-        finally:
-            with suppress(RuntimeError):  # interrupted before the lock was taken
-                self.lock.release()
-        if _is_driver_error(error):
-            raise translated(error, self.path) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[Cursor]:
@@ -254,12 +295,14 @@ class Store:
                 self.cursor.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.warning("%s: the rollback failed too: %s", self.path, error)
+        self._committing = False
         had_facts = any(chain is self.registry.chain for chain, _ in self._touched)
         for chain, saved in reversed(self._touched):
             chain.put_back(saved)
         self._inside = False
         self._touched.clear()
         self._done.clear()
+        self._fresh.clear()
         if self._new_instances:
             kept = self.instances.items() - self._new_instances.items()
             self.instances, self._new_instances = dict(kept), {}
@@ -302,6 +345,19 @@ class Store:
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call this once the present transaction is durable."""
         self._done.append(call)
+
+    def serve_later(self, session_id: int, fresh: Fresh | None) -> None:
+        """Have a session's file brought up to the journal once, when the transaction is durable."""
+        if session_id not in self._fresh:
+            self._fresh[session_id] = fresh
+            self._done.append(partial(self._serve, self._fresh, session_id))
+            return
+        before = self._fresh[session_id]
+        self._fresh[session_id] = before and fresh and before.joined(fresh)
+
+    def _serve(self, fresh: dict[int, Fresh | None], session_id: int) -> None:
+        if self.mirrors is not None:
+            self.mirrors.serve(session_id, fresh[session_id])
 
     # -- who writes -------------------------------------------------------------------
 
@@ -399,6 +455,8 @@ class Store:
             )
         if self._raw is None:
             raise StorageError("this journal is closed", hint="open it again", code="closed")
+        if self.durability.failed is not None:
+            self.make_durable()
 
     def record(self, cursor: Cursor, *facts: Line) -> None:
         """Write facts to the registry, in the caller's transaction."""
@@ -414,6 +472,8 @@ class Store:
                 return
             self._checkpoint(raw)
             raw.close()
+            self.durability.close()
+            self.ticket.close()
             self._engine.dispose()
 
     def _checkpoint(self, raw: Any) -> None:  # noqa: ANN401
@@ -428,10 +488,11 @@ class Store:
     def abandon(self) -> None:
         """In a forked child: never touch the parent's connection again, not even to close it."""
         self.forked = True
+        self.ticket.abandon()
         if self.mirrors is not None:
             self.mirrors.abandon()
         _never_closed.append((self._raw, self._engine, self.cursor))
-        self.lock = threading.RLock()
+        self.lock, self.group = threading.RLock(), Group(self)
 
 
 class Transaction:
@@ -451,10 +512,26 @@ class Transaction:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self._store.commit()
-        else:
-            self._store.roll_back(error)
+        store = self._store
+        if error is not None:
+            self._fail(error, Ride())
+            return
+        ride = Ride()
+        try:
+            done = store.commit(ride)
+        except BaseException as failure:
+            self._fail(failure, ride)
+            raise
+        # Outside the lock: a mirror's lock is taken before the write lock, never within it.
+        store.make_durable(ride.number)
+        for call in done:
+            call()
+
+    def _fail(self, error: BaseException, ride: Ride) -> None:
+        self._store.roll_back(error, ride)
+        told = self._store.told(error)
+        if told is not error:
+            raise told from error
 
 
 def _is_driver_error(error: BaseException) -> bool:

@@ -6,12 +6,14 @@ files are migrated and where the audit is tested.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,9 +25,11 @@ from journal import (
     Journal,
     NotTrusted,
     SessionTakeover,
+    StorageError,
     Superseded,
 )
-from journal.engine import driver
+from journal.durability import CAN_SYNC
+from journal.engine import connect, driver
 from tests.thieves import KEY, findings
 
 if TYPE_CHECKING:
@@ -226,17 +230,76 @@ def test_rule_3_nothing_changes_by_plain_sql_either(base, thief, statement):
 # --- 4. durable on return
 
 
-@pytest.mark.parametrize("durability, synchronous", [("full", 2), ("normal", 1)])
-def test_rule_4_durable_on_return(journal_path, durability, synchronous):
-    """FULL unless asked otherwise: every commit is synced before append returns."""
-    with Journal(journal_path, durability=durability) as journal:
-        cursor = journal.store.cursor
-        assert cursor.execute("PRAGMA synchronous").fetchone() == (synchronous,)
-        assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+@pytest.fixture
+def synced(journal, monkeypatch) -> list[int]:
+    """How far the log reached each time it was synced, as seen at that moment by another."""
+    seen: list[int] = []
+    path, fdatasync = journal.store.path, os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        assert Path(f"/proc/self/fd/{descriptor}").resolve() == Path(f"{path}-wal")
+        reader = connect(path, mode="ro")
+        seen.append(
+            reader.execute("SELECT max(seq) FROM entries WHERE session_id > 1").fetchone()[0]
+        )
+        reader.close()
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    return seen
 
 
-def test_rule_4_durable_is_the_default(journal):
+@pytest.mark.skipif(not CAN_SYNC, reason="SQLite syncs in COMMIT here")
+@pytest.mark.parametrize("write", ["append", "extend", "batch", "fence", "claim"])
+def test_rule_4_durable_on_return(base, journal, synced, write):
+    """When a write returns, the log was synced after its row was in it."""
+    {
+        "append": lambda: base.append(LINE),
+        "extend": lambda: base.extend([LINE, LINE]),
+        "batch": lambda: batched(journal, base),
+        "fence": lambda: base.fence().append(LINE),
+        "claim": base.claim,
+    }[write]()
+
+    assert synced[-1] == base.head.seq
+
+
+def batched(journal, session) -> None:
+    with journal.batch() as batch:
+        batch.append(session, LINE)
+
+
+@pytest.mark.skipif(not CAN_SYNC, reason="SQLite syncs in COMMIT here")
+def test_rule_4_what_cannot_be_synced_is_not_acknowledged(base, journal, monkeypatch, open_journal):
+    """After a failed sync nothing is acknowledged any more, for the kernel may have dropped the pages."""
+    base.append(LINE)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fails)
+        with pytest.raises(StorageError) as caught:
+            base.append(LINE)
+    assert caught.value.code == "not-durable"
+
+    with pytest.raises(StorageError) as again:  # though the disk would take it now
+        base.append(LINE)
+    assert again.value.code == "not-durable"
+    assert open_journal().session(base.key, writer="w2", role="run").append(LINE).seq > 1
+
+
+def fails(descriptor: int) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.skipif(CAN_SYNC, reason="the journal syncs the log itself here")
+def test_rule_4_sqlite_syncs_where_the_journal_does_not(journal):
     assert journal.store.cursor.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_rule_4_normal_is_asked_for(journal_path, monkeypatch):
+    """Only who asked for less gets less: nothing is synced."""
+    monkeypatch.setattr(os, "fdatasync", fails)
+    with Journal(journal_path, durability="normal") as journal:
+        assert journal.store.cursor.execute("PRAGMA synchronous").fetchone() == (1,)
+        assert journal.session("s", writer="w", role="run").append(LINE).seq == 1
 
 
 def test_rule_4_what_returned_was_committed(base, journal, thief):

@@ -1411,11 +1411,19 @@ def test_a_newer_version_meanwhile_is_refused_by_the_next_write(scene):
 # --- a race of our own that looked like a thief's work
 
 
-def test_a_fence_is_stored_once_however_writers_race(scene):
+def test_a_fence_is_stored_once_however_writers_race(scene, monkeypatch):
     """What waits for the next write is taken before another thread can write it again."""
     fence = scene.gateway.fence()
     errors: list[BaseException] = []
-    scene.journal.store.lock = _Hook(scene.journal.store.lock, lambda: run(errors, scene.heartbeat))
+    store = scene.journal.store
+    make_durable = store.make_durable
+
+    def hooked(number: int) -> None:  # committed, and the lock is let go
+        monkeypatch.setattr(store, "make_durable", make_durable)
+        run(errors, scene.heartbeat)
+        make_durable(number)
+
+    monkeypatch.setattr(store, "make_durable", hooked)
 
     scene.write(scene.gateway)
 
@@ -1434,33 +1442,6 @@ def run(errors: list[BaseException], session: Session) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     thread.join()
-
-
-class _Hook:
-    """A lock that calls once, right after it was released for the last time."""
-
-    def __init__(self, lock: Any, call: Callable[[], None]) -> None:
-        self._lock = lock
-        self._call: Callable[[], None] | None = call
-        self._depth = 0
-
-    def acquire(self, *args: Any) -> bool:
-        taken = bool(self._lock.acquire(*args))
-        self._depth += taken
-        return taken
-
-    def release(self) -> None:
-        self._depth -= 1
-        self._lock.release()
-        if self._depth == 0 and self._call is not None:
-            call, self._call = self._call, None
-            call()
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
 
 def test_a_fence_stored_by_a_write_can_be_stored_again(scene):

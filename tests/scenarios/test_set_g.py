@@ -308,9 +308,10 @@ def test_g29_we_never_open_the_databases_files_ourselves(tmp_path):
     script = """
         import sys
         path, opened = sys.argv[1], []
+        ours = {path, path + "-wal", path + "-shm"}
         sys.addaudithook(
             lambda event, args: opened.append(args[0])
-            if event == "open" and str(args[0]).startswith(path) else None
+            if event == "open" and str(args[0]) in ours else None
         )
         from journal import Journal, schema
         from journal.schema import version_of
@@ -343,11 +344,11 @@ KILLED = """
         print(run.append({"n": number}).seq, flush=True)
     where = sys.argv[2]
     if where == "before COMMIT":
-        Store.commit = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+        Store.commit = lambda self, ride: os.kill(os.getpid(), signal.SIGKILL)
     else:
         commit = Store.commit
-        def after(self):
-            commit(self)
+        def after(self, ride):
+            commit(self, ride)
             os.kill(os.getpid(), signal.SIGKILL)
         Store.commit = after
     run.extend([{"n": "a"}, {"n": "b"}])

@@ -1,0 +1,120 @@
+"""Durable on return: one sync of the write-ahead log for all commits that wait for it.
+
+SQLite's ``synchronous=FULL`` syncs inside COMMIT, with the write lock held: while
+the disk works nobody else can write. Here COMMIT only writes the log
+(``synchronous=NORMAL``), the lock is let go, and then the log is synced before
+anybody is told that their write is kept. A sync covers all that was committed
+before it, whoever did it, for the log is valid only as far as it is unbroken:
+what is acknowledged can be lost by nothing that an earlier commit loses.
+
+The log is never opened: SQLite's own descriptor of it is copied. (It carries no
+locks, so closing the copy takes none away; no other file of the three is touched.)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import suppress
+from typing import Final, Protocol
+
+from journal.errors import StorageError
+
+# fdatasync is what it says on Linux; elsewhere the sync is left to SQLite.
+CAN_SYNC: Final = sys.platform == "linux"
+
+
+class Durability(Protocol):
+    """How commits become durable."""
+
+    failed: BaseException | None
+
+    def count(self) -> int:
+        """Return a number for what has been committed until now."""
+
+    def wait(self, number: int) -> None:
+        """Return once the commit of this number survives power loss."""
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+
+
+class BySQLite:
+    """COMMIT itself was durable, or nobody asked for it to be."""
+
+    failed: BaseException | None = None
+
+    def count(self) -> int:
+        """Return 0."""
+        return 0
+
+    def wait(self, number: int) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class LogSync:
+    """Syncs a journal's write-ahead log, once for all who wait."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = _copied(f"{path}-wal")
+        self._syncing = threading.Lock()
+        self._committed = self._synced = 0
+        self.failed: BaseException | None = None
+
+    def count(self) -> int:
+        """Return a number for what has been committed until now."""
+        self._committed += 1
+        return self._committed
+
+    def wait(self, number: int) -> None:
+        """Return once the commit of this number survives power loss.
+
+        Raises:
+            StorageError: the log could not be synced. What was committed since the
+                last sync may or may not be kept, and nothing after it can be
+                trusted: this journal must be opened anew.
+
+        """
+        if self._synced >= number:
+            return
+        with self._syncing:  # whoever waited here finds it done, or does it for all
+            if self._synced < number:
+                self._sync()
+
+    def _sync(self) -> None:
+        covered = self._committed
+        if self.failed is None:
+            try:
+                os.fdatasync(self._descriptor)
+            except OSError as error:
+                # The kernel may have dropped the pages: a second try would only seem to succeed.
+                self.failed = error
+            else:
+                self._synced = covered
+                return
+        raise StorageError(
+            f"{self._path}: the write-ahead log could not be synced: {self.failed}",
+            hint="check the disk, then open the journal anew",
+            code="not-durable",
+        ) from self.failed
+
+    def close(self) -> None:
+        """Let go of the log."""
+        os.close(self._descriptor)
+
+
+def _copied(path: str) -> int:
+    """Return a copy of the descriptor under which this process has a file open."""
+    wanted = os.stat(path)  # noqa: PTH116 - by path, never by opening it
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
+        with suppress(OSError):  # one that was closed meanwhile
+            if os.path.samestat(os.fstat(int(name)), wanted):
+                return os.dup(int(name))
+    raise StorageError(
+        f"{path} is not open in this process", hint="open the journal anew", code="no-log"
+    )

@@ -1,0 +1,25 @@
+"""Locks on a file's bytes that belong to one opening of it.
+
+Unlike POSIX locks those of an open file description survive another ``close``
+of the same file in this process; the kernel takes them back from whoever dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from struct import Struct
+from typing import Final
+
+_FLOCK: Final = Struct("hhqqi")  # struct flock of Linux, 64 bit
+_OFD_SETLK: Final = 37
+
+
+def lock_bytes(descriptor: int, kind: int, start: int = 0, size: int = 1) -> bool:
+    """Lock bytes (``fcntl.F_RDLCK``, ``F_WRLCK``) or free them (``F_UNLCK``); return whether it could be done at once."""
+    wanted = _FLOCK.pack(kind, os.SEEK_SET, start, size, 0)
+    try:
+        fcntl.fcntl(descriptor, _OFD_SETLK, wanted)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

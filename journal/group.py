@@ -1,0 +1,262 @@
+"""Group commit: writes that arrive together share one transaction, and with it one sync.
+
+There is no thread of its own. Whoever finds nobody writing leads: it begins a
+transaction, does its own write, then those that queued up meanwhile, each with
+an epoch of its own, and commits once for all. A caller alone leads nobody and
+pays nothing. Whoever finds somebody leading queues up and sleeps until its
+write is durable, or until it is asked to lead.
+
+A write never fails with its neighbour's error, nor for its sake: where one
+fails, or the common commit does, the transaction is rolled back whole, and
+whoever may have caused it runs again by itself, in the thread that asked for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from journal.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from journal.engine import Cursor
+
+T = TypeVar("T")
+
+# How many writes share a commit at most: it bounds what the first of them waits for.
+MOST: Final = 256
+# Nobody trusts a wake-up that an interrupt may have swallowed: it looks for itself.
+LOOK_S: Final = 0.5
+# How long a leader waits for those who rode along the last time, and are on their way back.
+GATHER_S: Final = 0.001
+
+
+class Transactions(Protocol):
+    """What is shared: one connection's transactions, one at a time."""
+
+    busy_timeout_s: float
+
+    def begin(self) -> Cursor:
+        """Take the write lock; return the cursor."""
+
+    def commit(self, ride: Ride) -> list[Callable[[], None]]:
+        """Make it durable, tell the ride, let the lock go; return what is to be done now that it is."""
+
+    def make_durable(self, number: int) -> None:
+        """Return once the commit of this number survives power loss."""
+
+    def roll_back(self, error: BaseException, ride: Ride) -> None:
+        """Undo what stands, let the lock go; tell the ride if it was committed before the error came."""
+
+    def told(self, error: BaseException) -> BaseException:
+        """Return the error as callers are to see it."""
+
+    def refuse_nested(self) -> None:
+        """Raise if the calling thread is inside a transaction or a snapshot."""
+
+
+class Ride:
+    """One transaction, as those who ride along in it see it."""
+
+    __slots__ = ("is_committed", "number", "writes")
+
+    def __init__(self) -> None:
+        self.writes: list[Queued] = []
+        self.number = 0
+        self.is_committed = False
+
+    def wake(self) -> None:
+        """Let all go on who rode along."""
+        for queued in self.writes:
+            queued.wake.put(None)
+
+
+class Queued:
+    """A write that came while another was under way."""
+
+    __slots__ = (
+        "error", "has_run", "is_alone", "is_withdrawn", "outcome", "ride", "since", "wake", "work",
+    )  # fmt: skip
+
+    def __init__(self, work: Callable[[Cursor], Any]) -> None:
+        self.work = work
+        self.outcome: Any = None
+        self.error: BusyError | None = None
+        self.ride: Ride | None = None
+        self.has_run = self.is_alone = self.is_withdrawn = False
+        self.since = time.monotonic()
+        self.wake: SimpleQueue[None] = SimpleQueue()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is committed, or never will be."""
+        return self.error is not None or (self.ride is not None and self.ride.is_committed)
+
+    def answer(self, transactions: Transactions) -> Any:  # noqa: ANN401 - whatever the work returned
+        """Return what became of it, durable."""
+        if self.error is not None or self.ride is None:
+            raise self.error or AssertionError
+        transactions.make_durable(self.ride.number)
+        return self.outcome
+
+
+class Group:
+    """The writes of one journal in this process."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._leading = threading.Lock()
+        self._queue: deque[Queued] = deque()
+        self._before = 0
+
+    def write(self, work: Callable[[Cursor], T]) -> T:
+        """Do ``work`` in a transaction, shared with what else arrives; return what it returned, durable.
+
+        ``work`` may be run more than once, each time after what it did before was
+        rolled back, and by another thread than the caller's; an error it raises
+        ends its own write only.
+
+        Raises:
+            BusyError: another process held the write lock for longer than the time-out.
+            StorageError: the database could not; nothing of this write was kept.
+
+        """
+        if self._leading.locked():
+            self._transactions.refuse_nested()  # it would wait for a leader that waits for it
+            return self._follow(Queued(work))  # type: ignore[no-any-return]
+        return self._lead(work)
+
+    # -- leading ----------------------------------------------------------------------
+
+    def _lead(self, work: Callable[[Cursor], T], own: Queued | None = None) -> T:
+        try:
+            with self._leading:
+                if own is not None:
+                    if own.is_done:
+                        return own.answer(self._transactions)  # type: ignore[no-any-return]
+                    with suppress(ValueError):
+                        self._queue.remove(own)
+                outcome, after, ride = self._share(work)
+        finally:
+            if self._queue:
+                self._wake_next()
+        # The lock is let go: others write while this one's commit is synced.
+        try:
+            self._transactions.make_durable(ride.number)
+            for call in after:
+                call()
+        finally:
+            if ride.writes:
+                ride.wake()
+        return outcome
+
+    def _share(self, work: Callable[[Cursor], T]) -> tuple[T, list[Callable[[], None]], Ride]:
+        """Commit the leader's work with what is queued; again without those that made it fail."""
+        while True:
+            ride = Ride()
+            try:
+                return self._attempt(work, ride)
+            except Exception as error:
+                if ride.writes:
+                    continue
+                if isinstance(error, BusyError):
+                    self._refuse_the_patient(error)
+                raise
+
+    def _attempt(
+        self, work: Callable[[Cursor], T], ride: Ride
+    ) -> tuple[T, list[Callable[[], None]], Ride]:
+        transactions = self._transactions
+        if self._before:
+            self._gather()
+        cursor = transactions.begin()
+        try:
+            outcome = work(cursor)
+            if self._queue:
+                self._take_along(cursor, ride)
+            after = transactions.commit(ride)
+        except BaseException as error:
+            self._undo(error, ride)
+            told = transactions.told(error)
+            if told is error:
+                raise
+            raise told from error
+        return outcome, after, ride
+
+    def _gather(self) -> None:
+        """Let those come back who rode along the last time, for a moment."""
+        queue, enough = self._queue, self._before
+        end = time.perf_counter() + GATHER_S
+        while len(queue) < enough and time.perf_counter() < end:
+            time.sleep(0)  # lets go of the interpreter, no more
+        self._before = 0
+
+    def _take_along(self, cursor: Cursor, ride: Ride) -> None:
+        """Do what is queued in the transaction that stands."""
+        queue = self._queue
+        while queue and len(ride.writes) < MOST and not queue[0].is_alone:
+            queued = queue[0]
+            if queued.is_withdrawn:
+                queue.popleft()
+                continue
+            queued.ride, queued.has_run = ride, False
+            ride.writes.append(queued)
+            queue.popleft()  # after it was noted: an interrupt between may not lose it
+            queued.outcome = queued.work(cursor)
+            queued.has_run = True
+        self._before = len(ride.writes)
+
+    def _undo(self, error: BaseException, ride: Ride) -> None:
+        """Roll back; what rode along queues up again, by itself if it may have been the cause."""
+        self._transactions.roll_back(error, ride)
+        if ride.is_committed:
+            ride.wake()
+        elif not isinstance(error, Exception):  # an interrupt: nobody's fault
+            self._queue.extendleft(reversed(ride.writes))
+        else:
+            failed = [queued for queued in ride.writes if not queued.has_run] or ride.writes
+            for queued in failed:
+                queued.is_alone = True
+            others = [queued for queued in ride.writes if not queued.is_alone]
+            self._queue.extendleft(reversed(others))
+            self._queue.extend(failed)
+
+    def _wake_next(self) -> None:
+        with suppress(IndexError):
+            self._queue[0].wake.put(None)
+
+    def _refuse_the_patient(self, error: BusyError) -> None:
+        """Give up for all who have waited about as long as the leader; the rest wait on."""
+        now, enough = time.monotonic(), self._transactions.busy_timeout_s / 2
+        for queued in list(self._queue):
+            if now - queued.since >= enough:
+                self._queue.remove(queued)
+                queued.error = BusyError(*error.args, hint=error.hint, code=error.code)
+                queued.wake.put(None)
+
+    # -- following --------------------------------------------------------------------
+
+    def _follow(self, own: Queued) -> Any:  # noqa: ANN401 - whatever the work returns
+        self._queue.append(own)
+        try:
+            while not own.is_done:
+                if not self._leading.locked():
+                    return self._lead(own.work, own)
+                with suppress(Empty):
+                    own.wake.get(timeout=LOOK_S)
+        except BaseException:
+            self._withdraw(own)
+            raise
+        return own.answer(self._transactions)
+
+    def _withdraw(self, own: Queued) -> None:
+        """Leave the queue; what is under way already is settled first."""
+        own.is_withdrawn = True
+        with self._leading, suppress(ValueError):
+            self._queue.remove(own)

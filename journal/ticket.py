@@ -1,0 +1,166 @@
+"""A fair place in the queue for the write lock, among the processes of one host.
+
+SQLite's busy handler sleeps and tries again: whoever has just written tries
+first, and the slowest of eight processes got 0.0005 of the fastest one's share.
+Here each takes a ticket before ``BEGIN IMMEDIATE``, an ``flock`` on
+``<database>-ticket`` that the kernel gives in the order it was asked for and
+takes back from whoever dies. It is only about the order: the write lock is
+SQLite's, and a program that knows nothing of tickets is waited for as ever.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from struct import Struct
+from typing import Final
+
+from journal.errors import BusyError
+from journal.filelocks import lock_bytes
+from journal.process import described
+
+_HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
+
+
+class Ticket:
+    """One process's ticket for one journal; for one thread at a time."""
+
+    def __init__(self, path: str, wait_s: float) -> None:
+        self._path, self._wait_s = path, wait_s
+        # Two descriptions of the file: what the waiter may yet be given, long after
+        # nobody wants it any more, must be another lock than the one that is held.
+        self._own, self._waiters = _opened(f"{path}-ticket")
+        self._pid = os.getpid()
+        self._held = self._own
+        self._waiter: _Waiter | None = None
+
+    def take(self) -> None:
+        """Wait for the turn.
+
+        Raises:
+            BusyError: it did not come in time; the error names who has it.
+
+        """
+        try:
+            fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait()
+            self._held = self._waiters
+        # For whoever waits in vain; not worth failing for on a full disk.
+        with suppress(OSError):
+            os.pwrite(self._own, _HOLDER.pack(self._pid, time.time_ns() // 1000), 0)
+
+    def give_back(self) -> None:
+        """Let the next one have its turn; harmless if it is not held."""
+        # By default the own one: an interrupt may have come before it was noted as held.
+        held, self._held = self._held, self._own
+        if held >= 0:
+            fcntl.flock(held, fcntl.LOCK_UN)
+
+    def _wait(self) -> None:
+        if self._waiter is None:
+            self._waiter = _Waiter(self._waiters)
+        if not self._waiter.get(self._wait_s):
+            raise self._busy()
+
+    def _busy(self) -> BusyError:
+        pid, since_us = _HOLDER.unpack(
+            os.pread(self._own, _HOLDER.size, 0).ljust(_HOLDER.size, b"\0")
+        )
+        since = time.strftime("%H:%M:%S", time.localtime(since_us / 1e6))
+        return BusyError(
+            f"{self._path}: {described(pid)} has been writing since {since} "
+            f"and did not end within {self._wait_s:g} s",
+            hint=f"see what process {pid} does (ps -o stat,cmd {pid}); a longer busy_timeout waits longer",
+        )
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what the parent holds without ending its turn."""
+        # Closing takes no lock away as long as the parent has the same description open.
+        os.close(self._own)
+        os.close(self._waiters)
+        self._own = self._held = -1
+
+    def close(self) -> None:
+        """Let go of the file; the last one to do so removes it."""
+        if lock_bytes(self._own, fcntl.F_WRLCK):
+            with suppress(OSError):
+                os.unlink(f"{self._path}-ticket")  # noqa: PTH108 - a path that is text
+        os.close(self._own)
+        self._own = self._held = -1
+        if self._waiter is None or self._waiter.stop():
+            os.close(self._waiters)
+
+
+def _opened(path: str) -> tuple[int, int]:
+    """Open a file twice that is there until the last who has it open lets go."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        own = os.open(path, flags, 0o600)
+        if lock_bytes(own, fcntl.F_RDLCK) and os.fstat(own).st_nlink:
+            break
+        os.close(own)  # somebody is about to remove it, or has
+    try:
+        return own, os.open(f"/proc/self/fd/{own}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return own, os.open(path, flags, 0o600)
+
+
+class _Waiter:
+    """A thread that waits where no time-out can be given: ``flock`` knows none."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._guard = threading.Lock()
+        self._is_wanted = self._is_waiting = False
+        self._asked: SimpleQueue[str | None] = SimpleQueue()
+        self._granted: SimpleQueue[None] = SimpleQueue()
+        threading.Thread(target=self._serve, name="journal-ticket", daemon=True).start()
+
+    def get(self, wait_s: float) -> bool:
+        """Wait for the lock; return whether it came in time."""
+        with self._guard:
+            self._is_wanted = True
+            if not self._is_waiting:  # else it waits still, for one who gave up
+                self._is_waiting = True
+                self._asked.put("wait")
+        try:
+            with suppress(Empty):
+                self._granted.get(timeout=wait_s)
+                return True
+        except BaseException:
+            if not self._give_up():
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            raise
+        return not self._give_up()
+
+    def _give_up(self) -> bool:
+        """Want it no more; return False if it had come in the meantime."""
+        with self._guard:
+            self._is_wanted = False
+            with suppress(Empty):
+                self._granted.get_nowait()
+                return False
+        return True
+
+    def stop(self) -> bool:
+        """End the thread; return whether it has let go of its descriptor."""
+        with self._guard:
+            self._asked.put(None)
+            # Where it waits still, the number must not be given to another file: it would unlock that.
+            return not self._is_waiting
+
+    def _serve(self) -> None:
+        while self._asked.get() is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            with self._guard:
+                self._is_waiting = False
+                if self._is_wanted:
+                    self._is_wanted = False
+                    self._granted.put(None)
+                else:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)

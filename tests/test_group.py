@@ -1,0 +1,247 @@
+"""Group commit: one transaction and one sync for what arrives together, each write by itself."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import BusyError, FullError, Journal, NotTrusted, StorageError, group
+from journal.mirrorfile import MirrorFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+LINE = {"type": "custom"}
+DEADLINE_S = 20.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def commits(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many writes rode along in each commit."""
+    made: list[int] = []
+    commit = journal.store.commit
+
+    def counted(ride: Any) -> Any:
+        made.append(len(ride.writes))
+        return commit(ride)
+
+    monkeypatch.setattr(journal.store, "commit", counted)
+    return made
+
+
+def has_queued(journal: Journal, count: int) -> bool:
+    group = journal.store.group
+    return group._leading.locked() and len(group._queue) == count
+
+
+@contextmanager
+def together(journal: Journal, *calls: Callable[[], object]) -> Iterator[list[Future[object]]]:
+    """Make calls from a thread each, so that all have arrived before the first is written."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures: list[Future[object]] = []
+        with journal.store.lock:  # the first of them leads, and waits for this
+            for number, call in enumerate(calls):
+                futures.append(pool.submit(call))
+                until(partial(has_queued, journal, number))
+        yield futures
+
+
+def outcome(future: Future[object]) -> object:
+    error = future.exception(DEADLINE_S)
+    return type(error) if error else "written"
+
+
+def test_a_caller_alone_leads_nobody(base, commits):
+    base.append(LINE)
+    base.append(LINE)
+
+    assert commits == [0, 0]
+
+
+def test_writes_that_arrive_together_share_a_commit(base, journal, commits):
+    """Each has an epoch of its own all the same, and none is told before it is durable."""
+    base.append(LINE)
+    commits.clear()
+
+    with together(journal, *[lambda: base.append(LINE)] * 8) as futures:
+        entries = [future.result(DEADLINE_S) for future in futures]
+
+    assert commits == [7]
+    assert len({entry.epoch for entry in entries}) == 8  # type: ignore[attr-defined]
+    stored = [entry.seq for entry in base.read()]
+    assert stored == [*range(1, len(stored) + 1)]
+
+
+def test_sessions_share_a_commit(journal, commits):
+    sessions = [journal.session(f"s{number}", writer="w", role="run") for number in range(5)]
+
+    with together(journal, *[(lambda s=s: s.append(LINE)) for s in sessions]) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 5
+
+    assert commits == [4]
+    assert [session.head.seq for session in sessions] == [1] * 5
+
+
+def test_a_failing_write_fails_no_neighbour(base, journal, open_journal):
+    revoked = journal.session(base.key, writer="left", role="tool")
+    revoked.append(LINE)
+    open_journal().revoke("left", "has gone")
+
+    calls = [lambda: base.append(LINE), lambda: revoked.append(LINE), lambda: base.append(LINE)]
+    with together(journal, *calls) as futures:
+        assert [outcome(future) for future in futures] == ["written", NotTrusted, "written"]
+
+
+def test_a_failing_leader_fails_no_neighbour(base, journal, open_journal):
+    revoked = journal.session(base.key, writer="left", role="tool")
+    revoked.append(LINE)
+    open_journal().revoke("left", "has gone")
+
+    with together(journal, lambda: revoked.append(LINE), lambda: base.append(LINE)) as futures:
+        assert [outcome(future) for future in futures] == [NotTrusted, "written"]
+
+
+def test_a_disk_too_full_for_one_has_room_for_the_rest(base, journal):
+    """The great line is refused by itself; the small ones beside it are kept."""
+    before = base.append(LINE).seq
+    pages = journal.store.cursor.execute("PRAGMA page_count").fetchone()[0]
+    journal.store.cursor.execute(f"PRAGMA max_page_count={pages + 20}")
+    great = b'{"text":"' + b"x" * 500_000 + b'"}'
+
+    calls = [lambda: base.append(LINE), lambda: base.append(great), lambda: base.append(LINE)]
+    with together(journal, *calls) as futures:
+        assert [outcome(future) for future in futures] == ["written", FullError, "written"]
+    assert base.head.seq == before + 2
+
+
+@pytest.mark.parametrize("when", ["before the commit", "after the commit"])
+def test_an_interrupted_leader_leaves_nobody_behind(base, journal, monkeypatch, when):
+    """Whoever rode along is written once, whatever became of the leader."""
+    before = base.append(LINE).seq
+    commit = journal.store.commit
+    monkeypatch.setattr(journal.store, "commit", interrupted(journal, commit, when, monkeypatch))
+
+    with together(journal, *[lambda: base.append(LINE)] * 4) as futures:
+        outcomes = [outcome(future) for future in futures]
+
+    assert outcomes == [KeyboardInterrupt, "written", "written", "written"]
+    assert base.head.seq == before + (4 if when == "after the commit" else 3)
+    assert not journal.store.lock._is_owned()
+    assert base.append(LINE).seq
+
+
+def interrupted(
+    journal: Journal, commit: Callable[..., Any], when: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    def once(ride: Any) -> Any:
+        monkeypatch.setattr(journal.store, "commit", commit)
+        if when == "after the commit":
+            commit(ride)
+        raise KeyboardInterrupt
+
+    return once
+
+
+def test_an_interrupted_follower_leaves_the_queue(base, journal, monkeypatch):
+    """What was never begun is not written; the rest goes on."""
+    before = base.append(LINE).seq
+    monkeypatch.setattr(group, "SimpleQueue", Interrupting)
+
+    with together(journal, *[lambda: base.append(LINE)] * 3) as futures:
+        assert [outcome(future) for future in futures] == [
+            "written", KeyboardInterrupt, KeyboardInterrupt,
+        ]  # fmt: skip
+
+    assert not journal.store.group._queue
+    assert base.head.seq == before + 1
+
+
+class Interrupting:
+    """A wake-up that never comes: Ctrl-C does."""
+
+    def get(self, **_: float) -> None:
+        raise KeyboardInterrupt
+
+    def put(self, item: None) -> None:
+        pass
+
+
+def test_all_who_waited_are_told_that_the_lock_did_not_come(journal_path, thief):
+    """Not one time-out after the other: who has waited as long as the leader is told with it."""
+    with Journal(journal_path, busy_timeout=0.5) as journal:
+        session = journal.session("s", writer="w", role="run")
+        session.append(LINE)
+        thief.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        with together(journal, *[lambda: session.append(LINE)] * 6) as futures:
+            assert [outcome(future) for future in futures] == [BusyError] * 6
+        assert time.monotonic() - started < 6 * 0.5
+        thief.execute("ROLLBACK")
+        assert session.append(LINE).seq == 2
+
+
+@pytest.mark.parametrize("is_led", [True, False])
+@pytest.mark.parametrize("inside", ["snapshot", "transaction"])
+def test_a_write_inside_a_read_or_a_write_is_refused(base, journal, inside, is_led):
+    """It would wait for a leader that waits for it; what it is inside of goes on."""
+    with ThreadPoolExecutor(1) as pool, getattr(journal.store, inside)():
+        if is_led:
+            other = pool.submit(base.append, LINE)
+            until(journal.store.group._leading.locked)
+        with pytest.raises(StorageError) as caught:
+            base.append(LINE)
+    assert caught.value.code == "nested"
+    assert not is_led or outcome(other) == "written"
+
+
+def test_many_threads_lose_nothing(journal):
+    """Every acknowledged entry is there once; epochs of one session have no gap."""
+    keys = [f"s{number}" for number in range(3)]
+
+    def work(number: int) -> list[tuple[str, int, int]]:
+        session = journal.session(keys[number % 3], writer=f"w{number}", role="tool")
+        entries = [session.append({"n": [number, at]}) for at in range(40)]
+        return [(entry.session, entry.seq, entry.epoch) for entry in entries]
+
+    with ThreadPoolExecutor(12) as pool:
+        acknowledged = [row for rows in pool.map(work, range(12)) for row in rows]
+
+    assert len(set(acknowledged)) == len(acknowledged) == 480
+    for key in keys:
+        mine = sorted((seq, epoch) for name, seq, epoch in acknowledged if name == key)
+        assert mine == [(number, number) for number in range(1, 161)]
+        assert len(journal.session(key).read()) == 160
+
+
+def test_a_shared_commit_is_one_write_to_the_mirror(base, journal, tmp_path, monkeypatch):
+    """Whoever leads brings the file up to the journal at once, for all who rode along."""
+    path = tmp_path / "agent.jsonl"
+    journal.mirrors.add(base.key, path)
+    base.append(LINE)
+    written: list[bytes] = []
+    append = MirrorFile.append
+
+    def noted(self: MirrorFile, data: bytes) -> None:
+        written.append(data)
+        append(self, data)
+
+    monkeypatch.setattr(MirrorFile, "append", noted)
+    with together(journal, *[lambda: base.append(LINE)] * 5) as futures:
+        entries = [future.result(DEADLINE_S) for future in futures]
+
+    assert [data.count(b"\n") for data in written] == [5]
+    assert path.read_bytes().endswith(b"".join(entry.data for entry in entries))  # type: ignore[attr-defined]
