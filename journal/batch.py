@@ -83,7 +83,9 @@ class Batch:
         author = receipt.session.author(cursor)
         chain = self._store.open_chain(cursor, receipt.session.key)
         error = refusal(self._store, chain, author)
-        if error is None:
+        if error is None or earlier(
+            cursor, receipt.session, chain, receipt.lines, receipt.request_id
+        ):
             return None
         return keep(cursor, self._store, chain, author, receipt.lines, receipt.request_id, error)
 

@@ -182,13 +182,15 @@ class Fence:
         refused = None if done is not None else admission.refusal(store, chain, author)
         verdict = self._judge(cursor, chain)
         if not verdict.accepted:
-            verdict = self._insert_verdict(cursor, chain, verdict)
+            verdict_id = parking.new_id("v")
             why = parking.Refusal(
-                "takeover", verdict.id, author.claim, chain.head.claim, self.mark.epoch
+                "takeover", verdict_id, author.claim, chain.head.claim, self.mark.epoch
             )
             kept = (
                 None if done else parking.park(cursor, store, chain, author, lines, request_id, why)
             )
+            # Equal lines are parked once: each verdict says itself which write it refused.
+            verdict = self._insert_verdict(cursor, chain, replace(verdict, id=verdict_id), kept)
             return admission.Outcome([]), verdict, kept
         if done is not None:
             return admission.Outcome(done), verdict, None
@@ -334,9 +336,14 @@ class Fence:
             log.warning("the verdict on %s could not be stored: %s", self.session.key, error)
             return self._keep(verdict)
 
-    def _insert_verdict(self, cursor: Cursor, chain: Chain, verdict: Verdict) -> Verdict:
+    def _insert_verdict(
+        self, cursor: Cursor, chain: Chain, verdict: Verdict, kept: Parked | None = None
+    ) -> Verdict:
         """Store a verdict with its evidence; what it told of is judged from now on."""
-        verdict = replace(verdict, id=parking.new_id("v"), extra=self._context(cursor, chain))
+        extra = self._context(cursor, chain)
+        if kept is not None:
+            extra["parked"] = kept.id
+        verdict = replace(verdict, id=verdict.id or parking.new_id("v"), extra=extra)
         facts = (
             verdict.id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
             verdict.policy, json.dumps({**evidence_of(verdict), **verdict.extra}),

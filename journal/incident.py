@@ -105,7 +105,12 @@ class Incident:
 
     def _parked_by(self) -> Parked | None:
         rows = parking.of_session(self._cursor, self.row.session_id, settled=True)
-        mine = (row for row in rows if row.verdict_id == self.row.id and row.holds(self.store))
+        wanted = self.facts.get("parked")  # equal lines are parked once, by the first verdict
+        mine = (
+            row
+            for row in rows
+            if (row.verdict_id == self.row.id or row.id == wanted) and row.holds(self.store)
+        )
         found = next(mine, None)
         return None if found is None else parking.parked_of(found, self.store)
 

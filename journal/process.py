@@ -68,7 +68,21 @@ def is_dead(process: Process) -> bool:
         return False
     if process.boot_id != here.boot_id:
         return True
-    return start_time(process.pid) != process.started_us
+    started_us = start_time(process.pid)
+    if started_us is None:
+        return not _is_hidden(process.pid)
+    return started_us != process.started_us
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process runs of which another user's ``/proc`` shows nothing (``hidepid``)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return not _read(f"/proc/{pid}/stat")
+    except OSError:
+        return False
+    return False  # it could be seen: it has ended, and waits for its parent
 
 
 def liveness(process: Process) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -66,7 +66,7 @@ def open_journal(journal_path: Path, told: list[Verdict]) -> Iterator[Callable[.
     """Open the journal once more, as another process would; all are closed at the end."""
     opened: list[Journal] = []
 
-    def open_it(**options: object) -> Journal:
+    def open_it(**options: Any) -> Journal:
         journal = Journal(journal_path, **{"on_takeover": told.append, **options})
         opened.append(journal)
         return journal

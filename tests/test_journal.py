@@ -269,6 +269,20 @@ def test_a_batch_with_a_request_done_before(journal):
     assert [entry.seq for entry in new.entries] == [2]
 
 
+def test_a_batch_with_a_request_done_before_the_turn_was_superseded(journal):
+    """What was written is written: it is answered with its entries, and nothing is parked."""
+    session = journal.session("s", writer="w", role="run")
+    turn = session.claim()
+    first = turn.append({"n": 1}, request_id="r")
+    session.claim(supersede="a new message")
+
+    with journal.batch() as batch:
+        receipt = batch.append(turn, {"n": 1}, request_id="r")
+
+    assert [entry.seq for entry in receipt.entries] == [first.seq]
+    assert session.parked() == []
+
+
 def test_an_empty_batch_does_nothing(journal, thief):
     before = thief.dump()
     with journal.batch() as batch:

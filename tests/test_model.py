@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,8 +100,8 @@ def test_a_label_that_cannot_be_kept_is_refused(label):
     assert caught.value.code == "run-id"
 
 
-def entry(**changes: object) -> Entry:
-    values: dict[str, object] = {
+def entry(**changes: Any) -> Entry:
+    values: dict[str, Any] = {
         "session": "s",
         "seq": 1,
         "epoch": 1,

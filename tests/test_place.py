@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def mounts(monkeypatch):
     """Give a host's mount table that no test needs a host for."""
     real = Path.read_text
 
-    def read_text(self: Path, *args: object, **kwargs: object) -> str:
+    def read_text(self: Path, *args: Any, **kwargs: Any) -> str:
         if str(self) == "/proc/self/mountinfo":
             return MOUNTS
         return real(self, *args, **kwargs)

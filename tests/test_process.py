@@ -114,3 +114,16 @@ def test_a_fork_is_another_process():
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
     assert this_process() == here
+
+
+def test_a_process_hidden_by_proc_counts_as_alive(child, monkeypatch):
+    """hidepid: /proc shows nothing of another user's process, but it takes no signal from us either."""
+    hidden = described(child)
+    monkeypatch.setattr("journal.process._read", lambda _: "")
+
+    def refuse(pid: int, number: int) -> None:
+        assert (pid, number) == (child.pid, 0)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not is_dead(dataclasses.replace(hidden, boot_id=this_process().boot_id))

@@ -142,6 +142,22 @@ def check_command(line: str) -> None:
         assert words[1] in group.commands, line
 
 
+def test_a_write_refused_again_is_shown_by_each_verdict(base, journal, thief):
+    """Equal lines are parked once; whoever asks about the second refusal is shown them too."""
+    fence = base.fence()
+    thief.insert_copy()
+    for _ in range(2):
+        with pytest.raises(SessionTakeover) as caught:
+            fence.append(REPLY)
+
+    (parked,) = base.parked()
+    assert parked.times == 2
+    assert caught.value.verdict.id != parked.verdict_id
+    told = why(journal, caught.value.verdict.id or "")
+    assert told.parked["id"] == parked.id
+    assert f"journal parked apply {parked.id}" in told.as_text()
+
+
 def test_a_parked_write_is_explained_by_its_own_id(base, journal):
     turn = base.claim()
     base.claim(supersede="a new message")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -80,6 +82,25 @@ def test_a_claim_is_not_released_by_another(run, session):
     assert refused.exit_code == 11
     assert Thief("journal.db").dump() == before
     assert "not 'bob'" in refused.stderr
+
+
+def test_a_claim_of_a_live_process_is_not_released_beside_it(run, session):
+    """Its own writer may not end it from elsewhere; once the process is gone, it may."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        taken = run(
+            *("claim", "take", session, "-w", "alice", "--role", "operator"),
+            *("--pid", str(holder.pid)),
+        )
+        token = taken.stdout.strip()
+        before = Thief("journal.db").dump()
+
+        refused = run("claim", "release", session, token, "-w", "alice")
+
+        assert refused.exit_code == 11
+        assert f"pid {holder.pid}" in refused.stderr
+        assert Thief("journal.db").dump() == before
+        holder.kill()
+    assert run("claim", "release", session, token, "-w", "alice").exit_code == 0
 
 
 @pytest.mark.parametrize(
