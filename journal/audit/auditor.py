@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
-from journal.audit import database, keyring, projections, proofs
+from journal.audit import database, keyring, mirrored, projections, proofs
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
 from journal.audit.judging import UNFIT, holds
@@ -18,12 +19,15 @@ from journal.controls import decode
 from journal.engine import driver
 from journal.errors import NotFoundError
 from journal.model import REGISTRY_ID, REGISTRY_KEY
+from journal.process import this_process
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from journal.audit.declarations import MirrorDeclared
+    from journal.audit.mirrored import Fault
     from journal.audit.source import Source
 
 ALWAYS_OPEN: Final = (
@@ -37,8 +41,12 @@ ALWAYS_OPEN: Final = (
         "row numbers, but for their order, and rows deleted from fences, verdicts, parked, pending_inputs, instances that wrote "
         "nothing, migrations and migrated_files: no entry counts them"
     ),
-    "the original files of a migration, and mirrors: only what is in the database was read",
+    "the original files of a migration: only what is in the database was read",
 )
+# A mirror is written after the commit: what differs is looked at again before it is told.
+_TRIES: Final = 5
+_PAUSE_S: Final = 0.1
+_WAIT_S: Final = 2.0
 # Tables that exist, and that no version yet writes to.
 _UNUSED: Final = (tables.redactions,)
 _PER_SESSION: Final = (
@@ -240,6 +248,7 @@ class _Audit:
             self.heads.append(session.head)
             for name, count in session.counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count
+            self._check_mirrors(session)
             if session.layouts.extents is None:
                 self.open.append(
                     f"the file order of {key!r}: an entry that may have been a layout is gone"
@@ -248,6 +257,66 @@ class _Audit:
                 self.open.append(
                     f"{count} control entries of {key!r} of a kind this version does not know: {kind}"
                 )
+
+    def _check_mirrors(self, session: SessionAudit) -> None:
+        """J70…: hold the files of a session's mirrors against its entries."""
+        for number, mirror in self.known.mirrors.items():
+            if mirror.session_id != session.session_id or number in self.known.removed:
+                continue
+            if mirror.host != this_process().host:
+                self.open.append(f"the mirror of {session.key!r} on the host {mirror.host}")
+                continue
+            slot = mirrored.Slot(self.source.path, number, self.keyring.mac)
+            faults = self._mirror_faults(session, mirror, slot)
+            if faults is None:
+                self.open.append(f"the mirror of {session.key!r}: it was written to all the time")
+            for fault in (*(faults or ()), slot.fault()):
+                if fault is not None:
+                    self.found.add(
+                        fault.check, fault.cause, session=session.key, evidence=fault.evidence
+                    )
+
+    def _mirror_faults(
+        self, session: SessionAudit, mirror: MirrorDeclared, slot: mirrored.Slot
+    ) -> list[Fault] | None:
+        """Compare; what differs is looked at again while nobody writes. None if that could not be had."""
+        if not self._compared(self.source, session, mirror):
+            return []
+        found: list[Fault] | None = None
+        first = slot.served()
+        for _ in range(_TRIES):
+            time.sleep(_PAUSE_S)
+            with slot.held(_WAIT_S) as is_held, opened(self.source.path) as newer:
+                again = SessionAudit(
+                    newer, self.keyring, self.known, Findings(newer.path), session.session_id, session.key
+                )  # fmt: skip
+                again.run()
+                served = slot.served() if is_held else None
+                if served and (served.is_being_cut or served.layout_no != again.layouts.no):
+                    continue  # it is about to be given another layout
+                found = self._compared(newer, again, mirror)
+            # Behind, as the journal itself left it a moment ago: the next lines are on their way.
+            if (
+                served != first
+                and served
+                and all(
+                    (fault.check, fault.evidence.get("bytes")) == ("J702", served.size)
+                    for fault in found
+                )
+            ):
+                return []
+            if not found:
+                break
+        return found
+
+    def _compared(
+        self, source: Source, session: SessionAudit, mirror: MirrorDeclared
+    ) -> list[Fault]:
+        if session.layouts.extents is None:
+            return []
+        sealer = self.keyring.sealer(session.session_id, session.key)
+        lines = mirrored.lines(source, session.session_id, session.layouts.extents, sealer)
+        return mirrored.faults(mirror, session.mirror_state, lines)
 
     def _check_the_rest(self) -> None:
         with self.part("the table of writers"):

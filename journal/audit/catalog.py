@@ -2,7 +2,7 @@
 
 An id never changes its meaning and is never given again. The hundreds tell the
 subject: 1 identity, 2 order, 3 what was changed or vanished, 4 the tables
-beside the chain, 5 the database itself, 6 migrated files.
+beside the chain, 5 the database itself, 6 migrated files, 7 mirror files.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ABOUT: Final = {
     4: "tables beside the chain",
     5: "the database",
     6: "migrated files",
+    7: "mirror files",
 }
 RULES: Final = {
     1: "identity inside the transaction",
@@ -62,6 +63,7 @@ class Check:
 
 _SHOW: Final = "show {session} {seq}"
 _LOG: Final = "log {session}"
+_MIRROR: Final = "mirror status {session}"
 _STATUS: Final = "status"
 _UPGRADE: Final = "upgrade"
 _WHO: Final = "not who did it, nor when: whoever can write the file can do it"
@@ -309,6 +311,33 @@ _ALL: Final = (
     Check(
         "J602", 10, "broken", "a receipt of a migrated file names what is not there",
         "that its session or its entries are not there", "that the original file is lost: it was never touched", _STATUS,
+    ),
+    # -- mirror files -----------------------------------------------------------------
+    Check(
+        "J701", 9, "warning", "a mirror's file is not there",
+        "that nothing stands at its path now", "that anything is lost: the journal has every line", _MIRROR,
+    ),
+    Check(
+        "J702", 9, "notice", "a mirror's file lacks what the journal has",
+        "that it was not written to the end, or was cut off since", "which of the two: a check of a fence tells",
+        "mirror sync {session}",
+    ),
+    Check(
+        "J703", 9, "warning", "a mirror's file holds what the journal has not",
+        "that something other than the journal wrote to it since it was last compared", _WHO,
+        "mirror reconcile {session}",
+    ),
+    Check(
+        "J704", 9, "warning", "a mirror is not served any more",
+        "that its file was edited, and is to be kept as it is until somebody decides", _WHO, _MIRROR,
+    ),
+    Check(
+        "J705", 9, "warning", "a mirror's place is not what it was",
+        "that a link, a directory or a second name stands there", "that anything was read or written through it", _MIRROR,
+    ),
+    Check(
+        "J706", 9, "notice", "the side file of the mirrors is not as a key holder left it",
+        "that it was written to by somebody else, or torn", "that anything relied on it: the next comparison is a full one", _MIRROR,
     ),
 )  # fmt: skip
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _KNOWN_FACTS: Final = frozenset(
     {"stray", "claim", "release", "resolution", "layout", "edit", "damage"}
 )
+# What the last of them says of the mirror's file; any other edit says nothing of it.
+_MIRROR_STATES: Final = {"gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None}  # fmt: skip
 _REQUESTS: Final = 1000
 
 
@@ -67,6 +69,7 @@ class SessionAudit:
         self.key = key
         self.session_id = session_id
         self.layouts = Layouts()
+        self.mirror_state: str | None = None
         self.unknown: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self._source = source
@@ -131,6 +134,8 @@ class SessionAudit:
             fault = self.layouts.learn(facts)
             if fault is not None:
                 self._note("J209", fault, row)
+        elif what == "edit":
+            self.mirror_state = _MIRROR_STATES.get(facts["what"], self.mirror_state)
         elif what == "resolution":
             digests = facts.get("digests", {})
             self._resolved |= {int(seq): digests.get(str(seq)) for seq in facts["seqs"]}

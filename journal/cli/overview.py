@@ -19,11 +19,12 @@ _TAKEOVERS: Final = ("takeover", "between fences")
 
 @dataclass
 class Overview:
-    """Counts and the newest takeovers; ``forged`` rows are none of the journal's own."""
+    """Counts, the newest takeovers, the mirrors; ``forged`` rows are none of the journal's own."""
 
     parked: int = 0
     takeovers: list[dict[str, Any]] = field(default_factory=list)
     forged: int = 0
+    mirrors: list[dict[str, Any]] = field(default_factory=list)
 
 
 def overview(journal: Journal) -> Overview:
@@ -32,6 +33,10 @@ def overview(journal: Journal) -> Overview:
     with journal.store.snapshot() as cursor:
         _count_parked(journal, cursor, found)
         _find_takeovers(journal, cursor, found)
+    found.mirrors = [
+        {"session": one.key, "path": one.path, "state": one.state, "detail": one.detail}
+        for one in journal.mirrors.status()
+    ]
     return found
 
 

@@ -127,6 +127,7 @@ def _add_overview(
 ) -> None:
     told["parked"] = found.parked if is_known else None
     told["takeovers"] = found.takeovers if is_known else None
+    told["mirrors"] = found.mirrors if is_known else None
     if found.forged:
         unsafe.append(
             f"{output.counted(found.forged, 'parked write or verdict', 'parked writes or verdicts')} "
@@ -149,12 +150,24 @@ def _print(told: dict[str, Any]) -> None:
             ("lines", _known(told["bytes"] and output.size(told["bytes"]))),
             ("parked", _known(told["parked"])),
             ("takeovers", _takeovers(told["takeovers"])),
+            ("mirrors", _mirrors(told["mirrors"])),
         ]
     )
 
 
 def _known(value: object) -> object:
     return UNKNOWN if value is None else value
+
+
+def _mirrors(found: list[dict[str, Any]] | None) -> str:
+    """Say how many files are served, and of which sessions they are not."""
+    if found is None:
+        return UNKNOWN
+    if not found:
+        return "none"
+    off = [f"{one['session']} {one['state']}" for one in found if one["state"] != "on"]
+    served = f"{len(found) - len(off)} of {len(found)} on"
+    return ", ".join([served, *off[:5], *([f"and {len(off) - 5} more"] if len(off) > 5 else [])])  # noqa: PLR2004 - as many as are shown
 
 
 def _takeovers(found: list[dict[str, Any]] | None) -> str:

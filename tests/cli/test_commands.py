@@ -64,6 +64,18 @@ class TestStatus:
         assert told["schema_version"] == told["newest_schema_version"]
         assert f"key        {key_file} (ok)" in run("status").stdout
 
+    def test_it_shows_how_the_mirrors_are(self, run, session, tmp_path):
+        assert "mirrors    none" in " ".join(run("status").stdout.split("\t"))
+        path = tmp_path / "mirror.jsonl"
+        run("mirror", "add", session, str(path))
+        assert document(run("status", "--json"))["mirrors"][0]["state"] == "on"
+
+        path.unlink()
+
+        (told,) = document(run("status", "--json"))["mirrors"]
+        assert (told["session"], told["state"]) == (session, "gone")
+        assert f"0 of 1 on, {session} gone" in run("status").stdout
+
     def test_it_shows_the_last_takeovers(self, run, session, steal):
         """A verdict that was kept is listed with the rows it names."""
         fence = run("fence", "raise", session, "-w", "gateway").stdout.strip()

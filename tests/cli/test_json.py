@@ -16,7 +16,7 @@ ENTRY = (
 )
 STATUS = (
     "path id schema_version newest_schema_version sqlite driver sqlite_is_safe file_bytes key key_ok sessions "
-    "entries bytes parked takeovers unsafe"
+    "entries bytes parked takeovers mirrors unsafe"
 )
 WRITER = "id name role declared_us revoked_us reason permitted"
 
