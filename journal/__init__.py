@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from journal.aio import AsyncFence, AsyncJournal, AsyncSession, AsyncTurn
     from journal.claim import Turn
     from journal.errors import (
         BusyError,
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {
+    "AsyncFence": "journal.aio",
+    "AsyncJournal": "journal.aio",
+    "AsyncSession": "journal.aio",
+    "AsyncTurn": "journal.aio",
     "Journal": "journal.journal",
     "Session": "journal.session",
     "Fence": "journal.fence",
@@ -53,6 +58,10 @@ _HOMES = {
     "Verdict": "journal.verdict",
 }
 __all__ = [
+    "AsyncFence",
+    "AsyncJournal",
+    "AsyncSession",
+    "AsyncTurn",
     "BusyError",
     "ClaimedError",
     "CorruptError",

@@ -81,28 +81,33 @@ class Queued:
     """A write that came while another was under way."""
 
     __slots__ = (
-        "error", "has_run", "is_alone", "is_withdrawn", "outcome", "ride", "since", "wake", "work",
+        "error", "has_run", "is_alone", "is_dropped", "is_led", "is_withdrawn", "outcome", "ride", "since",
+        "wake", "work",
     )  # fmt: skip
 
     def __init__(self, work: Callable[[Cursor], Any]) -> None:
         self.work = work
         self.outcome: Any = None
-        self.error: BusyError | None = None
+        self.error: BaseException | None = None
         self.ride: Ride | None = None
-        self.has_run = self.is_alone = self.is_withdrawn = False
+        self.has_run = self.is_alone = self.is_led = False
+        self.is_withdrawn = self.is_dropped = False  # wanted no more; never to be done
         self.since = time.monotonic()
         self.wake: SimpleQueue[None] = SimpleQueue()
 
     @property
     def is_done(self) -> bool:
         """Whether it is committed, or never will be."""
-        return self.error is not None or (self.ride is not None and self.ride.is_committed)
+        if self.is_led or self.is_dropped or self.error is not None:
+            return True
+        return self.ride is not None and self.ride.is_committed
 
     def answer(self, transactions: Transactions) -> Any:  # noqa: ANN401 - whatever the work returned
         """Return what became of it, durable."""
-        if self.error is not None or self.ride is None:
-            raise self.error or AssertionError
-        transactions.make_durable(self.ride.number)
+        if self.error is not None:
+            raise self.error
+        if not self.is_led and self.ride is not None:
+            transactions.make_durable(self.ride.number)
         return self.outcome
 
 
@@ -132,6 +137,33 @@ class Group:
             return self._follow(Queued(work))  # type: ignore[no-any-return]
         return self._lead(work)
 
+    # -- for those who wait in no thread ------------------------------------------------
+
+    def submit(self, queued: Queued) -> bool:
+        """Queue a write; return whether somebody must :meth:`serve` the queue, for nobody leads.
+
+        Its ``wake.put`` is called when it is done, and when it is to be served.
+        """
+        self._queue.append(queued)
+        return not self._leading.locked()
+
+    def serve(self) -> None:
+        """Lead for the first that is queued, in a thread that may wait; nothing is raised."""
+        try:
+            own = self._queue[0]
+        except IndexError:
+            return
+        try:
+            own.outcome = self._lead(own.work, own)
+            own.is_led = True
+        except BaseException as error:  # noqa: BLE001 - its caller is told, whoever that is
+            own.error = error
+        own.wake.put(None)
+
+    def answer(self, queued: Queued) -> Any:  # noqa: ANN401 - whatever the work returned
+        """Return what became of a write that is done, or raise it."""
+        return queued.answer(self._transactions)
+
     # -- leading ----------------------------------------------------------------------
 
     def _lead(self, work: Callable[[Cursor], T], own: Queued | None = None) -> T:
@@ -142,6 +174,9 @@ class Group:
                         return own.answer(self._transactions)  # type: ignore[no-any-return]
                     with suppress(ValueError):
                         self._queue.remove(own)
+                    if own.is_withdrawn:
+                        own.is_dropped = True
+                        return None  # type: ignore[return-value]
                 outcome, after, ride = self._share(work)
         finally:
             if self._queue:
@@ -203,7 +238,7 @@ class Group:
         while queue and len(ride.writes) < MOST and not queue[0].is_alone:
             queued = queue[0]
             if queued.is_withdrawn:
-                queue.popleft()
+                self._drop(queue.popleft())
                 continue
             queued.ride, queued.has_run = ride, False
             ride.writes.append(queued)
@@ -211,6 +246,10 @@ class Group:
             queued.outcome = queued.work(cursor)
             queued.has_run = True
         self._before = len(ride.writes)
+
+    def _drop(self, queued: Queued) -> None:
+        queued.is_dropped = True
+        queued.wake.put(None)
 
     def _undo(self, error: BaseException, ride: Ride) -> None:
         """Roll back; what rode along queues up again, by itself if it may have been the cause."""

@@ -92,6 +92,7 @@ EFFECTFUL_CALLS = {"open", "input", "print", "__import__"}
 
 # Imported in these places only, each for a reason worth a failing test.
 SOLE = {
+    "anyio": {"aio"},  # whoever does not await does not pay for it
     "alembic": {"schema"},  # 275 ms, paid when a schema is made or upgraded
     "click": {"cli"},
     "msgspec": {"lines"},  # a pure function in C; the one stranger in the lowest layer

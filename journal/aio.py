@@ -1,0 +1,509 @@
+"""The journal for asyncio and trio: the same names, awaited.
+
+>>> async with AsyncJournal("agent.db") as journal:  # doctest: +SKIP
+...     gateway = await journal.session("agent:main:main", writer="gateway", role="run")
+...     async with await gateway.fence() as fence:
+...         await fence.append({"type": "message"})
+
+Nothing here blocks the event loop: appends queue up for the journal's group
+commit, so that hundreds of tasks share one sync; all else runs in threads. One
+journal may be used from several event loops at once.
+
+A cancelled call settles before the cancellation passes: when it does, the write
+is durable or was never made.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import anyio
+from anyio.lowlevel import current_token
+
+from journal.admission import put
+from journal.errors import StorageError
+from journal.group import Queued
+from journal.journal import Journal
+from journal.lines import encode
+from journal.model import check_label
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from journal.batch import Batch, Receipt
+    from journal.claim import Turn
+    from journal.fence import Fence
+    from journal.inputs import Input, Taken
+    from journal.model import Entry, SessionInfo, Writer
+    from journal.parking import Parked
+    from journal.policy import Policy
+    from journal.reading import Reading
+    from journal.session import Position, Session
+    from journal.verdict import Verdict
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Reads, checks and claims at the same time; appends need no thread each.
+THREADS: Final = 16
+_PAGE: Final = 256
+
+
+class Settled:
+    """Something a thread will finish, and a task waits for."""
+
+    __slots__ = ("_event", "_loop", "_notify")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        loop = current_token().native_token
+        is_trio = hasattr(loop, "run_sync_soon")
+        self._notify: Callable[[Callable[[], None]], object] = (
+            loop.run_sync_soon if is_trio else loop.call_soon_threadsafe  # type: ignore[attr-defined]
+        )
+
+    def tell(self) -> None:
+        """Let the task go on; from any thread, any number of times."""
+        try:
+            self._notify(self._event.set)
+        except (
+            RuntimeError
+        ):  # trio.RunFinishedError is one: the loop is gone, and with it who waited
+            return
+
+    async def wait(self, give_up: Callable[[], None] | None = None) -> None:
+        """Wait until it is settled; a cancellation gives up what is not begun, and waits for the rest."""
+        try:
+            await self._event.wait()
+        except BaseException:
+            if give_up is not None:
+                give_up()
+            await self._outlast()
+            raise
+
+    async def _outlast(self) -> None:
+        with anyio.CancelScope(shield=True):
+            while not self._event.is_set():
+                try:
+                    await self._event.wait()
+                except anyio.get_cancelled_exc_class():
+                    continue  # asyncio's own cancel() knows no shield, and may come again
+
+
+class _Wake:
+    """What the group wakes when a queued write is done, or is to lead."""
+
+    __slots__ = ("_queued", "_serve", "_settled")
+
+    def __init__(self, queued: Queued, settled: Settled, serve: Callable[[], None]) -> None:
+        self._queued, self._settled, self._serve = queued, settled, serve
+
+    def put(self, _: None) -> None:
+        """Go on, wherever it is waited."""
+        if self._queued.is_done:
+            self._settled.tell()
+        else:
+            self._serve()
+
+
+class _Threads:
+    """The threads of one asynchronous journal: a pool for all calls, one to lead queued writes."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="journal")
+        self._leader = ThreadPoolExecutor(1, thread_name_prefix="journal-leader")
+
+    async def run(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Run a call in a thread and return what it returns."""
+        settled = Settled()
+        try:
+            future = self._pool.submit(call, *args, **options)
+        except RuntimeError:  # the pool was shut down
+            raise _closed() from None
+        future.add_done_callback(lambda _: settled.tell())
+        await settled.wait(lambda: None if not future.cancel() else settled.tell())
+        return future.result()
+
+    async def write(
+        self, session: Session, lines: list[Any], request_id: str | None
+    ) -> list[Entry]:
+        """Write lines with whatever else is queued; the loop's thread only encodes them."""
+        encoded = [encode(line) for line in lines]
+        if not encoded:
+            return []
+        if request_id is not None:
+            check_label(request_id, "request id")
+        group, settled = session.store.group, Settled()
+        queued = Queued(lambda cursor: put(cursor, session, encoded, request_id))
+
+        def serve() -> None:
+            try:
+                self._leader.submit(group.serve)
+            except RuntimeError:  # the pool was shut down: nobody leads any more
+                queued.error = _closed()
+                settled.tell()
+
+        queued.wake = _Wake(queued, settled, serve)  # type: ignore[assignment]
+        if group.submit(queued):
+            serve()
+
+        def give_up() -> None:
+            queued.is_withdrawn = True
+            serve()  # nobody may be leading: then it is dropped by who serves it
+
+        await settled.wait(give_up)
+        outcome = group.answer(queued)
+        if outcome.error is not None:
+            raise outcome.error
+        return list(outcome.entries)
+
+    def close(self) -> None:
+        """Wait for what is under way, then end."""
+        self._leader.shutdown()
+        self._pool.shutdown()
+
+
+class AsyncSession:
+    """One session, seen and written by one writer: :class:`journal.Session`, awaited."""
+
+    def __init__(self, session: Session, threads: _Threads) -> None:
+        self.sync = session
+        self._threads = threads
+
+    @property
+    def key(self) -> str:
+        """The session's key."""
+        return self.sync.key
+
+    async def append(self, line: object, *, request_id: str | None = None) -> Entry:
+        """Write one line; as :meth:`journal.Session.append`."""
+        return (await self._threads.write(self.sync, [line], request_id))[0]
+
+    async def extend(
+        self, lines: Iterable[object], *, request_id: str | None = None
+    ) -> list[Entry]:
+        """Write several lines at once; as :meth:`journal.Session.extend`."""
+        return await self._threads.write(self.sync, [*lines], request_id)
+
+    async def rewrite(self, items: Iterable[object], *, base: int, reason: str) -> list[Entry]:
+        """Give the session's file a new order; as :meth:`journal.Session.rewrite`."""
+        return await self._threads.run(self.sync.rewrite, [*items], base=base, reason=reason)
+
+    async def cut(self, count: int, *, base: int, reason: str) -> None:
+        """Drop the file's last lines; as :meth:`journal.Session.cut`."""
+        await self._threads.run(self.sync.cut, count, base=base, reason=reason)
+
+    async def read(
+        self,
+        after: int = 0,
+        limit: int | None = None,
+        *,
+        newest: bool = False,
+        trusted: bool | None = None,
+    ) -> Reading:
+        """Return the session's lines in file order; as :meth:`journal.Session.read`."""
+        return await self._threads.run(self.sync.read, after, limit, newest=newest, trusted=trusted)
+
+    async def __aiter__(self) -> AsyncIterator[Entry]:
+        """Yield the session's lines, read a page at a time."""
+        pages = iter(self.sync)
+        while page := await self._threads.run(_page, pages):
+            for entry in page:
+                yield entry
+
+    @property
+    def head(self) -> Awaitable[Position]:
+        """Where the session's chain ends now; to be awaited."""
+        return self._threads.run(lambda: self.sync.head)
+
+    @property
+    def exists(self) -> Awaitable[bool]:
+        """Whether anybody has ever written to this session; to be awaited."""
+        return self._threads.run(lambda: self.sync.exists)
+
+    async def parked(self, *, settled: bool = False) -> list[Parked]:
+        """Return the writes refused and kept; as :meth:`journal.Session.parked`."""
+        return await self._threads.run(self.sync.parked, settled=settled)
+
+    async def fence(self, *, policy: str | Policy | None = None) -> AsyncFence:
+        """Raise a fence; as :meth:`journal.Session.fence`."""
+        return AsyncFence(await self._threads.run(self.sync.fence, policy=policy), self._threads)
+
+    async def claim(self, supersede: str | None = None, *, base: int | None = None) -> AsyncTurn:
+        """Claim the session for a run; as :meth:`journal.Session.claim`."""
+        turn = await self._threads.run(self.sync.claim, supersede, base=base)
+        return AsyncTurn(turn, self._threads)
+
+    async def end_claim(self, token: int) -> bool:
+        """Release a claim whose process is gone; as :meth:`journal.Session.end_claim`."""
+        return await self._threads.run(self.sync.end_claim, token)
+
+    async def submit(self, line: object, *, request_id: str | None = None) -> Input:
+        """Say something while a run has the turn; as :meth:`journal.Session.submit`."""
+        return await self._threads.run(self.sync.submit, line, request_id=request_id)
+
+    async def inputs(self, *, taken: bool = False) -> list[Input]:
+        """Return what was submitted; as :meth:`journal.Session.inputs`."""
+        return await self._threads.run(self.sync.inputs, taken=taken)
+
+    async def resolve(self, seqs: Iterable[int], *, accept: bool, reason: str) -> list[Entry]:
+        """Accept or reject foreign entries; as :meth:`journal.Session.resolve`."""
+        return await self._threads.run(self.sync.resolve, [*seqs], accept=accept, reason=reason)
+
+
+class AsyncTurn(AsyncSession):
+    """A claimed session: :class:`journal.Turn`, awaited."""
+
+    sync: Turn
+
+    def __init__(self, turn: Turn, threads: _Threads) -> None:
+        super().__init__(turn, threads)
+        self.sync = turn
+
+    @property
+    def token(self) -> int:
+        """The claim's number."""
+        return self.sync.token
+
+    @property
+    def stands(self) -> Awaitable[bool]:
+        """Whether the claim stands still; to be awaited."""
+        return self._threads.run(lambda: self.sync.stands)
+
+    @property
+    def outcome(self) -> Awaitable[Any]:
+        """How the turn ended; to be awaited."""
+        return self._threads.run(lambda: self.sync.outcome)
+
+    async def check(self, *, raise_: bool = True) -> Verdict:
+        """Say what came meanwhile; as :meth:`journal.Turn.check`."""
+        return await self._threads.run(self.sync.check, raise_=raise_)
+
+    async def take_inputs(self, limit: int | None = None) -> Taken:
+        """Make entries of what was submitted; as :meth:`journal.Turn.take_inputs`."""
+        return await self._threads.run(self.sync.take_inputs, limit)
+
+    async def release(self) -> bool:
+        """Let the session go; as :meth:`journal.Turn.release`."""
+        return await self._threads.run(self.sync.release)
+
+    async def __aenter__(self) -> Self:
+        await self._threads.run(self.sync.__enter__)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await _even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
+
+
+class AsyncFence:
+    """A mark to be checked after the model has thought: :class:`journal.Fence`, awaited."""
+
+    def __init__(self, fence: Fence, threads: _Threads) -> None:
+        self.sync = fence
+        self._threads = threads
+
+    @property
+    def arrived(self) -> list[Entry]:
+        """What co-tenants wrote meanwhile, as far as it was checked."""
+        return self.sync.arrived
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the last check said."""
+        return self.sync.verdict
+
+    async def check(self, *, raise_: bool = True) -> Verdict:
+        """Judge what came since; as :meth:`journal.Fence.check`."""
+        return await self._threads.run(self.sync.check, raise_=raise_)
+
+    async def append(self, line: object, *, request_id: str | None = None) -> Entry:
+        """Judge and write in one transaction; as :meth:`journal.Fence.append`."""
+        return await self._threads.run(self.sync.append, line, request_id=request_id)
+
+    async def extend(
+        self, lines: Iterable[object], *, request_id: str | None = None
+    ) -> list[Entry]:
+        """Judge once and write several lines; as :meth:`journal.Fence.extend`."""
+        return await self._threads.run(self.sync.extend, [*lines], request_id=request_id)
+
+    @property
+    def unresolved(self) -> Awaitable[list[Entry]]:
+        """The session's foreign entries that nobody has resolved; to be awaited."""
+        return self._threads.run(lambda: self.sync.unresolved)
+
+    async def stored(self) -> str:
+        """Store the fence for another process; as :meth:`journal.Fence.stored`."""
+        return await self._threads.run(self.sync.stored)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await _even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
+
+
+class AsyncBatch:
+    """Writes on several sessions in one transaction: a batch, written on leaving the block."""
+
+    def __init__(self, batch: Batch, threads: _Threads) -> None:
+        self._batch = batch
+        self._threads = threads
+
+    async def append(
+        self, session: AsyncSession, line: object, *, request_id: str | None = None
+    ) -> Receipt:
+        """Add one line for a session."""
+        return self._batch.append(session.sync, line, request_id=request_id)
+
+    async def extend(
+        self, session: AsyncSession, lines: Iterable[object], *, request_id: str | None = None
+    ) -> Receipt:
+        """Add several lines for a session, one write."""
+        return self._batch.extend(session.sync, lines, request_id=request_id)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._threads.run(self._batch.__exit__, kind, error, trace)
+
+
+class AsyncJournal:
+    """A journal, opened by ``async with``; the arguments are those of :class:`journal.Journal`.
+
+    It may be shared by tasks, by threads that each run an event loop, and with
+    code that uses ``sync``, the journal underneath.
+    """
+
+    def __init__(  # noqa: PLR0913 - those of the synchronous one
+        self,
+        path_or_url: str | os.PathLike[str],
+        *,
+        key_file: str | os.PathLike[str] | None = None,
+        durability: str = "full",
+        busy_timeout: float = 30.0,
+        on_takeover: Callable[[Verdict], None] | None = None,
+        create: bool = True,
+    ) -> None:
+        self._open = partial(
+            Journal, path_or_url, key_file=key_file, durability=durability,
+            busy_timeout=busy_timeout, on_takeover=on_takeover, create=create,
+        )  # fmt: skip
+        self._sync: Journal | None = None
+        self._threads = _Threads()
+
+    @property
+    def sync(self) -> Journal:
+        """The journal underneath, for code that may block."""
+        if self._sync is None:
+            raise _closed()
+        return self._sync
+
+    @property
+    def id(self) -> str:
+        """The journal's id."""
+        return self.sync.id
+
+    async def session(  # noqa: PLR0913 - those of the synchronous one
+        self,
+        key: str,
+        *,
+        writer: str | None = None,
+        role: str | None = None,
+        on_behalf_of: str | None = None,
+        run_id: str | None = None,
+        mirror: str | os.PathLike[str] | None = None,
+        declare: bool = True,
+        policy: str | Policy = "cotenant",
+    ) -> AsyncSession:
+        """Return a handle for one writer; as :meth:`journal.Journal.session`."""
+        session = await self._threads.run(
+            self.sync.session, key, writer=writer, role=role, on_behalf_of=on_behalf_of,
+            run_id=run_id, mirror=mirror, declare=declare, policy=policy,
+        )  # fmt: skip
+        return AsyncSession(session, self._threads)
+
+    def batch(self) -> AsyncBatch:
+        """Put writes on several sessions into one transaction; as :meth:`journal.Journal.batch`."""
+        return AsyncBatch(self.sync.batch(), self._threads)
+
+    async def fence(self, fence_id: str, *, policy: str | Policy = "cotenant") -> AsyncFence:
+        """Return a fence that was stored; as :meth:`journal.Journal.fence`."""
+        fence = await self._threads.run(self.sync.fence, fence_id, policy=policy)
+        return AsyncFence(fence, self._threads)
+
+    async def parked(self, parked_id: str) -> Parked:
+        """Return one refused write; as :meth:`journal.Journal.parked`."""
+        return await self._threads.run(self.sync.parked, parked_id)
+
+    async def sessions(self) -> list[SessionInfo]:
+        """Return every session; as :meth:`journal.Journal.sessions`."""
+        return await self._threads.run(self.sync.sessions)
+
+    async def writers(self) -> list[Writer]:
+        """Return every writer; as :meth:`journal.Journal.writers`."""
+        return await self._threads.run(self.sync.writers)
+
+    async def declare(self, name: str, role: str) -> Writer:
+        """Declare a writer; as :meth:`journal.Journal.declare`."""
+        return await self._threads.run(self.sync.declare, name, role)
+
+    async def revoke(self, name: str, reason: str) -> Writer:
+        """Revoke a writer; as :meth:`journal.Journal.revoke`."""
+        return await self._threads.run(self.sync.revoke, name, reason)
+
+    async def close(self) -> None:
+        """Settle what is under way and close."""
+        journal, self._sync = self._sync, None
+        if journal is not None:
+            await _even_if_cancelled(self._threads, journal.close)
+        self._threads.close()
+
+    async def __aenter__(self) -> Self:
+        self._sync = await self._threads.run(self._open)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _closed() -> StorageError:
+    hint = "async with AsyncJournal(path)"
+    return StorageError("this journal is not open", hint=hint, code="closed")
+
+
+def _page(entries: Any) -> list[Entry]:  # noqa: ANN401 - an iterator
+    return [entry for entry, _ in zip(entries, range(_PAGE), strict=False)]
+
+
+async def _even_if_cancelled(
+    threads: _Threads, call: Callable[P, T], *args: P.args, **options: P.kwargs
+) -> None:
+    """Run what must be done on leaving a block, for a cancelled task too."""
+    with anyio.CancelScope(shield=True):
+        await threads.run(call, *args, **options)

@@ -1,0 +1,374 @@
+"""The journal awaited: the same promises from asyncio and trio, from several loops, through cancellations."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from journal import (
+    AsyncFence,
+    AsyncJournal,
+    AsyncSession,
+    AsyncTurn,
+    EntryError,
+    Fence,
+    Journal,
+    NotTrusted,
+    Session,
+    SessionTakeover,
+    StorageError,
+    Superseded,
+    Turn,
+    aio,
+)
+from journal.batch import Batch
+from tests.test_group import until
+from tests.thieves import KEY, Thief
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINE = {"type": "custom"}
+TASKS = 64
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def public(kind: type) -> dict[str, Any]:
+    inner = {"author", "store", "raised", "load", "sync"}  # ways in for our own modules
+    found = {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}
+    return {name: value for name, value in found.items() if name not in inner}
+
+
+@pytest.mark.parametrize(
+    "plain, awaited",
+    [
+        (Journal, AsyncJournal),
+        (Session, AsyncSession),
+        (Turn, AsyncTurn),
+        (Fence, AsyncFence),
+        (Batch, aio.AsyncBatch),
+    ],
+)
+def test_every_name_is_there_with_the_same_parameters(plain, awaited):
+    mine = public(awaited)
+    for name, value in public(plain).items():
+        if name == "why":  # of an error's class
+            continue
+        assert name in mine, name
+        if inspect.isfunction(value):
+            expected = inspect.signature(value).parameters
+            found = inspect.signature(mine[name]).parameters
+            assert [(p.name, p.kind, p.default) for p in found.values()] == [
+                (p.name, p.kind, p.default) for p in expected.values()
+            ], name
+
+
+def test_the_constructor_is_the_same():
+    assert [str(p) for p in inspect.signature(AsyncJournal).parameters.values()] == [
+        str(p) for p in inspect.signature(Journal).parameters.values()
+    ]
+
+
+def test_the_main_job(backend, journal_path):
+    """Co-tenants accepted, a thief named, the reply parked: as without await."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            gateway = await journal.session(KEY, writer="gateway", role="run")
+            heartbeat = await journal.session(KEY, writer="heartbeat", role="heartbeat")
+            async with await gateway.fence() as fence:
+                await heartbeat.append(LINE)
+                assert (await fence.append(LINE)).seq == 2
+            assert [entry.writer for entry in fence.arrived] == ["heartbeat"]
+
+            fence = await gateway.fence()
+            Thief(journal_path).insert_copy()
+            with pytest.raises(SessionTakeover):
+                await fence.append(LINE)
+            assert len(await gateway.parked()) == 1
+            assert [entry.seq async for entry in gateway] == [1, 2]
+            assert (await gateway.head).seq == 2
+            assert [info.key for info in await journal.sessions()] == [KEY]
+
+    anyio.run(main, backend=backend)
+
+
+def test_turns(backend, journal_path):
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            async with await session.claim() as turn:
+                await turn.append(LINE)
+                await session.submit(LINE)
+                assert len(await turn.take_inputs()) == 1
+                await session.claim(supersede="a new message")
+                with pytest.raises(Superseded):
+                    await turn.append(LINE)
+                assert not await turn.stands
+
+    anyio.run(main, backend=backend)
+
+
+def test_many_tasks_share_commits(backend, journal_path):
+    """Each gets its own entry, and far fewer commits are made than writes."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            await session.append(LINE)
+            commits = counted(journal)
+            entries: list[Any] = []
+
+            async def one() -> None:
+                for _ in range(5):
+                    entries.append(await session.append(LINE))  # noqa: PERF401 - one after the other
+
+            async with anyio.create_task_group() as group:
+                for _ in range(TASKS):
+                    group.start_soon(one)
+
+            assert len({entry.seq for entry in entries}) == 5 * TASKS
+            assert len({entry.epoch for entry in entries}) == 5 * TASKS
+            assert len(commits) < TASKS
+
+    anyio.run(main, backend=backend)
+
+
+def counted(journal: AsyncJournal) -> list[int]:
+    made: list[int] = []
+    store = journal.sync.store
+    commit = store.commit
+
+    def counting(ride: Any) -> Any:
+        made.append(1)
+        return commit(ride)
+
+    store.commit = counting  # type: ignore[method-assign]
+    return made
+
+
+def test_an_error_is_its_own_tasks(backend, journal_path):
+    """A line that cannot be kept, and a writer who may not write, fail no neighbour."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            gone = await journal.session(KEY, writer="gone", role="tool")
+            await gone.append(LINE)
+            await journal.revoke("gone", "has left")
+            outcomes: list[Any] = []
+
+            async def one(writer: AsyncSession, line: object) -> None:
+                try:
+                    outcomes.append((await writer.append(line)).writer)
+                except (EntryError, NotTrusted) as error:
+                    outcomes.append(type(error))
+
+            async with anyio.create_task_group() as group:
+                for number in range(12):
+                    group.start_soon(
+                        one, *[(session, LINE), (gone, LINE), (session, b"")][number % 3]
+                    )
+
+            assert sorted(map(str, outcomes)) == sorted(
+                map(str, [*["gateway"] * 4, *[NotTrusted] * 4, *[EntryError] * 4])
+            )
+
+    anyio.run(main, backend=backend)
+
+
+def test_a_cancelled_append_settles_first(backend, journal_path):
+    """When the cancellation passes, the line is there or never will be; the loop ran on meanwhile."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            await session.append(LINE)
+            written = 0
+            for number in range(40):
+                with anyio.move_on_after(0.0001 * (number % 8)):
+                    await session.append({"n": number})
+                    written += 1
+            seqs = [entry.seq async for entry in session]
+            await anyio.sleep(0.05)
+            assert [entry.seq async for entry in session] == seqs
+            assert len(seqs) >= written + 1
+
+    anyio.run(main, backend=backend)
+
+
+def test_asyncios_own_cancel_settles_too(journal_path):
+    """It knows no shield: it may come at any moment, and again."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            await session.append(LINE)
+            store = journal.sync.store
+            begun, go_on = threading.Event(), threading.Event()
+            commit = store.commit
+
+            def slow(ride: Any) -> Any:
+                begun.set()
+                assert go_on.wait(20)
+                return commit(ride)
+
+            store.commit = slow  # type: ignore[method-assign]
+            task = asyncio.ensure_future(session.append({"n": 1}))
+            await asyncio.to_thread(begun.wait, 20)
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0)
+            assert not task.done()
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert len(await session.read()) == 2
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_append_that_was_not_begun_is_not_written(journal_path):
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            await session.append(LINE)
+            begun, go_on = threading.Event(), threading.Event()
+
+            def hold() -> None:
+                with journal.sync.store.transaction():
+                    begun.set()
+                    assert go_on.wait(20)
+
+            holder = asyncio.ensure_future(asyncio.to_thread(hold))
+            await asyncio.to_thread(begun.wait, 20)
+            tasks = [asyncio.ensure_future(session.append({"n": n})) for n in range(3)]
+            await asyncio.to_thread(until, lambda: len(journal.sync.store.group._queue) == 2)
+            tasks[2].cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            await holder
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert isinstance(outcomes[2], asyncio.CancelledError)
+            assert [entry.json().get("n") for entry in await session.read()] == [None, 0, 1]
+
+    asyncio.run(main())
+
+
+def test_several_loops_share_a_journal(journal_path):
+    """Each thread runs a loop of its own, asyncio's or trio's; nobody's wake-up goes astray."""
+    shared: dict[str, Any] = {}
+
+    async def work(number: int) -> None:
+        session = await shared["journal"].session(f"s{number}", writer=f"w{number}", role="tool")
+
+        async def one() -> None:
+            for _ in range(5):
+                await session.append(LINE)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(one)
+        shared[f"s{number}"] = (await session.head).seq
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            shared["journal"] = journal
+            loops = ("asyncio", "trio", "asyncio")
+            threads = [
+                threading.Thread(target=lambda n=n, b=b: anyio.run(work, n, backend=b))
+                for n, b in enumerate(loops)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                await anyio.to_thread.run_sync(thread.join)
+
+    anyio.run(main)
+    assert [shared[f"s{number}"] for number in range(3)] == [40] * 3
+
+
+def test_a_loop_that_dies_leaves_the_journal_well(journal_path):
+    """What was in flight is written or not; the next loop goes on."""
+
+    async def dies(journal: AsyncJournal) -> None:
+        session = await journal.session(KEY, writer="gateway", role="run")
+        for _ in range(8):
+            asyncio.ensure_future(session.append(LINE))  # noqa: RUF006 - left in flight
+        await asyncio.sleep(0)
+
+    async def main(journal: AsyncJournal) -> int:
+        session = await journal.session(KEY, writer="gateway", role="run")
+        await session.append(LINE)
+        return len(await session.read())
+
+    async def opened() -> AsyncJournal:
+        return await AsyncJournal(journal_path).__aenter__()
+
+    journal = asyncio.run(opened())
+    asyncio.run(dies(journal))
+    assert 1 <= asyncio.run(main(journal)) <= 9
+    asyncio.run(journal.close())
+
+
+def test_the_loop_is_not_blocked(journal_path):
+    """While the write lock is held elsewhere, other tasks run."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            await session.append(LINE)
+            begun, go_on = threading.Event(), threading.Event()
+
+            def hold() -> None:
+                with journal.sync.store.transaction():
+                    begun.set()
+                    assert go_on.wait(20)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.to_thread.run_sync, hold)
+                await anyio.to_thread.run_sync(begun.wait, 20)
+                group.start_soon(session.append, LINE)
+                group.start_soon(session.fence)
+                await anyio.sleep(0.01)
+                go_on.set()
+
+    anyio.run(main)
+
+
+def test_a_closed_journal_says_so(backend, journal_path):
+    async def main() -> None:
+        journal = AsyncJournal(journal_path)
+        with pytest.raises(StorageError) as early:
+            await journal.sessions()
+        async with journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+        for call in (journal.sessions, lambda: session.append(LINE), session.fence):
+            with pytest.raises(StorageError) as caught:
+                await call()
+            assert caught.value.code == early.value.code == "closed"
+
+    anyio.run(main, backend=backend)
+
+
+def test_a_batch(backend, journal_path: Path):
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            one = await journal.session("one", writer="w", role="run")
+            two = await journal.session("two", writer="w", role="run")
+            async with journal.batch() as batch:
+                receipt = await batch.append(one, LINE)
+                await batch.extend(two, [LINE, LINE])
+            assert [entry.seq for entry in receipt.entries] == [1]
+            assert ((await one.head).seq, (await two.head).seq) == (1, 2)
+
+    anyio.run(main, backend=backend)
