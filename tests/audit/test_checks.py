@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -185,3 +186,14 @@ def test_the_digest_is_that_of_the_format(busy, thief, holder):
 
     with opened(str(busy.path)) as source:
         assert named.digest_of(source, thief.session_id(), oddity.ranges) == (3, oddity.digest)
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS.keys())
+def test_every_check_stands_in_the_documentation(check):
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| {check.id} |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    go_on = f"`journal {check.next}`" if check.next else ""
+    assert cells[1:] == [
+        str(check.rule), check.severity, check.title, check.proves, check.not_proved, go_on,
+    ]  # fmt: skip
