@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
 _PAGE: Final = 256
+_REORDERING: Final = (
+    "layout",
+    "resolution",
+)  # after these the last appended line may stand elsewhere
 _MIRROR_STATES: Final = {
     "gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None,
 }  # fmt: skip
@@ -154,8 +158,28 @@ class Chain:
         if newest is not None and newest.kind != CONTROL:
             self.open_tail = newest.terminator == b""  # what was appended last stands last
         else:
-            self.open_tail = newest is not None and self.tail_is_open(cursor)
+            self.open_tail = newest is not None and self._is_open_behind_controls(cursor)
         self.is_odd, self.is_crowded = bool(self.odd), bool(self.occupied)
+
+    def _is_open_behind_controls(self, cursor: Cursor) -> bool:
+        """Whether the file's last line has no line end, where control entries came after it.
+
+        What was appended last stands last, unless one of them gave the file another
+        order. So not all facts of the session are read: a new process would need a
+        second for tens of thousands of claims, with the write lock held.
+        """
+        up_to, limit = self.head.seq, 8
+        while rows := cursor.execute(sql.rows_before(), (self.session_id, up_to, limit)).fetchall():
+            for row in map(Row._make, rows):
+                status = self.sealer.status(row)
+                if status == "stray":
+                    continue
+                if row.kind != CONTROL:
+                    return row.terminator == b""
+                if status != "sealed" or decode(row.body).get("control") in _REORDERING:
+                    return self.tail_is_open(cursor)
+            up_to, limit = rows[-1][2] - 1, _PAGE
+        return False
 
     def _stands(self, cursor: Cursor) -> bool:
         """Whether nothing was added to this session since the last look, though somebody wrote to others.

@@ -550,3 +550,28 @@ def test_a_forked_child_claims_nothing_through_its_parents_journal(journal_path)
     )
 
     assert answers.strip() == "['forked', '11', 'forked', '11'] standing 1"
+
+
+def test_a_new_process_reads_no_old_claims_to_write(base, open_journal, monkeypatch):
+    """A session of ten thousand turns takes a newcomer's line as fast as a new one."""
+    for _ in range(3):
+        base.claim(supersede="the next").release()
+
+    def fail(*_: object) -> None:
+        raise AssertionError("every fact of the session is read")
+
+    monkeypatch.setattr("journal.chain.Chain.load_facts", fail)
+    assert open_journal().session(KEY, writer="newcomer", role="tool").append({"n": 1}).seq
+
+
+def test_a_line_left_open_before_a_claim_is_ended(journal, open_journal, tmp_path):
+    """A newcomer sees past the claims that the file's last line has no line end."""
+    path = tmp_path / "kept.jsonl"
+    path.write_bytes(b'{"type":"session","id":"x"}\n{"torn":1}')
+    session = journal.session("torn", writer="gateway", role="run", mirror=path)
+    session.fence()
+    session.claim().release()
+
+    open_journal().session("torn", writer="newcomer", role="tool").append({"n": 1})
+
+    assert path.read_bytes().splitlines()[1:] == [b'{"torn":1}', b'{"n":1}']
