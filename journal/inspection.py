@@ -142,14 +142,19 @@ def found_after(
     known: Ranges,
 ) -> Iterator[Entry]:
     """Yield all that stands after a seq but what is known, and what should stand and does not."""
-    chain.load_facts(cursor)  # what was resolved is no foreign entry any more
     yield from _low_rows(cursor, chain, writers, known)
     expected, gaps = seq + 1, Ranges()
+    knows_facts = False
     for row in rows_of(cursor, chain.session_id, seq + 1):
         if row.seq > expected:
             gaps.add(expected, row.seq - 1)
         expected = row.seq + 1
         entry = entry_of(row, chain, writers)
+        if entry.trust != "asserted" and not knows_facts:
+            # What was resolved is no foreign entry any more. Only then: a new process has
+            # every claim of the session to read for it.
+            chain.load_facts(cursor)
+            entry, knows_facts = entry_of(row, chain, writers), True
         if entry.trust != "stray":
             # Honest writes take the first free seq: what is free below one is gone.
             yield from _missing(chain, gaps, known)
@@ -167,6 +172,7 @@ def _low_rows(
     beyond: Ranges,
 ) -> Iterator[Entry]:
     for row in rows_of(cursor, chain.session_id, MIN_SEQ, 0):
+        chain.load_facts(cursor)
         if row.seq not in beyond:
             yield entry_of(row, chain, writers)
 

@@ -561,7 +561,11 @@ def test_a_new_process_reads_no_old_claims_to_write(base, open_journal, monkeypa
         raise AssertionError("every fact of the session is read")
 
     monkeypatch.setattr("journal.chain.Chain.load_facts", fail)
-    assert open_journal().session(KEY, writer="newcomer", role="tool").append({"n": 1}).seq
+    newcomer = open_journal().session(KEY, writer="newcomer", role="tool")
+    fence = newcomer.fence()
+    assert newcomer.append({"n": 1}).seq
+    base.append({"n": 2})
+    assert fence.append({"n": 3}).seq
 
 
 def test_a_line_left_open_before_a_claim_is_ended(journal, open_journal, tmp_path):
