@@ -90,7 +90,10 @@ class MirrorMachine(RuleBasedStateMachine):
         try:
             self.check_all()
             report = audit(str(self.home / "a.db"), key_file=str(self.home / "keys" / "k"))
-            assert {finding.id for finding in report.findings} <= {"J110"}  # told of, not broken
+            # Told of, not broken. How the file does is another matter: a hand may have
+            # deleted it, or made it anew since the journal last looked (J701, J702).
+            found = {finding.id for finding in report.findings}
+            assert {name for name in found if not name.startswith("J7")} <= {"J110"}
         finally:
             for journal in self.journals:
                 journal.close()
