@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from journal.batch import Batch, Receipt
+    from journal.changes import Changes
     from journal.claim import Turn
     from journal.fence import Fence
     from journal.inputs import Input, Taken
@@ -75,6 +76,10 @@ class Settled:
             RuntimeError
         ):  # trio.RunFinishedError is one: the loop is gone, and with it who waited
             return
+
+    async def seen(self) -> None:
+        """Wait until it is settled, or until nobody wants to know any more."""
+        await self._event.wait()
 
     async def wait(self, give_up: Callable[[], None] | None = None) -> None:
         """Wait until it is settled; a cancellation gives up what is not begun, and waits for the rest."""
@@ -168,6 +173,33 @@ class _Threads:
         self._pool.shutdown()
 
 
+class _Following:
+    """What waits, in a task, for the next commit."""
+
+    def __init__(self, changes: Changes, threads: _Threads) -> None:
+        self._changes, self._threads = changes, threads
+        self._settled = Settled()
+        self._call = self._tell  # one object: it is looked for again to be removed
+
+    def _tell(self) -> None:
+        self._settled.tell()
+
+    def begin(self) -> None:
+        """From here on a commit ends the next wait."""
+        self._settled = Settled()
+
+    async def wait(self) -> None:
+        """Return after the next commit, or when the journal is closed."""
+        await self._settled.seen()
+
+    async def __aenter__(self) -> Self:
+        await self._threads.run(self._changes.add, self._call)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._changes.remove(self._call)
+
+
 class AsyncSession:
     """One session, seen and written by one writer: :class:`journal.Session`, awaited."""
 
@@ -215,6 +247,17 @@ class AsyncSession:
         while page := await self._threads.run(_page, pages):
             for entry in page:
                 yield entry
+
+    async def tail(self, after: int | None = None) -> AsyncIterator[Entry]:
+        """Follow the session; as :meth:`journal.Session.tail`. Begins when it is first awaited."""
+        tail = await self._threads.run(self.sync.tail, after)
+        async with _Following(self.sync.store.changes, self._threads) as following:
+            while True:
+                following.begin()
+                while page := await self._threads.run(tail.new):
+                    for entry in page:
+                        yield entry
+                await following.wait()
 
     @property
     def head(self) -> Awaitable[Position]:

@@ -54,6 +54,35 @@ def newest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Ite
             size = PAGE
 
 
+def written_since(
+    store: Store, key: str, after: int, stepped_over: list[Entry], limit: int
+) -> tuple[list[Entry], int]:
+    """Return a session's next lines in the order they were written, and the seq that was looked at.
+
+    Layouts do not matter here: what was rewritten in the file was written once.
+    """
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key)
+        if chain is None:
+            return [], after
+        head = store.fresh(chain).head.seq
+        if not chain.occupied and head <= after:
+            return [], after
+        chain.load_facts(cursor)
+    rows: list[Entry] = []
+    while after < head and not rows:
+        page = _page(store, key, sql.rows_between(), after + 1, head, limit)
+        rows += [kept for entry in page for kept in _sorted_out(entry, stepped_over)]
+        after = page[-1].seq if len(page) == limit else head
+    for entry in _beyond(store, key, head) if chain.occupied else ():
+        rows += _sorted_out(entry, stepped_over)
+    return rows, after
+
+
+def _beyond(store: Store, key: str, head: int) -> list[Entry]:
+    return _page(store, key, sql.rows_between(), head + 1, MAX_SEQ, PAGE)
+
+
 def _spans(store: Store, key: str, after: int, *, newest: bool) -> list[tuple[int, int]]:
     with store.snapshot() as cursor:
         chain = store.find_chain(cursor, key)

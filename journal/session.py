@@ -12,6 +12,7 @@ from journal.lines import encode
 from journal.model import Entry, check_key, check_label, check_name
 from journal.reading import Reading
 from journal.registry import check_role
+from journal.tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -192,6 +193,20 @@ class Session:
         stepped_over: list[Entry] = []
         yield from reading.oldest(self.store, self.key, 0, stepped_over)
         reading.tell(self.key, stepped_over)
+
+    def tail(self, after: int | None = None) -> Tail:
+        """Follow the session: each new line, verified, soon after whoever wrote it committed.
+
+        Args:
+            after: begin after this seq; without one, with what comes from now on.
+
+        Iterate over it: where nothing is new it waits, at no cost, until somebody
+        commits, which is noticed within 50 ms. The lines come in the order they
+        were written, not the file's. It never ends by itself; a closed journal
+        ends it with a StorageError. A line of another process may be seen some
+        milliseconds before it is synced to the disk.
+        """
+        return Tail(self.store, self.key, after)
 
     @property
     def head(self) -> Position:

@@ -18,6 +18,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import keys, schema
+from journal.changes import Changes
 from journal.controls import decode
 from journal.durability import CAN_SYNC, BySQLite, LogSync
 from journal.engine import translated, writing_engine
@@ -90,6 +91,7 @@ class Store:
         self.forked = False
         self.generation = 0
         self.mirrors: MirrorKeeper | None = None
+        self.changes = Changes(path)
         self._data_version: int | None = None
         self._versions: tuple[int, int] | None = None
         self.instances: dict[int, int] = {}
@@ -465,6 +467,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log in."""
+        self.changes.close()  # first: a reader cannot be the last one
         with self.lock:
             _open_stores.discard(self)
             raw, self._raw = self._raw, None
@@ -475,6 +478,7 @@ class Store:
             self.durability.close()
             self.ticket.close()
             self._engine.dispose()
+        self.changes.tell()  # whoever follows finds the journal closed
 
     def _checkpoint(self, raw: Any) -> None:  # noqa: ANN401
         try:
@@ -493,6 +497,7 @@ class Store:
             self.mirrors.abandon()
         _never_closed.append((self._raw, self._engine, self.cursor))
         self.lock, self.group = threading.RLock(), Group(self)
+        self.changes = Changes(self.path)
 
 
 class Transaction:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from journal import Entry, Session
 
 _PAGE: Final = 500
+_FOLLOWED: Final = 10
 
 
 @make_command("log", "journal log agent:main:main", "journal log agent:main:main -n 5 --json")
@@ -30,21 +31,66 @@ _PAGE: Final = 500
 @click.option(
     "--after", type=click.IntRange(min=0), metavar="SEQ", help="Only entries after this seq."
 )
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Go on with what is written from now on, until Ctrl-C; begins with the newest 10.",
+)
 @json_option
 @click.pass_obj
-def command(settings: Settings, session: str, number: int | None, after: int | None) -> None:
+def command(
+    settings: Settings,
+    session: str,
+    number: int | None,
+    after: int | None,
+    *,
+    follow: bool,
+) -> None:
     """List a session's entries, each with its writer.
 
     One line each: seq, time, writer, role, trust, epoch, type, and how it begins. Every
     entry was verified. Rows that are not in the sealed chain are stepped over, and said.
+    With --follow, what any process writes is listed as it is committed, in the order it
+    was written; with --json then one entry a line.
     """
+    if follow and number is not None and after is not None:
+        raise click.UsageError("--follow takes -n or --after", click.get_current_context())
     with opened(settings) as journal:
-        read = _Reader(journal.session(known_key(journal, session)), number, after)
+        handle = journal.session(known_key(journal, session))
+        if follow:
+            _follow(settings, handle, number, after)
+            return
+        read = _Reader(handle, number, after)
         if settings.json:
             _write_document(read)
         else:
             output.table(entries.HEADERS, map(entries.cells, read), is_last_cut=True)
             entries.say_stepped_over(read.session.key, read.stepped_over.values())
+
+
+def _follow(settings: Settings, session: Session, number: int | None, after: int | None) -> None:
+    """List what is there, then what comes, until somebody interrupts or the reader leaves."""
+    tail = session.tail(after)
+    show = _show_json if settings.json else _show_line
+    if after is None:
+        for entry in session.read(limit=number or _FOLLOWED, newest=True):
+            if entry.seq <= tail.after:
+                show(entry)
+    output.finish()
+    for entry in tail:
+        show(entry)
+        output.finish()
+        if output.reader_has_left():
+            return
+
+
+def _show_line(entry: Entry) -> None:
+    output.line(*entries.cells(entry))
+
+
+def _show_json(entry: Entry) -> None:
+    output.line(output.dumps({"schema": "journal.log.entry/1", **entries.as_json(entry)}))
 
 
 class _Reader:

@@ -1,0 +1,117 @@
+"""Tells of commits, whichever process made them.
+
+A glance is ``PRAGMA data_version`` on a read-only connection of its own: a few
+microseconds, no lock that anybody could wait for, and no row is read. One thread
+glances for all that follow a journal; where nobody does there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from journal.engine import connect, driver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+Connection: TypeAlias = Any  # one of two drivers'
+GLANCE_S: Final = 0.025
+
+log = logging.getLogger("journal")
+
+
+class Changes:
+    """Tells those who follow a journal of each commit; for threads of one process."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._guard = threading.Lock()
+        self._followers: list[Callable[[], None]] = []
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, call: Callable[[], None]) -> None:
+        """Call this, from another thread, after each commit from now on."""
+        with self._guard:
+            if self._thread is None and not self._end.is_set():
+                # Opened here: what is committed once this has returned is noticed.
+                connection = connect(self._path, mode="ro")
+                seen = _version(connection)
+                self._thread = threading.Thread(
+                    target=self._watch, args=(connection, seen), name="journal-tail", daemon=True
+                )
+                self._thread.start()
+            self._followers.append(call)
+
+    def remove(self, call: Callable[[], None]) -> None:
+        """Call it no more."""
+        with self._guard:
+            self._followers.remove(call)
+
+    def close(self) -> None:
+        """End the thread, and its connection; nobody is called any more but by :meth:`tell`."""
+        self._end.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _watch(self, connection: Connection, seen: int) -> None:
+        try:
+            while not self._end.wait(GLANCE_S) and not self._is_over():
+                version = self._glance(connection)
+                if version not in (seen, None):
+                    seen = version or 0
+                    self.tell()
+        finally:
+            connection.close()
+
+    def _is_over(self) -> bool:
+        with self._guard:
+            if self._followers:
+                return False
+            self._thread = None
+            return True
+
+    def _glance(self, connection: Connection) -> int | None:
+        try:
+            return _version(connection)
+        except driver().Error as error:  # busy with a recovery; whoever reads is told what is wrong
+            log.debug("%s: no glance at the journal: %s", self._path, error)
+            return None
+
+    def tell(self) -> None:
+        """Call everybody who follows."""
+        with self._guard:
+            followers = list(self._followers)
+        for call in followers:
+            call()
+
+
+def _version(connection: Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+class Following:
+    """What waits, in a thread, for the next commit."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._event = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._changes.add(self._event.set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._changes.remove(self._event.set)
+
+    def begin(self) -> None:
+        """From here on a commit ends the next wait."""
+        self._event.clear()
+
+    def wait(self) -> None:
+        """Return after the next commit, or when the journal is closed."""
+        self._event.wait()
