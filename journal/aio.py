@@ -447,10 +447,11 @@ class AsyncJournal:
         busy_timeout: float = 30.0,
         on_takeover: Callable[[Verdict], None] | None = None,
         create: bool = True,
+        strict: bool = False,
     ) -> None:
         self._open = partial(
             Journal, path_or_url, key_file=key_file, durability=durability,
-            busy_timeout=busy_timeout, on_takeover=on_takeover, create=create,
+            busy_timeout=busy_timeout, on_takeover=on_takeover, create=create, strict=strict,
         )  # fmt: skip
         self._sync: Journal | None = None
         self._threads = _Threads()

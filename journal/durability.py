@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from journal.errors import StorageError
+from journal.guards import descriptors_of, identity_of
 
 # fdatasync is what it says on Linux; elsewhere the sync is left to SQLite.
 CAN_SYNC: Final = sys.platform == "linux"
@@ -61,7 +62,7 @@ class LogSync:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._descriptor = _copied(f"{path}-wal")
+        self._descriptor = copied(f"{path}-wal")
         self._syncing = threading.Lock()
         self._committed = self._synced = 0
         self.failed: BaseException | None = None
@@ -108,13 +109,15 @@ class LogSync:
         os.close(self._descriptor)
 
 
-def _copied(path: str) -> int:
-    """Return a copy of the descriptor under which this process has a file open."""
-    wanted = os.stat(path)  # noqa: PTH116 - by path, never by opening it
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
+def copied(path: str) -> int:
+    """Return a copy of the descriptor under which this process has a file open.
+
+    Only for the log, which carries no locks: closing a copy of any other of the
+    three files would drop them.
+    """
+    for number in descriptors_of(identity_of(os.stat(path))):  # noqa: PTH116 - never by opening it
         with suppress(OSError):  # one that was closed meanwhile
-            if os.path.samestat(os.fstat(int(name)), wanted):
-                return os.dup(int(name))
+            return os.dup(number)
     raise StorageError(
         f"{path} is not open in this process", hint="open the journal anew", code="no-log"
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from journal import errors
+from journal.guards import opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -93,12 +94,35 @@ def _choose() -> ModuleType:
     if other is not None and wal_reset_fixed(other.sqlite_version_info):
         return other
     warnings.warn(
-        f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug (fixed in 3.51.3): "
-        "install pysqlite3 0.6.1 or later where it has a wheel",
+        f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug (fixed in 3.51.3), so the journal works in "
+        "compatible mode, slower: install pysqlite3 0.6.1 or later where it has a wheel",
         RuntimeWarning,
         stacklevel=2,
     )
     return sqlite3
+
+
+def is_compatible_mode() -> bool:
+    """Whether the library at hand has the WAL-reset bug, so that nobody may fold the log in beside a writer."""
+    return not wal_reset_fixed(driver().sqlite_version_info)
+
+
+def check_strictly() -> None:
+    """Refuse a library with the WAL-reset bug.
+
+    Raises:
+        UnsafeSQLite: it has it.
+
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the error says it
+        is_affected = is_compatible_mode()
+    if is_affected:
+        raise errors.UnsafeSQLite(
+            f"SQLite {sqlite_version()} has the WAL-reset bug (fixed in 3.51.3)",
+            hint="pip install 'pysqlite3>=0.6.1', or a Python that links a newer SQLite",
+            code="wal-reset-bug",
+        )
 
 
 def sqlite_version() -> str:
@@ -119,19 +143,21 @@ def connect(
 
     Raises:
         StorageError: as :func:`translated` names it.
+        UnsafeSQLite: something else in this process has the file open.
 
     """
     uri = f"file:{quote(path)}?mode={mode}"
     try:
-        connection = driver().connect(
-            uri,
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=busy_timeout_s,
-            cached_statements=256,
-        )
-        _set_pragmas(connection, mode, durability, busy_timeout_s)
+        with opening(path):
+            connection = driver().connect(
+                uri,
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=busy_timeout_s,
+                cached_statements=256,
+            )
+            _set_pragmas(connection, mode, durability, busy_timeout_s)
     except (driver().Error, OSError, UnicodeDecodeError) as error:
         raise translated(error, path) from error
     return connection
@@ -155,6 +181,9 @@ def _set_pragmas(connection: Any, mode: str, durability: str, wait_s: float) -> 
     execute(f"PRAGMA synchronous={DURABILITY[durability]}")  # per connection, never stored
     execute("PRAGMA secure_delete=ON")
     execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
+    if is_compatible_mode():
+        # The log may only be folded in while nobody writes: the store does it, in its turn.
+        execute("PRAGMA wal_autocheckpoint=0")
 
 
 def _in_wal_mode(execute: Callable[[str], Any], wait_s: float) -> str:
@@ -210,6 +239,12 @@ def _engine(creator: Any, begin: str) -> Engine:  # noqa: ANN401
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def is_driver_error(error: BaseException) -> bool:
+    """Whether an error is the driver's own, to be translated."""
+    # A catalogue written by hand may hold text that the driver cannot even decode.
+    return isinstance(error, UnicodeDecodeError) or hasattr(error, "sqlite_errorname")
 
 
 def translated(error: BaseException, where: str = "the journal") -> errors.JournalError:

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final
 
 _FLOCK: Final = Struct("hhqqi")  # struct flock of Linux, 64 bit
+_OFD_GETLK: Final = 36
 _OFD_SETLK: Final = 37
 
 
@@ -23,3 +24,10 @@ def lock_bytes(descriptor: int, kind: int, start: int = 0, size: int = 1) -> boo
     except (BlockingIOError, PermissionError):
         return False
     return True
+
+
+def owner_of_byte(descriptor: int, start: int) -> int | None:
+    """Return the process that holds a POSIX lock on a byte; None: nobody, or none of this namespace."""
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, _OFD_GETLK, wanted))
+    return None if kind == fcntl.F_UNLCK or pid <= 0 else pid

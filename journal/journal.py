@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from journal import creation, parking
 from journal.batch import Batch
-from journal.engine import DURABILITY
+from journal.engine import DURABILITY, check_strictly
 from journal.errors import EntryError, NotFoundError, SchemaError
 from journal.fence import Fence
 from journal.mirrors import Mirrors
@@ -40,6 +40,8 @@ class Journal:
         busy_timeout: seconds to wait for another process's write.
         on_takeover: called with each verdict that is not "accepted".
         create: make the journal where there is none.
+        strict: refuse a SQLite library with the WAL-reset bug instead of working
+            in compatible mode.
 
     Raises:
         NotFoundError: there is none, and ``create`` is false.
@@ -58,7 +60,10 @@ class Journal:
         busy_timeout: float = 30.0,
         on_takeover: Callable[[Verdict], None] | None = None,
         create: bool = True,
+        strict: bool = False,
     ) -> None:
+        if strict:
+            check_strictly()
         if durability not in DURABILITY:
             raise EntryError(
                 f"durability is 'full' or 'normal', not {durability!r}",

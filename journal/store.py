@@ -8,8 +8,6 @@ but this connection has committed, and what was known is still true.
 from __future__ import annotations
 
 import logging
-import os
-import re
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -17,36 +15,37 @@ from functools import partial
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from journal import keys, schema
+from journal import schema
 from journal.changes import Changes
-from journal.controls import decode
 from journal.durability import CAN_SYNC, BySQLite, LogSync
-from journal.engine import translated, writing_engine
-from journal.errors import CorruptError, KeyMissing, LockLost, NotTrusted, StorageError
+from journal.engine import is_compatible_mode, is_driver_error, translated, writing_engine
+from journal.errors import LockLost, NotTrusted, StorageError
+from journal.forks import check_not_inherited, keep, open_here
 from journal.group import Group, Ride
 from journal.instance import store_instance
+from journal.keyfinding import find_key
 from journal.model import REGISTRY_ID, Writer, check_label, check_name
+from journal.pins import CAN_PIN, NoPins, Pins
 from journal.registry import Registry, check_role, check_standing
-from journal.seal import Mac, derive_key
+from journal.seal import Mac
 from journal.ticket import Ticket
+from journal.transaction import Transaction
 from journal.writing import Author
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from journal.chain import Chain
     from journal.durability import Durability
     from journal.engine import Cursor
     from journal.lines import Line
+    from journal.pins import Guard
     from journal.sidefile import Fresh
 
-_ID: Final = re.compile("[0-9a-f]{32}")
+FOLD_IN_AFTER: Final = 200  # commits, in compatible mode
 
 log = logging.getLogger("journal")
-_open_stores: set[Store] = set()
-_never_closed: list[object] = []
-_inherited: set[tuple[int, int]] = set()  # files that were open when this process was forked
 
 
 def now_us() -> int:
@@ -99,8 +98,12 @@ class Store:
         self._touched: list[tuple[Chain, Any]] = []
         self._done: list[Callable[[], None]] = []
         self._fresh: dict[int, Fresh | None] = {}
-        self.identity = _check_not_inherited(path)
+        self.identity = check_not_inherited(path)
         self.durability: Durability = BySQLite()
+        self.guard: Guard = NoPins()
+        self._fold_in_after = FOLD_IN_AFTER if is_compatible_mode() else 0
+        self._unfolded = 0
+        self.poison: LockLost | None = None
         is_ours = durability == "full" and CAN_SYNC
         self._engine = writing_engine(
             path,
@@ -117,9 +120,11 @@ class Store:
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
+            if CAN_PIN:
+                self.guard = Pins(path)
             if is_ours:
                 self.durability = LogSync(path)
-            self.journal_id, self._key = self._find_key(key_file)
+            self.journal_id, self._key = find_key(self.cursor, path, key_file)
             self.registry = Registry(self._key)
             self.mac = Mac(self._key)
         except BaseException as error:
@@ -127,41 +132,13 @@ class Store:
             if isinstance(error, Exception):
                 raise translated(error, path) from error
             raise
-        _open_stores.add(self)
+        open_here.add(self)
 
     def _connected(self) -> Any:  # noqa: ANN401 - SQLAlchemy's proxied connection
         try:
             return self._engine.raw_connection()
         except Exception as error:
             raise translated(error, self.path) from error
-
-    def _find_key(self, key_file: str | os.PathLike[str] | None) -> tuple[str, bytes]:
-        """Return the journal's id and key, proved by what was sealed with it."""
-        for journal_id in self._possible_ids():
-            path = keys.key_path(journal_id, key_file)
-            key = derive_key(keys.read_secret(path), journal_id)
-            if Registry(key).has_sealed(self.cursor):
-                return journal_id, key
-        raise KeyMissing(
-            f"the key at hand is not the key of {self.path}",
-            hint="name this journal's own key file with JOURNAL_KEY_FILE",
-            code="key-of-another-journal",
-        )
-
-    def _possible_ids(self) -> list[str]:
-        """Return what the journal's id may be: as ``meta`` has it, and as its first entry."""
-        found = self.cursor.execute(
-            "SELECT CAST(value AS BLOB) FROM meta WHERE name = 'journal_id' UNION ALL "
-            "SELECT body FROM entries WHERE session_id = ? AND seq = 1",
-            (REGISTRY_ID,),
-        ).fetchall()
-        texts = [bytes(row[0] or b"") for row in found]
-        ids = [str(decode(text).get("id", text.decode("ascii", "replace"))) for text in texts]
-        known = [name for name in dict.fromkeys(ids) if _ID.fullmatch(name)]
-        if not known:
-            message = f"{self.path} has lost its journal id"
-            raise CorruptError(message, hint="restore a backup", code="no-journal-id")
-        return known
 
     # -- transactions -----------------------------------------------------------------
 
@@ -182,7 +159,7 @@ class Store:
         try:
             # Inside the try: a signal between the lock and the next line must free it again.
             self.lock.acquire()
-            if self.forked or self._raw is None or self.durability.failed is not None:
+            if self.forked or self._raw is None or self.durability.failed or self.poison:
                 self._check_process()
             if self._connection.in_transaction:
                 self._undo()  # an interrupt left it open
@@ -208,9 +185,26 @@ class Store:
         Call it where an error leads to :meth:`roll_back`: with the ride it knows
         whether the transaction was committed before a signal came.
         """
+        try:
+            self.guard.check()
+        except LockLost as error:
+            self.poison = error
+            raise
         self._committing = True
         self.cursor.execute("COMMIT")
+        if self._fold_in_after:
+            self._fold_in_sometimes()
         return self._let_go(ride)
+
+    def _fold_in_sometimes(self) -> None:
+        """In compatible mode: fold the log in while the turn is still ours, so that nobody writes meanwhile."""
+        self._unfolded += 1
+        if self._unfolded >= self._fold_in_after:
+            self._unfolded = 0
+            try:
+                self.cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except Exception as error:  # noqa: BLE001 - it was committed; the log is folded in later
+                log.debug("%s: no checkpoint: %s", self.path, error)
 
     def make_durable(self, number: int | None = None) -> None:
         """Return once what was committed up to a number survives power loss.
@@ -228,7 +222,7 @@ class Store:
         """
         if not self._inside or self._owner != threading.get_ident():
             return  # the lock is not this thread's any more
-        if self._committing and not _is_driver_error(error) and not self._connection.in_transaction:
+        if self._committing and not is_driver_error(error) and not self._connection.in_transaction:
             self._let_go(ride)
             return
         try:
@@ -254,7 +248,7 @@ class Store:
 
     def told(self, error: BaseException) -> BaseException:
         """Return the error as callers are to see it: a driver's translated, others as they are."""
-        return translated(error, self.path) if _is_driver_error(error) else error
+        return translated(error, self.path) if is_driver_error(error) else error
 
     def refuse_nested(self) -> None:
         """Raise if the calling thread is inside a transaction or a snapshot: it would wait for itself."""
@@ -281,7 +275,7 @@ class Store:
                 self._sync(cursor)
                 yield cursor
             except Exception as error:
-                if _is_driver_error(error):
+                if is_driver_error(error):
                     raise translated(error, self.path) from error
                 raise
             finally:
@@ -293,7 +287,8 @@ class Store:
         if self._raw is None or self.forked:
             return
         try:
-            if self._connection.in_transaction:
+            # Without its locks even a rollback writes where another process is writing.
+            if self._connection.in_transaction and self.poison is None:
                 self.cursor.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.warning("%s: the rollback failed too: %s", self.path, error)
@@ -457,6 +452,8 @@ class Store:
             )
         if self._raw is None:
             raise StorageError("this journal is closed", hint="open it again", code="closed")
+        if self.poison is not None:
+            raise LockLost(*self.poison.args, hint=self.poison.hint, code=self.poison.code)
         if self.durability.failed is not None:
             self.make_durable()
 
@@ -469,12 +466,17 @@ class Store:
         """Close the connection; the last one to close folds the write-ahead log in."""
         self.changes.close()  # first: a reader cannot be the last one
         with self.lock:
-            _open_stores.discard(self)
+            open_here.discard(self)
             raw, self._raw = self._raw, None
             if raw is None or self.forked:
                 return
-            self._checkpoint(raw)
-            raw.close()
+            if self.poison is None:
+                self._checkpoint(raw)
+                self.guard.let_go()
+                raw.close()
+                self.guard.tidy()
+            else:
+                keep(raw)
             self.durability.close()
             self.ticket.close()
             self._engine.dispose()
@@ -482,92 +484,24 @@ class Store:
 
     def _checkpoint(self, raw: Any) -> None:  # noqa: ANN401
         try:
+            if self._fold_in_after:
+                self.ticket.take()
             raw.driver_connection.execute(
                 "PRAGMA busy_timeout=0"
             )  # others may be at work: do not wait
             raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except Exception as error:  # noqa: BLE001 - the log stays and is folded in later
             log.debug("%s: no checkpoint at close: %s", self.path, error)
+        finally:
+            self.ticket.give_back()
 
     def abandon(self) -> None:
         """In a forked child: never touch the parent's connection again, not even to close it."""
         self.forked = True
         self.ticket.abandon()
+        self.guard.abandon()
         if self.mirrors is not None:
             self.mirrors.abandon()
-        _never_closed.append((self._raw, self._engine, self.cursor))
+        keep(self._raw, self._engine, self.cursor)
         self.lock, self.group = threading.RLock(), Group(self)
         self.changes = Changes(self.path)
-
-
-class Transaction:
-    """A block inside BEGIN IMMEDIATE and COMMIT; its value is the store's cursor."""
-
-    __slots__ = ("_store",)
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> Cursor:
-        return self._store.begin()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        store = self._store
-        if error is not None:
-            self._fail(error, Ride())
-            return
-        ride = Ride()
-        try:
-            done = store.commit(ride)
-        except BaseException as failure:
-            self._fail(failure, ride)
-            raise
-        # Outside the lock: a mirror's lock is taken before the write lock, never within it.
-        store.make_durable(ride.number)
-        for call in done:
-            call()
-
-    def _fail(self, error: BaseException, ride: Ride) -> None:
-        self._store.roll_back(error, ride)
-        told = self._store.told(error)
-        if told is not error:
-            raise told from error
-
-
-def _is_driver_error(error: BaseException) -> bool:
-    # A catalogue written by hand may hold text that the driver cannot even decode.
-    return isinstance(error, UnicodeDecodeError) or hasattr(error, "sqlite_errorname")
-
-
-def _abandon_all() -> None:
-    for store in list(_open_stores):
-        _inherited.add(store.identity)
-        store.abandon()
-    _open_stores.clear()
-
-
-def _check_not_inherited(path: str) -> tuple[int, int]:
-    """Refuse a file that this process's parent had open when it forked.
-
-    SQLite keeps one table of locks for each file and process; a child inherits
-    the table, but not the locks. It would take none, and the parent's close
-    would fold in and delete the log the child still writes to.
-    """
-    status = os.stat(path)  # noqa: PTH116 - by path, never by opening it
-    identity = (status.st_dev, status.st_ino)
-    if identity in _inherited:
-        raise LockLost(
-            f"{path} was open in the process that this one was forked from",
-            hint="fork before the journal is opened, or start the child as a new program",
-            code="forked",
-        )
-    return identity
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)

@@ -17,6 +17,7 @@ from journal.engine import (
     writing_engine,
 )
 from tests.limits import nothing_may_be_written, small_disk
+from tests.thieves import raw
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_normal_durability_is_a_choice(database):
 def test_a_file_that_cannot_carry_a_wal_is_refused(tmp_path, monkeypatch):
     """The answer to ``journal_mode=WAL`` is read, not assumed."""
     path = str(tmp_path / "old.db")
-    other = driver().connect(path, isolation_level=None)
+    other = raw(path, isolation_level=None)
     other.execute("CREATE TABLE t(x)")
     real = driver().connect
 
@@ -193,7 +194,7 @@ def test_no_file_is_made_unless_asked(tmp_path):
 def test_a_writing_engine_takes_the_lock_at_once(database):
     """A deferred transaction would fail later, when it turned into a writer."""
     made = writing_engine(database)
-    other = driver().connect(database, isolation_level=None, timeout=0)
+    other = raw(database, isolation_level=None, timeout=0)
     with made.begin(), pytest.raises(driver().OperationalError):
         other.execute("BEGIN IMMEDIATE")
     other.execute("BEGIN IMMEDIATE")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal.audit import audit
 from journal.engine import driver
+from journal.guards import opening
 from journal.model import Row
 
 if TYPE_CHECKING:
@@ -24,12 +25,20 @@ COLUMNS: Final = Row._fields[1:]
 UNSEALED: Final = ("id", "line_type", "line_id", "parent_id")
 
 
+def raw(path: str | os.PathLike[str], **options: Any) -> Any:
+    """Open a plain connection by the journal's own library, known to the guards as such."""
+    with opening(str(path)):
+        connection = driver().connect(str(path), **options)
+        connection.execute("PRAGMA user_version")
+    return connection
+
+
 class Thief:
     """A raw connection to a journal's database, and the tricks a thief knows."""
 
     def __init__(self, path: str | os.PathLike[str], key: str = KEY) -> None:
         self.key = key
-        self.connection: Any = driver().connect(str(path), isolation_level=None, timeout=5)
+        self.connection: Any = raw(path, isolation_level=None, timeout=5)
 
     def close(self) -> None:
         self.connection.close()

@@ -10,7 +10,7 @@ import click
 
 from journal import __version__
 from journal.cli import failing, output
-from journal.cli.options import Settings, db_option, debug_option
+from journal.cli.options import Settings, db_option, debug_option, strict_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,12 @@ class Commands(click.Group):
             invoke_without_command=True,
             callback=_bare,
             help="Keep AI-agent sessions in a journal: who wrote what, and may the run go on?",
-            params=[db_option(outermost=True), debug_option(), _version_option()],
+            params=[
+                db_option(outermost=True),
+                strict_option(),
+                debug_option(),
+                _version_option(),
+            ],
         )
         self.summaries = summaries
 

@@ -31,7 +31,7 @@ def opened(
     # Imported when a command has something to do: SQLAlchemy costs 200 ms.
     from journal.journal import Journal as Opened  # noqa: PLC0415
 
-    return Opened(settings.db, create=create, on_takeover=on_takeover)
+    return Opened(settings.db, create=create, on_takeover=on_takeover, strict=settings.strict)
 
 
 def file_of(settings: Settings) -> Path:

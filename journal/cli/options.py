@@ -26,6 +26,7 @@ class Settings:
     db_is_named: bool = False  # on the command line, so that a hint must name it again
     json: bool = False
     debug: bool = False
+    strict: bool = False
 
 
 def settings_of(ctx: click.Context) -> Settings:
@@ -73,6 +74,21 @@ def debug_option() -> click.Option:
 
 def _take_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
     settings_of(ctx).debug |= value
+
+
+def strict_option() -> click.Option:
+    """Return ``--strict``, which takes no second-best SQLite."""
+    return click.Option(
+        ["--strict"],
+        is_flag=True,
+        expose_value=False,
+        callback=_take_strict,
+        help="Write nothing by a SQLite library with the WAL-reset bug.",
+    )
+
+
+def _take_strict(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    settings_of(ctx).strict |= value
 
 
 def json_option(command: F) -> F:

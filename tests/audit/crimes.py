@@ -7,9 +7,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from journal.engine import driver
 from tests.audit.conftest import LAID, OTHER, Holder, rows
-from tests.thieves import KEY, Thief
+from tests.thieves import KEY, Thief, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -410,12 +409,12 @@ def rewritten(path: Path, table: str, old: str, new: str) -> Iterator[Any]:
     """Change a table's own text, and put it back; give a connection that believes it."""
     where = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = ?"
     for change in ((old, new, table), (new, old, table)):
-        connection = driver().connect(str(path), isolation_level=None)
+        connection = raw(path, isolation_level=None)
         connection.execute("PRAGMA writable_schema=ON")
         connection.execute(where, change)
         connection.close()
         if change[0] == old:
-            fresh = driver().connect(str(path), isolation_level=None)
+            fresh = raw(path, isolation_level=None)
             yield fresh
             fresh.close()
 

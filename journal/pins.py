@@ -1,0 +1,175 @@
+"""Notices that SQLite's locks are gone, or its files, before anything is committed without them.
+
+A pin is a shared lock of our own on the bytes by which SQLite tells that somebody
+has a database open: while it stands, no other process takes itself for the last
+one and deletes the log, or for the first one and clears the shared memory, even
+if this process has lost its POSIX locks. Before each COMMIT the kernel is asked
+whether the write lock is this process's still, and whether the three files are
+still under their names (about 6 us together). Sources: os_unix.c and wal.c of SQLite.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from typing import Final, Protocol
+
+from journal import guards
+from journal.durability import copied
+from journal.engine import driver
+from journal.errors import LockLost
+from journal.filelocks import lock_bytes, owner_of_byte
+
+SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
+SHARED_SIZE: Final = 510
+WRITE_BYTE: Final = 120  # UNIX_SHM_BASE: WAL_WRITE_LOCK
+OPEN_BYTE: Final = 128  # UNIX_SHM_DMS, the "dead man's switch"
+
+CAN_PIN: Final = guards.CAN_LOOK
+
+
+class Guard(Protocol):
+    """What stands between a write and its COMMIT."""
+
+    def check(self) -> None:
+        """Raise if the write lock or the files are not ours any more."""
+
+    def let_go(self) -> None:
+        """Before the connection is closed: stand in nobody's way."""
+
+    def tidy(self) -> None:
+        """After the connection was closed: close what may be closed."""
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what the parent holds."""
+
+
+class NoPins:
+    """Where the system has no such locks."""
+
+    def check(self) -> None:
+        """Do nothing."""
+
+    let_go = tidy = abandon = check
+
+
+class _Pin:
+    """One file, opened once in this process for as long as SQLite has it open here."""
+
+    __slots__ = ("_range", "descriptor", "identity", "users")
+
+    def __init__(self, path: str, start: int) -> None:
+        self.users = 0
+        with guards.own_hand():
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.identity = guards.identity_of(os.fstat(self.descriptor))
+        guards.know(self.identity, self.descriptor)
+        self._range = start, SHARED_SIZE if start == SHARED_FIRST else 1
+
+    def hold(self) -> bool:
+        return lock_bytes(self.descriptor, fcntl.F_RDLCK, *self._range)
+
+    def free(self) -> None:
+        lock_bytes(self.descriptor, fcntl.F_UNLCK, *self._range)
+
+
+_pins: dict[guards.Identity, _Pin] = {}
+
+
+class Pins:
+    """The pins and the checks of one open journal."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._pid = path, os.getpid()
+        with guards.door:
+            self._database = _pinned(path, SHARED_FIRST)
+            self._shared = _pinned(f"{path}-shm", OPEN_BYTE)
+            guards.guard(path, self._database.identity, driver().__name__)
+            guards.guard(f"{path}-shm", self._shared.identity, driver().__name__)
+        # The log carries no locks: copying and closing it takes none away.
+        self._log = copied(f"{path}-wal")
+        self._names = [self._link(number) for number in self._descriptors()]
+
+    def _descriptors(self) -> tuple[int, int, int]:
+        return self._database.descriptor, self._shared.descriptor, self._log
+
+    @staticmethod
+    def _link(number: int) -> str:
+        return os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - the link itself
+
+    def check(self) -> None:
+        """Ask the kernel, inside a transaction, whether the write lock and the files are ours.
+
+        Raises:
+            LockLost: they are not. Nothing may be written, rolled back or closed by
+                this process's connection any more.
+
+        """
+        if owner_of_byte(self._shared.descriptor, WRITE_BYTE) != self._pid:
+            raise LockLost(
+                f"{self._path}: this process has lost SQLite's write lock; nothing of this write was kept",
+                hint="start this process anew; something in it opened and closed the database file itself",
+                code="lock-lost",
+            )
+        readlink = os.readlink
+        for number, name in zip(self._descriptors(), self._names, strict=True):
+            if readlink(f"/proc/self/fd/{number}") != name:
+                self._check_file(number)
+
+    def _check_file(self, number: int) -> None:
+        """Look whether a descriptor that has another name now is still what stands under its own."""
+        wanted = dict(zip(self._descriptors(), ("", "-shm", "-wal"), strict=True))
+        path = self._path + wanted[number]
+        with suppress(OSError):
+            if os.path.samestat(os.stat(path), os.fstat(number)):  # noqa: PTH116
+                self._names = [self._link(each) for each in self._descriptors()]
+                return
+        raise LockLost(
+            f"{path} was removed or replaced while it was open; nothing of this write was kept",
+            hint="put it back where it was, or restore a backup; then start this process anew",
+            code="file-replaced",
+        )
+
+    def let_go(self) -> None:
+        """Before the connection is closed: the last one to close must be able to fold the log in."""
+        with guards.door:
+            for pin in (self._database, self._shared):
+                pin.users -= 1
+                if not pin.users:
+                    pin.free()
+        os.close(self._log)
+
+    def tidy(self) -> None:
+        """After the connection was closed: close the pins, if SQLite has no lock here to lose."""
+        with guards.door:
+            database = self._database
+            if database.users or guards.descriptors_of(database.identity) - {database.descriptor}:
+                return
+            for pin in (database, self._shared):
+                guards.unguard(pin.identity)
+                if _pins.pop(pin.identity, None) is pin:
+                    os.close(pin.descriptor)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what the parent holds; a child has no locks to lose."""
+        for pin in (self._database, self._shared):
+            if _pins.pop(pin.identity, None) is pin:
+                os.close(pin.descriptor)
+        os.close(self._log)
+
+
+def _pinned(path: str, start: int) -> _Pin:
+    status = os.stat(path)  # noqa: PTH116 - by path: it is opened at most once
+    pin = _pins.get(guards.identity_of(status))
+    if pin is None:
+        pin = _Pin(path, start)
+        _pins[pin.identity] = pin
+    if not pin.users and not pin.hold():
+        raise LockLost(
+            f"{path}: another process has it for itself although it is open here",
+            hint="try again",
+            code="lock-lost",
+        )
+    pin.users += 1
+    return pin

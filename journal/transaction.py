@@ -1,0 +1,52 @@
+"""One transaction of a store, as a block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from journal.group import Ride
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from journal.engine import Cursor
+    from journal.store import Store
+
+
+class Transaction:
+    """A block inside BEGIN IMMEDIATE and COMMIT; its value is the store's cursor."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> Cursor:
+        return self._store.begin()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        store = self._store
+        if error is not None:
+            self._fail(error, Ride())
+            return
+        ride = Ride()
+        try:
+            done = store.commit(ride)
+        except BaseException as failure:
+            self._fail(failure, ride)
+            raise
+        # Outside the lock: a mirror's lock is taken before the write lock, never within it.
+        store.make_durable(ride.number)
+        for call in done:
+            call()
+
+    def _fail(self, error: BaseException, ride: Ride) -> None:
+        self._store.roll_back(error, ride)
+        told = self._store.told(error)
+        if told is not error:
+            raise told from error
