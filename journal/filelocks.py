@@ -31,3 +31,9 @@ def owner_of_byte(descriptor: int, start: int) -> int | None:
     wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
     kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, _OFD_GETLK, wanted))
     return None if kind == fcntl.F_UNLCK or pid <= 0 else pid
+
+
+def is_locked(descriptor: int, start: int, size: int) -> bool:
+    """Whether anybody holds any lock on bytes that an exclusive one would have to wait for."""
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, size, 0)
+    return bool(_FLOCK.unpack(fcntl.fcntl(descriptor, _OFD_GETLK, wanted))[0] != fcntl.F_UNLCK)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -22,6 +23,8 @@ from journal.seal import SECRET_SIZE
 
 KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
 _DIGITS: Final = 2 * SECRET_SIZE
+_TRIES: Final = 50
+_PAUSE_S: Final = 0.01
 
 
 def key_path(journal_id: str, key_file: str | os.PathLike[str] | None = None) -> Path:
@@ -29,6 +32,11 @@ def key_path(journal_id: str, key_file: str | os.PathLike[str] | None = None) ->
     given = key_file or os.environ.get(KEY_FILE_VARIABLE)
     if given:
         return Path(given)
+    return own_key_path(journal_id)
+
+
+def own_key_path(journal_id: str) -> Path:
+    """Return the key file that is a journal's alone, in the user's data directory."""
     return platformdirs.user_data_path("session-journal") / "keys" / f"{journal_id}.key"
 
 
@@ -49,10 +57,19 @@ def read_secret(path: Path) -> bytes:
     except OSError as error:
         raise _unsafe(path, f"cannot be opened ({error.strerror})") from error
     try:
+        _await_single_name(descriptor)
         _check_safe(path, os.fstat(descriptor))
         return _decoded(path, os.read(descriptor, _DIGITS + 2))
     finally:
         os.close(descriptor)
+
+
+def _await_single_name(descriptor: int) -> None:
+    """Wait a moment for whoever is just making the key: it has two names then, the draft's and its own."""
+    for _ in range(_TRIES):
+        if os.fstat(descriptor).st_nlink <= 1:
+            return
+        time.sleep(_PAUSE_S)
 
 
 def _check_safe(path: Path, status: os.stat_result) -> None:
@@ -87,25 +104,29 @@ def _unsafe(path: Path, why: str, hint: str | None = None) -> KeyMissing:
 
 
 def find_or_make_secret(path: Path) -> bytes:
-    """Return the secret of a new journal: the file's if it is there, else a fresh one.
+    """Return the secret of a new journal: the file's if it is there, else a fresh one."""
+    if not path.exists():
+        put_secret(path, secrets.token_bytes(SECRET_SIZE))
+    return read_secret(path)
+
+
+def put_secret(path: Path, secret: bytes) -> None:
+    """Write a key file, unless one is there.
 
     Written under another name first, synced, then linked into place, so that
     two processes never see half a key and never use two.
     """
-    if path.exists():
-        return read_secret(path)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(SECRET_SIZE).hex().encode() + b"\n")
+            file.write(secret.hex().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    return read_secret(path)
 
 
 def _publish(draft: Path, path: Path) -> None:

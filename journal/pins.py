@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final, Protocol
 
 from journal import guards
 from journal.durability import copied
-from journal.engine import driver
+from journal.engine import connect, driver
 from journal.errors import LockLost
-from journal.filelocks import lock_bytes, owner_of_byte
+from journal.filelocks import is_locked, lock_bytes, owner_of_byte
 
 SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
 SHARED_SIZE: Final = 510
@@ -173,3 +173,29 @@ def _pinned(path: str, start: int) -> _Pin:
         )
     pin.users += 1
     return pin
+
+
+def is_open(path: str) -> bool:
+    """Whether any process of this host has a database open, this one too."""
+    if not CAN_PIN:
+        return _is_shared(path)
+    with guards.door:
+        if guards.descriptors_of(guards.identity_of(os.stat(path))):  # noqa: PTH116
+            return True
+        with guards.own_hand():
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:  # nothing of this process has it open: it has no lock to lose
+            return is_locked(descriptor, SHARED_FIRST, SHARED_SIZE)
+        finally:
+            os.close(descriptor)
+
+
+def _is_shared(path: str) -> bool:
+    """Ask SQLite: only who is alone with a database may take it out of WAL mode."""
+    with closing(connect(path, busy_timeout_s=0)) as connection:
+        try:
+            mode = connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+        except driver().OperationalError:
+            return True
+        connection.execute("PRAGMA journal_mode=WAL")
+        return bool(mode != "delete")

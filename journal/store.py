@@ -124,9 +124,9 @@ class Store:
                 self.guard = Pins(path)
             if is_ours:
                 self.durability = LogSync(path)
-            self.journal_id, self._key = find_key(self.cursor, path, key_file)
-            self.registry = Registry(self._key)
-            self.mac = Mac(self._key)
+            self.journal_id, self.key = find_key(self.cursor, path, key_file)
+            self.registry = Registry(self.key)
+            self.mac = Mac(self.key)
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
@@ -305,7 +305,7 @@ class Store:
             self.instances, self._new_instances = dict(kept), {}
         if had_facts:
             # Only then: what is known of revocations must outlive a cut of the registry.
-            fresh = Registry(self._key)
+            fresh = Registry(self.key)
             fresh.adopt_chains(self.registry)
             self.registry = fresh
         self._data_version = None  # the next transaction looks again

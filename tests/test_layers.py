@@ -33,11 +33,22 @@ LAYERS = (
         "reconcile",
         "policy",
         "verdict",
+        "note",
         "formats",
         "escape",
         "explanation",
     },
-    {"engine", "dialects", "tables", "statements", "place", "process", "guards"},
+    {
+        "engine",
+        "dialects",
+        "tables",
+        "statements",
+        "place",
+        "process",
+        "guards",
+        "signing",
+        "files",
+    },
     {
         "schema",
         "keys",
@@ -54,6 +65,7 @@ LAYERS = (
         "changes",
         "forks",
         "keyfinding",
+        "custody",
         "transaction",
         "pins",
         "store",
@@ -84,7 +96,7 @@ LAYERS = (
         "inputs",
         "resolving",
     },
-    {"migration", "audit", "aio", "export", "incident", "why", "who"},
+    {"migration", "audit", "aio", "export", "incident", "why", "who", "anchor", "backup"},
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},
 )
@@ -101,6 +113,7 @@ SOLE = {
     "anyio": {"aio"},  # whoever does not await does not pay for it
     "alembic": {"schema"},  # 275 ms, paid when a schema is made or upgraded
     "click": {"cli"},
+    "cryptography": {"signing"},  # an extra
     "msgspec": {"lines"},  # a pure function in C; the one stranger in the lowest layer
     "platformdirs": {"keys"},
     "pysqlite3": {"engine"},  # two SQLite libraries on one file in one process lose its locks

@@ -6,8 +6,9 @@ The auditor shares no code with the writers it checks: it reads through ``engine
 
 from __future__ import annotations
 
+from journal.audit.anchored import AnchorFile
 from journal.audit.auditor import audit
 from journal.audit.findings import Finding
 from journal.audit.report import Report
 
-__all__ = ["Finding", "Report", "audit"]
+__all__ = ["AnchorFile", "Finding", "Report", "audit"]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
 from journal.audit import database, keyring, mirrored, projections, proofs
+from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
 from journal.audit.judging import UNFIT, holds
-from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, Report
+from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, OK, Report
 from journal.audit.sessions import Head, SessionAudit
 from journal.audit.source import opened, path_of, text
 from journal.audit.walk import Tally
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from journal.audit.anchored import AnchorFile
     from journal.audit.declarations import MirrorDeclared
     from journal.audit.mirrored import Fault
     from journal.audit.source import Source
+    from journal.note import Verifier
 
 ALWAYS_OPEN: Final = (
     (
         "whether the newest entries were cut off, or an older copy of the whole journal was put back, as far as no "
-        "fence, verdict, parked write or examined position tells: that takes an anchor, and this version has none"
+        "fence, verdict, parked write or examined position tells: that takes an anchor (journal anchor)"
     ),
     "who held the key: whoever has it can declare any writer and seal as any; attribution is asserted",
     "times: they are recorded as each writer's clock said, and order nothing",
@@ -60,11 +63,14 @@ _PER_SESSION: Final = (
 )
 
 
-def audit(
+def audit(  # noqa: PLR0913 - what it is held against
     path: str | Path,
     *,
     key_file: str | os.PathLike[str] | None = None,
     sessions: Sequence[str] = (),
+    anchors: Sequence[AnchorFile] = (),
+    verifiers: Sequence[Verifier] = (),
+    mirrors: bool = True,
 ) -> Report:
     """Check every rule that a database can show, and change nothing.
 
@@ -74,26 +80,42 @@ def audit(
             the key what can be checked is checked, and the verdict is never ok.
         sessions: only these, by key; the registry and what belongs to the whole
             journal are checked in any case.
+        anchors: signed statements of heads, kept elsewhere until now.
+        verifiers: public keys of those who may have signed them; the one that is
+            derived from the journal's own key is known in any case.
+        mirrors: hold mirror files against their sessions; not for a copy of a
+            journal, whose files belong to the journal itself.
 
     Raises:
         NotFoundError: there is no journal, or no such session.
         CorruptError: it is no database.
         SchemaError: another program's database, or a newer version's journal.
+        EntryError: an anchor that is none.
 
     """
     where = path_of(path)
     with opened(where) as source:
-        return _Audit(source, key_file, tuple(sessions)).report()
+        return _Audit(
+            source, key_file, tuple(sessions), anchors, verifiers, mirrors=mirrors
+        ).report()
 
 
 class _Audit:
     """One audit: what it knows so far, and what it found."""
 
-    def __init__(
-        self, source: Source, key_file: str | os.PathLike[str] | None, wanted: tuple[str, ...]
+    def __init__(  # noqa: PLR0913
+        self,
+        source: Source,
+        key_file: str | os.PathLike[str] | None,
+        wanted: tuple[str, ...],
+        anchors: Sequence[AnchorFile],
+        verifiers: Sequence[Verifier],
+        *,
+        mirrors: bool,
     ) -> None:
         self.source = source
         self.wanted = wanted
+        self.mirrors = mirrors
         self.found = Findings(source.path)
         self.known = Declarations()
         self.heads: list[Head] = []
@@ -103,6 +125,7 @@ class _Audit:
         self.keyring = keyring.Keyring(None, None, "the journal's id could not be read")
         with self.part("the key"):
             self.keyring = keyring.find(source, key_file)
+        self.anchors = Anchors(self.keyring, anchors, verifiers)
 
     def report(self) -> Report:
         """Run every part and return what came of it."""
@@ -110,6 +133,7 @@ class _Audit:
         self._check_registry()
         self._check_sessions()
         self._check_the_rest()
+        self._check_anchors()
         findings = self.found.all()
         journal = {
             "path": self.source.path,
@@ -131,7 +155,9 @@ class _Audit:
     def _verdict(self, is_broken: bool) -> str:  # noqa: FBT001 - one fact
         if is_broken:
             return BROKEN
-        return NOT_ANCHORED if self.keyring.key is not None else NOT_VERIFIED
+        if self.keyring.key is None:
+            return NOT_VERIFIED
+        return OK if self.anchors.relied else NOT_ANCHORED
 
     def _completeness(self) -> dict[str, int]:
         counts = {"sessions": len(self.heads), "registered_sessions": len(self.known.sessions)}
@@ -263,6 +289,11 @@ class _Audit:
         for number, mirror in self.known.mirrors.items():
             if mirror.session_id != session.session_id or number in self.known.removed:
                 continue
+            if not self.mirrors:
+                self.open.append(
+                    f"the mirror of {session.key!r}: it belongs to the journal, not to a copy"
+                )
+                continue
             if mirror.host != this_process().host:
                 self.open.append(f"the mirror of {session.key!r} on the host {mirror.host}")
                 continue
@@ -317,6 +348,23 @@ class _Audit:
         sealer = self.keyring.sealer(session.session_id, session.key)
         lines = mirrored.lines(source, session.session_id, session.layouts.extents, sealer)
         return mirrored.faults(mirror, session.mirror_state, lines)
+
+    def _check_anchors(self) -> None:
+        """J80…: look for every row that an anchor names."""
+        anchors = self.anchors
+        with self.part("the anchors"):
+            numbers = numbers_of(self.known.session_ids, REGISTRY_KEY)
+            anchors.check(self.source, numbers, self.heads)
+        for fault in anchors.faults:
+            self.found.add(
+                fault.check, fault.cause, session=fault.session, seqs=fault.seqs, evidence=fault.evidence
+            )  # fmt: skip
+        if anchors.relied:
+            entries, sessions = anchors.newer(self.heads)
+            self.open[0] = (
+                f"what came after the newest anchor, {entries} entries in {sessions} sessions: "
+                "whether more of it was cut off takes a newer anchor"
+            )
 
     def _check_the_rest(self) -> None:
         with self.part("the table of writers"):

@@ -20,6 +20,7 @@ ABOUT: Final = {
     5: "the database",
     6: "migrated files",
     7: "mirror files",
+    8: "anchors",
 }
 RULES: Final = {
     1: "identity inside the transaction",
@@ -338,6 +339,26 @@ _ALL: Final = (
     Check(
         "J706", 9, "notice", "the side file of the mirrors is not as a key holder left it",
         "that it was written to by somebody else, or torn", "that anything relied on it: the next comparison is a full one", _MIRROR,
+    ),
+    # -- anchors ----------------------------------------------------------------------
+    Check(
+        "J801", 3, "broken", "entries that an anchor names are gone",
+        "that the journal held them when the anchor was taken, and does not now: its end was cut off, or an older copy put back",
+        "what they said; who did it, nor when", _LOG,
+    ),
+    Check(
+        "J802", 3, "broken", "another entry stands where an anchor names one",
+        "that the session had another history when the anchor was taken: it was cut off or rolled back, and written anew",
+        "what the lost entries said; who did it, nor when", _LOG,
+    ),
+    Check(
+        "J803", 3, "broken", "a session that an anchor names is gone",
+        "that the journal held it when the anchor was taken", "what it said; who removed it, nor when", _STATUS,
+    ),
+    Check(
+        "J804", 11, "warning", "an anchor that proves nothing",
+        "that it is another journal's, or that nobody whose key is known here signed it",
+        "that the journal was rolled back, nor that it was not", "",
     ),
 )  # fmt: skip
 

@@ -28,8 +28,12 @@ COMMANDS: Final = {
     "export": "Give a session back as the file it is, byte for byte.",
     "migrate": "Bring flat session files into the journal.",
     "audit": "Check every rule and name what broke it; change nothing.",
+    "anchor": "Sign a statement of where every session ends now.",
     "why": "Explain a takeover, a refusal, a parked write or a supersession.",
     "who": "Show who wrote what in a session, for whom, and whether it is allowed.",
+    "key": "Show where the journal's key is, and move it to another machine.",
+    "backup": "Copy the journal to a new file, while others write to it, and audit the copy.",
+    "restore": "Put a backup in the journal's place.",
     "upgrade": "Compare the schema with this version's, and mend it.",
     "demo": "Play a takeover from beginning to end, in a directory of its own.",
 }

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +12,9 @@ from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
 from journal.cli.opening import known_key, opened
 from journal.cli.options import Settings, json_option, session_argument
-from journal.errors import StorageError
+from journal.files import refuse_journals_own, write_new
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from journal.export import Export
 
 
@@ -53,8 +48,8 @@ def command(settings: Settings, session: str, file: str | None, *, force: bool) 
             output.raw(content)
         else:
             target = Path(file).absolute()
-            _refuse(target, journal.path, force=force)
-            digest = _write(target, content, force=force)
+            refuse_journals_own(target, journal.path, force=force)
+            digest = write_new(target, content, force=force)
     if file is not None:
         _tell(settings, target, content, digest)
     return _say_left_out(content)
@@ -84,53 +79,3 @@ def _say_left_out(content: Export) -> int:
             f"Warning: left out {len(content.stepped_over) - 10} more ranges: journal audit names them"
         )
     return 0 if content.is_complete else EXIT_FOUND
-
-
-def _refuse(target: Path, journal: Path, *, force: bool) -> None:
-    if target.name.startswith(journal.name) and target.parent.resolve() == journal.parent.resolve():
-        # Opening any of the journal's files from here would drop SQLite's locks.
-        raise StorageError(
-            f"{target} belongs to the journal", hint="name another FILE", code="own-file"
-        )
-    if target.is_dir():
-        raise StorageError(f"{target} is a directory", hint="name a FILE", code="is-a-directory")
-    if not force and os.path.lexists(target):
-        raise _is_there(target)
-
-
-def _is_there(target: Path) -> StorageError:
-    return StorageError(
-        f"{target} is there already; it was left as it is",
-        hint="--force to replace it, or another FILE",
-        code="file-exists",
-    )
-
-
-def _write(target: Path, chunks: Iterable[bytes], *, force: bool) -> str:
-    """Write a draft beside the target, then put it in place, whole; return its SHA-256."""
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    digest = hashlib.sha256()
-    descriptor = os.open(
-        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            for chunk in chunks:
-                digest.update(chunk)
-                out.write(chunk)
-            out.flush()
-            os.fsync(out.fileno())
-        _put_in_place(draft, target, force=force)
-    finally:
-        draft.unlink(missing_ok=True)
-    return digest.hexdigest()
-
-
-def _put_in_place(draft: Path, target: Path, *, force: bool) -> None:
-    if force:
-        draft.replace(target)
-        return
-    try:
-        os.link(draft, target)  # unlike a rename, it never replaces what came in between
-    except FileExistsError:
-        raise _is_there(target) from None

@@ -17,7 +17,14 @@ from tests.audit.crimes import CRIMES, Scene, a_lost_registration
 from tests.thieves import KEY
 
 # Tests of their own: below, in test_migrated.py, and in tests/mirror/test_audit.py.
-ELSEWHERE = {"J501", "J502", "J601", "J602", *(f"J70{n}" for n in range(1, 7))}
+ELSEWHERE = {
+    "J501",
+    "J502",
+    "J601",
+    "J602",
+    *(f"J70{n}" for n in range(1, 7)),
+    *(f"J80{n}" for n in range(1, 5)),
+}
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+"""Holds anchors against the journal: what was signed once must be there still.
+
+A keyed chain cannot show that its newest entries were cut off, or that an older
+copy of the whole journal was put back. A statement of heads that was kept
+elsewhere can.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from journal.escape import escape
+from journal.model import REGISTRY_ID
+from journal.note import Verifier, parsed_note, parsed_statement
+from journal.signing import Signer, derived_seed, is_signed, signer_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from journal.audit.keyring import Keyring
+    from journal.audit.sessions import Head
+    from journal.audit.source import Source
+    from journal.note import Anchored, Statement
+
+
+class AnchorFile(NamedTuple):
+    """An anchor as it was read: a name for people, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+class Fault(NamedTuple):
+    """One thing that an anchor shows: the check it belongs to, why, and the evidence."""
+
+    check: str
+    cause: str
+    session: str | None
+    seqs: tuple[tuple[int, int], ...]
+    evidence: dict[str, Any]
+
+
+class Anchors:
+    """The anchors of one audit: which can be relied on, and what they show."""
+
+    def __init__(
+        self, keyring: Keyring, files: Iterable[AnchorFile], verifiers: Iterable[Verifier]
+    ) -> None:
+        self._keyring = keyring
+        self._verifiers = list(verifiers)
+        self.relied: list[tuple[AnchorFile, Statement]] = []
+        self.faults: list[Fault] = []
+        for file in files:
+            self._take(file)
+
+    def _take(self, file: AnchorFile) -> None:
+        note = parsed_note(file.data)
+        statement = parsed_statement(note.text)
+        evidence = {"anchor": escape(file.name), "journal": escape(statement.journal_id)}
+        if statement.journal_id != self._keyring.journal_id:
+            self._tell("J804", "it is an anchor of another journal", evidence)
+        elif not any(is_signed(note, known) for known in self._known(statement.journal_id)):
+            signers = [escape(each.name) for each in note.signatures]
+            cause = "no signature in it is of a key that is known here"
+            self._tell("J804", cause, {**evidence, "signers": signers})
+        else:
+            self.relied.append((file, statement))
+
+    def _tell(self, check: str, cause: str, evidence: dict[str, Any]) -> None:
+        self.faults.append(Fault(check, cause, None, (), evidence))
+
+    def _known(self, journal_id: str) -> Iterator[Verifier]:
+        yield from self._verifiers
+        if self._keyring.key is not None:
+            yield Signer(signer_name(journal_id), derived_seed(self._keyring.key)).verifier
+
+    def check(self, source: Source, numbers: Mapping[str, int], heads: Iterable[Head]) -> None:
+        """Look for every row that a relied-on anchor names, in the sessions that were audited."""
+        present = {head.session: head for head in heads}
+        for file, statement in self.relied:
+            at = {"anchor": escape(file.name), "taken_us": statement.at_us}
+            for head in statement.heads:
+                if head.seq and (head.session in present or head.session not in numbers):
+                    number = numbers.get(head.session)
+                    self.faults += _faults(source, number, head, present.get(head.session), at)
+
+    def newer(self, heads: Iterable[Head]) -> tuple[int, int]:
+        """Return how many entries in how many sessions came after the newest anchor."""
+        if not self.relied:
+            return 0, 0
+        _, newest = max(self.relied, key=lambda pair: pair[1].at_us)
+        anchored = {head.session: head.seq for head in newest.heads}
+        counts = [head.seq - anchored.get(head.session, 0) for head in heads]
+        return sum(count for count in counts if count > 0), sum(count > 0 for count in counts)
+
+
+def _faults(
+    source: Source, number: int | None, head: Anchored, now: Head | None, at: dict[str, Any]
+) -> Iterator[Fault]:
+    evidence = {**at, "anchored": {"seq": head.seq, "epoch": head.epoch, "seal": head.seal[:16]}}
+    if number is None:
+        yield Fault("J803", "no entry registers it now", head.session, (), evidence)
+        return
+    found = [row.seal for row in source.rows_between(number, head.seq, head.seq)]
+    if head.seal in [seal.hex() for seal in found if isinstance(seal, bytes)]:
+        return
+    seen = 0 if now is None else now.seq
+    evidence["now"] = {"seq": seen}
+    if found:
+        cause = "the row at the anchored place has another seal"
+        yield Fault("J802", cause, head.session, ((head.seq, head.seq),), evidence)
+    else:
+        cause = "the session ends before the anchored place"
+        if seen >= head.seq:
+            cause = "the anchored row is gone"
+        first = min(seen + 1, head.seq)
+        yield Fault("J801", cause, head.session, ((first, head.seq),), evidence)
+
+
+def numbers_of(session_ids: Mapping[str, int], registry: str) -> dict[str, int]:
+    """Return each session's number, the registry's among them."""
+    return {**session_ids, registry: REGISTRY_ID}

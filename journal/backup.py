@@ -1,0 +1,213 @@
+"""Backups: a copy of a journal that is at work, audited; and a copy put in a journal's place.
+
+Copied by SQLite's own backup in one step, which is one state of the database
+whatever others write meanwhile: a copy of the file alone would lack what is
+still in the log. What is put in place is put there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import closing, suppress
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
+
+from journal.audit import audit
+from journal.audit.source import opened
+from journal.engine import connect, translated
+from journal.errors import NotFoundError, StorageError
+from journal.files import is_there, put_in_place, sync_directory
+from journal.pins import is_open
+from journal.place import check_place
+from journal.schema import version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from journal.audit import AnchorFile, Report
+
+SIDE_FILES = ("-wal", "-shm", "-mirrors", "-ticket")
+
+
+class Copied(NamedTuple):
+    """A copy that was made, and what an audit says of it."""
+
+    path: Path
+    bytes: int
+    report: Report
+
+
+class Lost(NamedTuple):
+    """What a journal holds of a session, and the copy that would replace it does not."""
+
+    session: str
+    first_seq: int
+    last_seq: int
+
+
+class Restoring(NamedTuple):
+    """What putting a copy in place would do.
+
+    Attributes:
+        source: the copy.
+        target: where it would be put.
+        report: what an audit says of the copy.
+        replaces: whether a journal is there already.
+        is_another: whether that one is another journal than the copy's.
+        lost: what is newer in it than in the copy.
+
+    """
+
+    source: Path
+    target: Path
+    report: Report
+    replaces: bool
+    is_another: bool
+    lost: tuple[Lost, ...]
+
+
+def back_up(
+    path: Path, target: Path, *, key_file: str | None = None, anchors: Sequence[AnchorFile] = ()
+) -> Copied:
+    """Copy a journal to a new file while others write, and audit the copy.
+
+    The copy holds no key. It is put in place even if the audit finds something:
+    a copy of a damaged journal is better than none, and the report says it.
+
+    Raises:
+        NotFoundError: there is no journal.
+        StorageError: the target is there already, or cannot be written; nothing is left of it.
+
+    """
+    _check_journal(path)
+    check_place(target)
+    if os.path.lexists(target):
+        raise is_there(target)
+    draft = _draft(target)
+    try:
+        _copy(path, draft)
+        put_in_place(draft, target, force=False)
+    finally:
+        _remove(draft)
+    report = audit(target, key_file=key_file, anchors=anchors, mirrors=False)
+    connect(str(target)).close()  # takes the side files away that reading has made
+    return Copied(target, target.stat().st_size, report)
+
+
+def plan_restore(
+    source: Path, target: Path, *, key_file: str | None = None, anchors: Sequence[AnchorFile] = ()
+) -> Restoring:
+    """Say what would come of putting a copy in a journal's place; nothing is changed.
+
+    Raises:
+        NotFoundError: there is no such copy.
+        StorageError: a process has the target open, or it is no place for a journal.
+
+    """
+    _check_journal(source)
+    check_place(target)
+    if source.resolve() == target.resolve():
+        raise StorageError(
+            f"{source} is the journal itself", hint="name a copy of it", code="own-file"
+        )
+    replaces = target.exists()
+    if replaces and is_open(str(target)):
+        raise StorageError(
+            f"{target} is open: a live journal is never written over",
+            hint=f"end what has it open (fuser {quote(str(target))}), or restore to another file with -d",
+            code="live",
+        )
+    report = audit(source, key_file=key_file, anchors=anchors, mirrors=False)
+    is_another, lost = _compared(source, target) if replaces else (False, ())
+    return Restoring(source, target, report, replaces, is_another, lost)
+
+
+def restore(plan: Restoring) -> Path | None:
+    """Do what was planned; return where the journal that was there is now, if one was.
+
+    Nothing is deleted: the old database is renamed, with its log, and stays a
+    journal that can be opened.
+
+    Raises:
+        StorageError: a process opened the target meanwhile; nothing was changed.
+
+    """
+    draft, target = _draft(plan.target), plan.target
+    try:
+        _copy(plan.source, draft)
+        if target.exists() and is_open(str(target)):
+            raise StorageError(f"{target} was opened meanwhile", hint="try again", code="live")
+        kept = _set_aside(target) if target.exists() else None
+        for suffix in SIDE_FILES:
+            Path(f"{target}{suffix}").unlink(missing_ok=True)
+        put_in_place(draft, target, force=False)
+    finally:
+        _remove(draft)
+    return kept
+
+
+def _check_journal(path: Path) -> None:
+    if version_of(str(path)) is None:
+        raise NotFoundError(
+            f"there is no journal at {path}", hint="name another file", code="no-journal"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy one state of a database; the new file is synced."""
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with (
+            closing(connect(str(source), mode="ro")) as old,
+            closing(connect(str(target), mode="rw")) as new,
+        ):
+            old.backup(new, pages=-1)
+    except Exception as error:
+        raise translated(error, str(source)) from error
+    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]]:
+    """Return whether the target is another journal, and what of it the copy lacks."""
+    try:
+        with opened(str(source)) as old, opened(str(target)) as new:
+            heads = [dict(each.query(_HEADS)) for each in (old, new)]
+            ids = [each.query(_ID).fetchone() for each in (old, new)]
+    except Exception as error:
+        raise translated(error, str(target)) from error
+    lost = (
+        Lost(key.decode("utf-8", "backslashreplace"), heads[0].get(key, 0) + 1, seq)
+        for key, seq in sorted(heads[1].items())
+        if seq > heads[0].get(key, 0)
+    )
+    return ids[0] != ids[1], tuple(lost)
+
+
+_ID = "SELECT value FROM meta WHERE name = 'journal_id'"
+_HEADS = 'SELECT "key", head_seq FROM sessions WHERE id > 1'
+
+
+def _set_aside(target: Path) -> Path:
+    """Rename a database and its log together, so that it can be opened as it was."""
+    kept = target.with_name(f"{target.name}.before-restore-{secrets.token_hex(4)}")
+    # The log first: without its database it is nothing, a database without its log loses entries.
+    with suppress(FileNotFoundError):
+        Path(f"{target}-wal").rename(f"{kept}-wal")
+    target.rename(kept)
+    sync_directory(target.parent)
+    return kept
+
+
+def _draft(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+
+
+def _remove(draft: Path) -> None:
+    for suffix in ("", *SIDE_FILES):
+        Path(f"{draft}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""``journal restore``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from journal.cli import output
+from journal.cli.failing import EXIT_FOUND, with_db
+from journal.cli.frame import command as make_command
+from journal.cli.opening import file_of
+from journal.cli.options import Settings, json_option
+
+if TYPE_CHECKING:
+    from journal.backup import Restoring
+
+_SHOWN = 10
+
+
+@make_command(
+    "restore",
+    "journal backup copy.db",
+    "journal -d other.db restore copy.db --apply",
+)
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--apply", "is_applied", is_flag=True, help="Do it; without this it is only shown.")
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Say what an anchor has and FILE has not.",
+)
+@json_option
+@click.pass_obj
+def command(settings: Settings, file: Path, anchors: tuple[Path, ...], *, is_applied: bool) -> int:
+    """Put a backup in the journal's place.
+
+    Shows the audit of FILE, and what the journal that is there has and FILE has not; --apply
+    does it. A journal that a process has open is never written over. The one that is there
+    is renamed, with its log, and stays whole. Exits 3 if the audit of FILE found something.
+    """
+    from journal.audit import AnchorFile  # noqa: PLC0415 - with the rest of the library
+    from journal.backup import plan_restore, restore  # noqa: PLC0415
+
+    files = [AnchorFile(str(path), path.read_bytes()) for path in anchors]
+    plan = plan_restore(file.absolute(), file_of(settings), anchors=files)
+    kept = restore(plan) if is_applied else None
+    _tell(settings, plan, kept, is_applied=is_applied)
+    return EXIT_FOUND if plan.report.findings else 0
+
+
+def _tell(settings: Settings, plan: Restoring, kept: Path | None, *, is_applied: bool) -> None:
+    if settings.json:
+        output.document(
+            "restore",
+            applied=is_applied,
+            file=str(plan.source),
+            target=str(plan.target),
+            verdict=plan.report.verdict,
+            findings=[finding.as_json() for finding in plan.report.findings],
+            replaces=plan.replaces,
+            another_journal=plan.is_another,
+            lost=[lost._asdict() for lost in plan.lost],
+            kept=None if kept is None else str(kept),
+        )
+        return
+    output.say(f"Audit of {plan.source}: {plan.report.verdict}.")
+    for finding in plan.report.findings:
+        output.say(f"  {finding.id} {finding.severity}: {finding.title}: {finding.cause}")
+    _tell_lost(plan)
+    if not is_applied:
+        command = shlex.join(["journal", "restore", str(plan.source), "--apply"])
+        output.say(with_db(f"Nothing was changed. Try: {command}", settings))
+        return
+    output.say(f"Restored {plan.target}.")
+    if kept is not None:
+        output.say(f"What was there is now {kept}.")
+    output.say("Mirror files may hold lines that the backup has not: see journal mirror status.")
+
+
+def _tell_lost(plan: Restoring) -> None:
+    if not plan.replaces:
+        return
+    if plan.is_another:
+        output.say(f"{plan.target} is another journal than the backup's.")
+    for lost in plan.lost[:_SHOWN]:
+        output.say(
+            f"  {lost.session}: seq {lost.first_seq} to {lost.last_seq} are not in the backup"
+        )
+    if len(plan.lost) > _SHOWN:
+        output.say(f"  and {len(plan.lost) - _SHOWN} more sessions")
+    if not plan.lost:
+        output.say("The backup has every session as far as the journal that is there.")

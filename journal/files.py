@@ -1,0 +1,87 @@
+"""Writes new files: whole or not at all, and never over what is there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from journal.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
+    """Refuse a file that is the journal's own, a directory, or there already.
+
+    Raises:
+        StorageError: it is.
+
+    """
+    if target.name.startswith(journal.name) and target.parent.resolve() == journal.parent.resolve():
+        # Opening any of the journal's files from here would drop SQLite's locks.
+        raise StorageError(
+            f"{target} belongs to the journal", hint="name another FILE", code="own-file"
+        )
+    if target.is_dir():
+        raise StorageError(f"{target} is a directory", hint="name a FILE", code="is-a-directory")
+    if not force and os.path.lexists(target):
+        raise is_there(target)
+
+
+def is_there(target: Path) -> StorageError:
+    """Return the error for a file that would have to be replaced."""
+    return StorageError(
+        f"{target} is there already; it was left as it is",
+        hint="--force to replace it, or another FILE",
+        code="file-exists",
+    )
+
+
+def write_new(target: Path, chunks: Iterable[bytes], *, force: bool) -> str:
+    """Write a draft beside the target, then put it in place, whole; return its SHA-256."""
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    digest = hashlib.sha256()
+    descriptor = os.open(
+        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            for chunk in chunks:
+                digest.update(chunk)
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+        put_in_place(draft, target, force=force)
+    finally:
+        draft.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def put_in_place(draft: Path, target: Path, *, force: bool) -> None:
+    """Give a finished file its name; without ``force`` never that of a file that is there.
+
+    Raises:
+        StorageError: the name was taken meanwhile.
+
+    """
+    if force:
+        draft.replace(target)
+    else:
+        try:
+            os.link(draft, target)  # unlike a rename, it never replaces what came in between
+        except FileExistsError:
+            raise is_there(target) from None
+    sync_directory(target.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make names in a directory survive power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

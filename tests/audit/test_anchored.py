@@ -1,0 +1,158 @@
+"""Anchors: a journal that was rolled back or cut shows, and a false anchor proves nothing."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from journal import EntryError, Journal
+from journal.anchor import take
+from journal.audit import AnchorFile, audit
+from journal.note import parsed_note, parsed_statement, parsed_verifier
+from journal.signing import is_signed
+from tests.thieves import KEY, Thief
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from journal.audit import Report
+
+OTHER = "agent:main:other é\n"[:-1]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "agent.db"
+
+
+def write(path: Path, count: int, *keys: str) -> None:
+    with Journal(path) as journal:
+        for key in keys or (KEY,):
+            gateway = journal.session(key, writer="gateway", role="run")
+            gateway.extend({"n": number} for number in range(count))
+
+
+def anchor(path: Path, signing_key: Path | None = None) -> AnchorFile:
+    with Journal(path) as journal:
+        return AnchorFile("heads.anchor", take(journal, signing_key).text.encode())
+
+
+def audited(path: Path, *anchors: AnchorFile, verifiers: tuple[str, ...] = ()) -> Report:
+    known = [parsed_verifier(each) for each in verifiers]
+    return audit(path, anchors=anchors, verifiers=known)
+
+
+def ids(report: Report) -> list[str]:
+    return [finding.id for finding in report.findings]
+
+
+def test_a_healthy_journal_with_an_anchor_is_ok(path: Path) -> None:
+    write(path, 3, KEY, OTHER)
+    held = anchor(path)
+    report = audited(path, held)
+    assert (report.verdict, report.exit_code) == ("ok", 0)
+    write(path, 2)
+    report = audited(path, held)
+    assert report.verdict == "ok"
+    assert "2 entries in 1 sessions" in report.not_checked[0]
+
+
+def test_a_cut_tail_is_shown_with_what_is_missing(path: Path) -> None:
+    write(path, 5)
+    held = anchor(path)
+    thief = Thief(path)
+    with thief.without_triggers():
+        thief.delete(4, 5)
+        thief.move_head(3, 1)
+    thief.close()
+    report = audited(path, held)
+    assert report.verdict == "broken"
+    (finding,) = [found for found in report.findings if found.id == "J801"]
+    assert finding.session == KEY
+    assert finding.ranges == ((4, 5),)
+    assert finding.evidence[0]["now"] == {"seq": 3}
+
+
+def test_yesterdays_copy_of_the_whole_journal_is_shown(path: Path) -> None:
+    """Without an anchor it is a healthy journal."""
+    write(path, 3)
+    copy = path.with_name("copy.db")
+    shutil.copy(path, copy)
+    write(path, 2, KEY, "new")
+    held = anchor(path)
+    assert audited(copy).verdict == "ok, not anchored"
+    report = audited(copy, held)
+    assert report.verdict == "broken"
+    # The registry lacks the new session's registration, the session its new lines.
+    assert ids(report) == ["J801", "J801", "J803"]
+    assert {found.session for found in report.findings} == {KEY, "journal:", "new"}
+
+
+def test_a_history_written_anew_after_a_rollback_is_shown(path: Path) -> None:
+    write(path, 3)
+    copy = path.with_name("copy.db")
+    shutil.copy(path, copy)
+    write(path, 2)
+    held = anchor(path)
+    write(copy, 4)
+    report = audited(copy, held)
+    assert ids(report) == ["J802"]
+    assert report.findings[0].ranges == ((5, 5),)
+
+
+def test_an_anchor_of_another_journal_or_by_a_stranger_proves_nothing(path: Path) -> None:
+    write(path, 1)
+    other = path.with_name("other.db")
+    write(other, 1)
+    report = audited(path, anchor(other))
+    assert (report.verdict, ids(report)) == ("ok, not anchored", ["J804"])
+    forged = anchor(path)
+    forged = forged._replace(data=forged.data.replace(b"\n1 1 ", b"\n1 2 "))
+    report = audited(path, forged)
+    assert (report.verdict, ids(report)) == ("ok, not anchored", ["J804"])
+
+
+def test_a_signing_key_of_ones_own_is_named_by_its_public_key(path: Path, tmp_path: Path) -> None:
+    write(path, 1)
+    own = tmp_path / "signing.key"
+    held = anchor(path, own)
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert ids(audited(path, held)) == ["J804"]
+    with Journal(path) as journal:
+        public = str(take(journal, own).verifier)
+    assert audited(path, held, verifiers=(public,)).verdict == "ok"
+
+
+def test_only_the_sessions_that_were_asked_for_are_held_against_it(path: Path) -> None:
+    write(path, 2, KEY, OTHER)
+    held = anchor(path)
+    thief = Thief(path, OTHER)
+    with thief.without_triggers():
+        thief.delete(2)
+        thief.move_head(1, 1)
+    thief.close()
+    assert audit(path, sessions=[KEY], anchors=[held]).verdict == "ok"
+    assert "J801" in ids(audit(path, sessions=[OTHER], anchors=[held]))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"\n\n", b"a\n\nb", b"\xff", b"a\n\n\xe2\x80\x94 n AA=="]
+)
+def test_what_is_no_anchor_is_named(path: Path, data: bytes) -> None:
+    write(path, 1)
+    with pytest.raises(EntryError) as caught:
+        audited(path, AnchorFile("x", data))
+    assert caught.value.code == "no-anchor"
+
+
+def test_the_note_says_what_was_signed(path: Path) -> None:
+    write(path, 2, KEY, OTHER)
+    with Journal(path) as journal:
+        taken = take(journal)
+    note = parsed_note(taken.text.encode())
+    assert parsed_statement(note.text) == taken.statement
+    assert is_signed(note, taken.verifier)
+    assert [head.session for head in taken.statement.heads] == ["journal:", KEY, OTHER]
+    assert parsed_verifier(str(taken.verifier)) == taken.verifier

@@ -1,0 +1,78 @@
+"""``journal anchor``, ``backup``, ``restore`` and ``key``, as somebody at a shell has them."""
+
+from __future__ import annotations
+
+import json
+
+from tests.thieves import KEY
+
+
+def told(outcome):
+    assert outcome.exit_code in (0, 3), outcome.stderr
+    return json.loads(outcome.stdout)
+
+
+def test_an_anchor_makes_the_audit_ok(run, session):
+    assert run("audit", "--strict").exit_code == 3
+    assert run("anchor", "-o", "heads.anchor").exit_code == 0
+    outcome = run("audit", "--anchor", "heads.anchor", "--strict")
+    assert outcome.exit_code == 0
+    assert "verdict: ok\n" in outcome.stdout
+
+
+def test_an_anchor_on_stdout_is_the_note_and_nothing_else(run, session):
+    outcome = run("anchor")
+    assert outcome.stdout.startswith("session-journal/anchor/1\n")
+    document = told(run("anchor", "--json"))
+    assert document["schema"] == "journal.anchor/1"
+    assert document["verifier"] in outcome.stderr
+    assert [head["session"] for head in document["heads"]] == ["journal:", KEY]
+
+
+def test_what_is_no_anchor_is_named(run, session, home):
+    (home / "x").write_text("no")
+    outcome = run("audit", "--anchor", "x")
+    assert outcome.exit_code == 2
+    assert "no anchor" in outcome.stderr
+
+
+def test_a_backup_is_audited_and_restored(run, session, home):
+    assert told(run("backup", "copy.db", "--json"))["verdict"] == "ok, not anchored"
+    assert run("backup", "copy.db").exit_code == 1
+    assert run("append", session, "-w", "gateway", '{"n":1}').exit_code == 0
+    plan = told(run("restore", "copy.db", "--json"))
+    assert (plan["applied"], plan["lost"]) == (
+        False,
+        [{"session": KEY, "first_seq": 4, "last_seq": 4}],
+    )
+    outcome = run("restore", "copy.db", "--apply")
+    assert outcome.exit_code == 0
+    assert "seq 4 to 4 are not in the backup" in outcome.stderr
+    assert len(told(run("log", session, "--json"))["entries"]) == 3
+    (kept,) = home.glob("journal.db.before-restore-????????")
+    assert len(told(run("-d", kept, "log", session, "--json"))["entries"]) == 4
+
+
+def test_a_key_goes_to_another_machine(run, session, home, monkeypatch, key_file):
+    shown = told(run("key", "--json"))
+    assert shown["key"] == str(key_file)
+    assert shown["fingerprint"]
+    assert run("key", "export", "moved.key").exit_code == 0
+    assert (home / "moved.key").stat().st_mode & 0o777 == 0o600
+    assert run("key", "export", "moved.key").exit_code == 1
+    monkeypatch.delenv("JOURNAL_KEY_FILE")
+    assert run("log", session).exit_code == 1  # as on the other machine
+    imported = told(run("key", "import", "moved.key", "--json"))
+    assert imported["fingerprint"] == shown["fingerprint"]
+    assert run("log", session).exit_code == 0
+    assert run("key", "import", "moved.key").exit_code == 0
+
+
+def test_another_journals_key_is_not_let_in(run, session, home, monkeypatch):
+    monkeypatch.setenv("JOURNAL_KEY_FILE", str(home / "other.key"))
+    assert run("-d", "other.db", "init").exit_code == 0
+    monkeypatch.delenv("JOURNAL_KEY_FILE")
+    outcome = run("key", "import", "other.key")
+    assert outcome.exit_code == 1
+    assert "not the key of" in outcome.stderr
+    assert run("key", "import", "none.key").exit_code == 1

@@ -1,0 +1,178 @@
+"""Backups: a copy of a journal at work is whole and audited; a restore never loses what it replaces."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from journal import Journal, NotFoundError, StorageError
+from journal.anchor import take
+from journal.audit import AnchorFile, audit
+from journal.backup import back_up, plan_restore, restore
+from tests.thieves import KEY, Thief
+
+if TYPE_CHECKING:
+    from journal import Session
+
+
+def lines(path: Path) -> list[object]:
+    with Journal(path, create=False) as journal:
+        return [entry.json() for entry in journal.session(KEY).read()]
+
+
+def write(path: Path, *values: object) -> None:
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").extend(values)
+
+
+def test_a_copy_of_a_journal_at_work_is_one_state_of_it(
+    gateway: Session, journal_path: Path, tmp_path: Path
+) -> None:
+    gateway.append({"n": 0})
+    enough = threading.Event()
+
+    def work() -> None:
+        number = 1
+        while not enough.is_set():
+            gateway.append({"n": number})
+            number += 1
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        copies = [back_up(journal_path, tmp_path / f"copy{number}.db") for number in range(5)]
+    finally:
+        enough.set()
+        worker.join()
+    for copied in copies:
+        assert copied.report.verdict == "ok, not anchored"
+        found = lines(copied.path)
+        assert found == [{"n": number} for number in range(len(found))]
+        assert copied.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_still_in_the_log_is_in_the_copy(
+    gateway: Session, journal_path: Path, tmp_path: Path
+) -> None:
+    gateway.append({"n": 0})
+    assert Path(f"{journal_path}-wal").stat().st_size
+    copied = back_up(journal_path, tmp_path / "copy.db")
+    assert sorted(found.name for found in tmp_path.glob("*copy.db*")) == ["copy.db"]
+    assert lines(copied.path) == [{"n": 0}]
+
+
+def test_nothing_is_ever_replaced(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1)
+    other = tmp_path / "other"
+    other.write_text("mine")
+    with pytest.raises(StorageError) as caught:
+        back_up(journal_path, other)
+    assert caught.value.code == "file-exists"
+    assert other.read_text() == "mine"
+
+
+def test_a_damaged_journal_is_copied_and_said_to_be(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1, 2)
+    thief = Thief(journal_path)
+    thief.edit("body", 1, b"9")
+    thief.close()
+    copied = back_up(journal_path, tmp_path / "copy.db")
+    assert copied.report.verdict == "broken"
+    assert copied.path.exists()
+
+
+def test_no_journal_no_copy(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        back_up(tmp_path / "none.db", tmp_path / "copy.db")
+    assert not list(tmp_path.glob("*copy*"))
+
+
+def test_a_restore_says_what_would_be_lost_and_keeps_it(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    write(journal_path, 2, 3)
+    plan = plan_restore(copy, journal_path)
+    assert plan.replaces
+    assert not plan.is_another
+    assert [tuple(lost) for lost in plan.lost] == [(KEY, 2, 3)]
+    assert lines(journal_path) == [1, 2, 3]  # a plan changes nothing
+
+    kept = restore(plan)
+
+    assert lines(journal_path) == [1]
+    assert kept is not None
+    assert lines(kept) == [1, 2, 3]
+    assert audit(journal_path).verdict == "ok, not anchored"
+
+
+def test_the_log_of_a_crashed_journal_goes_with_it(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append(2)
+        for suffix in ("", "-wal"):  # as a kill -9 leaves it
+            target = crashed / f"agent.db{suffix}"
+            target.write_bytes(_bytes(Path(f"{journal_path}{suffix}")))
+    kept = restore(plan_restore(copy, crashed / "agent.db"))
+    assert lines(crashed / "agent.db") == [1]
+    assert kept is not None
+    assert lines(kept) == [1, 2]
+
+
+def _bytes(path: Path) -> bytes:
+    from journal.guards import own_hand
+
+    with own_hand():
+        return path.read_bytes()
+
+
+def test_a_live_journal_is_never_written_over(
+    gateway: Session, journal_path: Path, tmp_path: Path
+) -> None:
+    gateway.append({"n": 1})
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    with pytest.raises(StorageError) as caught:
+        plan_restore(copy, journal_path)
+    assert caught.value.code == "live"
+    gateway.append({"n": 2})
+
+
+def test_one_that_was_opened_after_the_plan_neither(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    plan = plan_restore(copy, journal_path)
+    with Journal(journal_path), pytest.raises(StorageError) as caught:
+        restore(plan)
+    assert caught.value.code == "live"
+    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*before*"))
+
+
+def test_where_nothing_is_a_restore_makes_it(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    plan = plan_restore(copy, tmp_path / "new.db")
+    assert not plan.replaces
+    assert restore(plan) is None
+    assert lines(tmp_path / "new.db") == [1]
+
+
+def test_another_journal_is_said_to_be_one(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1)
+    write(tmp_path / "other.db", 1)
+    assert plan_restore(tmp_path / "other.db", journal_path).is_another
+
+
+def test_an_anchor_says_what_a_backup_lacks(journal_path: Path, tmp_path: Path) -> None:
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    write(journal_path, 2)
+    with Journal(journal_path) as journal:
+        anchor = AnchorFile("a", take(journal).text.encode())
+    plan = plan_restore(copy, journal_path, anchors=[anchor])
+    assert [(found.id, found.ranges) for found in plan.report.findings] == [("J801", ((2, 2),))]
