@@ -114,6 +114,8 @@ SOLE = {
     "alembic": {"schema"},  # 275 ms, paid when a schema is made or upgraded
     "click": {"cli"},
     "cryptography": {"signing"},  # an extra
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
     "msgspec": {"lines"},  # a pure function in C; the one stranger in the lowest layer
     "platformdirs": {"keys"},
     "pysqlite3": {"engine"},  # two SQLite libraries on one file in one process lose its locks

@@ -14,6 +14,7 @@ from journal.audit.findings import Findings
 from journal.audit.judging import UNFIT, holds
 from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, OK, Report
 from journal.audit.sessions import Head, SessionAudit
+from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.walk import Tally
 from journal.controls import decode
@@ -93,11 +94,28 @@ def audit(  # noqa: PLR0913 - what it is held against
         EntryError: an anchor that is none.
 
     """
-    where = path_of(path)
-    with opened(where) as source:
-        return _Audit(
-            source, key_file, tuple(sessions), anchors, verifiers, mirrors=mirrors
-        ).report()
+    with sighted(
+        path, key_file=key_file, sessions=sessions, anchors=anchors, verifiers=verifiers,
+        mirrors=mirrors,
+    ) as sighting:  # fmt: skip
+        return sighting.report
+
+
+@contextmanager
+def sighted(  # noqa: PLR0913 - as for an audit
+    path: str | Path,
+    *,
+    key_file: str | os.PathLike[str] | None = None,
+    sessions: Sequence[str] = (),
+    anchors: Sequence[AnchorFile] = (),
+    verifiers: Sequence[Verifier] = (),
+    mirrors: bool = True,
+) -> Iterator[Sighting]:
+    """Audit a journal and keep its snapshot open for the block; arguments and errors are those of an audit."""
+    with opened(path_of(path)) as source:
+        run = _Audit(source, key_file, tuple(sessions), anchors, verifiers, mirrors=mirrors)
+        report = run.report()
+        yield Sighting(source, run.keyring, run.known, report)
 
 
 class _Audit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +12,13 @@ from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
 from journal.cli.opening import path_of
 from journal.cli.options import Settings, json_option
+from journal.files import refuse_journals_own, write_new
+
+if TYPE_CHECKING:
+    from journal.audit import Report
 
 
-@make_command("audit", "journal audit", "journal audit agent:main:main --json")
+@make_command("audit", "journal audit", "journal audit --html audit.html")
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...")
 @click.option(
     "--anchor",
@@ -30,16 +35,26 @@ from journal.cli.options import Settings, json_option
     metavar="KEY",
     help="A public key that anchors may be signed with, NAME+HASH+KEY.",
 )
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the report to a page that needs no network, with a picture of who wrote when.",
+)
+@click.option("--bodies", is_flag=True, help="Let the page show how entries begin.")
+@click.option("--force", is_flag=True, help="Replace the page if it is there.")
 @click.option("--strict", is_flag=True, help="Exit 3 unless the verdict is ok: anchored, too.")
 @json_option
 @click.pass_obj
 def command(
     settings: Settings,
+    /,
     sessions: tuple[str, ...],
     anchors: tuple[Path, ...],
     verifiers: tuple[str, ...],
-    *,
-    strict: bool,
+    page: Path | None,
+    **flags: bool,
 ) -> int:
     """Check every rule and name what broke it; change nothing.
 
@@ -49,14 +64,28 @@ def command(
     from journal.audit import AnchorFile, audit  # noqa: PLC0415 - with the rest of the library
     from journal.note import parsed_verifier  # noqa: PLC0415
 
-    report = audit(
-        str(path_of(settings)),
-        sessions=sessions,
-        anchors=[AnchorFile(str(path), path.read_bytes()) for path in anchors],
-        verifiers=list(map(parsed_verifier, verifiers)),
-    )
+    path = path_of(settings)
+    against: dict[str, Any] = {
+        "sessions": sessions,
+        "anchors": [AnchorFile(str(each), each.read_bytes()) for each in anchors],
+        "verifiers": list(map(parsed_verifier, verifiers)),
+    }
+    if page is None:
+        report = audit(str(path), **against)
+    else:
+        report = _write_page(path, page.absolute(), against, flags)
     if settings.json:
         output.document("audit", **report.as_json())
     else:
         output.text(report.as_text())
-    return EXIT_FOUND if strict and report.verdict != "ok" else report.exit_code
+    return EXIT_FOUND if flags["strict"] and report.verdict != "ok" else report.exit_code
+
+
+def _write_page(path: Path, page: Path, against: dict[str, Any], flags: dict[str, bool]) -> Report:
+    from journal.report import write_page  # noqa: PLC0415 - needs a template engine
+
+    refuse_journals_own(page, path, force=flags["force"])
+    report, content = write_page(str(path), **against, bodies=flags["bodies"])
+    write_new(page, [content.encode("utf-8", "backslashreplace")], force=flags["force"])
+    output.say(f"Wrote {page}, {output.size(page.stat().st_size)}.")
+    return report
