@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 from journal.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -43,22 +44,33 @@ def is_there(target: Path) -> StorageError:
 
 def write_new(target: Path, chunks: Iterable[bytes], *, force: bool) -> str:
     """Write a draft beside the target, then put it in place, whole; return its SHA-256."""
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     digest = hashlib.sha256()
-    descriptor = os.open(
-        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600
-    )
+    with drafted(target, force=force) as out:
+        for chunk in chunks:
+            digest.update(chunk)
+            out.write(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
+    """Give a draft beside the target to write to; put it in place, synced, when the block is left well.
+
+    Raises:
+        StorageError: the target was there, and is not to be replaced.
+
+    """
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(draft, flags, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as out:
-            for chunk in chunks:
-                digest.update(chunk)
-                out.write(chunk)
+        with os.fdopen(descriptor, "w+b") as out:
+            yield out
             out.flush()
             os.fsync(out.fileno())
         put_in_place(draft, target, force=force)
     finally:
         draft.unlink(missing_ok=True)
-    return digest.hexdigest()
 
 
 def put_in_place(draft: Path, target: Path, *, force: bool) -> None:

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Check an evidence bundle of session-journal, with Python's standard library alone.
+
+    python verify.py [--key journal.key]     in the directory where the bundle was unpacked
+
+What it shows. Without the key: that each line is the one its commitment was made for, that
+each entry links to the one before it, and that what a signed anchor names is there. With
+the key: that a holder of the key sealed each entry, here, after that one. What it does not
+show: who held the key, that the times are true, that nothing came after the last entry.
+The encodings are those of docs/format.md. Exit 0: all holds; 3: something does not.
+"""
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+Point = tuple[int, int, int, int]
+NULL = b"\xff\xff\xff\xff"
+
+
+def field(value: int | str | bytes | None) -> bytes:
+    """One length-prefixed field: an integer, text, bytes or nothing."""
+    if value is None:
+        return NULL
+    if isinstance(value, int):
+        return struct.pack(">Iq", 8, value)
+    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
+    return struct.pack(">I", len(data)) + data
+
+
+def mac(key: bytes, *values: int | str | bytes | None) -> bytes:
+    """HMAC-SHA-256 over fields."""
+    return hmac.digest(key, b"".join(map(field, values)), "sha256")
+
+
+def commitment(row: dict) -> bytes:
+    """What stands for a line in the chain."""
+    parts = (b"session-journal/commitment/1", row["salt"], row["body"], row["terminator"])
+    return hashlib.sha256(b"".join(map(field, parts))).digest()
+
+
+def seal(key: bytes, row: dict) -> bytes:
+    """The seal that a row's columns should have."""
+    numbers = "session_id seq epoch writer_id instance_id recorder_id trusted created_us cum_bytes key_id"
+    fixed = struct.pack(">10q", *(row[name] for name in numbers.split()))
+    rest = [row[name] for name in ["claim", "kind", "origin", "run_id", "on_behalf_of", "request_id"]]
+    return mac(key, b"session-journal/seal/1", row["prev"], fixed, row["commitment"], *rest)
+
+
+def rows_of(path: Path) -> Iterator[dict]:
+    """Read rows one by one; what is bytes in the database is base64 in the file."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            for name in ("terminator", "salt", "commitment", "prev", "seal", "body"):
+                row[name] = None if row[name] is None else base64.b64decode(row[name])
+            yield row
+
+
+# -- Ed25519 (RFC 8032, section 6), only to verify ------------------------------------
+
+P = 2**255 - 19
+Q = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+
+
+def add(a: Point, b: Point) -> Point:
+    e, f = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    c, d = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = f - e, d - c, d + c, f + e
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(number: int, point: Point) -> Point:
+    result = (0, 1, 1, 0)
+    while number:
+        if number & 1:
+            result = add(result, point)
+        point, number = add(point, point), number >> 1
+    return result
+
+
+def decompressed(data: bytes) -> Point | None:
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    if y >= P or (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+BASE = decompressed((4 * pow(5, P - 2, P) % P).to_bytes(32, "little")) or (0, 1, 1, 0)
+
+
+def is_signed(public: bytes, text: bytes, signature: bytes) -> bool:
+    """Whether this is a true signature of a text."""
+    a, r, s = decompressed(public), decompressed(signature[:32]), int.from_bytes(signature[32:], "little")
+    if a is None or r is None or s >= Q or len(signature) != 64:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + text).digest(), "little") % Q
+    left, right = times(s, BASE), add(r, times(h, a))
+    return all((left[i] * right[2] - right[i] * left[2]) % P == 0 for i in (0, 1))
+
+
+# -- the checks -----------------------------------------------------------------------
+
+
+def check_session(session: dict, path: Path, key: bytes | None, wanted: dict, wrong: list[str]) -> dict:
+    """Check one chain; return its counts, and the seals at the anchored places."""
+    own = key and mac(key, b"session-journal/session/1", session["number"], session["key"])
+    before, genesis = None, own and mac(own, b"session-journal/genesis/1")[:16]
+    counts = {"entries": 0, "erased": 0}
+    for row in rows_of(path):
+        where = f"{session['key']!r}, seq {row['seq']}"
+        counts["entries"] += 1
+        if row["body"] is None and row["salt"] is None:
+            counts["erased"] += 1
+        elif commitment(row) != row["commitment"]:
+            wrong.append(f"{where}: the line is not the one that was committed to")
+        if own and seal(own, row) != row["seal"]:
+            wrong.append(f"{where}: the seal does not hold")
+        link = genesis if before is None else before["seal"][:16]
+        if link is not None and row["prev"] != link:
+            wrong.append(f"{where}: it does not link to the entry before it")
+        if before and not (row["seq"] > before["seq"] and row["epoch"] in (before["epoch"], before["epoch"] + 1)):
+            wrong.append(f"{where}: it is out of order")
+        if row["seq"] in wanted:
+            wanted[row["seq"]] = row["seal"].hex()
+        before = row
+    head = [0, ""] if before is None else [before["seq"], before["seal"].hex()]
+    if head != [session["head"]["seq"], session["head"]["seal"]]:
+        wrong.append(f"{session['key']!r}: it does not end where the manifest says")
+    return counts
+
+
+def check_anchor(name: str, data: bytes, manifest: dict, wrong: list[str]) -> dict:
+    """Return the heads an anchor names, if a key of the manifest signed it."""
+    text, _, lines = data.decode().rpartition("\n\n")
+    for verifier in manifest["verifiers"]:
+        signer, _, public = verifier.split("+", 2)
+        public = base64.b64decode(public)[1:]
+        for line in lines.splitlines():
+            _, who, blob = line.split(" ")
+            if who == signer and is_signed(public, f"{text}\n".encode(), base64.b64decode(blob)[4:]):
+                _, journal, taken, _, *heads = text.splitlines()
+                if journal != manifest["journal"]:
+                    wrong.append(f"{name}: it is another journal's")
+                print(f"  {name}: signed by {verifier}, taken at {int(taken) / 1e6:.0f} s since 1970")
+                split = [head.split(" ", 4) for head in heads]
+                return {json.loads(head[4]): (int(head[0]), head[3]) for head in split}
+    wrong.append(f"{name}: no key that the manifest names has signed it")
+    return {}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--key", help="the journal's key file")
+    options = parser.parse_args()
+    top, wrong = Path(__file__).resolve().parent, []
+    manifest, key = json.loads((top / "manifest.json").read_text("utf-8")), None
+    if options.key:
+        secret = bytes.fromhex(Path(options.key).read_text("ascii").strip())
+        extracted = hmac.digest(manifest["journal"].encode(), secret, "sha256")
+        key = hmac.digest(extracted, b"session-journal/key/1\x01", "sha256")
+    for name, digest in manifest["sha256"].items():
+        if hashlib.sha256((top / name).read_bytes()).hexdigest() != digest:
+            wrong.append(f"{name}: it is not the file that was put into the bundle")
+    print(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
+    anchors = [check_anchor(name, (top / name).read_bytes(), manifest, wrong) for name in manifest["anchors"]]
+    for session in manifest["sessions"]:
+        named = [anchor[session["key"]] for anchor in anchors if session["key"] in anchor]
+        wanted = dict.fromkeys((seq for seq, _ in named if seq), None)
+        counts = check_session(session, top / session["file"], key, wanted, wrong)
+        for seq, sealed in named:
+            if seq and wanted[seq] != sealed:
+                wrong.append(f"{session['key']!r}: the entry that an anchor names at seq {seq} is not there")
+        print(f"  {session['key']!r}: {counts['entries']} entries, {counts['erased']} erased, {len(named)} anchors")
+    print(f"{manifest['strays']} rows outside the chains are in strays.jsonl; nothing is known of them")
+    print("seals: " + ("checked" if key else "NOT CHECKED: no key was given (--key FILE)"))
+    for each in wrong[:50]:
+        print(f"WRONG: {each}".encode("unicode_escape").decode())
+    print("verdict: " + (f"broken, {len(wrong)} wrong" if wrong else "all that was checked holds"))
+    return 3 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

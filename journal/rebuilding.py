@@ -1,0 +1,172 @@
+"""The way back: every session as the file it is, under the name and in the directory it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
+
+from journal.errors import StorageError
+from journal.export import export
+from journal.files import drafted, write_new
+from journal.migration import receipts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from journal.export import SteppedOver
+    from journal.journal import Journal
+    from journal.migration.receipts import Receipt
+
+INDEX: Final = "journal-export.json"
+SCHEMA: Final = "journal.export.all/1"
+_OWN: Final = "sessions"  # for sessions that came from no file
+_NAME_LIMIT: Final = 200
+
+
+class Rebuilt(NamedTuple):
+    """One file that was written.
+
+    Attributes:
+        file: its path below the directory.
+        session: the session's key.
+        original: the path it was once read from; None if it was never a file.
+        bytes, lines, sha256: of the file as it was written.
+        stepped_over: rows of the session that could not be believed, and are not in it.
+
+    """
+
+    file: str
+    session: str
+    original: str | None
+    bytes: int
+    lines: int
+    sha256: str
+    stepped_over: tuple[SteppedOver, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {**self._asdict(), "stepped_over": [rows._asdict() for rows in self.stepped_over]}
+
+
+def rebuild(
+    journal: Journal, directory: Path, *, progress: Callable[[str], None] | None = None
+) -> list[Rebuilt]:
+    """Write every session to a new directory, as the tree of files it once was.
+
+    A file that was migrated comes back under its own name and mode, below the directory that the
+    migration was given; its bytes are those that were read, then what was written since. A
+    session that never was a file stands in ``sessions/``. OpenClaw's ``sessions.json`` is made
+    anew, and ``journal-export.json`` lists everything.
+
+    Raises:
+        StorageError: the directory is there already and not empty, or cannot be written.
+
+    """
+    _make_empty(directory)
+    done: list[Rebuilt] = []
+    taken: set[str] = set()
+    for key, receipt, place in _places(journal):
+        relative = _free(place, taken)
+        taken.add(relative.lower())  # on some systems two such names are one
+        done.append(_write(journal, directory, relative, key, receipt))
+        if progress is not None:
+            progress(key)
+    _write_indexes(journal, directory, done)
+    listed = {"schema": SCHEMA, "journal": journal.id, "files": [each.as_json() for each in done]}
+    write_new(directory / INDEX, [json.dumps(listed, indent=1).encode() + b"\n"], force=False)
+    return done
+
+
+def _make_empty(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise StorageError(
+            f"{directory} is not empty; it was left as it is",
+            hint="name a new directory",
+            code="directory-not-empty",
+        )
+
+
+def _places(journal: Journal) -> Iterator[tuple[str, Receipt | None, str]]:
+    """Yield each file there is to be: its session, its receipt, and its place."""
+    store = journal.store
+    with store.snapshot() as cursor:
+        sources = [
+            PurePosixPath(source)
+            for (text,) in cursor.execute("SELECT source FROM migrations").fetchall()
+            for source in json.loads(text)
+        ]
+        found = [
+            (key, receipts.of_session(cursor, number))
+            for key, number in sorted(store.registry.session_ids.items())
+        ]
+    several = len({source.name for source in sources}) > 1
+    for key, kept in found:
+        newest = {each.receipt.path: each.receipt for each in reversed(kept)}
+        for receipt in newest.values():
+            yield key, receipt, _place_of(PurePosixPath(receipt.path), sources, several=several)
+        if not newest:
+            name = quote(key, safe="@+=,() ")
+            if len(name) > _NAME_LIMIT:
+                name = f"{name[: _NAME_LIMIT - 17]}-{sha256(key.encode()).hexdigest()[:16]}"
+            yield key, None, f"{_OWN}/{name}.jsonl"
+
+
+def _place_of(path: PurePosixPath, sources: list[PurePosixPath], *, several: bool) -> str:
+    """Return a file's place below what the migration was given; the nearest of several."""
+    above = [source for source in sources if path.is_relative_to(source) and path != source]
+    if not above:
+        return path.name
+    nearest = max(above, key=lambda source: len(source.parts))
+    relative = path.relative_to(nearest)
+    return str(PurePosixPath(nearest.name, relative) if several else relative)
+
+
+def _free(place: str, taken: set[str]) -> str:
+    """Return the place, or one beside it if another file has it."""
+    path, number = PurePosixPath(place), 1
+    while str(path).lower() in {*taken, INDEX}:
+        number += 1
+        path = PurePosixPath(place).with_name(f"{number}-{PurePosixPath(place).name}")
+    return str(path)
+
+
+def _write(
+    journal: Journal, directory: Path, relative: str, key: str, receipt: Receipt | None
+) -> Rebuilt:
+    target = directory / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content, digest = export(journal, key), sha256()
+    with drafted(target, force=False) as out:
+        for chunk in content:
+            digest.update(chunk)
+            out.write(chunk)
+        if receipt is not None and receipt.mode is not None:
+            os.fchmod(out.fileno(), receipt.mode & 0o777)
+    original = None if receipt is None else receipt.path
+    return Rebuilt(
+        relative, key, original, content.bytes, content.lines, digest.hexdigest(),
+        tuple(content.stepped_over),
+    )  # fmt: skip
+
+
+def _write_indexes(journal: Journal, directory: Path, done: list[Rebuilt]) -> None:
+    """Make OpenClaw's index of each directory anew, from the aliases its files had."""
+    with journal.store.snapshot() as cursor:
+        known = {each.original: receipts.of_path(cursor, each.original)[0].receipt
+                 for each in done if each.original is not None}  # fmt: skip
+    indexes: dict[Path, dict[str, Any]] = {}
+    for each in done:
+        receipt = None if each.original is None else known[each.original]
+        if receipt is not None and receipt.format == "openclaw" and receipt.alias:
+            file = directory / each.file
+            entry = {"sessionId": each.session, "sessionFile": receipt.path}
+            entry["updatedAt"] = receipt.migrated_us // 1000  # type: ignore[assignment]
+            indexes.setdefault(file.parent, {})[receipt.alias] = entry
+    for parent, index in indexes.items():
+        content = json.dumps(index, indent=2).encode() + b"\n"
+        write_new(parent / "sessions.json", [content], force=False)

@@ -1,0 +1,169 @@
+"""Evidence bundles: a stranger with Python alone can check them, and whatever is changed in one shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal import Journal, StorageError
+from journal.anchor import take
+from journal.audit import AnchorFile
+from journal.bundle import write_bundle
+from journal.bundled import verify
+from tests.thieves import KEY, Thief
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+OTHER = "agent:main:other é"
+
+
+@pytest.fixture
+def bundle(journal_path: Path, tmp_path: Path) -> Path:
+    """A bundle of two sessions, a stray and an anchor, unpacked."""
+    with Journal(journal_path) as journal:
+        gateway = journal.session(KEY, writer="gateway", role="run", run_id="r1", on_behalf_of="ä")
+        gateway.extend([{"n": 1}, b"no json \xff\r\n", {"n": 3}], request_id="q")
+        with gateway.claim() as turn:
+            turn.append({"n": 4})
+        journal.session(OTHER, writer="cron", role="cron").append({"text": "\u2028"})
+        anchor = AnchorFile("heads.anchor", take(journal).text.encode())
+    thief = Thief(journal_path)
+    thief.insert_copy(body=b"stolen")
+    thief.close()
+    target = tmp_path / "evidence.zip"
+    written = write_bundle(journal_path, target, anchors=[anchor])
+    assert (written.sessions, written.strays) == (3, 1)
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(target).extractall(unpacked)
+    return unpacked
+
+
+def checked(bundle: Path, *arguments: object) -> tuple[int, str]:
+    """Run it as a stranger would: isolated, so that no package of this environment is at hand."""
+    command = [sys.executable, "-I", "-S", "verify.py", *map(str, arguments)]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+def test_a_true_bundle_holds_with_the_key_and_without(bundle: Path, key_file: Path) -> None:
+    code, told = checked(bundle)
+    assert (code, "all that was checked holds" in told) == (0, True)
+    assert "NOT CHECKED" in told
+    code, told = checked(bundle, "--key", key_file)
+    assert (code, "seals: checked" in told) == (0, True)
+    assert "1 rows outside the chains" in told
+
+
+def test_the_script_is_short_enough_to_be_read() -> None:
+    script = files("journal.bundled").joinpath("verify.py").read_text("utf-8")
+    assert len(script.splitlines()) < 200
+    assert "journal" not in [
+        line.split()[1] for line in script.splitlines() if line[:7] == "import "
+    ]
+
+
+def rewrite(bundle: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change a session's rows, and the manifest with them, as a forger would."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    session = next(each for each in manifest["sessions"] if each["key"] == KEY)
+    path = bundle / session["file"]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    change(rows)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    manifest["sha256"][session["file"]] = sha256(path.read_bytes()).hexdigest()
+    last = rows[-1]
+    session["head"] = {"seq": last["seq"], "seal": base64.b64decode(last["seal"]).hex()}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+FORGERIES: dict[str, tuple[Callable[[list[dict[str, Any]]], object], str]] = {
+    "a line": (lambda rows: rows[1].update(body="eA=="), "was committed to"),
+    "a line end": (lambda rows: rows[1].update(terminator=""), "was committed to"),
+    "an entry gone": (lambda rows: rows.pop(1), "does not link"),
+    "two swapped": (lambda rows: rows.insert(0, rows.pop(1)), "does not link"),
+    "the end gone": (lambda rows: rows.pop(), "that an anchor names"),
+}
+
+
+@pytest.mark.parametrize("change, said", FORGERIES.values(), ids=FORGERIES.keys())
+def test_a_forgery_shows_without_the_key(
+    bundle: Path, change: Callable[[list[dict[str, Any]]], object], said: str
+) -> None:
+    rewrite(bundle, change)
+    code, told = checked(bundle)
+    assert code == 3
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [
+        ("writer_id", 1), ("epoch", 9), ("claim", 9), ("trusted", 0), ("created_us", 5),
+        ("run_id", None), ("on_behalf_of", "x"), ("kind", "raw"), ("origin", "file"), ("cum_bytes", 1),
+        ("request_id", "z"), ("instance_id", 77), ("recorder_id", 77), ("key_id", 2), ("session_id", 9),
+    ],
+)  # fmt: skip
+def test_an_edited_column_shows_with_the_key(
+    bundle: Path, key_file: Path, column: str, value: object
+) -> None:
+    rewrite(bundle, lambda rows: rows[0].update({column: value}))
+    code, told = checked(bundle, "--key", key_file)
+    assert code == 3
+    assert "the seal does not hold" in told
+
+
+def test_a_file_that_was_swapped_shows(bundle: Path) -> None:
+    (bundle / "strays.jsonl").write_text("")
+    code, told = checked(bundle)
+    assert code == 3
+    assert "strays.jsonl: it is not the file" in told
+
+
+def test_an_anchor_that_nobody_signed_shows(bundle: Path) -> None:
+    anchor = bundle / "anchors" / "1.anchor"
+    lines = anchor.read_text().split("\n")
+    lines[2] = str(int(lines[2]) + 1)  # the time it was taken
+    anchor.write_text("\n".join(lines))
+    code, told = checked(bundle)
+    assert code == 3
+    assert "has signed it" in told
+
+
+def test_the_wrong_key_is_no_key(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(os.urandom(32).hex())
+    assert checked(bundle, "--key", tmp_path / "other")[0] == 3
+
+
+def test_nothing_is_replaced_and_nothing_left_behind(
+    bundle: Path, journal_path: Path, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StorageError):
+        write_bundle(journal_path, tmp_path / "evidence.zip")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=100), st.integers(0, 511))
+def test_its_ed25519_is_everybodys(seed: bytes, text: bytes, flipped: int) -> None:
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public, signature = key.public_key().public_bytes_raw(), key.sign(text)
+    assert verify.is_signed(public, text, signature)
+    wrong = bytearray(signature)
+    wrong[flipped // 8] ^= 1 << flipped % 8
+    assert not verify.is_signed(public, text, bytes(wrong))
+    assert not verify.is_signed(public, text + b"x", signature)
