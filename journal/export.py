@@ -126,6 +126,16 @@ def pages(store: Store, key: str) -> Iterator[Page]:
         yield Page([], [SteppedOver(*span, "stray") for span in beyond])
 
 
+def every_page(store: Store, key: str) -> Iterator[Page]:
+    """Yield all verified lines of a session in the order they were written, in its file or not."""
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key)
+        if chain is None:
+            return
+        head = store.fresh(chain).head.seq
+    yield from _pages_of(store, chain, 1, head)
+
+
 def _pages_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Page]:
     while first <= last:
         with store.snapshot() as cursor:

@@ -64,6 +64,24 @@ def rewrite(session: Session, items: Iterable[object], base: int, reason: str) -
     return entries
 
 
+def relay(session: Session, plan: Plan, head_seq: int, reason: str) -> bool:
+    """Give a session's file an order that was computed at a head; False if somebody wrote since.
+
+    Raises:
+        RefusedError: this writer may not, or the session is held by another.
+
+    """
+    with session.store.transaction() as cursor:
+        chain, error = _open(cursor, session, head_seq)
+        if error is None:
+            if chain.head.seq != head_seq:
+                return False
+            _rewritten(cursor, session, chain, plan, head_seq, reason)
+    if error is not None:
+        raise error
+    return True
+
+
 def _rewritten(  # noqa: PLR0913
     cursor: Cursor, session: Session, chain: Chain, plan: Plan, base: int, reason: str
 ) -> list[Entry]:

@@ -19,13 +19,16 @@ from journal.formats import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from journal.migration import Plan, Result, SetAside
+    from journal.migration import Brought, Plan, Result, Run, SetAside
 
 
 @make_command(
     "migrate",
     "journal migrate ~/.openclaw/agents",
     "journal migrate ~/.openclaw/agents --apply",
+    "journal migrate ~/.openclaw/agents --verify",
+    "journal migrate list",
+    "journal migrate show 1",
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without this it is only shown.")
@@ -35,31 +38,131 @@ if TYPE_CHECKING:
     type=click.Choice([each.NAME for each in FORMATS]),
     help="Take every file for this format instead of looking.",
 )
+@click.option(
+    "--verify",
+    "is_verified",
+    is_flag=True,
+    help="Read the files again and compare each byte with the journal; after --apply, if both are given.",
+)
+@click.option(
+    "--mirror",
+    "is_mirrored",
+    is_flag=True,
+    help="With --apply: keep each file of a live session alive where it stands, as its mirror.",
+)
 @json_option
 @click.pass_obj
-def command(
-    settings: Settings, paths: tuple[str, ...], *, is_applied: bool, format_: str | None
+def command(  # noqa: PLR0913 - one for each option
+    settings: Settings,
+    paths: tuple[str, ...],
+    *,
+    is_applied: bool,
+    is_verified: bool,
+    is_mirrored: bool,
+    format_: str | None,
 ) -> int:
     """Bring flat session files into the journal.
 
     Finds the sessions below each PATH and shows what would become of them. --apply does
     it: each line becomes an entry, byte for byte, and the files stay as they are. What is
-    there already adds nothing, so it can be run again. Exits 3 if a file was set aside.
+    there already adds nothing, so it can be run again; of a file that was changed since,
+    both versions are kept. Exits 3 if a file was set aside.
+
+    journal migrate list shows the runs there were, journal migrate show RUN the files of one.
     """
+    asked = _history(settings, paths)
+    if asked is not None:
+        return asked
     from journal.migration import plan  # noqa: PLC0415 - with the rest of the library
 
+    if is_mirrored and not is_applied:
+        raise click.UsageError("--mirror goes with --apply", click.get_current_context())
     found = plan(paths, format=format_, avoid=[file_of(settings)])
     if is_applied:
-        result = _apply(settings, found)
-        _tell_result(settings, result)
+        result = _apply(settings, found, mirror=is_mirrored)
+        if not is_verified or not settings.json:
+            _tell_result(settings, result)
         aside = result.set_aside
-    else:
+    elif not is_verified:
         _tell_plan(settings, found)
         if found.files and not settings.json:
             output.say(with_db(f"Nothing was changed. Try: {_applied(paths, format_)}", settings))
         aside = found.set_aside
+    if is_verified:
+        return _verify(settings, found)
     _say_set_aside(aside)
     return EXIT_FOUND if aside else 0
+
+
+def _history(settings: Settings, paths: tuple[str, ...]) -> int | None:
+    """Show runs, if that is what was asked for; a file called ``list`` is named ``./list``."""
+    if paths == ("list",):
+        from journal.migration import runs  # noqa: PLC0415
+
+        with opened(settings) as journal:
+            _tell_runs(settings, runs(journal))
+        return 0
+    if len(paths) == 2 and paths[0] == "show" and paths[1].isdecimal():  # noqa: PLR2004 - show RUN
+        from journal.migration import run  # noqa: PLC0415
+
+        with opened(settings) as journal:
+            _tell_run(settings, *run(journal, int(paths[1])))
+        return 0
+    return None
+
+
+def _tell_runs(settings: Settings, found: list[Run]) -> None:
+    if settings.json:
+        output.document("migrate.list", runs=[each.as_json() for each in found])
+        return
+    headers = ("run", "time", "state", "files", "lines", "bytes", "of")
+    rows = [
+        (run.number, output.when(run.started_us), run.state, run.files, run.lines, run.bytes, ", ".join(run.sources))
+        for run in found
+    ]  # fmt: skip
+    output.table(headers, rows)
+
+
+def _tell_run(settings: Settings, run: Run, files: list[Brought]) -> None:
+    if settings.json:
+        output.document("migrate.show", run=run.as_json(), files=[each.as_json() for each in files])
+        return
+    headers = ("session", "state", "class", "lines", "raw", "bytes", "sha256", "file")
+    rows = [
+        (each.session, kept.state, kept.file_class, kept.lines, kept.raw_lines, kept.bytes, kept.sha256, kept.path)
+        for each in files
+        for kept in [each.receipt]
+    ]  # fmt: skip
+    output.table(headers, rows)
+    output.say(f"Run {run.number}: {run.state}, {output.counted(len(files), 'file')}.")
+
+
+def _verify(settings: Settings, found: Plan) -> int:
+    from journal.migration import verify  # noqa: PLC0415
+
+    with opened(settings) as journal:
+        result = verify(journal, found)
+    if settings.json:
+        aside = [{"path": each.path, "reason": each.reason} for each in result.set_aside]
+        told = [each.as_json() for each in result.files]
+        output.document("migrate.verify", holds=result.holds, files=told, set_aside=aside)
+    else:
+        rows = [
+            (each.key or "-", each.found, each.bytes, each.sha256, each.path)
+            for each in result.files
+        ]
+        output.table(("session", "found", "bytes", "sha256", "file"), rows)
+        for each in result.files:
+            if each.differs_at is not None:
+                output.say(f"Differs: {each.path}: first at byte {each.differs_at}")
+        said = (
+            "Every file is in the journal, byte for byte."
+            if result.holds
+            else "Not every file is in the journal."
+        )
+        output.say(said)
+    _say_set_aside(result.set_aside)
+    return 0 if result.holds else EXIT_FOUND
 
 
 def _applied(paths: tuple[str, ...], format_: str | None) -> str:
@@ -67,11 +170,11 @@ def _applied(paths: tuple[str, ...], format_: str | None) -> str:
     return shlex.join(["journal", "migrate", *options, "--", *paths])
 
 
-def _apply(settings: Settings, found: Plan) -> Result:
+def _apply(settings: Settings, found: Plan, *, mirror: bool) -> Result:
     from journal.migration import apply  # noqa: PLC0415
 
     with opened(settings, create=True) as journal, _progress(found.bytes) as progress:
-        return apply(journal, found, progress=progress)
+        return apply(journal, found, progress=progress, mirror=mirror)
 
 
 @contextmanager

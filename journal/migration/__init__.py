@@ -8,20 +8,29 @@ from __future__ import annotations
 
 from journal.migration.aliases import resolve_key
 from journal.migration.discovery import SetAside
+from journal.migration.history import Brought, Run, run, runs
 from journal.migration.outcome import FileResult, Result
 from journal.migration.planned import Absent, Left, Plan, PlannedFile
-from journal.migration.run import apply
+from journal.migration.running import apply
 from journal.migration.survey import plan
+from journal.migration.verifying import Verification, Verified, verify
 
 __all__ = [
     "Absent",
+    "Brought",
     "FileResult",
     "Left",
     "Plan",
     "PlannedFile",
     "Result",
+    "Run",
     "SetAside",
+    "Verification",
+    "Verified",
     "apply",
     "plan",
     "resolve_key",
+    "run",
+    "runs",
+    "verify",
 ]

@@ -12,7 +12,7 @@ from journal.migration.receipts import path_text
 if TYPE_CHECKING:
     from journal.migration.discovery import SetAside
 
-What = Literal["migrated", "appended", "already", "duplicate"]
+What = Literal["migrated", "appended", "relaid", "already", "duplicate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class FileResult:
     """What became of one file.
 
     ``what`` is "migrated" (a new session), "appended" (the rest of a file that
-    was begun or has grown), "already" (every byte was there), or "duplicate"
+    was begun or has grown), "relaid" (it was changed otherwise: the session's file has
+    its new order, and what was before is kept), "already" (every byte was there), or "duplicate"
     (another file brought the same bytes). ``new_entries`` and ``new_bytes`` are
     what this run wrote; the other figures are the whole file's.
     """

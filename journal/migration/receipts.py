@@ -132,3 +132,8 @@ def of_path(cursor: Cursor, path: str) -> list[Kept]:
 def of_session(cursor: Cursor, session_id: int) -> list[Kept]:
     """Return the receipts of a session, the newest first."""
     return _found(cursor, "session_id", session_id)
+
+
+def of_run(cursor: Cursor, number: int) -> list[Kept]:
+    """Return the receipts of a run, the newest first."""
+    return _found(cursor, "migration_id", number)

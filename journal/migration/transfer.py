@@ -38,6 +38,10 @@ class MovedError(Exception):
     """The file, or its session, changed while it was read."""
 
 
+class JoinedError(Exception):
+    """The session's last line had no end, and goes on in the file: another line stands in its place."""
+
+
 @dataclass(slots=True)
 class Job:
     """One file's part of a run: for which run, and what was written for it so far.
@@ -129,8 +133,7 @@ class Transfer:
     def _check_join(self, lines: list[Line]) -> None:
         """Refuse to put anything but a line end behind a line that has none."""
         if self._is_open and lines and lines[0].body:
-            why = f"the unfinished last line of session {self._choice.key} went on: joining them comes later"
-            raise UnfitError("changed", why)
+            raise JoinedError
 
     def _count(self, lines: list[Line]) -> None:
         data = b"".join([part for line in lines for part in (line.body, line.terminator)])

@@ -76,3 +76,43 @@ def test_another_journals_key_is_not_let_in(run, session, home, monkeypatch):
     assert outcome.exit_code == 1
     assert "not the key of" in outcome.stderr
     assert run("key", "import", "none.key").exit_code == 1
+
+
+def test_a_migration_is_verified_listed_shown_and_exported_whole(run, home):
+    (home / "store").mkdir()
+    (home / "store" / "a.jsonl").write_text('{"n":1}\n')
+    assert run("migrate", "store", "--verify").exit_code == 10  # there is no journal yet
+    assert run("init").exit_code == 0
+    assert run("migrate", "store", "--verify").exit_code == 3
+    outcome = run("migrate", "store", "--apply", "--verify")
+    assert outcome.exit_code == 0
+    assert "byte for byte" in outcome.stderr
+    assert told(run("migrate", "store", "--verify", "--json"))["holds"] is True
+    (listed,) = told(run("migrate", "list", "--json"))["runs"]
+    shown = told(run("migrate", "show", listed["number"], "--json"))
+    assert [each["name"] for each in shown["files"]] == ["a.jsonl"]
+    assert run("migrate", "show", 9).exit_code == 10
+    assert run("migrate", "store", "--mirror").exit_code == 2
+    assert run("migrate", "store", "--apply", "--mirror").exit_code == 0
+    assert run("append", "a", "-w", "g", "--role", "run", '{"n":2}').exit_code == 0
+    assert (home / "store" / "a.jsonl").read_text() == '{"n":1}\n{"n":2}\n'
+    assert run("export", "--all", "out").exit_code == 0
+    assert (home / "out" / "a.jsonl").read_text() == '{"n":1}\n{"n":2}\n'
+    assert run("export", "--all", "out").exit_code == 1
+
+
+def test_export_has_one_way_at_a_time(run, session):
+    for wrong in (
+        ("export",),
+        ("export", session, "--all", "out"),
+        ("export", "--all", "out", "--bundle", "b.zip"),
+        ("export", session, "--anchor", __file__),
+    ):
+        assert run(*wrong).exit_code == 2
+
+
+def test_a_bundle_says_what_is_in_it(run, session):
+    document = told(run("export", "--bundle", "b.zip", "--json"))
+    assert document["sessions"] == 2  # the registry's chain is always in it
+    assert document["entries"] > 3
+    assert run("export", "--bundle", "b.zip").exit_code == 1

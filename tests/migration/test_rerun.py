@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from journal.audit import audit
 from journal.errors import FullError, NotTrusted
+from journal.export import every_page
 from journal.layout import Extent
 from journal.migration import apply, plan, resolve_key
 from journal.writing import write
 from tests.migration.conftest import session_file, states
+
+if TYPE_CHECKING:
+    from journal import Journal
 
 
 @pytest.fixture
@@ -62,15 +68,22 @@ def test_a_line_end_that_comes_late_is_an_entry_of_its_own(store, migrate, expor
     assert exported("s-1") == path.read_bytes()
 
 
-def test_a_torn_line_that_went_on_is_set_aside(store, migrate, exported):
+def every_line(journal: Journal, key: str) -> list[bytes]:
+    pages = every_page(journal.store, key)
+    return [row.body for page in pages for row in page.rows if row.body]
+
+
+def test_a_torn_line_that_went_on_is_another_line(store, migrate, exported, journal):
+    """The file has the whole line; the torn one stays in the journal."""
     path = session_file(store / "a.jsonl", b'{"n": ')
     migrate(path)
-    before = path.read_bytes()
     with path.open("ab") as file:
         file.write(b"1}\n")
 
-    assert states(migrate(path)) == {"a.jsonl": "changed"}
-    assert exported("s-1") == before
+    assert states(migrate(path)) == {"a.jsonl": "relaid"}
+    assert exported("s-1") == path.read_bytes()
+    assert every_line(journal, "s-1")[1:] == [b'{"n": ', b'{"n": 1}']
+    assert states(migrate(path)) == {"a.jsonl": "already"}
 
 
 @pytest.mark.parametrize(
@@ -82,16 +95,26 @@ def test_a_torn_line_that_went_on_is_set_aside(store, migrate, exported):
     ],
     ids=["a byte", "a line gone", "the last byte"],
 )
-def test_a_changed_file_is_set_aside_and_nothing_is_lost(once, migrate, exported, change):
+def test_a_changed_file_is_a_new_layout_and_both_versions_are_kept(
+    once, migrate, exported, journal, journal_path, change
+):
     before = once.read_bytes()
     once.write_bytes(change(before))
 
     again = migrate(once)
 
-    assert states(again) == {"a.jsonl": "changed"}
-    assert exported("s-1") == before
-    once.write_bytes(before)
+    assert states(again) == {"a.jsonl": "relaid"}
+    assert exported("s-1") == once.read_bytes()
+    new = set(once.read_bytes().splitlines()) - set(before.splitlines())
+    assert again.new_entries == len(new)
+    assert set(every_line(journal, "s-1")) == set(before.splitlines()) | new
     assert states(migrate(once)) == {"a.jsonl": "already"}
+
+    once.write_bytes(before)  # and back: nothing is new in it
+    back = migrate(once)
+    assert (states(back), back.new_entries) == ({"a.jsonl": "relaid"}, 0)
+    assert exported("s-1") == before
+    assert audit(journal_path).exit_code == 0
 
 
 def test_a_session_that_went_on_is_done(once, migrate, exported, journal):
@@ -102,12 +125,15 @@ def test_a_session_that_went_on_is_done(once, migrate, exported, journal):
     assert exported("s-1") == once.read_bytes() + b'{"n":3}\n'
 
 
-def test_a_file_and_a_session_that_both_went_on_are_set_aside(once, migrate, journal):
+def test_a_file_and_a_session_that_both_went_on_have_both(once, migrate, journal, exported):
+    """The file's lines in their order, then what others wrote to the session."""
     journal.session("s-1", writer="gateway", role="run").append({"n": 3})
     with once.open("ab") as file:
-        file.write(b'{"n": 4}\n')
+        file.write(b'{"n": 4}')  # it has no end, and must not run into the next
 
-    assert states(migrate(once)) == {"a.jsonl": "changed"}
+    assert states(migrate(once)) == {"a.jsonl": "relaid"}
+    assert exported("s-1") == once.read_bytes() + b'\n{"n":3}\n'
+    assert states(migrate(once)) == {"a.jsonl": "already"}
 
 
 def test_a_file_cut_short_since_is_done(once, migrate, exported):
@@ -217,7 +243,7 @@ def test_a_claim_does_not_stand_in_the_way(store, migrate, exported, journal):
 
 
 def test_a_co_tenant_in_the_middle_of_a_file(store, journal, exported, monkeypatch):
-    """Somebody writes between two chunks: noticed, set aside, and nothing of either is lost."""
+    """Somebody writes between two chunks: the file's lines stand together, theirs after them."""
     monkeypatch.setattr("journal.migration.transfer.CHUNK_LINES", 2)
     path = session_file(store / "a.jsonl", *({"n": n} for n in range(9)))
     heartbeat = journal.session("s-1", writer="heartbeat", role="heartbeat")
@@ -228,8 +254,8 @@ def test_a_co_tenant_in_the_middle_of_a_file(store, journal, exported, monkeypat
 
     result = apply(journal, plan([path]), progress=beat)
 
-    assert states(result) == {"a.jsonl": "changed"}
-    assert exported("s-1").startswith(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    assert states(result) == {"a.jsonl": "relaid"}
+    assert exported("s-1") == path.read_bytes() + b'{"beat":1}\n'
 
 
 def test_an_altered_session_is_not_added_to(once, migrate, thief):
@@ -266,7 +292,7 @@ def test_a_line_whose_row_was_forged_is_no_change_of_the_file(once, migrate, thi
 
 
 def test_a_session_that_was_rewritten_since(once, migrate, exported, journal):
-    """Every byte is still in the journal; what the file gained is for a layout of its own."""
+    """Every byte is still in the journal, and stands in the file's order again when the file has it."""
     store = journal.store
     with store.transaction() as cursor:
         chain = store.open_chain(cursor, "s-1")
@@ -279,7 +305,9 @@ def test_a_session_that_was_rewritten_since(once, migrate, exported, journal):
     assert exported("s-1") == once.read_bytes()
     assert states(migrate(once)) == {"a.jsonl": "already"}
     once.write_bytes(b"".join(lines))
-    assert states(migrate(once)) == {"a.jsonl": "changed"}
+    again = migrate(once)
+    assert (states(again), again.new_entries) == ({"a.jsonl": "relaid"}, 0)
+    assert exported("s-1") == once.read_bytes()
 
 
 @pytest.mark.parametrize("breaks", [KeyboardInterrupt, FullError("no space left")])

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from journal.errors import JournalError
+from journal.errors import JournalError, MirrorError
 from journal.formats import by_name
 from journal.migration import receipts
 from journal.migration.choosing import choose
@@ -15,7 +15,8 @@ from journal.migration.discovery import SetAside, set_aside
 from journal.migration.outcome import FileResult, Result
 from journal.migration.source import Source, UnfitError
 from journal.migration.survey import databases, head_of
-from journal.migration.transfer import Job, MovedError, Transfer
+from journal.migration.transfer import Job, JoinedError, MovedError, Transfer
+from journal.migration.versions import bring_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from journal.journal import Journal
     from journal.migration.choosing import Choice
     from journal.migration.planned import Plan, PlannedFile
+    from journal.mirrors import Mirrors
     from journal.store import Store
 
 ATTEMPTS: Final = 4
@@ -33,18 +35,22 @@ _CHECKPOINT_PAGES: Final = 16 * 1024
 Progress = Callable[[str, int], None]
 
 
-def apply(journal: Journal, plan: Plan, *, progress: Progress | None = None) -> Result:
+def apply(
+    journal: Journal, plan: Plan, *, progress: Progress | None = None, mirror: bool = False
+) -> Result:
     """Bring the plan's files into the journal; each line is an entry.
 
     A file that is there already, by its bytes, adds nothing; one that has grown
-    adds its new lines; a file that was otherwise changed since is set aside. One
-    bad file never stops the rest. Originals are only read. Killed at any moment,
+    adds its new lines; of one that was changed otherwise the new lines become
+    entries and its order a new layout, and what was before is kept. One bad file never stops the rest. Originals are only read. Killed at any moment,
     a run is finished by running it again.
 
     Args:
         journal: where to.
         plan: what :func:`~journal.migration.plan` returned.
         progress: called with a path and how many more of its bytes are done.
+        mirror: make each file of a live session its session's mirror, where it stands:
+            no byte of it is touched, and from now on it is kept equal to the session.
 
     Raises:
         NotTrusted: the writer "migrate" was revoked, or has another role.
@@ -53,6 +59,7 @@ def apply(journal: Journal, plan: Plan, *, progress: Progress | None = None) -> 
     """
     store = journal.store
     run = _Run(store, plan, progress or (lambda _path, _size: None))
+    run.mirrors = journal.mirrors if mirror else None
     with _rare_checkpoints(store):
         return run.through()
 
@@ -82,6 +89,7 @@ class _Run:
         self._results: list[FileResult] = []
         self._aside: list[SetAside] = list(plan.set_aside)
         self._told: dict[str, int] = {}
+        self.mirrors: Mirrors | None = None
         self._number = receipts.begin_run(store, plan.sources)
 
     def through(self) -> Result:
@@ -104,8 +112,12 @@ class _Run:
     def _take(self, each: PlannedFile) -> None:
         try:
             self._results.append(self._migrate(each))
+            if self.mirrors is not None and each.file_class == "primary":
+                self.mirrors.add(self._results[-1].key, each.path)
         except UnfitError as error:
             self._aside.append(set_aside(each.path, error))
+        except MirrorError as error:  # its lines are in the journal all the same
+            self._aside.append(SetAside(each.path, "no-mirror", f"is no mirror: {error}"))
 
     def _migrate(self, each: PlannedFile) -> FileResult:
         job = Job(self._number, lambda position: self._tell(each.path, position))
@@ -127,10 +139,15 @@ class _Run:
         choice = choose(self._store, each, source)
         _check(choice)
         job.tell(choice.holding.bytes)
+        if choice.holding.relation == "other":
+            return bring_in(self._store, job, each, source, choice.key)
         transfer = Transfer(self._store, job, each, source, choice)
         if choice.holding.is_done:
             return transfer.acknowledge()
-        return transfer.copy()
+        try:
+            return transfer.copy()
+        except JoinedError:  # nothing was written yet
+            return bring_in(self._store, job, each, source, choice.key)
 
     def _tell(self, path: str, position: int) -> None:
         """Report how far a file has come; a second attempt at it reports nothing twice."""
@@ -141,10 +158,6 @@ class _Run:
 
 
 def _check(choice: Choice) -> None:
-    relation = choice.holding.relation
-    if relation == "other":
-        why = f"changed since it became session {choice.key}: bringing in both versions comes later"
-        raise UnfitError("changed", why)
-    if relation == "unsound":
+    if choice.holding.relation == "unsound":
         why = f"session {choice.key} holds rows that do not verify: journal audit"
         raise UnfitError("unsound", why)
