@@ -108,6 +108,7 @@ LAYERS = (
         "backup",
         "bundle",
         "rebuilding",
+        "watching",
         "bundled",
     },
     {"__init__", "adapters", "report", "testing", "demo"},
@@ -129,6 +130,7 @@ SOLE = {
     "cryptography": {"signing"},  # an extra
     "jinja2": {"report"},
     "markupsafe": {"report"},
+    "watchfiles": {"watching"},  # an extra
     "msgspec": {"lines"},  # a pure function in C; the one stranger in the lowest layer
     "platformdirs": {"keys"},
     "pysqlite3": {"engine"},  # two SQLite libraries on one file in one process lose its locks

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "resolve": "Accept or reject entries that came from outside.",
     "writers": "List, add and revoke writers.",
     "mirror": "Keep a session's file alive, and see what reaches it from outside.",
+    "watch": "Take in what a program writes to its session files, as it happens.",
     "export": "Give sessions back as the files they are, byte for byte.",
     "migrate": "Bring flat session files into the journal.",
     "audit": "Check every rule and name what broke it; change nothing.",

@@ -109,5 +109,5 @@ def with_db(hint: str, settings: Settings) -> str:
 
 _COMMAND: Final = re.compile(
     r"\bjournal (?=(?:anchor|append|audit|backup|claim|export|fence|init|key|log|migrate|mirror|parked|resolve|restore|sessions"
-    r"|show|status|submit|upgrade|who|why|writers)\b(?! --help))"
+    r"|show|status|submit|upgrade|watch|who|why|writers)\b(?! --help))"
 )

@@ -46,6 +46,7 @@ def plan(
     *,
     format: str | None = None,  # noqa: A002 - the word on the command line
     avoid: Iterable[str | os.PathLike[str]] = (),
+    named: bool = True,
 ) -> Plan:
     """Find and read what could be migrated, and say what would become of it.
 
@@ -57,6 +58,8 @@ def plan(
         paths: files, or directories to look through.
         format: take every file for this format instead of looking.
         avoid: databases in use, never to be opened; their ``-wal`` and ``-shm`` too.
+        named: a file among the paths was named by somebody, so that it is set aside if
+            it is no session file; else it is passed over.
 
     Raises:
         EntryError: there is no such format.
@@ -66,7 +69,10 @@ def plan(
     forced = _format(format)
     survey = _Survey(forced, databases(avoid))
     for found in walk(given):
-        survey.look(found)
+        if isinstance(found, Found) and not named:
+            survey.look(found._replace(named=False))
+        else:
+            survey.look(found)
     sources = tuple(os.fspath(each) for each in given)
     return survey.plan(sources)
 

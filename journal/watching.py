@@ -1,0 +1,189 @@
+"""Watches directories of programs that know nothing of the journal: every change becomes entries as it happens.
+
+Each session file that is found becomes a session with the file as its mirror, in
+place; from then on what its program writes is reconciled, as an entry of a writer
+nobody trusts. So a program is attributed without a byte of it changed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
+from journal.migration import apply, plan
+from journal.migration.discovery import walk
+from journal.process import this_process
+from journal.session import Session
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from journal.journal import Journal
+
+# The event that ends one line's wait comes at most so much later than the last of a burst.
+_DEBOUNCE_MS: Final = 400
+_STEP_MS: Final = 50
+_LOOK_MS: Final = 5000
+
+
+class Seen(NamedTuple):
+    """One thing that was seen and done.
+
+    ``what`` is "adopted" (a new session), "taken in" (new entries), "gone", "moved"
+    (its session has its mirror there now), or "set aside", with the reason in ``detail``.
+    """
+
+    what: str
+    path: str
+    key: str = ""
+    entries: int = 0
+    detail: str = ""
+
+
+class Watch:
+    """Adopts the session files below some directories and follows them.
+
+    Args:
+        journal: where to.
+        directories: which ones, with all that is below them.
+        permit: a reason; then what the program writes is "permitted", never trusted.
+
+    Raises:
+        NotFoundError: there is no such directory.
+
+    """
+
+    def __init__(
+        self, journal: Journal, directories: Sequence[Path], *, permit: str | None = None
+    ) -> None:
+        for each in directories:
+            if not each.is_dir():
+                raise NotFoundError(
+                    f"{each} is no directory", hint="name a directory", code="no-directory"
+                )
+        self._journal = journal
+        self._directories = [os.path.realpath(each) for each in directories]
+        self._permit = permit
+        self._own = str(journal.path)
+
+    def catch_up(self) -> Iterator[Seen]:
+        """Adopt what is new, and take in what came while nobody watched."""
+        yield from self.take({each.path for each in walk(self._directories)} | set(self._mirrors()))
+
+    def run(self, stop: threading.Event, tell: Callable[[Seen], None]) -> None:
+        """Follow the directories until ``stop`` is set; each thing done is told.
+
+        Raises:
+            StorageError: the library watchfiles is not installed, or the journal
+                cannot be written.
+
+        """
+        watch = _library()
+        changes = watch(
+            *self._directories, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
+            rust_timeout=_LOOK_MS, yield_on_timeout=True, stop_event=stop, raise_interrupt=True,
+        )  # fmt: skip
+        # After the first look of the library, so that nothing falls between.
+        for seen in self.catch_up():
+            tell(seen)
+        for changed in changes:
+            for seen in self.take({path for _, path in changed}):
+                tell(seen)
+
+    def take(self, paths: Iterable[str]) -> Iterator[Seen]:
+        """Look at files that may have changed, the ones with a session first."""
+        mirrors = self._mirrors()
+        wanted = sorted(path for path in paths if not path.startswith(self._own))
+        yield from (
+            seen for path in wanted if path in mirrors for seen in self._follow(path, mirrors[path])
+        )
+        for path in wanted:
+            if path not in mirrors and not os.path.isdir(path):  # noqa: PTH112 - text in, text out
+                yield from self._adopt(path)
+
+    def _mirrors(self) -> dict[str, str]:
+        """Return the session of each mirror on this host below the directories, by path."""
+        store = self._journal.store
+        with store.snapshot():
+            known = store.registry.session_keys
+            facts = list(store.registry.mirrors.values())
+        return {
+            fact.path: known[fact.session_id]
+            for fact in facts
+            if fact.host == this_process().host and self._is_below(fact.path)
+        }
+
+    def _is_below(self, path: str) -> bool:
+        return any(path.startswith(f"{each.rstrip('/')}/") for each in self._directories)
+
+    def _follow(self, path: str, key: str) -> Iterator[Seen]:
+        # Not by way of the journal, which would bring the file up before we look.
+        session, mirrors = Session(self._journal.store, key, None), self._journal.mirrors
+        before = session.head.seq
+        try:
+            mirrors.reconcile(mirrors.of(key).session_id)
+        except MirrorError as error:
+            yield Seen("set aside", path, key, detail=str(error))
+            return
+        entries = len(session.read(after=before))
+        if not os.path.lexists(path):
+            if session.head.seq > before:
+                yield Seen("gone", path, key)
+        elif entries:
+            yield Seen("taken in", path, key, entries)
+
+    def _adopt(self, path: str) -> Iterator[Seen]:
+        found = plan([path], avoid=[self._own], named=False)
+        if not found.files:
+            yield from (
+                Seen("set aside", each.path, detail=each.reason) for each in found.set_aside
+            )
+            return
+        try:
+            result = apply(self._journal, found)
+        except StorageError:
+            raise
+        except JournalError as error:
+            yield Seen("set aside", path, detail=str(error))
+            return
+        yield from (Seen("set aside", each.path, detail=each.reason) for each in result.set_aside)
+        for each in result.files:
+            if found.files[0].file_class == "primary" and os.path.lexists(each.path):
+                yield from self._keep(each.path, each.key, each.new_entries)
+
+    def _keep(self, path: str, key: str, entries: int) -> Iterator[Seen]:
+        """Make a file its session's mirror; if the old one is gone, the file was moved."""
+        mirrors, what = self._journal.mirrors, "adopted"
+        try:
+            old = mirrors.of(key)
+        except NotFoundError:
+            old = None
+        if old is not None and old.path != path:
+            if os.path.lexists(old.path):
+                yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
+                return
+            mirrors.remove(key)
+            what = "moved"
+        try:
+            mirrors.add(key, path)
+            if self._permit is not None:
+                mirrors.permit(key, permitted=True, reason=self._permit)
+        except MirrorError as error:
+            yield Seen("set aside", path, key, detail=str(error))
+            return
+        yield Seen(what, path, key, entries)
+
+
+def _library() -> Any:  # noqa: ANN401 - a library's function
+    try:
+        from watchfiles import watch  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise StorageError(
+            "watching needs the library watchfiles",
+            hint="pip install 'session-journal[watch]'",
+            code="no-watchfiles",
+        ) from None
+    return watch

@@ -1,0 +1,56 @@
+"""``journal watch`` as a service: lines as it happens, an end by SIGTERM, and nothing twice after a restart."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.migration.conftest import session_file
+
+
+@pytest.fixture
+def store(home):
+    made = home / "store"
+    made.mkdir()
+    return made
+
+
+def test_it_tells_what_it_takes_in_and_ends_by_a_signal(run, start, store):
+    pytest.importorskip("watchfiles")
+    path = session_file(store / "a.jsonl", {"n": 1})
+    with start("watch", "--json", store) as watch:
+        seen = json.loads(watch.stdout.readline())
+        assert (seen["schema"], seen["what"], seen["key"]) == (
+            "journal.watch.seen/1",
+            "adopted",
+            "s-1",
+        )
+        with path.open("ab") as file:
+            file.write(b'{"n":2}\n')
+        seen = json.loads(watch.stdout.readline())
+        assert (seen["what"], seen["entries"]) == ("taken in", 1)
+        watch.send_signal(signal.SIGTERM)
+        assert watch.wait(60) == 0
+        assert watch.stderr.read() == b""
+    with path.open("ab") as file:
+        file.write(b'{"n":3}\n')
+    outcome = run("watch", "--once", store)
+    assert outcome.stdout == f"taken in\ts-1\t1\t{path}\t\n"
+    assert run("watch", "--once", store).stdout == ""
+    trusts = [entry["trust"] for entry in json.loads(run("log", "s-1", "--json").stdout)["entries"]]
+    assert trusts == ["asserted", "asserted", "external", "external"]
+
+
+def test_it_is_interrupted_like_any_other(start, store):
+    pytest.importorskip("watchfiles")
+    session_file(store / "a.jsonl", {"n": 1})
+    with start("watch", store) as watch:
+        assert watch.stdout.readline()
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(60) == 130
+
+
+def test_there_must_be_a_directory(run):
+    assert run("watch", "none").exit_code == 10

@@ -1,0 +1,154 @@
+"""Watching a program's directory: every line an entry as it happens, and nothing of the program touched."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from journal import Journal, NotFoundError
+from journal.audit import audit
+from journal.watching import Watch
+from tests.migration.conftest import session_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from journal.watching import Seen
+
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    made = tmp_path / "store"
+    made.mkdir()
+    return made
+
+
+def caught_up(journal: Journal, store: Path, **options: str) -> list[tuple[str, str, int]]:
+    watch = Watch(journal, [store], **options)
+    return [(seen.what, seen.key, seen.entries) for seen in watch.catch_up()]
+
+
+def append(path: Path, *lines: object) -> None:
+    with path.open("ab") as file:
+        file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+def test_files_are_adopted_in_place_and_what_came_since_is_foreign(
+    journal: Journal, store: Path, journal_path: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    stamp = path.stat()
+    assert caught_up(journal, store) == [("adopted", "s-1", 2)]
+    assert path.stat() == stamp
+    assert caught_up(journal, store) == []
+    append(path, {"n": 2}, {"n": 3})
+    assert caught_up(journal, store) == [("taken in", "s-1", 2)]
+    entries = journal.session("s-1").read()
+    assert [entry.trust for entry in entries] == ["asserted", "asserted", "external", "external"]
+    assert {finding.id for finding in audit(journal_path).findings} == {"J110"}
+
+
+def test_a_program_that_is_known_is_permitted(journal: Journal, store: Path) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store, permit="pi, ours")
+    with journal.session("s-1", writer="gateway", role="run").fence() as fence:
+        append(path, {"n": 2})
+    assert [entry.trust for entry in fence.arrived] == ["permitted"]
+
+
+def test_what_is_no_session_file_is_passed_over(journal: Journal, store: Path) -> None:
+    (store / "notes.txt").write_text("hello")
+    (store / "a.jsonl.lock").write_text("{}")
+    assert caught_up(journal, store) == []
+    assert journal.sessions() == []
+
+
+def test_a_renamed_file_takes_its_session_along(journal: Journal, store: Path) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    (store / "deep").mkdir()
+    moved = path.rename(store / "deep" / "b.jsonl")
+    assert sorted(caught_up(journal, store)) == [("gone", "s-1", 0), ("moved", "s-1", 0)]
+    append(moved, {"n": 2})
+    assert caught_up(journal, store) == [("taken in", "s-1", 1)]
+    journal.session("s-1", writer="gateway", role="run").append({"n": 3})
+    assert moved.read_bytes().endswith(b'{"n":3}\n')
+
+
+def test_a_removed_file_is_noted_and_nothing_is_lost(journal: Journal, store: Path) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    path.unlink()
+    assert caught_up(journal, store) == [("gone", "s-1", 0)]
+    assert caught_up(journal, store) == []
+    assert len(journal.session("s-1").read()) == 2
+
+
+def test_a_rewritten_file_adds_what_is_new_in_it(journal: Journal, store: Path) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    caught_up(journal, store)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b'{"n": 9}\n' + lines[2])
+    assert caught_up(journal, store) == [("taken in", "s-1", 1)]
+
+
+def test_a_copy_beside_it_is_no_second_mirror(journal: Journal, store: Path) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    (store / "copy.jsonl").write_bytes(path.read_bytes())
+    assert [what for what, _, _ in caught_up(journal, store)] == ["set aside"]
+
+
+def test_there_must_be_such_a_directory(journal: Journal, store: Path) -> None:
+    with pytest.raises(NotFoundError):
+        Watch(journal, [store / "none"])
+
+
+# -- as it happens ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def follow(journal_path: Path, store: Path) -> Iterator[Callable[[], Seen]]:
+    """Watch in a thread, as a process of its own would; gives what is seen next."""
+    pytest.importorskip("watchfiles")
+    seen: queue.Queue[Seen] = queue.Queue()
+    stop = threading.Event()
+
+    def run() -> None:
+        with Journal(journal_path) as journal:
+            Watch(journal, [store]).run(stop, seen.put)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield lambda: seen.get(timeout=PATIENCE_S)
+    stop.set()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_changes_are_taken_in_as_they_happen(store: Path, follow: Callable[[], Seen]) -> None:
+    path = session_file(store / "first.jsonl", {"n": 0})
+    while follow().what != "adopted":  # it may see the file before it is whole
+        pass
+    total = 0
+    for number in range(20):
+        append(path, {"n": number})
+    while total < 20:
+        seen = follow()
+        assert (seen.what, seen.key) == ("taken in", "s-1")
+        total += seen.entries
+    assert total == 20
+    session_file(store / "second.jsonl", {"n": 0}, session_id="s-2")
+    while (seen := follow()).key != "s-2":
+        pass
+    path.unlink()
+    while (seen := follow()).what != "gone":
+        pass
+    assert seen.key == "s-1"
