@@ -8,6 +8,7 @@ nobody trusts. So a program is attributed without a byte of it changed.
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # The event that ends one line's wait comes at most so much later than the last of a burst.
 _DEBOUNCE_MS: Final = 400
 _STEP_MS: Final = 50
-_LOOK_MS: Final = 5000
+_LOOK_MS: Final = 500  # how long the first look and the end may take
 
 
 class Seen(NamedTuple):
@@ -86,10 +87,12 @@ class Watch:
             *self._directories, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
             rust_timeout=_LOOK_MS, yield_on_timeout=True, stop_event=stop, raise_interrupt=True,
         )  # fmt: skip
-        # After the first look of the library, so that nothing falls between.
+        # The library begins to watch when it is first asked: only then is nothing missed
+        # between what stands there and what comes.
+        first: set[tuple[object, str]] = next(changes, set())
         for seen in self.catch_up():
             tell(seen)
-        for changed in changes:
+        for changed in chain([first], changes):
             for seen in self.take({path for _, path in changed}):
                 tell(seen)
 
