@@ -123,20 +123,20 @@ class Watch:
         return any(path.startswith(f"{each.rstrip('/')}/") for each in self._directories)
 
     def _follow(self, path: str, key: str) -> Iterator[Seen]:
+        mirrors = self._journal.mirrors
         # Not by way of the journal, which would bring the file up before we look.
-        session, mirrors = Session(self._journal.store, key, None), self._journal.mirrors
-        before = session.head.seq
+        session = Session(self._journal.store, key, None)
+        is_here = os.path.lexists(path)
+        before = 0 if is_here else session.head.seq
         try:
-            mirrors.reconcile(mirrors.of(key).session_id)
+            found = mirrors.reconcile(mirrors.of(key).session_id)
         except MirrorError as error:
             yield Seen("set aside", path, key, detail=str(error))
             return
-        entries = len(session.read(after=before))
-        if not os.path.lexists(path):
-            if session.head.seq > before:
-                yield Seen("gone", path, key)
-        elif entries:
-            yield Seen("taken in", path, key, entries)
+        if not is_here and session.head.seq > before:
+            yield Seen("gone", path, key)
+        elif found is not None and found.foreign:
+            yield Seen("taken in", path, key, len(found.foreign))
 
     def _adopt(self, path: str) -> Iterator[Seen]:
         found = plan([path], avoid=[self._own], named=False)
