@@ -25,6 +25,7 @@ SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
 SHARED_SIZE: Final = 510
 WRITE_BYTE: Final = 120  # UNIX_SHM_BASE: WAL_WRITE_LOCK
 OPEN_BYTE: Final = 128  # UNIX_SHM_DMS, the "dead man's switch"
+LOOK_AFTER: Final = 16  # commits after which the files' paths are looked at
 
 CAN_PIN: Final = guards.CAN_LOOK
 
@@ -89,14 +90,12 @@ class Pins:
             guards.guard(f"{path}-shm", self._shared.identity, driver().__name__)
         # The log carries no locks: copying and closing it takes none away.
         self._log = copied(f"{path}-wal")
-        self._names = [self._link(number) for number in self._descriptors()]
+        self._log_link = f"/proc/self/fd/{self._log}"
+        self._log_name = os.readlink(self._log_link)  # noqa: PTH115 - the link itself
+        self._until_look = LOOK_AFTER
 
     def _descriptors(self) -> tuple[int, int, int]:
         return self._database.descriptor, self._shared.descriptor, self._log
-
-    @staticmethod
-    def _link(number: int) -> str:
-        return os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - the link itself
 
     def check(self) -> None:
         """Ask the kernel, inside a transaction, whether the write lock and the files are ours.
@@ -112,24 +111,30 @@ class Pins:
                 hint="start this process anew; something in it opened and closed the database file itself",
                 code="lock-lost",
             )
-        readlink = os.readlink
-        for number, name in zip(self._descriptors(), self._names, strict=True):
-            if readlink(f"/proc/self/fd/{number}") != name:
-                self._check_file(number)
+        self._until_look -= 1
+        if (
+            os.fstat(self._database.descriptor).st_nlink != 1
+            or os.fstat(self._shared.descriptor).st_nlink != 1
+            # Never by its status: to read the times of a file that is being written costs the next write.
+            or os.readlink(self._log_link) != self._log_name  # noqa: PTH115
+            or self._until_look <= 0  # a file that was moved is noticed by its path alone
+        ):
+            self._look()
 
-    def _check_file(self, number: int) -> None:
-        """Look whether a descriptor that has another name now is still what stands under its own."""
-        wanted = dict(zip(self._descriptors(), ("", "-shm", "-wal"), strict=True))
-        path = self._path + wanted[number]
-        with suppress(OSError):
-            if os.path.samestat(os.stat(path), os.fstat(number)):  # noqa: PTH116
-                self._names = [self._link(each) for each in self._descriptors()]
-                return
-        raise LockLost(
-            f"{path} was removed or replaced while it was open; nothing of this write was kept",
-            hint="put it back where it was, or restore a backup; then start this process anew",
-            code="file-replaced",
-        )
+    def _look(self) -> None:
+        """Look whether the three files are still what stands under their names."""
+        self._until_look = LOOK_AFTER
+        for suffix, number in zip(("", "-shm", "-wal"), self._descriptors(), strict=True):
+            path = f"{self._path}{suffix}"
+            with suppress(OSError):
+                if os.path.samestat(os.stat(path), os.fstat(number)):  # noqa: PTH116
+                    continue
+            raise LockLost(
+                f"{path} was removed or replaced while it was open; nothing of this write was kept",
+                hint="put it back where it was, or restore a backup; then start this process anew",
+                code="file-replaced",
+            )
+        self._log_name = os.readlink(self._log_link)  # noqa: PTH115
 
     def let_go(self) -> None:
         """Before the connection is closed: the last one to close must be able to fold the log in."""
