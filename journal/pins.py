@@ -5,7 +5,7 @@ has a database open: while it stands, no other process takes itself for the last
 one and deletes the log, or for the first one and clears the shared memory, even
 if this process has lost its POSIX locks. Before each COMMIT the kernel is asked
 whether the write lock is this process's still, and whether the three files are
-still under their names (about 6 us together). Sources: os_unix.c and wal.c of SQLite.
+still there (3 us, more after a sync). Sources: os_unix.c and wal.c of SQLite.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
 SHARED_SIZE: Final = 510
 WRITE_BYTE: Final = 120  # UNIX_SHM_BASE: WAL_WRITE_LOCK
 OPEN_BYTE: Final = 128  # UNIX_SHM_DMS, the "dead man's switch"
-LOOK_AFTER: Final = 16  # commits after which the files' paths are looked at
+# What was moved, or the log removed, shows by its path alone: after so many commits.
+LOOK_AFTER: Final = 16
 
 CAN_PIN: Final = guards.CAN_LOOK
 
@@ -90,8 +91,6 @@ class Pins:
             guards.guard(f"{path}-shm", self._shared.identity, driver().__name__)
         # The log carries no locks: copying and closing it takes none away.
         self._log = copied(f"{path}-wal")
-        self._log_link = f"/proc/self/fd/{self._log}"
-        self._log_name = os.readlink(self._log_link)  # noqa: PTH115 - the link itself
         self._until_look = LOOK_AFTER
 
     def _descriptors(self) -> tuple[int, int, int]:
@@ -115,15 +114,15 @@ class Pins:
         if (
             os.fstat(self._database.descriptor).st_nlink != 1
             or os.fstat(self._shared.descriptor).st_nlink != 1
-            # Never by its status: to read the times of a file that is being written costs the next write.
-            or os.readlink(self._log_link) != self._log_name  # noqa: PTH115
-            or self._until_look <= 0  # a file that was moved is noticed by its path alone
+            or self._until_look <= 0
         ):
             self._look()
 
     def _look(self) -> None:
         """Look whether the three files are still what stands under their names."""
         self._until_look = LOOK_AFTER
+        # The log's status last, and seldom: to read the times of a file that is being written
+        # costs the next write a sixth.
         for suffix, number in zip(("", "-shm", "-wal"), self._descriptors(), strict=True):
             path = f"{self._path}{suffix}"
             with suppress(OSError):
@@ -134,7 +133,6 @@ class Pins:
                 hint="put it back where it was, or restore a backup; then start this process anew",
                 code="file-replaced",
             )
-        self._log_name = os.readlink(self._log_link)  # noqa: PTH115
 
     def let_go(self) -> None:
         """Before the connection is closed: the last one to close must be able to fold the log in."""

@@ -16,7 +16,7 @@ import pytest
 from journal import Journal, LockLost, UnsafeSQLite, guards
 from journal.audit import audit
 from journal.engine import connect
-from journal.pins import CAN_PIN, NoPins
+from journal.pins import CAN_PIN, LOOK_AFTER, NoPins
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -211,11 +211,26 @@ def test_a_file_that_is_gone_is_noticed_before_the_next_commit(
     gateway.append({"n": 1})
     path = Path(f"{journal_path}{suffix}")
     take_away(path)
+    patience = LOOK_AFTER if suffix == "-wal" else 1  # only its path tells of the log
+    with pytest.raises(LockLost) as caught:
+        for number in range(patience):
+            gateway.append({"n": number})
     for _ in range(2):
-        with pytest.raises(LockLost) as caught:
-            gateway.append({"n": 2})
         assert caught.value.code == "file-replaced"
         assert str(path) in str(caught.value)
+        with pytest.raises(LockLost) as caught:
+            gateway.append({"n": 2})
+
+
+def test_a_database_that_was_moved_is_noticed_soon(gateway: Session, journal_path: Path) -> None:
+    gateway.append({"n": 1})
+    journal_path.rename(journal_path.with_name("elsewhere.db"))
+    for number in range(LOOK_AFTER):
+        try:
+            gateway.append({"n": number})
+        except LockLost:
+            return
+    pytest.fail("nobody noticed")
 
 
 def test_a_file_that_was_moved_and_put_back_is_no_matter(
