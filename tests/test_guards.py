@@ -203,6 +203,11 @@ def replace(path: Path) -> None:
     other.rename(path)
 
 
+def append_some(session: Session, count: int) -> None:
+    for number in range(count):
+        session.append({"n": number})
+
+
 @pytest.mark.parametrize("suffix", ["", "-shm", "-wal"])
 @pytest.mark.parametrize("take_away", [Path.unlink, replace], ids=["removed", "replaced"])
 def test_a_file_that_is_gone_is_noticed_before_the_next_commit(
@@ -213,8 +218,7 @@ def test_a_file_that_is_gone_is_noticed_before_the_next_commit(
     take_away(path)
     patience = LOOK_AFTER if suffix == "-wal" else 1  # only its path tells of the log
     with pytest.raises(LockLost) as caught:
-        for number in range(patience):
-            gateway.append({"n": number})
+        append_some(gateway, patience)
     for _ in range(2):
         assert caught.value.code == "file-replaced"
         assert str(path) in str(caught.value)
