@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from journal.parking import Parked
     from journal.policy import Policy
     from journal.reading import Reading
+    from journal.redaction import Receipt as Erased
     from journal.session import Position, Session
     from journal.verdict import Verdict
 
@@ -293,6 +294,14 @@ class AsyncSession:
     async def inputs(self, *, taken: bool = False) -> list[Input]:
         """Return what was submitted; as :meth:`journal.Session.inputs`."""
         return await self._threads.run(self.sync.inputs, taken=taken)
+
+    async def redact(self, seqs: Iterable[int], *, reason: str) -> list[Erased]:
+        """Erase lines for good; as :meth:`journal.Session.redact`."""
+        return await self._threads.run(self.sync.redact, [*seqs], reason=reason)
+
+    async def forget(self, *, reason: str) -> list[Erased]:
+        """Redact every line of the session; as :meth:`journal.Session.forget`."""
+        return await self._threads.run(self.sync.forget, reason=reason)
 
     async def resolve(self, seqs: Iterable[int], *, accept: bool, reason: str) -> list[Entry]:
         """Accept or reject foreign entries; as :meth:`journal.Session.resolve`."""

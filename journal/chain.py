@@ -47,6 +47,11 @@ def resolutions(facts: dict[str, Any]) -> dict[int, Resolution]:
     return {seq: Resolution(facts["verdict"], digests.get(str(seq))) for seq in facts["seqs"]}
 
 
+def redactions(facts: dict[str, Any]) -> dict[int, int]:
+    """Return the sizes of the lines that a sealed ``redaction`` entry names, by seq."""
+    return {int(seq): int(size) for seq, size in facts["rows"].items()}
+
+
 class Head(NamedTuple):
     """The newest sealed row: what the next one links to."""
 
@@ -75,6 +80,7 @@ class Chain:
         layout_size: how much of the layout the mirror's file had when it gave it; else 0.
         mirror_state: "gone" or "refused", or None while the mirror is served.
         resolved: what was said of foreign entries, by seq: accepted or rejected, and of which row.
+        redacted: the sizes of lines that were erased on record, by seq.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
         is_odd: whether there is anything in ``odd``; ``is_crowded``: in ``occupied``.
@@ -98,6 +104,7 @@ class Chain:
     occupied: Ranges = field(default_factory=Ranges)
     named: Ranges = field(default_factory=Ranges)
     resolved: Mapping[int, Resolution] = field(default_factory=dict)
+    redacted: Mapping[int, int] = field(default_factory=dict)
     layout: Layout = PLAIN
     rewritten_no: int = 0
     layout_size: int = 0
@@ -258,13 +265,16 @@ class Chain:
         elif facts.get("control") == "resolution":
             # A new object, for a rollback puts the old one back.
             self.resolved = {**self.resolved, **resolutions(facts)}
+        elif facts.get("control") == "redaction":
+            self.redacted = {**self.redacted, **redactions(facts)}
+            self.sealer.redacted = self.redacted
 
     def state(self) -> tuple[Any, ...]:
         """Return what a rolled-back transaction must put back."""
         return (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
-            self.layout_size, self.mirror_state, self.resolved,
+            self.layout_size, self.mirror_state, self.resolved, self.redacted,
         )  # fmt: skip
 
     def put_back(self, state: tuple[Any, ...]) -> None:
@@ -272,8 +282,9 @@ class Chain:
         (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
-            self.layout_size, self.mirror_state, self.resolved,
+            self.layout_size, self.mirror_state, self.resolved, self.redacted,
         ) = state  # fmt: skip
+        self.sealer.redacted = self.redacted
         self.generation = -1
 
     def _note_replaced(self, cursor: Cursor, before: Head) -> None:

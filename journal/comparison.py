@@ -158,7 +158,7 @@ def rows_of(store: Store, chain: Chain, spans: Iterable[tuple[int, int]]) -> Ite
                         break
             for row in page:
                 if row.kind != CONTROL and chain.sealer.status(row) == "sealed":
-                    yield row
+                    yield chain.sealer.whole(row)
             first = page[-1].seq + 1 if page else last + 1
 
 

@@ -12,6 +12,7 @@ registry, the reserved session ``journal:``, holds nothing else.
 | stray | session | rows that are not in the chain, or no longer whole |
 | claim, release | session | who holds the session from this epoch on; who let it go |
 | resolution | session | which foreign entries were accepted or rejected, by whom and why |
+| redaction | session | which lines were erased, what size they had, and why |
 """
 
 from __future__ import annotations

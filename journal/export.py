@@ -169,7 +169,7 @@ def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:
         if status != "sealed":
             odd.append(SteppedOver(row.seq, row.seq, status))
         elif row.kind != CONTROL:
-            lines.append(row)
+            lines.append(chain.sealer.whole(row))
     if not found and expected <= last:
         odd.append(SteppedOver(expected, last, "missing"))
     return Page(lines, odd)

@@ -45,7 +45,7 @@ def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
         kind=_text(row.kind) or "raw",
         origin=_text(row.origin) or "api",
         created_us=row.created_us,
-        body=row.body,
+        body=chain.sealer.whole(row).body,
         terminator=row.terminator,
         claim=row.claim,
         request_id=_text(row.request_id),
@@ -54,6 +54,7 @@ def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
         instance_id=row.instance_id,
         recorder=_recorder(row, writers),
         row_id=row.id,
+        redacted=row.body is None and row.seq in chain.redacted,
     )
 
 
@@ -113,6 +114,9 @@ def found_at(
         return [gone(chain, mark.seq)]
     row = Row._make(found)
     entry = entry_of(row, chain, writers)
+    if entry.trust == "erased":
+        chain.load_facts(cursor)  # it may be on record
+        entry = entry_of(row, chain, writers)
     if entry.trust == "stray":
         return [entry._replace(trust="altered")]
     if row.seal != mark.seal:

@@ -83,7 +83,8 @@ class Entry(NamedTuple):
     ``trust`` says what the journal knows of it. "asserted": sealed, by a declared
     writer. "external", "permitted", "accepted", "rejected": it came from outside. "stray",
     "altered", "erased", "missing": found by a check or an audit, never handed out
-    by ``read``; then ``writer`` is only what the row claims. Times are whole
+    by ``read``; then ``writer`` is only what the row claims. Where ``redacted``, the
+    body is what stands for the line that was erased, of the same size. Times are whole
     microseconds since 1970 UTC and never used for order.
     """
 
@@ -105,6 +106,7 @@ class Entry(NamedTuple):
     instance_id: int = 0
     recorder: str | None = None
     row_id: int | None = None
+    redacted: bool = False
 
     @property
     def trusted(self) -> bool:

@@ -119,7 +119,8 @@ def _bytes(cursor: Cursor, chain: Chain, first: int, last: int) -> int:
     begin = _first(cursor, chain, first, last)
     if end is None or begin is None or end.seq < first:
         return 0
-    own = 0 if begin.kind == CONTROL else len(begin.body or b"") + len(begin.terminator)
+    line = chain.sealer.whole(begin)
+    own = 0 if begin.kind == CONTROL else len(line.body or b"") + len(line.terminator)
     return end.cum_bytes - begin.cum_bytes + own
 
 

@@ -19,8 +19,10 @@ from secrets import token_bytes
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal
 
+from journal.redacted import placeholder
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from journal.model import Row
 
@@ -140,13 +142,23 @@ class Sealer:
     key text was changed, does not verify.
     """
 
-    __slots__ = ("_examined_tag", "_hash", "_salts", "genesis", "key_id", "session_id")
+    __slots__ = (
+        "_examined_tag",
+        "_hash",
+        "_salts",
+        "genesis",
+        "key_id",
+        "redacted",
+        "session_id",
+    )
 
     def __init__(self, key: bytes, key_id: int, session_id: int, session_key: str) -> None:
         tag = field(b"session-journal/session/1") + number(session_id) + text(session_key)
         self._hash = KeyedHash(KeyedHash(key)(tag))
         self._examined_tag = field(b"session-journal/examined/1")
         self._salts: list[bytes] = []
+        # Sizes of lines that a sealed redaction names, by seq: without their bytes they are whole.
+        self.redacted: Mapping[int, int] = {}
         self.session_id = session_id
         self.key_id = key_id
         self.genesis = self._hash(field(b"session-journal/genesis/1"))[:PREV_SIZE]
@@ -235,13 +247,19 @@ class Sealer:
         """Judge one row by itself: "sealed", "altered", "erased" or "stray".
 
         "altered" means a true seal over another line: the line was edited.
-        "erased" is for the caller to match with a sealed redaction.
+        "erased" means that no sealed redaction which is known here names the row.
         """
         if not self.seal_holds(row):
             return "stray"
         if row.body is None and row.salt is None:
-            return "erased"
+            return "sealed" if row.seq in self.redacted else "erased"
         return "sealed" if body_holds(row) else "altered"
+
+    def whole(self, row: Row) -> Row:
+        """Return the row, with what stands for its line if that was redacted."""
+        if row.body is None and row.seq in self.redacted:
+            return row._replace(body=placeholder(self.redacted[row.seq]))
+        return row
 
     def examined_mac(self, seq: int) -> bytes:
         """Return the proof that a key holder examined the session up to ``seq``."""

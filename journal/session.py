@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from journal import inputs, parking, policy, reading, resolving, rewriting
+from journal import inputs, parking, policy, reading, redaction, resolving, rewriting
 from journal.admission import put
 from journal.errors import NotTrusted
 from journal.lines import encode
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from journal.lines import Line
     from journal.parking import Parked
     from journal.policy import Policy
+    from journal.redaction import Receipt
     from journal.store import Store
     from journal.verdict import Verdict
     from journal.writing import Author
@@ -302,6 +303,28 @@ class Session:
         "not believed"; they are never taken.
         """
         return inputs.of_session(self, taken=taken)
+
+    # -- what must not be kept -----------------------------------------------------------
+
+    def redact(self, seqs: Iterable[int], *, reason: str) -> list[Receipt]:
+        """Erase lines for good: here, and wherever the journal keeps equal bytes; recorded.
+
+        In place of each line its readers get ``{"redacted":true}``, padded to the size
+        the line had, and so does the session's file. Everything still verifies. The
+        receipts say what became of each copy, and what is out of reach.
+
+        Raises:
+            NotFoundError: there is no such entry, or it is not as it was sealed.
+            EntryError: it is no line, or there is no reason.
+            RefusedError: this writer may not.
+            MirrorError: the session's file is not what it should be; nothing was erased.
+
+        """
+        return redaction.redact(self, seqs, reason)
+
+    def forget(self, *, reason: str) -> list[Receipt]:
+        """Redact every line of the session and empty its file; that it was there stays on record."""
+        return redaction.forget(self, reason)
 
     # -- what came from outside ----------------------------------------------------------
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from journal.pins import Guard
     from journal.sidefile import Fresh
 
+EMPTY_WAIT_MS: Final = 1000
 FOLD_IN_AFTER: Final = 200  # commits, in compatible mode
 
 log = logging.getLogger("journal")
@@ -66,6 +67,9 @@ class MirrorKeeper(Protocol):
 
     def position(self, session_id: int) -> int | None:
         """Return how much of a session is in its file."""
+
+    def mirror(self, session_id: int) -> Any:  # noqa: ANN401 - a mirror, of a layer above
+        """Return a session's mirror to work with; None if it has none on this host."""
 
     def abandon(self) -> None:
         """Let go of every file and lock, as a forked child must."""
@@ -205,6 +209,22 @@ class Store:
                 self.cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except Exception as error:  # noqa: BLE001 - it was committed; the log is folded in later
                 log.debug("%s: no checkpoint: %s", self.path, error)
+
+    def empty_log(self) -> bool:
+        """Fold the whole log in and empty it; False if a reader holds it, or somebody writes on."""
+        with self.lock:
+            self._check_process()
+            self.ticket.take()
+            try:
+                # A reader may hold it for hours: say so rather than wait.
+                self.cursor.execute(f"PRAGMA busy_timeout={EMPTY_WAIT_MS}")
+                found = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self.cursor.execute(f"PRAGMA busy_timeout={int(self.busy_timeout_s * 1000)}")
+            except Exception as error:
+                raise translated(error, self.path) from error
+            finally:
+                self.ticket.give_back()
+        return bool(found[0] == 0)
 
     def make_durable(self, number: int | None = None) -> None:
         """Return once what was committed up to a number survives power loss.

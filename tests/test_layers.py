@@ -34,6 +34,7 @@ LAYERS = (
         "policy",
         "verdict",
         "note",
+        "redacted",
         "formats",
         "escape",
         "explanation",
@@ -95,6 +96,7 @@ LAYERS = (
         "verdicts",
         "inputs",
         "resolving",
+        "redaction",
     },
     {
         "migration",

@@ -52,7 +52,7 @@ _TRIES: Final = 5
 _PAUSE_S: Final = 0.1
 _WAIT_S: Final = 2.0
 # Tables that exist, and that no version yet writes to.
-_UNUSED: Final = (tables.redactions,)
+_UNUSED: Final[tuple[Any, ...]] = ()
 _PER_SESSION: Final = (
     tables.claims,
     tables.fences,
@@ -61,6 +61,7 @@ _PER_SESSION: Final = (
     tables.pending_inputs,
     tables.layouts,
     tables.migrated_files,
+    tables.redactions,
 )
 
 
@@ -364,6 +365,8 @@ class _Audit:
         if session.layouts.extents is None:
             return []
         sealer = self.keyring.sealer(session.session_id, session.key)
+        if sealer is not None:
+            sealer.redacted = session.redacted
         lines = mirrored.lines(source, session.session_id, session.layouts.extents, sealer)
         return mirrored.faults(mirror, session.mirror_state, lines)
 

@@ -207,6 +207,10 @@ _ALL: Final = (
         "that a sealed entry registers it, and that whatever registered it left no more",
         "that it ever held an entry: only an anchor could tell", _STATUS,
     ),
+    Check(
+        "J310", 3, "broken", "redacted lines that are there again",
+        "that a sealed redaction names the line, and that its bytes were put back since", _WHO, _SHOW,
+    ),
     # -- the tables beside the chain --------------------------------------------------
     Check(
         "J401", 3, "broken", "the row of a session is not what its entries say",
@@ -272,6 +276,10 @@ _ALL: Final = (
     Check(
         "J415", 9, "broken", "the table of mirrors is not what was registered",
         "that a row was edited, added or removed", "that any file was written: no decision reads the table", _STATUS,
+    ),
+    Check(
+        "J417", 3, "broken", "the table of redactions is not what was sealed",
+        "that a row was edited, added or removed", "that any line was erased without a record: that is J305", _LOG,
     ),
     # -- the database -----------------------------------------------------------------
     Check(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from struct import error as StructError  # noqa: N812 - its name says nothing by itself
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from journal.redacted import placeholder
 from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE, body_holds, commitment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from journal.model import Row
     from journal.seal import Sealer, Status
@@ -34,6 +35,9 @@ class Judge(Protocol):
     def starts(self, row: Row) -> bool:
         """Whether a row links to the beginning of the session."""
 
+    def whole(self, row: Row) -> Row:
+        """Return the row, with what stands for its line if that was redacted."""
+
 
 class Sealed:
     """Judges by the seal: each row alone, whatever stands around it."""
@@ -54,6 +58,10 @@ class Sealed:
         """Whether a row links to the session's beginning."""
         return row.prev == self.sealer.genesis
 
+    def whole(self, row: Row) -> Row:
+        """Return the row, with what stands for its line if that was redacted."""
+        return self.sealer.whole(row)
+
 
 class Linked:
     """Judges by links and commitments alone: without the key no seal can be checked.
@@ -64,8 +72,9 @@ class Linked:
 
     has_key = False
 
-    def __init__(self) -> None:
+    def __init__(self, redacted: Mapping[int, int] | None = None) -> None:
         self._before: bytes | None = None
+        self._redacted = redacted or {}
 
     def status(self, row: Row, link: bytes) -> Status:
         """Judge a row by its link, and its line by its commitment."""
@@ -74,7 +83,7 @@ class Linked:
         if not fits or len(row.seal) != DIGEST_SIZE or len(row.commitment) != DIGEST_SIZE:
             return "stray"
         if row.body is None and row.salt is None:
-            return "erased"
+            return "sealed" if row.seq in self._redacted else "erased"
         try:
             return "sealed" if body_holds(row) else "altered"
         except UNFIT:
@@ -83,6 +92,12 @@ class Linked:
     def starts(self, row: Row) -> bool:  # noqa: ARG002 - the first link is made with the key
         """Believe it."""
         return True
+
+    def whole(self, row: Row) -> Row:
+        """Return the row, with what stands for its line if that was redacted."""
+        if row.body is None and row.seq in self._redacted:
+            return row._replace(body=placeholder(self._redacted[row.seq]))
+        return row
 
 
 class Change(NamedTuple):

@@ -54,12 +54,14 @@ def lines(
     for first, last in extents:
         rows = source.rows_between(session_id, first, MAX_INT if last is None else last)
         for row in rows:
-            if row.kind != b"control" and row.body is not None and _is_ours(row, sealer):
-                yield row.body + row.terminator
+            whole = row if sealer is None else sealer.whole(row)
+            if row.kind != b"control" and whole.body is not None and _is_ours(row, sealer):
+                yield whole.body + whole.terminator
 
 
 def _is_ours(row: Row, sealer: Sealer | None) -> bool:
-    return body_holds(row) and (sealer is None or holds(sealer, row))
+    is_whole = row.body is None or body_holds(row)  # None: redacted, or it would not be asked for
+    return is_whole and (sealer is None or holds(sealer, row))
 
 
 def faults(mirror: MirrorDeclared, state: str | None, expected: Iterator[bytes]) -> list[Fault]:

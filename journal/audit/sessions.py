@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import tables
-from journal.audit import claims, named, projections, proofs
+from journal.audit import claims, named, projections, proofs, redactions
 from journal.audit.findings import EVIDENCE_LIMIT
 from journal.audit.judging import UNFIT, Linked, Sealed
 from journal.audit.layouts import Layouts
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from journal.seal import Mac
 
 _KNOWN_FACTS: Final = frozenset(
-    {"stray", "claim", "release", "resolution", "layout", "edit", "damage"}
+    {"stray", "claim", "release", "resolution", "layout", "edit", "damage", "redaction"}
 )
 # What the last of them says of the mirror's file; any other edit says nothing of it.
 _MIRROR_STATES: Final = {"gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None}  # fmt: skip
@@ -77,7 +77,10 @@ class SessionAudit:
         self._known = known
         self._found = found
         self._sealer = keyring.sealer(session_id, key)
-        judge = Linked() if self._sealer is None else Sealed(self._sealer)
+        self.redacted = redactions.read(source, session_id, self._sealer)
+        if self._sealer is not None:
+            self._sealer.redacted = self.redacted
+        judge = Linked(self.redacted) if self._sealer is None else Sealed(self._sealer)
         self._walk = Walk(key, judge, known, found, on_entry=self._take)
         self._claims = claims.Claims(known, self._note)
         self._names: list[named.Named] = []
@@ -126,7 +129,7 @@ class SessionAudit:
             self._note("J112", "a fact that lacks what such a fact says", row)
         if self._receipts and row.kind != CONTROL:
             for receipt in self._receipts:
-                receipt.feed(row)
+                receipt.feed(row, is_redacted=row.seq in self.redacted)
 
     def _learn(self, row: Row, facts: dict[str, Any]) -> None:
         what = str(facts.get("control"))
@@ -202,6 +205,11 @@ class SessionAudit:
         rows = self._source.table(tables.layouts, self.session_id)
         for cause, told in self.layouts.table_faults(rows):
             self._found.add("J414", cause, session=self.key, evidence=told)
+        rows = self._source.table(tables.redactions, self.session_id)
+        for cause, told in redactions.table_faults(rows, self.redacted):
+            self._found.add("J417", cause, session=self.key, evidence=told)
+        for seq in redactions.undone(self._source, self.session_id, self.redacted):
+            self._found.add("J310", "its bytes are there", session=self.key, seq=seq)
         for fault in filter(None, (receipt.fault() for receipt in self._receipts)):
             self._found.add("J601", fault[0], session=self.key, evidence=fault[1])
 

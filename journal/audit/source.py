@@ -44,6 +44,11 @@ class Source:
         for values in self.query(f"{_ROWS} ORDER BY seq, id", session_id):
             yield make(values)
 
+    def controls(self, session_id: int) -> Iterator[Row]:
+        """Yield the rows that claim to be a session's control entries, in the order of seq."""
+        found = self.query(f"{_ROWS} AND kind = 'control' ORDER BY seq, id", session_id)
+        return map(Row._make, found)
+
     def rows_between(self, session_id: int, first: int, last: int) -> Iterator[Row]:
         """Yield the rows of a range of seqs, both ends included."""
         found = self.query(

@@ -137,6 +137,7 @@ class Walk:
         if status == "stray" or (self.last is not None and row.seq == self.last.seq):
             self.aside.put(row)
             return
+        row = self.judge.whole(row)
         before = self.last
         links = self._links(row)
         if not links or self.aside.seqs or row.seq != (1 if before is None else before.seq + 1):

@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "export": "Give sessions back as the files they are, byte for byte.",
     "migrate": "Bring flat session files into the journal.",
     "audit": "Check every rule and name what broke it; change nothing.",
+    "redact": "Erase lines for good, and record that it was done.",
+    "forget": "Erase every line of a session for good; that it was there stays on record.",
     "anchor": "Sign a statement of where every session ends now.",
     "why": "Explain a takeover, a refusal, a parked write or a supersession.",
     "who": "Show who wrote what in a session, for whom, and whether it is allowed.",

@@ -117,6 +117,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "recorder": entry.recorder,
         "instance": entry.instance_id,
         "row": entry.row_id,
+        "redacted": entry.redacted,
         "end": _ENDS.get(entry.terminator, "other"),
         **_body(entry.body),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
+from journal.audit import redactions
 from journal.audit.judging import Linked, Sealed
 from journal.audit.source import text
 from journal.controls import decode
@@ -120,7 +121,11 @@ class Picture:
 
     def _judge(self, number: int, key: str) -> Judge:
         sealer = self._keyring.sealer(number, key)
-        return Linked() if sealer is None else Sealed(sealer)
+        redacted = redactions.read(self._source, number, sealer)
+        if sealer is None:
+            return Linked(redacted)
+        sealer.redacted = redacted
+        return Sealed(sealer)
 
     def _resolved(self, number: int) -> dict[int, str]:
         found: dict[int, str] = {}

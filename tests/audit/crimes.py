@@ -390,9 +390,7 @@ BESIDE = {
     ),
     "an input": Crime(sql(INSERT_INPUT), ("J416",)),
     "a mirror": Crime(sql(INSERT_MIRROR), ("J415",), session=None),
-    "a redaction": Crime(
-        sql("INSERT INTO redactions VALUES (1, 2, 2, 2, 2, 'x', 0)"), ("J413",), session=None
-    ),
+    "a redaction": Crime(sql("INSERT INTO redactions VALUES (1, 2, 2, 2, 2, 'x', 0)"), ("J417",)),
     "a claim on no session": Crime(
         sql("INSERT INTO claims VALUES (77, 9, 2, 1, NULL, 0, NULL, NULL, NULL, NULL)"),
         ("J413",),

@@ -12,7 +12,7 @@ import journal
 DEMO_STORE = Path(journal.__file__).parent / "demo_store"
 ENTRY = (
     "seq epoch created_us writer role trust kind type origin claim request_id run_id on_behalf_of recorder "
-    "instance row end body"
+    "instance row redacted end body"
 )
 STATUS = (
     "path id schema_version newest_schema_version sqlite driver sqlite_is_safe file_bytes key key_ok sessions "

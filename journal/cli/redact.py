@@ -1,0 +1,88 @@
+"""``journal redact``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from journal.cli import entries, output
+from journal.cli.failing import EXIT_FOUND, with_db
+from journal.cli.frame import command as make_command
+from journal.cli.opening import check_writer, known_key, opened
+from journal.cli.options import Settings, json_option, session_argument, writer_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from journal import Session
+    from journal.redaction import Receipt
+
+
+@make_command(
+    "redact",
+    "journal redact agent:main:main 2 --reason 'a password was pasted' -w alice --role operator",
+    "journal redact agent:main:main 2 --reason 'a password was pasted' -w alice --role operator --apply",
+)
+@session_argument
+@click.argument("seqs", nargs=-1, required=True, type=int, metavar="SEQ...")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
+@click.option("--apply", "is_applied", is_flag=True, help="Do it; without this it is only shown.")
+@writer_options
+@json_option
+@click.pass_obj
+def command(  # noqa: PLR0913 - one for each option
+    settings: Settings,
+    session: str,
+    seqs: tuple[int, ...],
+    writer: str,
+    role: str | None,
+    reason: str,
+    *,
+    is_applied: bool,
+) -> int:
+    """Erase lines for good, and record that it was done.
+
+    Shows the lines; --apply erases their bytes in the session, in parked writes, taken
+    inputs and verdicts, overwrites them in the session's file, and empties the write-ahead
+    log. Everything still verifies. Prints a receipt for each copy: done, pending (a reader
+    holds it; exit 3, run it again), kept, or out of reach.
+    """
+    with opened(settings) as journal:
+        key = known_key(journal, session)
+        check_writer(journal, writer, role)
+        handle = journal.session(key, writer=writer, role=role)
+        if not is_applied:
+            _show(settings, handle, sorted(set(seqs)))
+            return 0
+        receipts = handle.redact(seqs, reason=reason)
+    return tell(settings, "redact", key, receipts)
+
+
+def _show(settings: Settings, session: Session, seqs: Sequence[int]) -> None:
+    found = [
+        entry for seq in seqs for entry in session.read(after=seq - 1, limit=1) if entry.seq == seq
+    ]
+    if settings.json:
+        output.document(
+            "redact", applied=False, session=session.key,
+            entries=[entries.brief(entry) for entry in found], receipts=[],
+        )  # fmt: skip
+        return
+    output.table(entries.HEADERS, map(entries.cells, found), is_last_cut=True)
+    missing = sorted(set(seqs) - {entry.seq for entry in found})
+    if missing:
+        output.say(f"Not there: {', '.join(map(str, missing))}")
+    command = shlex.join(["journal", "redact", session.key, *map(str, seqs)])
+    output.say(with_db(f"Nothing was changed. Try: {command} … --apply", settings))
+
+
+def tell(settings: Settings, what: str, key: str, receipts: list[Receipt]) -> int:
+    """Print the receipts; return the exit code."""
+    if settings.json:
+        told = [receipt._asdict() for receipt in receipts]
+        output.document(what, applied=True, session=key, receipts=told)
+    else:
+        output.table(("copy", "state", "detail"), receipts)
+    return EXIT_FOUND if any(receipt.state == "pending" for receipt in receipts) else 0

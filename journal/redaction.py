@@ -1,0 +1,312 @@
+"""Redaction: a line's bytes are erased wherever the journal keeps them, and that it was done is sealed.
+
+The chain covers a salted commitment and never the line itself: with the line and
+its salt gone everything still verifies, and nobody can test a guess. What a copy
+outside the journal still holds cannot be erased from here; the receipts say so.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from journal import parking
+from journal import statements as sql
+from journal.admission import refusal
+from journal.controls import CONTROL, fact
+from journal.errors import CorruptError, EntryError, MirrorError, NotFoundError
+from journal.inputs import InputRow
+from journal.model import Row, check_label
+from journal.places import positions
+from journal.redacted import placeholder
+from journal.rewriting import Plan, relay
+from journal.tables import parked, pending_inputs, verdicts
+from journal.verdicts import VerdictRow
+from journal.writing import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from journal.chain import Chain
+    from journal.engine import Cursor
+    from journal.mirror import Mirror
+    from journal.session import Session
+    from journal.store import Store
+
+DONE: Final = "done"
+PENDING: Final = "pending"
+OUT_OF_REACH: Final = "out of reach"
+KEPT: Final = "kept"
+_AT_ONCE: Final = 1000
+_ERASE: Final = (
+    "UPDATE entries SET body = NULL, salt = NULL, line_type = NULL, line_id = NULL, parent_id = NULL "
+    "WHERE session_id = ? AND seq = ?"
+)
+_BEYOND: Final = (
+    "backups, exports, bundles, the file a session was migrated from, snapshots of the file system, "
+    "and whoever has read it"
+)
+
+
+class Receipt(NamedTuple):
+    """What became of one copy of redacted lines.
+
+    Attributes:
+        copy: where it was: "entry", "parked write", "taken input", "evidence", "mirror",
+            "write-ahead log", "equal line", "elsewhere".
+        state: "done"; "pending": run it again once the reader has gone; "kept": it was
+            not asked for; or "out of reach".
+        detail: which one, or what to do.
+
+    """
+
+    copy: str
+    state: str
+    detail: str
+
+
+def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
+    """Erase lines of a session for good, and record it.
+
+    All of them or none. What was redacted before is left as it is; doing it again
+    only cleans up what was pending.
+
+    Raises:
+        NotFoundError: there is no such session, or no such entry.
+        EntryError: an entry that is no line, or was changed; or no reason.
+        RefusedError: this writer may not.
+        MirrorError: the session's file could not be brought up; nothing was erased.
+
+    """
+    wanted = sorted(set(seqs))
+    check_label(reason, "reason")
+    if not reason.strip() or not 0 < len(wanted) <= _AT_ONCE:
+        message = f"name 1 to {_AT_ONCE} entries, and why"
+        raise EntryError(message, hint="--reason 'a password was pasted'", code="redaction")
+    receipts: list[Receipt] = []
+    mirror = _mirror_of(session)
+    with nullcontext() if mirror is None else mirror.lock:
+        if mirror is not None:
+            mirror.reconcile()
+        rows = _rows(session, wanted)
+        if mirror is not None and rows:
+            # The file first: were it last, a crash in between would bring the text back as a foreign line.
+            receipts.append(_overwrite(session, mirror, rows))
+        receipts += _erase(session, rows, reason)
+    return [*receipts, *cleaned(session.store)]
+
+
+def forget(session: Session, reason: str) -> list[Receipt]:
+    """Redact every line of a session and empty its file; that it was there stays on record.
+
+    Raises:
+        As for :func:`redact`.
+
+    """
+    receipts: list[Receipt] = []
+    while seqs := _next_lines(session):
+        receipts += redact(session, seqs, reason)
+    head = session.head.seq
+    if not relay(session, Plan([], is_open=False), head, f"forgotten: {reason}"):
+        return forget(session, reason)  # somebody wrote meanwhile
+    return list(dict.fromkeys(receipts)) or cleaned(session.store)
+
+
+def _next_lines(session: Session) -> list[int]:
+    """Return the next lines that still hold bytes."""
+    with session.store.snapshot() as cursor:
+        chain = _chain(session, cursor)
+        found = cursor.execute(
+            "SELECT seq FROM entries WHERE session_id = ? AND kind <> 'control' AND length(body) > 0 "
+            "ORDER BY seq LIMIT ?",
+            (chain.session_id, _AT_ONCE),
+        ).fetchall()
+        seqs = [seq for (seq,) in found]
+        return [row.seq for row in _sealed(cursor, chain, seqs)]
+
+
+def _chain(session: Session, cursor: Cursor) -> Chain:
+    chain = session.store.find_chain(cursor, session.key)
+    if chain is None:
+        raise NotFoundError(
+            f"there is no session {session.key!r}", hint="journal sessions", code="no-session"
+        )
+    session.store.fresh(chain).load_facts(cursor)
+    return chain
+
+
+def _mirror_of(session: Session) -> Mirror | None:
+    store = session.store
+    with store.snapshot() as cursor:
+        number = _chain(session, cursor).session_id
+    return None if store.mirrors is None else store.mirrors.mirror(number)
+
+
+def _rows(session: Session, wanted: list[int]) -> list[Row]:
+    """Return the lines to erase, whole; without those that were erased before."""
+    with session.store.snapshot() as cursor:
+        chain = _chain(session, cursor)
+        found = list(_sealed(cursor, chain, wanted))
+    missing = set(wanted) - {row.seq for row in found} - set(chain.redacted)
+    if missing:
+        message = (
+            f"entry {min(missing)} of {session.key!r} is not there, or is not as it was sealed"
+        )
+        raise NotFoundError(message, hint="journal audit", code="no-entry")
+    for row in found:
+        if row.kind == CONTROL or not row.body:
+            message = f"entry {row.seq} of {session.key!r} holds no line"
+            raise EntryError(message, hint="name lines, as journal log lists them", code="no-line")
+    return found
+
+
+def _sealed(cursor: Cursor, chain: Chain, seqs: list[int]) -> Iterator[Row]:
+    for seq in seqs:
+        found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
+        row = None if found is None else Row._make(found)
+        if row is not None and row.body is not None and chain.sealer.status(row) == "sealed":
+            yield row
+
+
+# -- the file ---------------------------------------------------------------------------
+
+
+def _overwrite(session: Session, mirror: Mirror, rows: list[Row]) -> Receipt:
+    path = mirror.fact.path
+    file = mirror.file()
+    with session.store.snapshot() as cursor:
+        at = positions(cursor, _chain(session, cursor), [row.seq for row in rows])
+    if file is None:
+        return Receipt("mirror", OUT_OF_REACH, f"{path} is not there")
+    pieces = []
+    for row in rows:
+        if row.seq in at:
+            body, offset = row.body or b"", at[row.seq].offset
+            if file.read(offset, len(body)) != body:
+                raise MirrorError(
+                    f"{path} does not hold entry {row.seq} where it should",
+                    hint=f"journal mirror reconcile {session.key} --apply, then again",
+                    code="mirror-differs",
+                )
+            pieces.append((offset, placeholder(len(body))))
+    file.overwrite(pieces)
+    file.sync()
+    return Receipt("mirror", DONE, f"{path}: {len(pieces)} lines overwritten in place")
+
+
+# -- the database -------------------------------------------------------------------------
+
+
+def _erase(session: Session, rows: list[Row], reason: str) -> list[Receipt]:
+    store = session.store
+    if not rows:
+        return []
+    bodies = {row.body or b"" for row in rows}
+    with store.transaction() as cursor:
+        author = session.author(cursor)
+        chain = store.open_chain(cursor, session.key)
+        refused = refusal(store, chain, author)
+        if refused is not None:
+            raise refused
+        chain.load_facts(cursor)
+        sizes = {str(row.seq): len(row.body or b"") for row in rows}
+        redaction = fact("redaction", rows=sizes, reason=reason)
+        (control,) = [
+            entry
+            for entry in write(cursor, chain, author, store.clock(), facts=[redaction])
+            if entry.body == redaction.body
+        ]
+        for row in rows:
+            cursor.execute(_ERASE, (chain.session_id, row.seq))
+            if cursor.rowcount != 1:
+                raise CorruptError(
+                    f"{store.path}: entry {row.seq} could not be erased", hint="journal audit"
+                )
+            cursor.execute(
+                "INSERT INTO redactions(session_id, seq, control_seq, writer_id, reason, redacted_us) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (chain.session_id, row.seq, control.seq, author.writer.id, reason, store.clock()),
+            )
+        receipts = [Receipt("entry", DONE, f"{session.key}, seq {row.seq}") for row in rows]
+        receipts += _erase_parked(cursor, store, chain, bodies)
+        receipts += _erase_inputs(cursor, store, chain, bodies)
+        receipts += _erase_evidence(cursor, store, chain, {row.seq for row in rows}, bodies)
+        receipts += _equal(cursor, session.key, chain, bodies)
+    return receipts
+
+
+def _erase_parked(
+    cursor: Cursor, store: Store, chain: Chain, bodies: set[bytes]
+) -> Iterator[Receipt]:
+    for row in parking.of_session(cursor, chain.session_id, settled=True):
+        lines = parking.unpack(row.content or b"") if row.holds(store) else []
+        if any(line.body in bodies for line in lines):
+            cursor.execute(f"UPDATE {parked.name} SET content = NULL WHERE id = ?", (row.id,))  # noqa: S608
+            yield Receipt("parked write", DONE, row.id)
+
+
+def _erase_inputs(
+    cursor: Cursor, store: Store, chain: Chain, bodies: set[bytes]
+) -> Iterator[Receipt]:
+    found = cursor.execute(
+        f"{sql.all_of(pending_inputs)} WHERE session_id = ?", (chain.session_id,)
+    ).fetchall()
+    for row in map(InputRow.read, found):
+        if row.body not in bodies or not row.holds(store):
+            continue
+        if row.taken_seq is None:
+            yield Receipt(
+                "pending input", KEPT, f"input {row.id}: equal bytes, said but not taken yet"
+            )
+            continue
+        erased = row._replace(body=None)
+        cursor.execute(
+            "UPDATE pending_inputs SET body = NULL, mac = ? WHERE id = ?",
+            (erased.proof(store), row.id),
+        )
+        yield Receipt("taken input", DONE, f"input {row.id}")
+
+
+def _erase_evidence(
+    cursor: Cursor, store: Store, chain: Chain, seqs: set[int], bodies: set[bytes]
+) -> Iterator[Receipt]:
+    """Blank the excerpts that verdicts keep of foreign lines."""
+    beginnings = {body.decode("utf-8", "backslashreplace") for body in bodies}
+    found = cursor.execute(
+        f"{sql.all_of(verdicts)} WHERE session_id = ?", (chain.session_id,)
+    ).fetchall()
+    for row in map(VerdictRow.read, found):
+        if not row.holds(store):
+            continue
+        facts, is_changed = row.facts, False
+        for item in facts.get("foreign", ()):
+            said = item.get("body") or ""
+            if said and (item.get("seq") in seqs or any(b.startswith(said) for b in beginnings)):
+                item["body"], is_changed = "", True
+        if is_changed:
+            blank = row._replace(evidence=json.dumps(facts))
+            mac = store.mac("verdict", *blank[:-1])
+            cursor.execute(
+                "UPDATE verdicts SET evidence = ?, mac = ? WHERE id = ?",
+                (blank.evidence, mac, row.id),
+            )
+            yield Receipt("evidence", DONE, f"verdict {row.id}")
+
+
+def _equal(cursor: Cursor, key: str, chain: Chain, bodies: set[bytes]) -> Iterator[Receipt]:
+    for body in bodies:
+        others = cursor.execute(
+            "SELECT seq FROM entries WHERE session_id = ? AND body = ? ORDER BY seq LIMIT 20",
+            (chain.session_id, body),
+        ).fetchall()
+        for (seq,) in others:
+            yield Receipt("equal line", KEPT, f"{key}, seq {seq}: redact it, too")
+
+
+def cleaned(store: Store) -> list[Receipt]:
+    """Fold the write-ahead log in and empty it, so that no erased byte is left in it."""
+    done = store.empty_log()
+    state = DONE if done else PENDING
+    detail = "emptied" if done else "a reader holds it: journal redact again once it has gone"
+    return [Receipt("write-ahead log", state, detail), Receipt("elsewhere", OUT_OF_REACH, _BEYOND)]

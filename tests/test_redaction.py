@@ -1,0 +1,281 @@
+"""Redaction: no byte of the line is left anywhere the journal reaches, and everything still verifies."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import EntryError, Journal, NotFoundError, RefusedError, SessionTakeover, Superseded
+from journal.audit import audit
+from journal.engine import connect
+from journal.export import export
+from journal.redacted import placeholder
+from tests.thieves import KEY, Thief
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from journal import Session
+    from journal.redaction import Receipt
+
+SAID = "the-word-that-must-go"
+LINE = {"type": "message", "id": "0a1b2c3d", "message": {"role": "user", "content": SAID}}
+WHY = "a password was pasted"
+
+
+@pytest.fixture
+def operator(journal: Journal) -> Session:
+    return journal.session(KEY, writer="alice", role="operator")
+
+
+def files_with(directory: Path, text: str = SAID) -> list[str]:
+    """Search every file of a journal that nobody has open."""
+    return [
+        path.name
+        for path in sorted(directory.iterdir())
+        if path.is_file() and text.encode() in path.read_bytes()
+    ]
+
+
+def states(receipts: list[Receipt], copy: str) -> list[str]:
+    return [receipt.state for receipt in receipts if receipt.copy == copy]
+
+
+def test_no_byte_is_left_and_everything_verifies(
+    gateway: Session, operator: Session, journal: Journal, journal_path: Path
+) -> None:
+    gateway.append({"n": 1})
+    seq = gateway.append(LINE).seq
+    gateway.append({"n": 3})
+    receipts = operator.redact([seq], reason=WHY)
+    assert states(receipts, "entry") == states(receipts, "write-ahead log") == ["done"]
+    assert states(receipts, "elsewhere") == ["out of reach"]
+    journal.close()
+    assert files_with(journal_path.parent) == []
+    assert audit(journal_path).findings == ()
+
+
+def test_readers_get_what_stands_for_it(
+    gateway: Session, operator: Session, open_journal: Callable[..., Journal]
+) -> None:
+    entry = gateway.append(LINE)
+    operator.redact([entry.seq], reason=WHY)
+    for session in (gateway, open_journal().session(KEY)):
+        (found,) = session.read()
+        assert found.redacted
+        assert found.trust == "asserted"
+        assert found.json() == {"redacted": True}
+        assert len(found.body or b"") == len(entry.body or b"")
+    content = export(open_journal(), KEY)
+    assert b"".join(content) == placeholder(len(entry.body or b"")) + b"\n"
+    assert content.is_complete
+
+
+def test_a_fence_before_it_sees_a_co_tenant_and_no_takeover(
+    gateway: Session, operator: Session, open_journal: Callable[..., Journal]
+) -> None:
+    seq = gateway.append(LINE).seq
+    other = open_journal().session(KEY, writer="other", role="run")
+    with gateway.fence() as fence, other.fence() as elsewhere:
+        operator.redact([seq], reason=WHY)
+        assert fence.check().accepted
+        assert elsewhere.check().accepted
+        assert fence.append({"n": 2}).seq > seq
+    with open_journal().session(KEY, writer="third", role="run").fence() as late:
+        assert late.check().accepted
+
+
+def test_the_file_is_overwritten_in_place_and_lives_on(
+    journal: Journal, gateway: Session, operator: Session, tmp_path: Path, journal_path: Path
+) -> None:
+    path = tmp_path / "mirror.jsonl"
+    gateway.append({"n": 1})
+    journal.mirrors.add(KEY, path)
+    seq = gateway.append(LINE).seq
+    gateway.append({"n": 3})
+    before, status = path.read_bytes(), path.stat()
+    receipts = operator.redact([seq], reason=WHY)
+    assert states(receipts, "mirror") == ["done"]
+    size = len(json.dumps(LINE, separators=(",", ":")))
+    assert path.read_bytes() == before.replace(
+        json.dumps(LINE, separators=(",", ":")).encode(), placeholder(size)
+    )
+    assert (path.stat().st_ino, path.stat().st_size) == (status.st_ino, status.st_size)
+    with gateway.fence() as fence:
+        assert fence.check().accepted
+    gateway.append({"n": 4})
+    assert path.read_bytes().endswith(b'{"n":3}\n{"n":4}\n')
+    journal.close()
+    assert audit(journal_path).findings == ()
+    assert files_with(tmp_path) == []
+
+
+def test_what_was_parked_taken_and_judged_goes_too(
+    journal: Journal, gateway: Session, operator: Session, journal_path: Path
+) -> None:
+    gateway.append({"n": 0})
+    turn = gateway.claim()
+    operator.submit(LINE)
+    (taken,) = turn.take_inputs()
+    with gateway.claim(supersede="over") as second, pytest.raises(Superseded):
+        turn.append(LINE)
+    second.release()
+    receipts = operator.redact([taken.seq], reason=WHY)
+    assert states(receipts, "parked write") == states(receipts, "taken input") == ["done"]
+    journal.close()
+    assert files_with(journal_path.parent) == []
+    assert audit(journal_path).findings == ()
+
+
+def test_a_foreign_line_goes_with_the_evidence_of_its_verdict(
+    journal: Journal, gateway: Session, operator: Session, tmp_path: Path, journal_path: Path
+) -> None:
+    path = tmp_path / "mirror.jsonl"
+    gateway.append({"n": 0})
+    journal.mirrors.add(KEY, path)
+    fence = gateway.fence()
+    with path.open("ab") as file:
+        file.write(json.dumps(LINE).encode() + b"\n")
+    with pytest.raises(SessionTakeover) as caught:
+        fence.check()
+    (foreign,) = caught.value.entries
+    receipts = operator.redact([foreign.seq], reason=WHY)
+    assert states(receipts, "evidence") == ["done"]
+    journal.close()
+    assert files_with(tmp_path) == []
+    assert {found.id for found in audit(journal_path).findings} <= {"J110"}
+
+
+def test_equal_lines_that_were_not_named_are_said(gateway: Session, operator: Session) -> None:
+    first, second = gateway.extend([LINE, LINE])
+    receipts = operator.redact([first.seq], reason=WHY)
+    (kept,) = [receipt for receipt in receipts if receipt.copy == "equal line"]
+    assert str(second.seq) in kept.detail
+
+
+def test_a_reader_that_holds_the_log_is_said_and_later_it_is_done(
+    gateway: Session, operator: Session, journal_path: Path, journal: Journal
+) -> None:
+    seq = gateway.append(LINE).seq
+    reader = connect(str(journal_path), mode="ro")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchone()
+    assert states(operator.redact([seq], reason=WHY), "write-ahead log") == ["pending"]
+    reader.close()
+    again = operator.redact([seq], reason=WHY)
+    assert states(again, "write-ahead log") == ["done"]
+    assert states(again, "entry") == []
+    journal.close()
+    assert files_with(journal_path.parent) == []
+
+
+def test_among_thousands_no_byte_is_left_either(
+    gateway: Session, operator: Session, journal: Journal, journal_path: Path
+) -> None:
+    """Pages were split and moved meanwhile; long lines had pages of their own."""
+    sizes = [0, 10, 500, 3000, 20_000]
+    lines: list[dict[str, Any]] = [
+        {"n": number, "text": (SAID if number % 7 == 0 else "other") + "x" * sizes[number % 5]}
+        for number in range(1500)
+    ]
+    written = [gateway.append(line) for line in lines]
+    seqs = [entry.seq for entry, line in zip(written, lines, strict=True) if SAID in line["text"]]
+    operator.redact(seqs, reason=WHY)
+    journal.close()
+    assert files_with(journal_path.parent) == []
+    assert audit(journal_path).findings == ()
+
+
+@pytest.mark.parametrize("seqs", [[99], [1, 99], [], [0], [-1]])
+def test_what_is_not_there_is_refused_and_nothing_is_erased(
+    gateway: Session, operator: Session, seqs: list[int]
+) -> None:
+    gateway.append(LINE)
+    with pytest.raises((NotFoundError, EntryError)):
+        operator.redact(seqs, reason=WHY)
+    assert gateway.read()[0].json() == LINE
+
+
+def test_a_fact_or_a_line_end_is_no_line(gateway: Session, operator: Session) -> None:
+    with gateway.claim():
+        pass
+    with pytest.raises((NotFoundError, EntryError)):
+        operator.redact([1], reason=WHY)
+
+
+def test_a_reason_is_needed(gateway: Session, operator: Session) -> None:
+    seq = gateway.append(LINE).seq
+    for reason in ("", " "):
+        with pytest.raises(EntryError):
+            operator.redact([seq], reason=reason)
+
+
+def test_a_run_beside_a_turn_may_not(gateway: Session, journal: Journal) -> None:
+    seq = gateway.append(LINE).seq
+    with gateway.claim(), pytest.raises(RefusedError):
+        journal.session(KEY, writer="other", role="run").redact([seq], reason=WHY)
+    assert gateway.read()[0].json() == LINE
+
+
+def test_a_line_that_was_put_back_is_found(
+    gateway: Session, operator: Session, thief: Thief, journal_path: Path
+) -> None:
+    seq = gateway.append(LINE).seq
+    row = thief.execute(
+        "SELECT body, salt FROM entries WHERE session_id = 2 AND seq = ?", seq
+    ).fetchone()
+    operator.redact([seq], reason=WHY)
+    with thief.without_triggers():
+        thief.execute(
+            "UPDATE entries SET body = ?, salt = ? WHERE session_id = 2 AND seq = ?", *row, seq
+        )
+    assert "J310" in {found.id for found in audit(journal_path).findings}
+
+
+def test_the_record_says_who_and_why(gateway: Session, operator: Session, thief: Thief) -> None:
+    seq = gateway.append(LINE).seq
+    operator.redact([seq], reason=WHY)
+    reason, control = thief.execute("SELECT reason, control_seq FROM redactions").fetchone()
+    assert reason == WHY
+    facts = json.loads(thief.column("body", control))
+    assert facts == {
+        "control": "redaction",
+        "rows": {str(seq): facts["rows"][str(seq)]},
+        "reason": WHY,
+    }
+
+
+def test_a_repeated_request_answers_still(gateway: Session, operator: Session) -> None:
+    entry = gateway.append(LINE, request_id="once")
+    operator.redact([entry.seq], reason=WHY)
+    assert gateway.append(LINE, request_id="once").seq == entry.seq
+
+
+def test_a_forgotten_session_is_empty_and_on_record(
+    journal: Journal, gateway: Session, operator: Session, tmp_path: Path, journal_path: Path
+) -> None:
+    path = tmp_path / "mirror.jsonl"
+    gateway.append({"n": 0})
+    journal.mirrors.add(KEY, path)
+    gateway.extend([LINE, LINE, {"n": 3}])
+    journal.session("other", writer="gateway", role="run").append({"text": "stays"})
+    receipts = operator.forget(reason="asked to be forgotten")
+    assert states(receipts, "elsewhere") == ["out of reach"]
+    assert gateway.read() == []
+    assert path.read_bytes() == b""
+    gateway.append({"n": 5})
+    assert path.read_bytes() == b'{"n":5}\n'
+    assert journal.session("other").read()[0].json() == {"text": "stays"}
+    journal.close()
+    assert files_with(tmp_path) == []
+    assert audit(journal_path).findings == ()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 16, 17, 18, 1000])
+def test_what_stands_for_a_line_has_its_size_and_parses(size: int) -> None:
+    assert len(placeholder(size)) == size
+    if size:
+        json.loads(placeholder(size))
