@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import multiprocessing
+import pickle
 import traceback
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -132,6 +133,10 @@ def _answered(
     if isinstance(answer, _HANDLES):
         handles.append(answer)
         return "handle", len(handles) - 1
+    try:
+        pickle.dumps(answer)
+    except Exception:  # noqa: BLE001 - a receipt of a batch does not travel
+        return "value", None
     return "value", answer
 
 
