@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from journal import reconcile as plans
 from journal.comparison import Compared, compare, rows_of
 from journal.foreign import layout_of
 from journal.process import this_process
@@ -45,7 +44,9 @@ def read(file: MirrorFile, item: Found) -> bytes:
 def is_rewritten(mirror: Mirror) -> bool:
     """Whether the session was rewritten since the file was written."""
     known = mirror.known()
-    return known is not None and bool(known.size) and mirror.now().rewritten_no > known.layout_no
+    # An empty file counts too: it may have been cut to nothing for an earlier layout, and
+    # begun to be written again, by somebody who died before he could say how far.
+    return known is not None and mirror.now().rewritten_no > known.layout_no
 
 
 def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
@@ -57,29 +58,26 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
     the comparison and the cut is lost: there is no lock that it would heed.
     """
     known = mirror.known() or Known()
-    if known.cut_to < 0 or file.size != known.cut_to:
-        chain = mirror.now()
-        before = layout_of(chain, known.layout_no)
-        # All that came since stands at the old layout's end too: what an earlier
-        # try has kept already is found there, and not kept again.
-        old = compare(mirror.store, chain, file, layout=before)
-        found = mirror.plan(old, is_final=True, exported=known.size)
-        if found.foreign or found.lost:
-            mirror.recorder.keep(found, lambda item: read(file, item))
-        new = compare(mirror.store, mirror.now(), file)
-        mirror.store.make_durable()  # nothing is cut away for a layout that a power cut could take back
-        mirror.know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))
-        mirror.side.sync()
-        if file.size != old.size:
-            raise ChangedError  # the last look before the cut: what comes now is lost
-        if new.offset < old.size:
-            file.cut(new.offset)
-        cut_to, newest = new.offset, new.newest_no
-    else:
-        found, cut_to, newest = Plan(plans.IN_STEP), known.cut_to, mirror.now().layout.no
+    # Where somebody died at a cut it may be done or not: what stood behind it is not missed.
+    exported = known.size if known.cut_to < 0 else min(known.size, known.cut_to)
+    chain = mirror.now()
+    # All that came since stands at the old layout's end too: what an earlier
+    # try has kept already is found there, and not kept again.
+    old = compare(mirror.store, chain, file, layout=layout_of(chain, known.layout_no))
+    found = mirror.plan(old, is_final=True, exported=exported)
+    if found.foreign or found.lost:
+        mirror.recorder.keep(found, lambda item: read(file, item))
+    new = compare(mirror.store, mirror.now(), file)
+    mirror.store.make_durable()  # nothing is cut away for a layout that a power cut could take back
+    mirror.know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))
+    mirror.side.sync()
+    if file.size != old.size:
+        raise ChangedError  # the last look before the cut: what comes now is lost
+    if new.offset < old.size:
+        file.cut(new.offset)
     mirror.know(
-        Known(inode=known.inode, size=cut_to, layout_no=newest, synced_to=min(known.synced_to, cut_to),
-              boot_id=this_boot())
+        Known(inode=known.inode, size=new.offset, layout_no=new.newest_no,
+              synced_to=min(known.synced_to, new.offset), boot_id=this_boot())
     )  # fmt: skip
     return found
 

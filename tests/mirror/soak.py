@@ -164,7 +164,13 @@ def judged(home: Path) -> dict[str, int]:
     missing = [note for note in noted if note[2] not in foreign and note[2] not in told]
     in_a_cut = cuts(home)
     unexcused = [
-        (line, began, ended, [cut for cut in in_a_cut if abs(cut[0] - int(began)) < 10**8])
+        (
+            line,
+            line[:-1] in told,
+            began,
+            ended,
+            [cut for cut in in_a_cut if abs(cut[0] - int(began)) < 10**8],
+        )
         for began, ended, line in missing
         if not any(first <= int(ended) and int(began) <= last for first, last in in_a_cut)
     ]
