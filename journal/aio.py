@@ -26,8 +26,8 @@ from journal.admission import put
 from journal.errors import StorageError
 from journal.group import Queued
 from journal.journal import Journal
-from journal.lines import encode
 from journal.model import check_label
+from journal.parts import encode_lines
 
 if TYPE_CHECKING:
     import os
@@ -139,7 +139,7 @@ class _Threads:
         self, session: Session, lines: list[Any], request_id: str | None
     ) -> list[Entry]:
         """Write lines with whatever else is queued; the loop's thread only encodes them."""
-        encoded = [encode(line) for line in lines]
+        encoded = encode_lines(lines)
         if not encoded:
             return []
         if request_id is not None:
@@ -215,7 +215,7 @@ class AsyncSession:
 
     async def append(self, line: object, *, request_id: str | None = None) -> Entry:
         """Write one line; as :meth:`journal.Session.append`."""
-        return (await self._threads.write(self.sync, [line], request_id))[0]
+        return (await self._threads.write(self.sync, [line], request_id))[-1]
 
     async def extend(
         self, lines: Iterable[object], *, request_id: str | None = None

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from journal.admission import earlier, keep, refusal, store_lines
-from journal.lines import encode
 from journal.model import check_label
+from journal.parts import encode_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +52,7 @@ class Batch:
     ) -> Receipt:
         """Add several lines for a session, one write."""
         check_label(request_id, "request id")
-        receipt = Receipt(session, [encode(line) for line in lines], request_id)
+        receipt = Receipt(session, encode_lines(lines), request_id)
         self._receipts.append(receipt)
         return receipt
 

@@ -8,18 +8,19 @@ was changed since is none of the file's affair.
 
 from __future__ import annotations
 
+import itertools
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import statements as sql
 from journal.controls import CONTROL
-from journal.errors import MirrorError
-from journal.lines import LINE_LIMIT
 from journal.model import Row
-from journal.reconcile import Found, Own, digest_of_line
+from journal.parts import PART_ROW
+from journal.reconcile import Found, Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from hashlib import _Hash
 
     from journal.chain import Chain
     from journal.layout import Layout
@@ -76,6 +77,7 @@ def compare(  # noqa: PLR0913 - two sides, and where to begin
     layout: Layout | None = None,
     start: Start = BEGINNING,
     begun: bytes | None = None,
+    exported: int | None = None,
 ) -> Compared:
     """Read a file beside a layout, line by line, up to the first difference.
 
@@ -87,9 +89,7 @@ def compare(  # noqa: PLR0913 - two sides, and where to begin
         start: rows that need not be looked at, for the file is known to have them.
         begun: the digest that the file had up to there. If it is another now, all
             is compared.
-
-    Raises:
-        MirrorError: a line of the file is over 8 MiB.
+        exported: no more than this of the layout was ever in the file, if that is known.
 
     """
     size = file.size
@@ -106,33 +106,51 @@ def compare(  # noqa: PLR0913 - two sides, and where to begin
         if hashed.digest() != begun:
             start, hashed = BEGINNING, sha256()
     rows = rows_of(store, chain, _after(beside.spans(head), start.seq))
-    source = _Source(file, start.offset, size)
-    offset, differs = start.offset, None
-    for row in rows:
-        data = (row.body or b"") + row.terminator
-        if source.take(len(data)) != data:
-            differs = row
-            break
-        offset += len(data)
-        hashed.update(data)
-    rest = () if differs is None else _with(differs, rows)
+    met = _met(rows, _Source(file, start.offset, size), start.offset, hashed, exported)
+    offset = met.offset
     return Compared(
         chain,
         head,
         beside,
         newest.no,
-        None if differs is None else differs.seq,
-        list(physical(rest)),
+        met.rest[0].seq if met.rest else None,
+        list(physical(itertools.chain(met.rest, rows) if met.rest else ())),
         list(lines_of(file.chunks(offset, size), offset)),
         offset,
         size,
-        hashed.digest(),
+        met.hashed.digest(),
     )
 
 
-def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
-    yield first
-    yield from rest
+class _Met(NamedTuple):
+    """How far rows and file are the same, the hash of it, and the rows taken beyond that."""
+
+    offset: int
+    hashed: _Hash
+    rest: list[Row]
+
+
+def _met(
+    rows: Iterator[Row], source: _Source, offset: int, hashed: _Hash, exported: int | None
+) -> _Met:
+    # A line without an end that was never written here may begin as a foreign line does,
+    # which would be torn by that: only what ends with it, or goes on as we go on, is it.
+    begun: _Met | None = None
+    for row in rows:
+        data = (row.body or b"") + row.terminator
+        if source.take(len(data)) != data:
+            if begun is None:
+                return _Met(offset, hashed, [row])
+            return begun._replace(rest=[*begun.rest, row])
+        if row.terminator:
+            begun = None
+        elif begun is not None:
+            begun.rest.append(row)
+        elif exported is not None and offset >= exported and row.kind != PART_ROW:
+            begun = _Met(offset, hashed.copy(), [row])
+        offset += len(data)
+        hashed.update(data)
+    return _Met(offset, hashed, []) if begun is None or source.is_used_up() else begun
 
 
 def _after(spans: Iterable[tuple[int, int]], seq: int) -> Iterator[tuple[int, int]]:
@@ -167,15 +185,16 @@ def physical(rows: Iterable[Row]) -> Iterator[Own]:
     seqs: list[int] = []
     ends: list[int] = []
     digests: list[bytes] = []
-    data = b""
+    line = _Line()
     for row in rows:
-        data += (row.body or b"") + row.terminator
+        line.add(row.body or b"")
+        line.add(row.terminator)
         seqs.append(row.seq)
-        ends.append(len(data))
-        digests.append(digest_of_line(data))
+        ends.append(line.size)
+        digests.append(line.digest)
         if row.terminator:
             yield Own(tuple(seqs), tuple(ends), tuple(digests))
-            seqs, ends, digests, data = [], [], [], b""
+            seqs, ends, digests, line = [], [], [], _Line()
     if seqs:
         yield Own(tuple(seqs), tuple(ends), tuple(digests))
 
@@ -199,41 +218,52 @@ class _Source:
         self._at += count
         return piece
 
+    def is_used_up(self) -> bool:
+        """Whether nothing comes any more; what comes is taken."""
+        return not self.take(1)
+
 
 def lines_of(chunks: Iterable[bytes], offset: int) -> Iterator[Found]:
     """Yield each line of a file's bytes with its offset; the last may lack its line end.
 
-    Raises:
-        MirrorError: a line is over 8 MiB; no more than that is ever held.
-
+    Lines are hashed as they come, so that one of any size takes no memory.
     """
-    pending: list[bytes] = []
-    size = 0
+    line = _Line()
     for chunk in chunks:
         first, *rest = chunk.split(b"\n")
-        pending.append(first)
-        size += len(first)
+        line.add(first)
         for piece in rest:
-            found = _found(offset, b"".join(pending) + b"\n")
-            yield found
-            offset += found.size
-            pending, size = [piece], len(piece)
-        if size > LINE_LIMIT + 1:
-            raise _too_long(offset)
-    if size:
-        yield _found(offset, b"".join(pending))
+            line.add(b"\n")
+            yield line.found(offset)
+            offset += line.size
+            line = _Line()
+            line.add(piece)
+    if line.size:
+        yield line.found(offset)
 
 
-def _found(offset: int, data: bytes) -> Found:
-    end = b"\r\n" if data.endswith(b"\r\n") else b"\n" if data.endswith(b"\n") else b""
-    if len(data) - len(end) > LINE_LIMIT:
-        raise _too_long(offset)
-    return Found(offset, len(data), end, digest_of_line(data))
+class _Line:
+    """A line as it is put together, kept as its size and its digest."""
 
+    def __init__(self) -> None:
+        self.size = 0
+        self._hashed = sha256()
+        self._ends = b""
 
-def _too_long(offset: int) -> MirrorError:
-    return MirrorError(
-        f"line too long: the one at byte {offset} is over {LINE_LIMIT} bytes",
-        hint="take that line out of the file; the journal itself is as it was",
-        code="line-too-long",
-    )
+    def add(self, data: bytes) -> None:
+        """Go on with some bytes."""
+        if data:
+            self.size += len(data)
+            self._hashed.update(data)
+            self._ends = (self._ends + data[-2:])[-2:]
+
+    @property
+    def digest(self) -> bytes:
+        """What the line so far is matched by; as ``digest_of_line`` of its bytes."""
+        return self._hashed.digest()
+
+    def found(self, offset: int) -> Found:
+        """Return the line, found in a file at an offset."""
+        ends = self._ends
+        end = ends if ends == b"\r\n" else b"\n" if ends.endswith(b"\n") else b""
+        return Found(offset, self.size, end, self.digest)

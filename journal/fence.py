@@ -12,9 +12,9 @@ from journal import statements as sql
 from journal.errors import NotFoundError, SessionTakeover, StorageError
 from journal.holder import holder
 from journal.inspection import foreign_so_far, found_after, found_at, found_since
-from journal.lines import encode
 from journal.model import check_label
 from journal.naming import digest_of
+from journal.parts import encode_lines
 from journal.places import places_of
 from journal.store import log
 from journal.tables import fences
@@ -150,12 +150,12 @@ class Fence:
             RefusedError: as for :meth:`Session.append`.
 
         """
-        return self.extend([line], request_id=request_id)[0]
+        return self.extend([line], request_id=request_id)[-1]
 
     def extend(self, lines: Iterable[object], *, request_id: str | None = None) -> list[Entry]:
         """Judge once and write several lines at once; as :meth:`append` otherwise."""
         check_label(request_id, "request id")
-        encoded = [encode(line) for line in lines]
+        encoded = encode_lines(lines)
         if not encoded:
             self.check()
             return []

@@ -9,13 +9,14 @@ is recorded by the journal's own keeper and is nobody's fault.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.comparison import rows_of
 from journal.controls import fact
 from journal.layout import Extent, extents_of
-from journal.lines import parse
+from journal.parts import split
 from journal.reconcile import LINE_END, Found
 from journal.rewriting import store_layout
 from journal.strays import Ranges
@@ -23,7 +24,7 @@ from journal.writing import LINE_END as END_LINE
 from journal.writing import Author, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from journal.chain import Chain
     from journal.comparison import Compared
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from journal.reconcile import Plan
     from journal.registry import MirrorFact
     from journal.store import Store
+
+# Gives a line's bytes, a piece after the other; raises at its end if they are others by now.
+Read = Callable[["Found"], "Iterator[bytes]"]
+_Write = list[tuple[Found, "Line"]]
 
 CHUNK: Final = 4 * 1024 * 1024
 _TOLD: Final = 100
@@ -84,52 +89,54 @@ class Recorder:
 
     # -- lines ------------------------------------------------------------------------
 
-    def keep(self, found: Plan, read: Callable[[Found], bytes]) -> None:
+    def keep(self, found: Plan, read: Read) -> None:
         """Make foreign lines entries behind all others; the file is about to get another layout."""
         for batch in _batches(found.foreign):
-            lines = [_line(read(item)) for item in batch]
+            writes = _writes(batch, read)
             with self._store.transaction() as cursor:
                 chain = self.chain(cursor)
-                now = self._store.clock()
-                write(cursor, chain, self.external(cursor), now, lines=lines, origin="mirror")
+                self._write_lines(cursor, chain, writes, {}, is_open=chain.open_tail)
         if found.lost:
             self.edit("lost", seqs=_told(found.lost), count=len(found.lost))
 
-    def take(self, compared: Compared, found: Plan, read: Callable[[Found], bytes]) -> None:
+    def take(self, compared: Compared, found: Plan, read: Read) -> None:
         """Make foreign lines entries, and the file's order the session's layout.
 
-        A large edit is committed in pieces; only with the last the layout
-        changes, so a crash between them leaves lines that the next comparison
+        A large edit is committed in pieces, but never a line; only with the last the
+        layout changes, so a crash between them leaves lines that the next comparison
         finds in the file, and so matches.
         """
-        known: dict[Found, int] = {}
+        known: dict[Found, list[int]] = {}
         batches = _batches(found.foreign) or [[]]
         for batch in batches:
-            lines = [(item, _line(read(item))) for item in batch]  # outside any transaction
+            writes = _writes(batch, read)
             with self._store.transaction() as cursor:
                 chain = self.chain(cursor)
                 if chain.layout.no != compared.newest_no:
                     return  # rewritten meanwhile: compare again
                 if batch is batches[-1]:
-                    self._finish(cursor, chain, compared, found, lines, known)
+                    self._finish(cursor, chain, compared, found, writes, known)
                 else:
-                    self._write_lines(cursor, chain, lines, known)
+                    self._write_lines(cursor, chain, writes, known)
 
     def _write_lines(
         self,
         cursor: Cursor,
         chain: Chain,
-        items: Sequence[tuple[Found, Line]],
-        known: dict[Found, int],
+        writes: Iterable[_Write],
+        known: dict[Found, list[int]],
+        *,
+        is_open: bool = False,
     ) -> None:
-        if not items:
-            return
-        lines = [line for _, line in items]
-        chain.open_tail = False  # the file decides where a line ends, and it is in the lines
+        """Write lines of the file. It decides where a line ends, and that is in the lines."""
         author, now = self.external(cursor), self._store.clock()
-        entries = write(cursor, chain, author, now, lines=lines, origin="mirror")
-        seqs = [entry.seq for entry in entries[-len(lines) :]]
-        known.update(zip([item for item, _ in items], seqs, strict=True))
+        chain.open_tail = is_open
+        for lines in filter(None, writes):
+            made = [line for _, line in lines]
+            entries = write(cursor, chain, author, now, lines=made, origin="mirror")
+            chain.open_tail = False
+            for (item, _), entry in zip(lines, entries[-len(lines) :], strict=True):
+                known.setdefault(item, []).append(entry.seq)
 
     def _finish(  # noqa: PLR0913
         self,
@@ -137,14 +144,16 @@ class Recorder:
         chain: Chain,
         compared: Compared,
         found: Plan,
-        lines: Sequence[tuple[Found, Line]],
-        known: dict[Found, int],
+        writes: Iterable[_Write],
+        known: dict[Found, list[int]],
     ) -> None:
-        mine = set(known.values())
+        mine = {seq for seqs in known.values() for seq in seqs}
         later = [seq for seq in self._later(cursor, chain, compared.head) if seq not in mine]
-        self._write_lines(cursor, chain, lines, known)
+        self._write_lines(cursor, chain, writes, known)
         if found.is_relaid or later:
-            order = [known[item] if isinstance(item, Found) else item for item in found.order]
+            order: list[int] = []
+            for item in found.order:
+                order += known[item] if isinstance(item, Found) else [item]
             order += [*_ended(found, later), *later]
             self._relay(cursor, chain, compared, found, order)
         chain.open_tail = chain.tail_is_open(cursor)
@@ -219,13 +228,12 @@ def _ended(found: Plan, later: Sequence[int]) -> list[int]:
     return list(found.pending)
 
 
-def _line(data: bytes) -> Line:
-    if not data.endswith(b"\n"):
-        return parse(data, b"")
-    stem = data[:-1]
-    if stem.endswith(b"\r"):
-        return parse(stem[:-1], b"\r\n")
-    return parse(stem, b"\n")
+def _writes(batch: Sequence[Found], read: Read) -> Iterable[_Write]:
+    """Return what is written at once: all of a batch, read now; of a long line part after part."""
+    lines = ((item, line) for item in batch for line in split(read(item)))
+    if any(item.size > CHUNK for item in batch):
+        return ([each] for each in lines)
+    return [list(lines)]  # before a transaction is begun, for reading takes its time
 
 
 def _batches(found: Sequence[Found]) -> list[list[Found]]:

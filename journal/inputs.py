@@ -17,7 +17,7 @@ from sqlalchemy import Text
 from journal import statements as sql
 from journal.admission import earlier, refusal, store_lines, was_written, written_as
 from journal.errors import EntryError
-from journal.lines import encode, parse
+from journal.lines import LINE_LIMIT, encode, parse
 from journal.model import check_label
 from journal.parking import new_id
 from journal.store import log
@@ -115,7 +115,7 @@ class InputRow(NamedTuple):
 def submit(session: Session, line: object, request_id: str | None) -> Input:
     """Keep a line for whoever has the turn next; as :meth:`Session.submit`."""
     check_label(request_id, "request id")
-    encoded = encode(line)
+    encoded = _one(line)
     store = session.store
     with store.transaction() as cursor:
         author = session.author(cursor)
@@ -133,6 +133,17 @@ def submit(session: Session, line: object, request_id: str | None) -> Input:
         row = row._replace(mac=row.proof(store))
         cursor.execute(sql.insert_row(pending_inputs), row)
     return _input(store, row, PENDING)
+
+
+def _one(line: object) -> Line:
+    encoded = encode(line)
+    if encoded.kind == "part":
+        raise EntryError(
+            f"the line is longer than {LINE_LIMIT} bytes",
+            hint="append it, or split what it holds over several lines",
+            code="line-too-long",
+        )
+    return encoded
 
 
 def _known(

@@ -15,8 +15,6 @@ import msgspec
 from journal.errors import EntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from journal.model import Kind
 
 LINE_LIMIT: Final = 8 * 1024 * 1024
@@ -38,7 +36,8 @@ _SHALLOW: Final = 2 * DEPTH_LIMIT  # below this size nothing is too deep
 class Line(NamedTuple):
     """One line: its exact bytes, its line end, and what could be read from it.
 
-    ``kind`` is "line" if the body is JSON, else "raw". The last three are valid
+    ``kind`` is "line" if the body is JSON, else "raw"; "part" if it is a piece of a line
+    over 8 MiB. The last three are valid
     text of at most 200 characters without NUL, or None; they are a listing aid,
     neither unique nor proof of anything.
     """
@@ -54,14 +53,14 @@ class Line(NamedTuple):
 def encode(line: object) -> Line:
     """Return the line to append: an object as JSON, bytes exactly as they are.
 
+    What is over 8 MiB comes whole, its kind "part": it is yet to be cut up.
     An object is encoded once, compactly, with non-ASCII characters as they are;
     only text with lone surrogates, which UTF-8 cannot hold, is escaped. One line
     end at the end of bytes is the terminator, else a line feed is added.
 
     Raises:
         EntryError: text instead of an object or bytes, an object that is no JSON
-            (NaN and infinities included), an empty line, a line end inside, or
-            more than 8 MiB.
+            (NaN and infinities included), an empty line, or a line end inside.
 
     """
     if line.__class__ is bytes:
@@ -115,47 +114,6 @@ def _parsed(body: bytes, terminator: bytes) -> Line:
     return Line(body, terminator, "line", *_derived(value))
 
 
-def split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (body, terminator) for each line of a stream, split on 0x0A alone.
-
-    The bodies and terminators joined again are the stream. A last line without
-    an end comes with the terminator ``b""``; no more than one line and one chunk
-    are held.
-
-    Raises:
-        EntryError: a line is over 8 MiB; the lines before it were given.
-
-    """
-    pending: list[bytes] = []
-    size = number = 0
-    for chunk in chunks:
-        # Pieces are joined once, at the line end: joining at each chunk would
-        # copy a long line over and over.
-        first, *rest = chunk.split(_LF)
-        pending.append(first)
-        size += len(first)
-        for piece in rest:
-            number += 1
-            yield _ended(b"".join(pending), number)
-            pending, size = [piece], len(piece)
-        if size > LINE_LIMIT + 1:  # one more, for it may be the \r of the line end
-            raise _too_long(number + 1)
-    if size:
-        yield _within(b"".join(pending), number + 1), b""
-
-
-def _ended(body: bytes, number: int) -> tuple[bytes, bytes]:
-    if body.endswith(b"\r"):
-        return _within(body[:-1], number), _CRLF
-    return _within(body, number), _LF
-
-
-def _within(body: bytes, number: int | None = None) -> bytes:
-    if len(body) > LINE_LIMIT:
-        raise _too_long(number)
-    return body
-
-
 def _checked(data: bytes) -> Line:
     # b"a\r" gets its \n and is then "a" with \r\n: the same bytes in a file, and
     # what anybody who splits that file again will find.
@@ -167,7 +125,7 @@ def _checked(data: bytes) -> Line:
         message = f"the line has a line end inside, at byte {body.index(_LF)}"
         raise EntryError(message, hint="append each line by itself", code="line-end-inside")
     if len(body) > LINE_LIMIT:
-        raise _too_long(None)
+        return Line(body, terminator, "part")
     return parse(body, terminator)
 
 
@@ -183,8 +141,12 @@ def _encoded(value: object) -> Line:
         body = text.encode()
     except UnicodeEncodeError:
         # Two lone surrogates may read back as one character: look at the bytes.
-        return _readable(parse(_within(_ESCAPED.encode(value).encode("ascii"))))
-    if _is_deep(value, _within(body)):
+        body = _ESCAPED.encode(value).encode("ascii")
+        if len(body) <= LINE_LIMIT:
+            return _readable(parse(body))
+    if len(body) > LINE_LIMIT:
+        return Line(body, _LF, "part")
+    if _is_deep(value, body):
         return _readable(Line(body, _LF, "raw"))
     return Line(body, _LF, "line", *_derived(value))
 
@@ -273,15 +235,6 @@ def _children(node: Any) -> list[Any]:  # noqa: ANN401 - any JSON
     if isinstance(node, (list, tuple)):
         return [child for child in node if isinstance(child, (dict, list, tuple))]
     return []
-
-
-def _too_long(number: int | None) -> EntryError:
-    which = "the line" if number is None else f"line {number}"
-    return EntryError(
-        f"{which} is longer than {LINE_LIMIT} bytes",
-        hint="split what it holds over several lines",
-        code="line-too-long",
-    )
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -5,18 +5,21 @@ These are the two moments at which bytes of a mirror's file are ever written ove
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from journal.comparison import Compared, compare, rows_of
 from journal.foreign import layout_of
 from journal.process import this_process
-from journal.reconcile import Found, Plan, digest_of_line
 from journal.sidefile import Known
 from journal.store import log
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from journal.mirror import Mirror
     from journal.mirrorfile import MirrorFile
+    from journal.reconcile import Found, Plan
 
 
 class ChangedError(Exception):
@@ -28,17 +31,19 @@ def this_boot() -> str:
     return this_process().boot_id
 
 
-def read(file: MirrorFile, item: Found) -> bytes:
-    """Return a line that was found in a file.
+def read(file: MirrorFile, item: Found) -> Iterator[bytes]:
+    """Yield the bytes of a line that was found in a file.
 
     Raises:
-        ChangedError: it is not there any more.
+        ChangedError: they were not what was found; after the last of them.
 
     """
-    data = file.read(item.offset, item.size)
-    if digest_of_line(data) != item.digest:
+    hashed = sha256()
+    for chunk in file.chunks(item.offset, item.offset + item.size):
+        hashed.update(chunk)
+        yield chunk
+    if hashed.digest() != item.digest:
         raise ChangedError
-    return data
 
 
 def is_rewritten(mirror: Mirror) -> bool:
@@ -63,7 +68,8 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
     chain = mirror.now()
     # All that came since stands at the old layout's end too: what an earlier
     # try has kept already is found there, and not kept again.
-    old = compare(mirror.store, chain, file, layout=layout_of(chain, known.layout_no))
+    layout = layout_of(chain, known.layout_no)
+    old = compare(mirror.store, chain, file, layout=layout, exported=exported)
     found = mirror.plan(old, is_final=True, exported=exported)
     if found.foreign or found.lost:
         mirror.recorder.keep(found, lambda item: read(file, item))

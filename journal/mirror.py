@@ -319,12 +319,14 @@ class Mirror:
         others, and their pieces would be called foreign.
         """
         known, chain = self.known(), self.now()
-        start, begun = BEGINNING, None
-        if known is not None and known.layout_no == chain.layout.no and known.checked_size:
-            start, begun = Start(known.checked_size, known.checked_seq), known.digest
+        start, begun, exported = BEGINNING, None, None
+        if known is not None and known.layout_no == chain.layout.no:
+            exported = known.size
+            if known.checked_size:
+                start, begun = Start(known.checked_size, known.checked_seq), known.digest
         if start.offset > file.size:
             start, begun = BEGINNING, None
-        return compare(self.store, chain, file, start=start, begun=begun)
+        return compare(self.store, chain, file, start=start, begun=begun, exported=exported)
 
     def plan(
         self,
@@ -397,9 +399,10 @@ class Mirror:
         size = 0
         for row in rows_of(self.store, compared.chain, _spans(found.pending)):
             data = (row.body or b"") + row.terminator
-            batch.append(data[skip:])
-            size += len(data) - skip
-            skip = 0
+            there = min(skip, len(data))
+            batch.append(data[there:])
+            size += len(data) - there
+            skip -= there
             if size > _WORTH_A_TICK:
                 file.append(b"".join(batch))
                 written, batch, size = written + size, [], 0

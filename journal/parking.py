@@ -12,7 +12,7 @@ from sqlalchemy import Text
 
 from journal import statements as sql
 from journal.errors import NotFoundError, RefusedError
-from journal.lines import parse
+from journal.parts import joined, reread
 from journal.seal import field
 from journal.store import log
 from journal.tables import parked
@@ -52,7 +52,7 @@ def unpack(content: bytes) -> list[Line]:
         size = int.from_bytes(content[at : at + 4], "big")
         pieces.append(content[at + 4 : at + 4 + size])
         at += 4 + size
-    return [parse(body, end) for body, end in zip(pieces[::2], pieces[1::2], strict=True)]
+    return list(reread(list(zip(pieces[::2], pieces[1::2], strict=True))))
 
 
 class Refusal(NamedTuple):
@@ -220,7 +220,7 @@ def parked_of(row: ParkedRow, store: Store) -> Parked:
         store.registry.session_keys.get(row.session_id, f"session {row.session_id}"),
         f"writer {row.writer_id}" if writer is None else writer.name,
         row.reason,
-        tuple(line.body + line.terminator for line in unpack(row.content or b"")),
+        tuple(joined(line[:2] for line in unpack(row.content or b""))),
         row.parked_us,
         row.times,
         row.settled,

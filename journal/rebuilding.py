@@ -13,6 +13,7 @@ from journal.errors import StorageError
 from journal.export import export
 from journal.files import drafted, write_new
 from journal.migration import receipts
+from journal.migration.packed import inner, is_here, is_packed, packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +59,8 @@ def rebuild(
     """Write every session to a new directory, as the tree of files it once was.
 
     A file that was migrated comes back under its own name and mode, below the directory that the
-    migration was given; its bytes are those that were read, then what was written since. A
+    migration was given; its bytes are those that were read, then what was written since
+    (compressed anew where they were compressed, so that the archive may be another). A
     session that never was a file stands in ``sessions/``. OpenClaw's ``sessions.json`` is made
     anew, and ``journal-export.json`` lists everything.
 
@@ -70,6 +72,8 @@ def rebuild(
     done: list[Rebuilt] = []
     taken: set[str] = set()
     for key, receipt, place in _places(journal):
+        if is_packed(place) and not is_here():
+            place = inner(place)  # noqa: PLW2901 - what is in it, then, and as well to be read
         relative = _free(place, taken)
         taken.add(relative.lower())  # on some systems two such names are one
         done.append(_write(journal, directory, relative, key, receipt))
@@ -140,16 +144,17 @@ def _write(
 ) -> Rebuilt:
     target = directory / relative
     target.parent.mkdir(parents=True, exist_ok=True)
-    content, digest = export(journal, key), sha256()
+    content, digest, size = export(journal, key), sha256(), 0
     with drafted(target, force=False) as out:
-        for chunk in content:
+        for chunk in packed(content) if is_packed(relative) else content:
             digest.update(chunk)
+            size += len(chunk)
             out.write(chunk)
         if receipt is not None and receipt.mode is not None:
             os.fchmod(out.fileno(), receipt.mode & 0o777)
     original = None if receipt is None else receipt.path
     return Rebuilt(
-        relative, key, original, content.bytes, content.lines, digest.hexdigest(),
+        relative, key, original, size, content.lines, digest.hexdigest(),
         tuple(content.stepped_over),
     )  # fmt: skip
 

@@ -118,7 +118,7 @@ def plan(  # noqa: PLR0913 - two files and what is known of them
         own: the layout's lines from there on, in file order.
         found: the file's lines from there on.
         bytes_of: gives an own entry's bytes, to tell a write of ours that broke
-            off from a foreign tail. Asked for one entry at most.
+            off from a foreign tail. Asked for one line's entries at most.
         position: where the first difference is.
         exported: the layout's bytes up to here are known to have been in the
             file; None if nothing is known: then what lacks at the end was never
@@ -220,10 +220,14 @@ def _begun(
 
 def _mended(last: Found, pending: Sequence[_Piece], bytes_of: Callable[[int], bytes]) -> int:
     """Return how much of the first pending line the file's open end is: a write of ours broke off."""
-    if not pending:
-        return 0
-    begun = bytes_of(pending[0].seq)[: last.size]
-    return last.size if digest_of_line(begun) == last.digest else 0
+    hashed, left = sha256(), last.size
+    for piece in pending:
+        if piece.line != pending[0].line or not left:
+            break
+        data = bytes_of(piece.seq)[:left]
+        hashed.update(data)
+        left -= len(data)
+    return last.size if not left and hashed.digest() == last.digest else 0
 
 
 def _is_open(

@@ -18,6 +18,7 @@ from journal.controls import CONTROL, fact
 from journal.errors import CorruptError, EntryError, MirrorError, NotFoundError
 from journal.inputs import InputRow
 from journal.model import Row, check_label
+from journal.parts import PART_ROW, is_within
 from journal.places import positions
 from journal.redacted import placeholder
 from journal.rewriting import Plan, relay
@@ -69,7 +70,7 @@ class Receipt(NamedTuple):
 def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
     """Erase lines of a session for good, and record it.
 
-    All of them or none. What was redacted before is left as it is; doing it again
+    All of them or none; of a line over 8 MiB all parts. What was redacted before is left as it is; doing it again
     only cleans up what was pending.
 
     Raises:
@@ -89,7 +90,7 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
     with nullcontext() if mirror is None else mirror.lock:
         if mirror is not None:
             mirror.reconcile()
-        rows = _rows(session, wanted)
+        rows = _rows(session, _whole_lines(session, wanted))
         if mirror is not None and rows:
             # The file first: were it last, a crash in between would bring the text back as a foreign line.
             receipts.append(_overwrite(session, mirror, rows))
@@ -159,6 +160,31 @@ def _rows(session: Session, wanted: list[int]) -> list[Row]:
             message = f"entry {row.seq} of {session.key!r} holds no line"
             raise EntryError(message, hint="name lines, as journal log lists them", code="no-line")
     return found
+
+
+def _whole_lines(session: Session, wanted: list[int]) -> list[int]:
+    """Return these seqs and with each part of a long line all its parts: a secret may lie across them."""
+    seqs = set(wanted)
+    with session.store.snapshot() as cursor:
+        chain = _chain(session, cursor)
+        for row in list(_sealed(cursor, chain, wanted)):
+            if row.kind == PART_ROW:
+                seqs.update(_parts_around(cursor, chain, row))
+    return sorted(seqs)
+
+
+def _parts_around(cursor: Cursor, chain: Chain, row: Row) -> Iterator[int]:
+    for step in (-1, 1):
+        part, seq = row, row.seq
+        while step < 0 or is_within(part.kind, part.body or b"", part.terminator):
+            seq += step
+            found = next(_sealed(cursor, chain, [seq]), None)
+            if found is None or found.kind != PART_ROW:
+                break
+            if step < 0 and not is_within(found.kind, found.body or b"", found.terminator):
+                break
+            yield seq
+            part = found
 
 
 def _sealed(cursor: Cursor, chain: Chain, seqs: list[int]) -> Iterator[Row]:

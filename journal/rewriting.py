@@ -9,8 +9,8 @@ from journal.admission import keep, refusal, serve_mirror
 from journal.controls import CONTROL
 from journal.errors import EntryError, RefusedError
 from journal.layout import Extent, Layout, cut_off, extents_of
-from journal.lines import encode
 from journal.model import Entry, Row, check_label
+from journal.parts import PART, encode_lines, is_within
 from journal.tables import layouts
 from journal.writing import LINE_END, write
 
@@ -138,9 +138,11 @@ def _is_line_end(cursor: Cursor, chain: Chain, seq: int) -> bool:
 def _plan(key: str, items: Iterable[object], base: int) -> Plan:
     order: list[int | Line] = []
     is_open = False
+    before: object = None
     for item in items:
-        if is_open and not (isinstance(item, Entry) and not item.body):
+        if is_open and not _goes_on(before, item):
             order.append(LINE_END)  # or this line would be fused to the one before
+        before = item
         if isinstance(item, Entry):
             if item.session != key or item.kind == "control":
                 message = f"entry {item.seq} is no line of {key!r}"
@@ -148,13 +150,23 @@ def _plan(key: str, items: Iterable[object], base: int) -> Plan:
             order.append(item.seq)
             is_open = not item.terminator
         else:
-            order.append(encode(item))
+            order += encode_lines([item])
             is_open = False
     kept = [item for item in order if isinstance(item, int)]
     if len(set(kept)) != len(kept) or any(seq > base for seq in kept):
         message = f"an entry is kept twice, or is newer than the base {base}"
         raise EntryError(message, hint="keep each entry once", code="not-kept")
     return Plan(order, is_open)
+
+
+def _goes_on(before: object, item: object) -> bool:
+    """Whether a kept entry belongs to the line that the one before it left open."""
+    if not isinstance(item, Entry) or not isinstance(before, Entry):
+        return False
+    # The parts of a line were written together, so nothing but a stray is between them.
+    is_next = item.epoch == before.epoch or item.seq == before.seq + 1
+    is_part = item.kind == PART and is_within(before.kind, before.body or b"", before.terminator)
+    return not item.body or (is_part and is_next)
 
 
 def _open(cursor: Cursor, session: Session, base: int) -> tuple[Chain, RefusedError | None]:
@@ -188,16 +200,24 @@ def _check_kept(plan: Plan, lines: list[int], base: int) -> None:
 
 
 def _last_lines(cursor: Cursor, chain: Chain, count: int, base: int) -> list[int]:
-    """Return the seqs of the last lines of the file, the last first."""
+    """Return the seqs of the entries that make the last lines of the file, the last first."""
     dropped: list[int] = []
+    lines = 0
     for first, last in chain.layout.spans(base, newest=True):
         end = last
-        while first <= end and len(dropped) < count:
+        while first <= end:
             page = cursor.execute(sql.newest_rows(), (chain.session_id, end, _PAGE)).fetchall()
             rows = [row for row in map(Row._make, page) if row.seq >= first]
-            dropped += [r.seq for r in rows if r.kind != CONTROL and chain.sealer.seal_holds(r)]
+            for row in rows:
+                if row.kind == CONTROL or not chain.sealer.seal_holds(row):
+                    continue
+                # One without a line end belongs to what was dropped already, unless it is the last of all.
+                lines += bool(row.terminator) or not dropped
+                if lines > count:
+                    return dropped
+                dropped.append(row.seq)
             end = rows[-1].seq - 1 if len(page) == _PAGE and rows else first - 1
-    return dropped[:count]
+    return dropped
 
 
 def _closed(layout: Layout, extents: list[Extent], own: int, base: int, reason: str) -> Line:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from journal import inputs, parking, policy, reading, redaction, resolving, rewriting
 from journal.admission import put
 from journal.errors import NotTrusted
-from journal.lines import encode
 from journal.model import Entry, check_key, check_label, check_name
+from journal.parts import encode_lines
 from journal.reading import Reading
 from journal.registry import check_role
 from journal.tail import Tail
@@ -86,7 +86,9 @@ class Session:
 
         Args:
             line: a JSON-able object (encoded once, compactly), or bytes, kept
-                exactly; one line end at their end is the terminator.
+                exactly; one line end at their end is the terminator. A line over
+                8 MiB becomes several entries of kind "part", in one epoch, and the
+                last of them is returned.
             request_id: writes once: the same id with the same line returns the
                 first entry and writes nothing.
 
@@ -96,11 +98,11 @@ class Session:
             StorageError: the database could not; nothing was written.
 
         """
-        return self._put([encode(line)], request_id)[0]
+        return self._put(encode_lines((line,)), request_id)[-1]
 
     def extend(self, lines: Iterable[object], *, request_id: str | None = None) -> list[Entry]:
         """Write several lines at once, in one epoch; as :meth:`append` otherwise."""
-        encoded = [encode(line) for line in lines]
+        encoded = encode_lines(lines)
         return self._put(encoded, request_id) if encoded else []
 
     def _put(self, lines: Sequence[Line], request_id: str | None) -> list[Entry]:

@@ -307,8 +307,6 @@ BAD_LINES = {
     "a Windows line end alone": (b"\r\n", "empty-line"),
     "two lines": (b"a\nb\n", "line-end-inside"),
     "two line ends": (b"a\n\n", "line-end-inside"),
-    "one byte over eight MiB": (b"x" * (LINE_LIMIT + 1), "line-too-long"),
-    "an object over eight MiB": ({"n": "x" * LINE_LIMIT}, "line-too-long"),
 }
 
 

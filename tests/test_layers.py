@@ -27,6 +27,7 @@ LAYERS = (
         "model",
         "seal",
         "lines",
+        "parts",
         "controls",
         "strays",
         "layout",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
 from journal.audit.source import text
+from journal.parts import goes_on
 
 if TYPE_CHECKING:
     from journal.model import Row
@@ -36,7 +37,7 @@ class Receipt:
         self._hash.update(row.terminator)
         self._bytes += len(body) + len(row.terminator)
         # A bare line end behind a line without one ends it, and is no line of its own.
-        if body or not self._is_open:
+        if not goes_on(row.kind, body, is_open=self._is_open):
             self._lines += 1
             self._raw_lines += row.kind == b"raw"
         self._is_open = row.terminator == b""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from journal.audit.judging import KINDS, ORIGINS
 from journal.controls import CONTROL, decode
 from journal.lines import parse
+from journal.parts import PART_ROW
 
 if TYPE_CHECKING:
     from journal.audit.declarations import Declarations
@@ -76,6 +77,8 @@ def derived_fault(row: Row) -> str | None:
         name = decode(row.body).get("control")
         expected = (name.encode() if isinstance(name, str) else None, None, None)
         return None if expected == (row.line_type, row.line_id, row.parent_id) else _DERIVED
+    if row.kind == PART_ROW:
+        return _DERIVED if any((row.line_type, row.line_id, row.parent_id)) else None
     line = parse(row.body, row.terminator)
     derived = (_bytes(line.line_type), _bytes(line.line_id), _bytes(line.parent_id))
     return None if derived == (row.line_type, row.line_id, row.parent_id) else _DERIVED

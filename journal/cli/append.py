@@ -94,13 +94,14 @@ def _input() -> list[bytes]:
 
 
 def _numbered(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    from journal.lines import split  # noqa: PLC0415 - with the rest of the library
+    from journal.parts import joined, split  # noqa: PLC0415 - with the rest of the library
 
-    for number, (body, end) in enumerate(split(chunks), start=1):
-        if not body:
+    lines = joined((line.body, line.terminator) for line in split(chunks))
+    for number, line in enumerate(lines, start=1):
+        if not line.strip(b"\r\n"):
             raise EntryError(
                 f"line {number} is empty; nothing was written",
                 hint="append lines with content",
                 code="empty-line",
             )
-        yield body + end
+        yield line

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from journal.cli import output
+from journal.cli import migrated, output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.opening import file_of, opened
@@ -17,9 +15,7 @@ from journal.cli.options import Settings, json_option
 from journal.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from journal.migration import Brought, Plan, Result, Run, SetAside
+    from journal.migration import Brought, Plan, Result, Run
 
 
 @make_command(
@@ -80,8 +76,10 @@ def command(  # noqa: PLR0913 - one for each option
     found = plan(paths, format=format_, avoid=[file_of(settings)])
     if is_applied:
         result = _apply(settings, found, mirror=is_mirrored)
-        if not is_verified or not settings.json:
-            _tell_result(settings, result)
+        if not settings.json:
+            migrated.result(result)
+        elif not is_verified:
+            output.document("migrate", applied=True, **result.as_json())
         aside = result.set_aside
     elif not is_verified:
         _tell_plan(settings, found)
@@ -90,7 +88,7 @@ def command(  # noqa: PLR0913 - one for each option
         aside = found.set_aside
     if is_verified:
         return _verify(settings, found)
-    _say_set_aside(aside)
+    migrated.set_aside(aside)
     return EXIT_FOUND if aside else 0
 
 
@@ -161,7 +159,7 @@ def _verify(settings: Settings, found: Plan) -> int:
             else "Not every file is in the journal."
         )
         output.say(said)
-    _say_set_aside(result.set_aside)
+    migrated.set_aside(result.set_aside)
     return 0 if result.holds else EXIT_FOUND
 
 
@@ -173,56 +171,18 @@ def _applied(paths: tuple[str, ...], format_: str | None) -> str:
 def _apply(settings: Settings, found: Plan, *, mirror: bool) -> Result:
     from journal.migration import apply  # noqa: PLC0415
 
-    with opened(settings, create=True) as journal, _progress(found.bytes) as progress:
+    with (
+        opened(settings, create=True) as journal,
+        migrated.progress(found.bytes, "Migrating") as progress,
+    ):
         return apply(journal, found, progress=progress, mirror=mirror)
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, int], None] | None]:
-    """Show a bar at a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only at a terminal
-    from rich.progress import Progress  # noqa: PLC0415
-
-    with Progress(console=Console(stderr=True, no_color=output.is_plain()), transient=True) as bar:
-        task = bar.add_task("Migrating", total=total)
-        yield lambda _, size: bar.advance(task, size)
-
-
 def _tell_plan(settings: Settings, found: Plan) -> None:
+    from journal.migration import room  # noqa: PLC0415
+
+    disk = room(found, file_of(settings))
     if settings.json:
-        output.document("migrate", applied=False, **found.as_json())
-        return
-    rows = [
-        (each.key, each.format, each.file_class, each.lines, each.raw_lines, each.bytes, each.path)
-        for each in found.files
-    ]
-    output.table(("session", "format", "class", "lines", "raw", "bytes", "file"), rows)
-    for missing in found.absent:
-        output.say(
-            f"Note: {missing.path} names {missing.key!r}, whose file {missing.name} is not there."
-        )
-    files = output.counted(len(found.files), "file")
-    sessions = output.counted(found.sessions, "session")
-    output.say(
-        f"{files}, {found.lines} lines, {output.size(found.bytes)}, would become {sessions}."
-    )
-
-
-def _tell_result(settings: Settings, result: Result) -> None:
-    if settings.json:
-        output.document("migrate", applied=True, **result.as_json())
-        return
-    rows = [(each.key, each.what, each.new_entries, each.lines, each.path) for each in result.files]
-    output.table(("session", "what", "new", "lines", "file"), rows)
-    counts = (
-        ", ".join(f"{count} {what}" for what, count in sorted(result.counts.items())) or "no file"
-    )
-    output.say(f"{counts}; {output.counted(result.new_entries, 'new entry', 'new entries')}.")
-
-
-def _say_set_aside(aside: Iterable[SetAside]) -> None:
-    for each in aside:
-        output.say(f"Set aside: {each.path}: {each.reason}")
+        output.document("migrate", applied=False, **found.as_json(), disk=disk._asdict())
+    else:
+        migrated.plan(found, disk)

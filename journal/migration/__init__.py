@@ -11,6 +11,7 @@ from journal.migration.discovery import SetAside
 from journal.migration.history import Brought, Run, run, runs
 from journal.migration.outcome import FileResult, Result
 from journal.migration.planned import Absent, Left, Plan, PlannedFile
+from journal.migration.room import Room, room
 from journal.migration.running import apply
 from journal.migration.survey import plan
 from journal.migration.verifying import Verification, Verified, verify
@@ -23,6 +24,7 @@ __all__ = [
     "Plan",
     "PlannedFile",
     "Result",
+    "Room",
     "Run",
     "SetAside",
     "Verification",
@@ -30,6 +32,7 @@ __all__ = [
     "apply",
     "plan",
     "resolve_key",
+    "room",
     "run",
     "runs",
     "verify",

@@ -15,6 +15,7 @@ from journal.formats import by_name
 from journal.migration import naming, receipts
 from journal.migration.choosing import Choice
 from journal.migration.holding import NOTHING, compare
+from journal.migration.packed import is_packed
 from journal.migration.planned import PlannedFile
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError
@@ -51,6 +52,8 @@ def adopt(journal: Journal, path: str, *, key: str | None = None) -> str:
 
     """
     store = journal.store
+    if is_packed(path):
+        raise _unfit(path, "it is compressed; journal migrate reads it")
     if not os.path.lexists(path):
         return _free_key(store, path, key)
     for _ in range(ATTEMPTS):

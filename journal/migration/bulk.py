@@ -25,20 +25,26 @@ if TYPE_CHECKING:
     from journal.writing import Author
 
 
-def write_lines(
-    cursor: Cursor, chain: Chain, author: Author, now_us: int, lines: Sequence[Line]
+def write_lines(  # noqa: PLR0913 - a write has this many sides
+    cursor: Cursor,
+    chain: Chain,
+    author: Author,
+    now_us: int,
+    lines: Sequence[Line],
+    *,
+    goes_on: bool = False,
 ) -> int:
     """Write lines of a file as one write; return the first one's seq.
 
-    The chain must be fresh and the transaction a writing one.
+    The chain must be fresh and the transaction a writing one. ``goes_on`` says that
+    the first line is more of the session's last one, which the file left open there.
 
     Raises:
         CorruptError: the database answered that it did something else.
 
     """
-    if chain.open_tail and not lines[0].body:
-        # The file has ended the line by itself, and its own line end is what we write.
-        chain.open_tail = False
+    if goes_on:
+        chain.open_tail = False  # nothing is fused: the file says what comes, its line end too
     if chain.is_odd or chain.occupied or chain.open_tail:
         entries = write(cursor, chain, author, now_us, lines=lines, origin="file")
         return entries[-len(lines)].seq
@@ -61,7 +67,7 @@ def _sealed(
     session_id, key_id, claim = chain.session_id, chain.sealer.key_id, head.claim
     writer_id, instance_id = author.writer.id, author.instance_id
     seq, epoch, cum_bytes, seal = head.seq, head.epoch + 1, head.cum_bytes, head.seal
-    kinds = {"line": b"line", "raw": b"raw"}
+    kinds = {"line": b"line", "raw": b"raw", "part": b"part"}
     salts = os.urandom(SALT_SIZE * len(lines))
     rows = []
     for at, (body, end, kind, line_type, line_id, parent_id) in enumerate(lines):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.formats import detect
 from journal.formats.shape import base_name
+from journal.migration.packed import inner
 from journal.migration.source import UnfitError, unfit
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ _UNSUPPORTED: Final = (
     (r"/agents/[^/]+/agent/openclaw-agent\.sqlite$", "OpenClaw's SQLite store: not supported yet"),
     (r"/opencode/(storage/.+\.json|opencode\.db)$", "OpenCode's store: not supported"),
     (r"/chats/session-[^/]+\.json$", "one rewritten JSON document (Gemini CLI): not supported"),
-    (r"\.(jsonl|ndjson)[^/]*\.(zst|gz)$", "compressed: not supported yet"),
+    (r"\.(jsonl|ndjson)[^/]*\.gz$", "compressed (gzip): not supported; unpack it first"),
 )
 _LINES: Final = re.compile(r"\.(?:jsonl|ndjson)(?:\.|$)", re.IGNORECASE)
 _MAGIC: Final = (
     (b"SQLite format 3\0", "a SQLite database, no file of lines"),
-    (b"\x28\xb5\x2f\xfd", "compressed (zstd): not supported yet"),
-    (b"\x1f\x8b", "compressed (gzip): not supported yet"),
+    (b"\x28\xb5\x2f\xfd", "compressed (zstd): it is read where its name ends in .zst"),
+    (b"\x1f\x8b", "compressed (gzip): not supported; unpack it first"),
 )
 
 
@@ -108,8 +109,9 @@ def class_by_name(path: str, forced: Format | None) -> FileClass | None:
     Whatever cannot hold a session's lines is never opened: beside it may lie a
     live database, and to open and close one is enough to lose its locks.
     """
-    chosen = forced or detect(path, ())
-    if chosen is not None and (found := chosen.classify(path)) not in ("primary", "archived"):
+    name = inner(path)
+    chosen = forced or detect(name, ())
+    if chosen is not None and (found := chosen.classify(name)) not in ("primary", "archived"):
         return found
     return None if _LINES.search(base_name(path)) else "ignored"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from journal.export import pages
+from journal.parts import goes_on, is_within
 
 if TYPE_CHECKING:
     from journal.export import Page
@@ -20,7 +21,8 @@ class Holding(NamedTuple):
     ``relation`` says what the session is to the file: "equal"; its "beginning",
     so that the rest can be appended; "more", the file being the session's
     beginning; an "other" history; or "unsound", for its rows do not verify. The
-    counts are those of the compared lines; a line end that came late is none.
+    counts are those of the compared lines; a line end that came late is none, nor
+    is each part of a long line. ``is_within`` says that it ends in the midst of one.
     """
 
     relation: Relation
@@ -31,6 +33,7 @@ class Holding(NamedTuple):
     lines: int = 0
     raw_lines: int = 0
     is_open: bool = False
+    is_within: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -90,7 +93,7 @@ def _with(held: Holding, page: Page, size: int) -> Holding:
         return held
     lines, raw_lines, is_open = held.lines, held.raw_lines, held.is_open
     for row in page.rows:
-        if not (is_open and not row.body):  # the line end of the line before it
+        if not goes_on(row.kind, row.body, is_open=is_open):
             lines += 1
             raw_lines += row.kind == b"raw"
         is_open = row.terminator == b""
@@ -101,4 +104,5 @@ def _with(held: Holding, page: Page, size: int) -> Holding:
         lines=lines,
         raw_lines=raw_lines,
         is_open=is_open,
+        is_within=is_within(row.kind, row.body or b"", row.terminator),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal.formats.shape import base_name
+from journal.migration import naming
 from journal.migration.receipts import path_text
 
 if TYPE_CHECKING:
@@ -132,6 +133,11 @@ class Plan:
         return tuple(each for each in self.files if each.duplicate_of is not None)
 
     @property
+    def conflicts(self) -> tuple[PlannedFile, ...]:
+        """Files that become sessions of their own, for another file with other bytes has their name."""
+        return tuple(each for each in self.files if each.key != naming.clean(each.base))
+
+    @property
     def classes(self) -> dict[str, int]:
         """How many files there are of each class."""
         seen = [each.file_class for each in self.files] + [each.file_class for each in self.left]
@@ -149,6 +155,7 @@ class Plan:
                 "lines": self.lines,
                 "raw_lines": self.raw_lines,
                 "duplicates": len(self.duplicates),
+                "conflicts": len(self.conflicts),
                 "set_aside": len(self.set_aside),
             },
             "classes": self.classes,

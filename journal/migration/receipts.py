@@ -90,6 +90,12 @@ def add(cursor: Cursor, receipt: Receipt) -> int:
     return cursor.lastrowid or 0
 
 
+def hashes(cursor: Cursor) -> set[str]:
+    """Return the hashes of all files that were read to their end."""
+    found = cursor.execute("SELECT DISTINCT sha256 FROM migrated_files WHERE state = ?", (DONE,))
+    return {sha256 for (sha256,) in found.fetchall()}
+
+
 @cache
 def _update() -> str:
     names = [column.name for column in migrated_files.c if column.name != "id"]

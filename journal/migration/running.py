@@ -13,7 +13,9 @@ from journal.migration import receipts
 from journal.migration.choosing import choose
 from journal.migration.discovery import SetAside, set_aside
 from journal.migration.outcome import FileResult, Result
-from journal.migration.source import Source, UnfitError
+from journal.migration.packed import open_source
+from journal.migration.room import check_room
+from journal.migration.source import UnfitError
 from journal.migration.survey import databases, head_of
 from journal.migration.transfer import Job, JoinedError, MovedError, Transfer
 from journal.migration.versions import bring_in
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from journal.journal import Journal
     from journal.migration.choosing import Choice
     from journal.migration.planned import Plan, PlannedFile
+    from journal.migration.source import Source
     from journal.mirrors import Mirrors
     from journal.store import Store
 
@@ -42,8 +45,9 @@ def apply(
 
     A file that is there already, by its bytes, adds nothing; one that has grown
     adds its new lines; of one that was changed otherwise the new lines become
-    entries and its order a new layout, and what was before is kept. One bad file never stops the rest. Originals are only read. Killed at any moment,
-    a run is finished by running it again.
+    entries and its order a new layout, and what was before is kept. One bad file never
+    stops the rest. Originals are only read. Killed at any moment, a run is finished by
+    running it again.
 
     Args:
         journal: where to.
@@ -54,10 +58,12 @@ def apply(
 
     Raises:
         NotTrusted: the writer "migrate" was revoked, or has another role.
-        StorageError: the journal cannot be written; what was committed stays.
+        StorageError: too little disk, and nothing was written; or the journal cannot
+            be written, and what was committed stays.
 
     """
     store = journal.store
+    check_room(store, plan)
     run = _Run(store, plan, progress or (lambda _path, _size: None))
     run.mirrors = journal.mirrors if mirror else None
     with _rare_checkpoints(store):
@@ -123,7 +129,7 @@ class _Run:
         job = Job(self._number, lambda position: self._tell(each.path, position))
         for _ in range(ATTEMPTS):
             try:
-                with Source(each.path, self._avoid) as source:
+                with open_source(each.path, self._avoid) as source:
                     return self._attempt(job, each, source)
             except MovedError:
                 continue

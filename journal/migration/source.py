@@ -98,6 +98,10 @@ class Source:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         os.close(self._fd)
 
     @property
@@ -119,16 +123,19 @@ class Source:
             UnfitError: the device could not give them.
 
         """
-        try:
-            data = os.read(self._fd, size)
-        except OSError as error:
-            raise unfit(error) from error
+        data = self._take(size)
         if data:
             self._digest.update(data)
             self._bytes += len(data)
             self._ends += data.count(b"\n")
             self._last = data[-1:]
         return data
+
+    def _take(self, size: int) -> bytes:
+        try:
+            return os.read(self._fd, size)
+        except OSError as error:
+            raise unfit(error) from error
 
     def read_exactly(self, size: int) -> bytes:
         """Return the next ``size`` bytes; fewer only where the file ends."""

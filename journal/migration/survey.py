@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.errors import EntryError
 from journal.formats import FORMATS, by_name, detect, openclaw
-from journal.lines import parse, split
 from journal.migration import naming
 from journal.migration.discovery import (
     Found,
@@ -19,9 +18,11 @@ from journal.migration.discovery import (
     walk,
     why_unknown,
 )
+from journal.migration.packed import inner, is_packed, open_source
 from journal.migration.planned import Absent, Left, Plan, PlannedFile
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError, identity_of
+from journal.parts import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -139,7 +140,7 @@ class _Survey:
         self._ignored += 1
 
     def _read(self, found: Found) -> None:
-        with Source(found.path, self._avoid) as source:
+        with open_source(found.path, self._avoid) as source:
             head = head_of(source, self._forced, named=found.named)
             if head is None:
                 self._ignored += 1
@@ -193,30 +194,25 @@ def head_of(source: Source, forced: Format | None, *, named: bool) -> Head | Non
 
     """
     first_lines = source.first_lines()
-    chosen = forced or detect(source.path, first_lines)
+    name = inner(source.path)
+    chosen = forced or detect(name, first_lines)
     if chosen is None:
         if named:
             raise UnfitError("unsupported", why_unknown(first_lines))
         return None
-    found = chosen.classify(source.path)
+    found = chosen.classify(name)
     if found == "ignored":
         if not named:
             return None
         found = "primary"
-    return Head(chosen.NAME, found, chosen.header(first_lines).id, chosen.alias(source.path))
+    if is_packed(source.path) and found == "primary":
+        found = "archived"  # no program goes on with it
+    return Head(chosen.NAME, found, chosen.header(first_lines).id, chosen.alias(name))
 
 
 def count_raw(source: Source) -> int:
-    """Read a source to its end and return how many of its lines are no JSON.
-
-    Raises:
-        UnfitError: a line is too long to be kept.
-
-    """
-    try:
-        return sum(parse(*line).kind == "raw" for line in split(source.chunks()))
-    except EntryError as error:
-        raise UnfitError(error.code, str(error)) from error
+    """Read a source to its end and return how many of its lines are no JSON."""
+    return sum(line.kind == "raw" for line in split(source.chunks()))
 
 
 def _keyed(files: Iterable[PlannedFile]) -> Iterator[PlannedFile]:

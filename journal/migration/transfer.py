@@ -10,13 +10,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from journal.errors import CorruptError, EntryError
-from journal.lines import parse, split
+from journal.errors import CorruptError
 from journal.migration import receipts
 from journal.migration.bulk import write_lines
 from journal.migration.outcome import FileResult
 from journal.migration.receipts import DONE, PARTIAL, Receipt, path_text
-from journal.migration.source import UnfitError
+from journal.parts import goes_on, is_within, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 WRITER: Final = "migrate"
 CHUNK_LINES: Final = 2000
-CHUNK_BYTES: Final = 4 * 1024 * 1024
+CHUNK_BYTES: Final = 2 * 1024 * 1024
 
 
 class MovedError(Exception):
@@ -71,7 +70,7 @@ class Transfer:
         self._head_seq = held.head_seq
         self._first_seq, self._last_seq = held.first_seq, held.last_seq
         self._bytes, self._lines, self._raw_lines = held.bytes, held.lines, held.raw_lines
-        self._is_open = held.is_open
+        self._is_open, self._is_within = held.is_open, held.is_within
         # Of what goes into rows, as against what came out of the file.
         self._stored = source.hashed()
 
@@ -118,32 +117,38 @@ class Transfer:
 
     def copy(self) -> FileResult:
         """Stream the rest of the file into its session."""
-        for lines, is_last in chunks_of(self._source):
-            self._check_join(lines)
+        for lines, is_last in chunks_of(self._source, within=self._is_within):
+            joins = self._check_join(lines)
             self._count(lines)
             if is_last:
                 self._check_still()
                 self._check_whole()
-            self._commit(lines, is_last=is_last)
+            self._commit(lines, is_last=is_last, goes_on=joins)
             self._job.entries += len(lines)
             self._job.bytes += sum(len(line.body) + len(line.terminator) for line in lines)
             self._job.tell(self._bytes)
         return self._result(is_written=True)
 
-    def _check_join(self, lines: list[Line]) -> None:
-        """Refuse to put anything but a line end behind a line that has none."""
-        if self._is_open and lines and lines[0].body:
+    def _check_join(self, lines: list[Line]) -> bool:
+        """Whether these go on with a line; only its end may, or more parts of a long one."""
+        if not self._is_open or not lines:
+            return False
+        if lines[0].body and not self._is_within:
             raise JoinedError
+        return True
 
     def _count(self, lines: list[Line]) -> None:
-        data = b"".join([part for line in lines for part in (line.body, line.terminator)])
-        self._stored.update(data)
-        self._bytes += len(data)
-        own = lines[1:] if self._is_open else lines  # the first one only ended the line before
-        self._lines += len(own)
-        self._raw_lines += sum(line.kind == "raw" for line in own)
+        for line in lines:
+            self._stored.update(line.body)
+            self._stored.update(line.terminator)
+            self._bytes += len(line.body) + len(line.terminator)
+            if not goes_on(line.kind, line.body, is_open=self._is_open):
+                self._lines += 1
+                self._raw_lines += line.kind == "raw"
+            self._is_open = line.terminator == b""
         if lines:
-            self._is_open = lines[-1].terminator == b""
+            last = lines[-1]
+            self._is_within = is_within(last.kind, last.body, last.terminator)
 
     def _check_still(self) -> None:
         if not self._source.is_unchanged:
@@ -159,7 +164,7 @@ class Transfer:
                 code="migration-differs",
             )
 
-    def _commit(self, lines: list[Line], *, is_last: bool) -> None:
+    def _commit(self, lines: list[Line], *, is_last: bool, goes_on: bool) -> None:
         store = self._store
         with store.transaction() as cursor:
             author = store.author(cursor, WRITER, "migration", declare=True)
@@ -167,7 +172,7 @@ class Transfer:
             if chain.head.seq != self._head_seq:
                 raise MovedError  # somebody else wrote: compare again
             if lines:
-                first = write_lines(cursor, chain, author, store.clock(), lines)
+                first = write_lines(cursor, chain, author, store.clock(), lines, goes_on=goes_on)
                 self._first_seq = self._first_seq or first
                 self._last_seq = chain.head.seq
             self._note(cursor, chain.session_id, is_last=is_last)
@@ -242,25 +247,19 @@ class Transfer:
         return next((path for path in paths if os.path.lexists(path)), None)
 
 
-def chunks_of(source: Source) -> Iterator[tuple[list[Line], bool]]:
+def chunks_of(source: Source, *, within: bool = False) -> Iterator[tuple[list[Line], bool]]:
     """Yield the rest of a source as lines, a transaction's worth at a time, and whether it is the last.
 
     A line without an end comes with the last ones only, for its program may be
-    about to finish it.
-
-    Raises:
-        UnfitError: a line is too long to be kept; the lines before it were given.
-
+    about to finish it; but a long one comes a few parts at a time.
     """
     lines: list[Line] = []
     size = 0
-    try:
-        for body, terminator in split(source.chunks()):
-            lines.append(parse(body, terminator))
-            size += len(body)
-            if terminator and (len(lines) == CHUNK_LINES or size >= CHUNK_BYTES):
-                yield lines, False
-                lines, size = [], 0
-    except EntryError as error:
-        raise UnfitError(error.code, str(error)) from error
+    for line in split(source.chunks(), within=within):
+        lines.append(line)
+        size += len(line.body)
+        is_whole = line.terminator or is_within(line.kind, line.body, line.terminator)
+        if is_whole and (len(lines) == CHUNK_LINES or size >= CHUNK_BYTES):
+            yield lines, False
+            lines, size = [], 0
     yield lines, True

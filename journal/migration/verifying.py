@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from journal.export import export
 from journal.migration import receipts
 from journal.migration.discovery import SetAside, set_aside
+from journal.migration.packed import open_source
 from journal.migration.receipts import path_text
-from journal.migration.source import Source, UnfitError
+from journal.migration.source import UnfitError
 from journal.migration.survey import databases
 
 if TYPE_CHECKING:
     from journal.journal import Journal
     from journal.migration.planned import Plan
+    from journal.migration.source import Source
 
 
 class Verified(NamedTuple):
@@ -61,7 +63,7 @@ def verify(journal: Journal, plan: Plan) -> Verification:
     aside = list(plan.set_aside)
     for each in plan.files:
         try:
-            with Source(each.path, avoid) as source:
+            with open_source(each.path, avoid) as source:
                 done.append(_verified(journal, each.path, source))
         except UnfitError as error:
             aside.append(set_aside(each.path, error))

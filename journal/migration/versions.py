@@ -16,6 +16,7 @@ from journal.export import every_page, pages
 from journal.migration.outcome import FileResult
 from journal.migration.source import UnfitError
 from journal.migration.transfer import WRITER, MovedError, chunks_of
+from journal.parts import goes_on
 from journal.rewriting import Plan, relay
 from journal.session import Identity, Session
 from journal.writing import LINE_END
@@ -56,13 +57,17 @@ class Version:
             for row in page.rows:
                 self._held[_digest(row.body or b"", row.terminator)].append(row.seq)
         for page in pages(self._store, self._key):
-            self._by_others += [r.seq for r in page.rows if r.writer_id != own and r.trusted]
+            # Not the line ends that were put behind the file's own last line: it ends as it ends now.
+            self._by_others += [
+                r.seq for r in page.rows if r.writer_id != own and r.trusted and r.body
+            ]
 
     def take(self, line: Line) -> None:
         """Take the file's next line: one that is there, or a new one."""
-        self.lines += 1
+        if not goes_on(line.kind, line.body, is_open=self.is_open):
+            self.lines += 1
+            self.raw_lines += line.kind == "raw"
         self.bytes += len(line.body) + len(line.terminator)
-        self.raw_lines += line.kind == "raw"
         self.is_open = not line.terminator
         held = self._held.get(_digest(line.body, line.terminator))
         if held:

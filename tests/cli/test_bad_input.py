@@ -253,15 +253,16 @@ def test_an_argument_with_a_line_end(run, session):
     assert lines_of(run, session) == 3
 
 
-def test_a_line_over_the_limit(run, session):
-    """Exit 2, with its number; the lines before it are not written either."""
-    done = run("append", session, "-w", "gateway", input=b"{}\n" + b"x" * (LINE_LIMIT + 1) + b"\n")
+def test_a_line_over_the_limit_is_submitted_in_vain(run, session):
+    """An input is one line of 8 MiB at most; an append takes any, in parts."""
+    long = b"x" * (LINE_LIMIT + 1) + b"\n"
+    done = run("submit", session, "-w", "gateway", input=long)
 
     assert done.exit_code == 2
-    assert f"line 2 is longer than {LINE_LIMIT} bytes" in done.stderr
+    assert f"longer than {LINE_LIMIT} bytes" in done.stderr
     assert hint(done)
-    assert lines_of(run, session) == 3
-    assert run("append", session, "-w", "gateway", input=b"x" * LINE_LIMIT + b"\n").exit_code == 0
+    assert run("append", session, "-w", "gateway", input=b"{}\n" + long).exit_code == 0
+    assert run("export", session).stdout_bytes.endswith(b"\n{}\n" + long)
 
 
 @pytest.mark.parametrize(

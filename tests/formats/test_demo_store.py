@@ -6,7 +6,7 @@ from pathlib import Path
 
 import journal.lines
 from journal.formats import detect, openclaw, pi
-from journal.lines import parse, split
+from journal.parts import split
 
 STORE = Path(journal.lines.__file__).parent / "demo_store"
 SESSIONS = sorted(path for path in STORE.rglob("*.jsonl*"))
@@ -29,7 +29,7 @@ def test_the_index_names_the_live_transcripts():
 
 def test_each_line_parses_and_has_the_line_before_as_its_parent():
     for path in SESSIONS:
-        header, *lines = [parse(*pair) for pair in split([path.read_bytes()])]
+        header, *lines = list(split([path.read_bytes()]))
         assert header.line_type == "session"
         assert pi.header([header.body]).id == openclaw.alias(path.name)
         assert all(line.kind == "line" and line.terminator == b"\n" for line in lines)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from journal import Journal
 from journal.export import export
-from journal.lines import split
 from journal.migration import apply, plan, resolve_key
+from journal.parts import split
 from tests.migration.conftest import FIXTURES, session_file, sha256, states
 
 FILES = [

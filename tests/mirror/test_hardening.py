@@ -22,6 +22,7 @@ from journal.chain import rows_of
 from journal.controls import decode
 from journal.lines import LINE_LIMIT
 from journal.mirrorfile import MirrorFile
+from journal.parts import PART_SIZE
 from journal.process import this_process
 from journal.sidefile import SideFile
 from tests.thieves import KEY
@@ -307,21 +308,19 @@ def test_more_than_one_link(journal: Journal, mirrored: Session, path: Path) -> 
     assert journal.mirrors.status()[0].state == "on"
 
 
-def test_one_huge_line_is_bounded(
+def test_one_huge_line_becomes_parts(
     journal: Journal, mirrored: Session, path: Path, exported: Callable[[], bytes]
 ) -> None:
-    before = exported()
+    before, size = exported(), LINE_LIMIT + 2
     with path.open("ab") as file:
-        file.truncate(path.stat().st_size + LINE_LIMIT + 2)
+        file.truncate(path.stat().st_size + size)
     mirrored.append({"n": 3})
-    (status,) = journal.mirrors.status()
-    assert "line too long" in str(status.detail)
-    with pytest.raises(MirrorError, match="line too long"):
-        mirrored.fence()
-    assert exported() == before + b'{"n":3}\n'
-    os.truncate(path, len(before))
-    mirrored.append({"n": 4})
-    assert path.read_bytes() == exported()
+    assert journal.mirrors.status()[0].detail is None
+    assert path.read_bytes() == exported() == before + bytes(size) + b'\n{"n":3}\n'
+    huge = [entry for entry in mirrored.read() if entry.kind == "part"]
+    assert {entry.trust for entry in huge} == {"external"}
+    assert b"".join(entry.data for entry in huge) == bytes(size)
+    assert max(len(entry.data) for entry in huge) == PART_SIZE
 
 
 def test_a_stopped_server_does_not_stop_appends(

@@ -63,3 +63,30 @@ def test_own_lines_of_an_earlier_rewrite_are_never_called_foreign(
         trusts = {entry.trust for entry in journal.session(KEY).read()}
     assert trusts == {"asserted"}
     assert audit(db).findings == ()
+
+
+def test_a_foreign_line_that_begins_like_an_open_one_of_ours_is_taken_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, line = tmp_path / "s.jsonl", b'{"foreign":1}\n'
+    with Journal(tmp_path / "agent.db") as journal:
+        session = journal.session(KEY, writer="gateway", role="run", mirror=path)
+        session.extend([{"n": 1}, {"n": 2}])
+        with path.open("ab") as hand:
+            hand.write(line[:5])  # torn, and never gone on with
+        session.fence().check()
+        first, _, torn = session.read()
+        assert torn.data == line[:5]
+        cut = MirrorFile.cut
+
+        def cut_and_meddle(self: MirrorFile, size: int) -> None:
+            cut(self, size)
+            with path.open("ab") as hand:
+                hand.write(line)
+
+        with monkeypatch.context() as meddled:
+            meddled.setattr(MirrorFile, "cut", cut_and_meddle)
+            session.rewrite([first, torn], base=session.head.seq, reason="compacted")
+        session.fence().check()
+        assert [entry.data for entry in session.read()] == [first.data, line, torn.data]
+        assert path.read_bytes() == b"".join(export(journal, KEY))

@@ -7,7 +7,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.lines import encode, parse, split
+from journal.lines import encode, parse
+from journal.parts import split
 
 texts = st.text(st.characters(codec="utf-8") | st.characters(categories=["Cs"]), max_size=30)
 values = st.recursive(
@@ -31,10 +32,10 @@ noisy = st.lists(
 def test_split_gives_every_byte_back_whatever_the_chunks(chunks):
     lines = list(split(chunks))
     data = b"".join(chunks)
-    assert b"".join(body + end for body, end in lines) == data
+    assert b"".join(line.body + line.terminator for line in lines) == data
     assert lines == list(split([data]))
-    assert all(b"\n" not in body for body, _ in lines)
-    assert all(end in {b"\n", b"\r\n"} for _, end in lines[:-1])
+    assert all(b"\n" not in line.body for line in lines)
+    assert all(line.terminator in {b"\n", b"\r\n"} for line in lines[:-1])
 
 
 @given(noisy | st.binary())
@@ -80,4 +81,4 @@ def test_appended_bytes_stand_in_the_file_as_given(data, end):
     line = encode(data + end)
     stands = line.body + line.terminator
     assert stands == (data + end if end else data + b"\n")
-    assert list(split([stands])) == [(line.body, line.terminator)]
+    assert list(split([stands])) == [line]

@@ -1,0 +1,132 @@
+"""What a migration would do and has done, told for people: by cause, with counts and examples."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from journal.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from journal.migration import Plan, PlannedFile, Result, Room, SetAside
+
+_EXAMPLES: Final = 3
+# Where no bar can be shown a line is said as often as this.
+_SAY_EVERY_S: Final = 5.0
+
+
+def plan(found: Plan, room: Room) -> None:
+    """Show each file, then what there is to know of all of them."""
+    rows = [
+        (each.key, each.format, each.file_class, each.lines, each.raw_lines, each.bytes, each.path)
+        for each in found.files
+    ]
+    output.table(("session", "format", "class", "lines", "raw", "bytes", "file"), rows)
+    files = output.counted(len(found.files), "file")
+    sessions = output.counted(found.sessions, "session")
+    output.say(
+        f"{files}, {found.lines} lines, {output.size(found.bytes)}, would become {sessions}."
+    )
+    _say_notes(found)
+    need, free = output.size(room.needed), output.size(room.free)
+    enough = "" if room.is_enough else ": too little"
+    output.say(f"Disk: {need} needed at most, {free} free in {room.place}{enough}.")
+
+
+def _say_notes(found: Plan) -> None:
+    raw = [each for each in found.files if each.raw_lines]
+    _say_cause(raw, f"with {found.raw_lines} lines that are no JSON; they are kept as they are")
+    _say_cause(found.duplicates, "with the bytes of another: one session for both")
+    _say_cause(found.conflicts, "with the name of another and other bytes: a session for each")
+    renamed = [each for each in found.files if each.names_differ]
+    _say_cause(renamed, "named otherwise than their header says: the header counts")
+    for index, absent in groupby(found.absent, key=lambda each: each.path):
+        names = [f"{each.key!r} ({each.name})" for each in absent]
+        output.say(f"Note: {index} names what is not there: {_listed(names)}.")
+
+
+def _say_cause(files: Sequence[PlannedFile], what: str) -> None:
+    if files:
+        names = _listed([each.path for each in files])
+        output.say(f"Note: {output.counted(len(files), 'file')} {what}: {names}.")
+
+
+def _listed(examples: Sequence[str]) -> str:
+    more = len(examples) - _EXAMPLES
+    shown = ", ".join(examples[:_EXAMPLES])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def result(found: Result) -> None:
+    """Show what became of each file, and the counts."""
+    rows = [(each.key, each.what, each.new_entries, each.lines, each.path) for each in found.files]
+    output.table(("session", "what", "new", "lines", "file"), rows)
+    counts = (
+        ", ".join(f"{count} {what}" for what, count in sorted(found.counts.items())) or "no file"
+    )
+    output.say(f"{counts}; {output.counted(found.new_entries, 'new entry', 'new entries')}.")
+
+
+def set_aside(aside: Iterable[SetAside]) -> None:
+    """Say what was set aside: by cause, each with a count and some of its files."""
+    causes: dict[str, list[str]] = {}
+    for each in aside:
+        causes.setdefault(each.reason, []).append(each.path)
+    for reason, paths in causes.items():
+        count = "" if len(paths) == 1 else f"{len(paths)} files: "
+        output.say(f"Set aside: {count}{_listed(paths)}: {reason}")
+
+
+@contextmanager
+def progress(total: int, what: str) -> Iterator[Callable[[str, int], None]]:
+    """Show a bar with rate and time left at a terminal, and a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines(total, what).advance
+        return
+    from rich.console import Console  # noqa: PLC0415 - only at a terminal
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, no_color=output.is_plain())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda _, size: bar.advance(task, size)
+
+
+class _Lines:
+    """Says how far it has come, every few seconds."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what, self._done = total, what, 0
+        self._began = self._said = time.monotonic()
+
+    def advance(self, path: str, size: int) -> None:
+        """Count bytes of a file."""
+        del path
+        self._done += size
+        now = time.monotonic()
+        if now - self._said < _SAY_EVERY_S or not self._total:
+            return
+        self._said, took = now, now - self._began
+        left = took / self._done * max(self._total - self._done, 0)
+        done, total = output.size(self._done), output.size(self._total)
+        rate = output.size(int(self._done / took))
+        output.say(f"{self._what}: {done} of {total}, {rate}/s, {left:.0f} s left")

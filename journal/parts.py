@@ -1,0 +1,130 @@
+"""Lines over 8 MiB: kept in parts of 1 MiB, in one write, and the same bytes as ever in a file.
+
+A part has no line end but the last of its line; so the entries of a session, joined,
+are its file still. Parts are bytes and nothing else: what such a line says is not read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from journal.lines import LINE_LIMIT, Line, encode, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+PART_SIZE: Final = 1024 * 1024
+PART: Final = "part"
+PART_ROW: Final = b"part"
+_KINDS: Final = (PART, PART_ROW)
+_LF: Final = b"\n"
+# A line is known to be long only when one byte more than its limit is there, and
+# one more still: that may be the \r of its line end.
+_SURELY_LONG: Final = LINE_LIMIT + 2
+
+
+def encode_lines(lines: Iterable[object]) -> list[Line]:
+    """Return the lines to append, as :func:`~journal.lines.encode` gives them; a long one in parts."""
+    found: list[Line] = []
+    for line in lines:
+        encoded = encode(line)
+        if encoded.kind == PART:
+            found += parts_of(encoded.body, encoded.terminator)
+        else:
+            found.append(encoded)
+    return found
+
+
+def parts_of(body: bytes, terminator: bytes) -> list[Line]:
+    """Return the parts of a long line, the last with the line end."""
+    cuts = range(0, len(body), PART_SIZE)
+    parts = [Line(body[at : at + PART_SIZE], b"", PART) for at in cuts]
+    return [*parts[:-1], parts[-1]._replace(terminator=terminator)]
+
+
+def is_within(kind: str | bytes, body: bytes, terminator: bytes) -> bool:
+    """Whether this is a part that another may follow, so that nothing is fused by going on."""
+    return kind in _KINDS and not terminator and len(body) == PART_SIZE
+
+
+def goes_on(kind: str | bytes, body: bytes | None, *, is_open: bool) -> bool:
+    """Whether an entry belongs to the line before it, which has no line end so far."""
+    return is_open and (not body or kind in _KINDS)
+
+
+def joined(lines: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """Yield whole lines, line ends included, from bodies and line ends as entries have them."""
+    begun: list[bytes] = []
+    for body, terminator in lines:
+        begun += (body, terminator)
+        if terminator:
+            yield b"".join(begun)
+            begun = []
+    if begun:
+        yield b"".join(begun)
+
+
+def reread(pairs: Sequence[tuple[bytes, bytes]]) -> Iterator[Line]:
+    """Yield lines that were kept as bodies and line ends, as they were encoded."""
+    is_open = False
+    for body, terminator in pairs:
+        is_part = is_open or is_within(PART, body, terminator)
+        yield Line(body, terminator, PART) if is_part else parse(body, terminator)
+        is_open = is_part and not terminator
+
+
+def split(chunks: Iterable[bytes], *, within: bool = False) -> Iterator[Line]:
+    """Yield each line of a stream, split on 0x0A alone; a line over 8 MiB in parts.
+
+    Their bodies and terminators joined again are the stream. A last line without an
+    end comes with the terminator ``b""``; no more than one line and one chunk are held.
+
+    Args:
+        chunks: the stream.
+        within: it begins behind some parts of a long line.
+
+    """
+    pending: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        # Pieces are joined once, at the line end: joining at each chunk would
+        # copy a long line over and over.
+        first, *rest = chunk.split(_LF)
+        pending.append(first)
+        size += len(first)
+        for piece in rest:
+            yield from _ended(b"".join(pending), within=within)
+            pending, size, within = [piece], len(piece), False
+        if size >= (PART_SIZE + 2 if within else _SURELY_LONG):
+            while size >= PART_SIZE + 2:
+                yield Line(_taken(pending, PART_SIZE), b"", PART)
+                size -= PART_SIZE
+            within = True
+    if size:
+        yield from _whole(b"".join(pending), b"", within=within)
+
+
+def _taken(pending: list[bytes], size: int) -> bytes:
+    """Take so many bytes from the beginning of what is pending; the rest stays, and no copy of it is made."""
+    taken: list[bytes] = []
+    while size:
+        piece = pending.pop(0)
+        if len(piece) > size:
+            pending.insert(0, piece[size:])
+        taken.append(piece[:size])
+        size -= len(taken[-1])
+    return b"".join(taken)
+
+
+def _ended(data: bytes, *, within: bool) -> Iterator[Line]:
+    is_crlf = data.endswith(b"\r")
+    body = data[:-1] if is_crlf else data
+    return _whole(body, b"\r\n" if is_crlf else _LF, within=within)
+
+
+def _whole(body: bytes, terminator: bytes, *, within: bool) -> Iterator[Line]:
+    if within or len(body) > LINE_LIMIT:
+        # Behind parts nothing may be left but the line end.
+        yield from parts_of(body, terminator) if body else [Line(b"", terminator, PART)]
+    else:
+        yield parse(body, terminator)
