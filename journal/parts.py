@@ -18,6 +18,7 @@ PART: Final = "part"
 PART_ROW: Final = b"part"
 _KINDS: Final = (PART, PART_ROW)
 _LF: Final = b"\n"
+_CR: Final = b"\r"
 # A line is known to be long only when one byte more than its limit is there, and
 # one more still: that may be the \r of its line end.
 _SURELY_LONG: Final = LINE_LIMIT + 2
@@ -93,7 +94,11 @@ def split(chunks: Iterable[bytes], *, within: bool = False) -> Iterator[Line]:
         pending.append(first)
         size += len(first)
         for piece in rest:
-            yield from _ended(b"".join(pending), within=within)
+            data = b"".join(pending)
+            if within or size > LINE_LIMIT or data[-1:] == _CR:
+                yield from _ended(data, within=within)
+            else:
+                yield parse(data)  # nearly every line: no call that it can do without
             pending, size, within = [piece], len(piece), False
         if size >= (PART_SIZE + 2 if within else _SURELY_LONG):
             while size >= PART_SIZE + 2:
@@ -117,7 +122,7 @@ def _taken(pending: list[bytes], size: int) -> bytes:
 
 
 def _ended(data: bytes, *, within: bool) -> Iterator[Line]:
-    is_crlf = data.endswith(b"\r")
+    is_crlf = data.endswith(_CR)
     body = data[:-1] if is_crlf else data
     return _whole(body, b"\r\n" if is_crlf else _LF, within=within)
 

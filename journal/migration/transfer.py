@@ -138,10 +138,10 @@ class Transfer:
         return True
 
     def _count(self, lines: list[Line]) -> None:
+        data = b"".join([part for line in lines for part in (line.body, line.terminator)])
+        self._stored.update(data)
+        self._bytes += len(data)
         for line in lines:
-            self._stored.update(line.body)
-            self._stored.update(line.terminator)
-            self._bytes += len(line.body) + len(line.terminator)
             if not goes_on(line.kind, line.body, is_open=self._is_open):
                 self._lines += 1
                 self._raw_lines += line.kind == "raw"
