@@ -393,6 +393,8 @@ class Mirror:
 
     def _write(self, file: MirrorFile, compared: Compared, found: Plan) -> int:
         """Append the lines that the file lacks; return how many bytes that were."""
+        if not found.pending:
+            return 0
         self.store.make_durable()  # what the file is given must not outlive the log
         skip, written = found.mend, 0
         batch: list[bytes] = []

@@ -69,6 +69,7 @@ class Watch:
         self._directories = [os.path.realpath(each) for each in directories]
         self._permit = permit
         self._own = str(journal.path)
+        self._known_at, self._known = -1, dict[str, str]()
 
     def catch_up(self) -> Iterator[Seen]:
         """Adopt what is new, and take in what came while nobody watched."""
@@ -109,15 +110,20 @@ class Watch:
 
     def _mirrors(self) -> dict[str, str]:
         """Return the session of each mirror on this host below the directories, by path."""
-        store = self._journal.store
+        store, host = self._journal.store, this_process().host
         with store.snapshot():
-            known = store.registry.session_keys
-            facts = list(store.registry.mirrors.values())
-        return {
-            fact.path: known[fact.session_id]
-            for fact in facts
-            if fact.host == this_process().host and self._is_below(fact.path)
-        }
+            registry = store.registry
+            seq = registry.chain.head.seq  # nothing is added or removed but by a fact there
+            if seq != self._known_at:
+                self._known_at, self._known = (
+                    seq,
+                    {
+                        fact.path: registry.session_keys[fact.session_id]
+                        for fact in registry.mirrors.values()
+                        if fact.host == host and self._is_below(fact.path)
+                    },
+                )
+        return self._known
 
     def _is_below(self, path: str) -> bool:
         return any(path.startswith(f"{each.rstrip('/')}/") for each in self._directories)
@@ -129,7 +135,7 @@ class Watch:
         is_here = os.path.lexists(path)
         before = 0 if is_here else session.head.seq
         try:
-            found = mirrors.reconcile(mirrors.of(key).session_id)
+            found = mirrors.reconcile(mirrors.of(key).session_id, is_cheap=True)
         except MirrorError as error:
             yield Seen("set aside", path, key, detail=str(error))
             return

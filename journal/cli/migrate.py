@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from journal.cli import migrated, output
-from journal.cli.failing import EXIT_FOUND, with_db
+from journal.cli.failing import EXIT_FAILED, EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.opening import file_of, opened
 from journal.cli.options import Settings, json_option
@@ -62,7 +62,7 @@ def command(  # noqa: PLR0913 - one for each option
     Finds the sessions below each PATH and shows what would become of them. --apply does
     it: each line becomes an entry, byte for byte, and the files stay as they are. What is
     there already adds nothing, so it can be run again; of a file that was changed since,
-    both versions are kept. Exits 3 if a file was set aside.
+    both versions are kept. Exits 3 if a file was set aside, 1 if no other was there.
 
     journal migrate list shows the runs there were, journal migrate show RUN the files of one.
     """
@@ -80,16 +80,18 @@ def command(  # noqa: PLR0913 - one for each option
             migrated.result(result)
         elif not is_verified:
             output.document("migrate", applied=True, **result.as_json())
-        aside = result.set_aside
+        aside, handled = result.set_aside, len(result.files)
     elif not is_verified:
         _tell_plan(settings, found)
         if found.files and not settings.json:
             output.say(with_db(f"Nothing was changed. Try: {_applied(paths, format_)}", settings))
-        aside = found.set_aside
+        aside, handled = found.set_aside, len(found.files)
     if is_verified:
         return _verify(settings, found)
     migrated.set_aside(aside)
-    return EXIT_FOUND if aside else 0
+    if not aside:
+        return 0
+    return EXIT_FOUND if handled else EXIT_FAILED
 
 
 def _history(settings: Settings, paths: tuple[str, ...]) -> int | None:

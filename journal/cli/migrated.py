@@ -40,7 +40,7 @@ def plan(found: Plan, room: Room) -> None:
 
 def _say_notes(found: Plan) -> None:
     raw = [each for each in found.files if each.raw_lines]
-    _say_cause(raw, f"with {found.raw_lines} lines that are no JSON; they are kept as they are")
+    _say_cause(raw, f"with no JSON in {output.counted(found.raw_lines, 'line')}, kept as it stands")
     _say_cause(found.duplicates, "with the bytes of another: one session for both")
     _say_cause(found.conflicts, "with the name of another and other bytes: a session for each")
     renamed = [each for each in found.files if each.names_differ]

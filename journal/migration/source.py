@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-READ_SIZE: Final = 1024 * 1024
+READ_SIZE: Final = 256 * 1024
 HEAD_LINES: Final = 12
 HEAD_SIZE: Final = 1024 * 1024
 

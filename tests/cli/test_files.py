@@ -57,6 +57,33 @@ class TestMigrate:
         assert f"Set aside: {home / 'none.jsonl'}: " in done.stderr
         assert len(run("sessions").stdout.splitlines()) == 1
 
+    def test_nothing_could_be_done(self, run, home):
+        """Exit 1: there was only what had to be set aside."""
+        (home / "bad.jsonl").symlink_to("good.jsonl")
+
+        assert run("migrate", home / "bad.jsonl").exit_code == 1
+        assert run("migrate", home / "none.jsonl", "--apply").exit_code == 1
+
+    def test_many_causes_are_told_by_cause(self, run, home):
+        """With counts and three examples each, and the disk there is."""
+        for n in range(5):
+            (home / f"bad{n}.jsonl").symlink_to("good.jsonl")
+            (home / f"same{n}.jsonl").write_bytes(b'{"type":"session","version":3,"id":"one"}\n')
+        (home / "z.jsonl").write_bytes(b'{"type":"session","version":3,"id":"one"}\n{torn')
+
+        done = run("migrate", home)
+
+        assert done.exit_code == 3
+        assert "Set aside: 5 files: " in done.stderr
+        assert "and 2 more: a symlink: name what it points to" in done.stderr
+        assert "Note: 4 files with the bytes of another: one session for both: " in done.stderr
+        assert "Note: 1 file with the name of another and other bytes" in done.stderr
+        assert "Note: 1 file with no JSON in 1 line" in done.stderr
+        assert "Disk: " in done.stderr
+        told = document(run("migrate", home, "--json"))
+        assert told["counts"]["conflicts"] == 1
+        assert 0 < told["disk"]["needed"] < told["disk"]["free"]
+
     def test_a_format_is_one_of_a_list(self, run):
         """Wrong usage says which there are."""
         assert run("migrate", DEMO_STORE, "--format", "word").exit_code == 2
