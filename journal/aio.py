@@ -15,19 +15,11 @@ is durable or was never made.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-import anyio
-from anyio.lowlevel import current_token
-
-from journal.admission import put
-from journal.errors import StorageError
-from journal.group import Queued
 from journal.journal import Journal
-from journal.model import check_label
-from journal.parts import encode_lines
+from journal.threads import Settled, Threads, closed, even_if_cancelled
 
 if TYPE_CHECKING:
     import os
@@ -51,133 +43,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Reads, checks and claims at the same time; appends need no thread each.
-THREADS: Final = 16
 _PAGE: Final = 256
-
-
-class Settled:
-    """Something a thread will finish, and a task waits for."""
-
-    __slots__ = ("_event", "_loop", "_notify")
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        loop = current_token().native_token
-        is_trio = hasattr(loop, "run_sync_soon")
-        self._notify: Callable[[Callable[[], None]], object] = (
-            loop.run_sync_soon if is_trio else loop.call_soon_threadsafe  # type: ignore[attr-defined]
-        )
-
-    def tell(self) -> None:
-        """Let the task go on; from any thread, any number of times."""
-        try:
-            self._notify(self._event.set)
-        except (
-            RuntimeError
-        ):  # trio.RunFinishedError is one: the loop is gone, and with it who waited
-            return
-
-    async def seen(self) -> None:
-        """Wait until it is settled, or until nobody wants to know any more."""
-        await self._event.wait()
-
-    async def wait(self, give_up: Callable[[], None] | None = None) -> None:
-        """Wait until it is settled; a cancellation gives up what is not begun, and waits for the rest."""
-        try:
-            await self._event.wait()
-        except BaseException:
-            if give_up is not None:
-                give_up()
-            await self._outlast()
-            raise
-
-    async def _outlast(self) -> None:
-        with anyio.CancelScope(shield=True):
-            while not self._event.is_set():
-                try:
-                    await self._event.wait()
-                except anyio.get_cancelled_exc_class():
-                    continue  # asyncio's own cancel() knows no shield, and may come again
-
-
-class _Wake:
-    """What the group wakes when a queued write is done, or is to lead."""
-
-    __slots__ = ("_queued", "_serve", "_settled")
-
-    def __init__(self, queued: Queued, settled: Settled, serve: Callable[[], None]) -> None:
-        self._queued, self._settled, self._serve = queued, settled, serve
-
-    def put(self, _: None) -> None:
-        """Go on, wherever it is waited."""
-        if self._queued.is_done:
-            self._settled.tell()
-        else:
-            self._serve()
-
-
-class _Threads:
-    """The threads of one asynchronous journal: a pool for all calls, one to lead queued writes."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="journal")
-        self._leader = ThreadPoolExecutor(1, thread_name_prefix="journal-leader")
-
-    async def run(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """Run a call in a thread and return what it returns."""
-        settled = Settled()
-        try:
-            future = self._pool.submit(call, *args, **options)
-        except RuntimeError:  # the pool was shut down
-            raise _closed() from None
-        future.add_done_callback(lambda _: settled.tell())
-        await settled.wait(lambda: None if not future.cancel() else settled.tell())
-        return future.result()
-
-    async def write(
-        self, session: Session, lines: list[Any], request_id: str | None
-    ) -> list[Entry]:
-        """Write lines with whatever else is queued; the loop's thread only encodes them."""
-        encoded = encode_lines(lines)
-        if not encoded:
-            return []
-        if request_id is not None:
-            check_label(request_id, "request id")
-        group, settled = session.store.group, Settled()
-        queued = Queued(lambda cursor: put(cursor, session, encoded, request_id))
-
-        def serve() -> None:
-            try:
-                self._leader.submit(group.serve)
-            except RuntimeError:  # the pool was shut down: nobody leads any more
-                queued.error = _closed()
-                settled.tell()
-
-        queued.wake = _Wake(queued, settled, serve)  # type: ignore[assignment]
-        if group.submit(queued):
-            serve()
-
-        def give_up() -> None:
-            queued.is_withdrawn = True
-            serve()  # nobody may be leading: then it is dropped by who serves it
-
-        await settled.wait(give_up)
-        outcome = group.answer(queued)
-        if outcome.error is not None:
-            raise outcome.error
-        return list(outcome.entries)
-
-    def close(self) -> None:
-        """Wait for what is under way, then end."""
-        self._leader.shutdown()
-        self._pool.shutdown()
 
 
 class _Following:
     """What waits, in a task, for the next commit."""
 
-    def __init__(self, changes: Changes, threads: _Threads) -> None:
+    def __init__(self, changes: Changes, threads: Threads) -> None:
         self._changes, self._threads = changes, threads
         self._settled = Settled()
         self._call = self._tell  # one object: it is looked for again to be removed
@@ -204,7 +76,7 @@ class _Following:
 class AsyncSession:
     """One session, seen and written by one writer: :class:`journal.Session`, awaited."""
 
-    def __init__(self, session: Session, threads: _Threads) -> None:
+    def __init__(self, session: Session, threads: Threads) -> None:
         self.sync = session
         self._threads = threads
 
@@ -313,7 +185,7 @@ class AsyncTurn(AsyncSession):
 
     sync: Turn
 
-    def __init__(self, turn: Turn, threads: _Threads) -> None:
+    def __init__(self, turn: Turn, threads: Threads) -> None:
         super().__init__(turn, threads)
         self.sync = turn
 
@@ -354,13 +226,13 @@ class AsyncTurn(AsyncSession):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await _even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
+        await even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
 
 
 class AsyncFence:
     """A mark to be checked after the model has thought: :class:`journal.Fence`, awaited."""
 
-    def __init__(self, fence: Fence, threads: _Threads) -> None:
+    def __init__(self, fence: Fence, threads: Threads) -> None:
         self.sync = fence
         self._threads = threads
 
@@ -406,13 +278,13 @@ class AsyncFence:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await _even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
+        await even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
 
 
 class AsyncBatch:
     """Writes on several sessions in one transaction: a batch, written on leaving the block."""
 
-    def __init__(self, batch: Batch, threads: _Threads) -> None:
+    def __init__(self, batch: Batch, threads: Threads) -> None:
         self._batch = batch
         self._threads = threads
 
@@ -463,13 +335,13 @@ class AsyncJournal:
             busy_timeout=busy_timeout, on_takeover=on_takeover, create=create, strict=strict,
         )  # fmt: skip
         self._sync: Journal | None = None
-        self._threads = _Threads()
+        self._threads = Threads()
 
     @property
     def sync(self) -> Journal:
         """The journal underneath, for code that may block."""
         if self._sync is None:
-            raise _closed()
+            raise closed()
         return self._sync
 
     @property
@@ -529,7 +401,7 @@ class AsyncJournal:
         """Settle what is under way and close."""
         journal, self._sync = self._sync, None
         if journal is not None:
-            await _even_if_cancelled(self._threads, journal.close)
+            await even_if_cancelled(self._threads, journal.close)
         self._threads.close()
 
     async def __aenter__(self) -> Self:
@@ -545,18 +417,5 @@ class AsyncJournal:
         await self.close()
 
 
-def _closed() -> StorageError:
-    hint = "async with AsyncJournal(path)"
-    return StorageError("this journal is not open", hint=hint, code="closed")
-
-
 def _page(entries: Any) -> list[Entry]:  # noqa: ANN401 - an iterator
     return [entry for entry, _ in zip(entries, range(_PAGE), strict=False)]
-
-
-async def _even_if_cancelled(
-    threads: _Threads, call: Callable[P, T], *args: P.args, **options: P.kwargs
-) -> None:
-    """Run what must be done on leaving a block, for a cancelled task too."""
-    with anyio.CancelScope(shield=True):
-        await threads.run(call, *args, **options)

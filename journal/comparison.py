@@ -174,8 +174,8 @@ def rows_of(store: Store, chain: Chain, spans: Iterable[tuple[int, int]]) -> Ite
                     size += len(row.body or b"")
                     if size >= PAGE_BYTES:
                         break
-            for row in page:
-                if row.kind != CONTROL and chain.sealer.status(row) == "sealed":
+            for row, status in chain.sealer.judge(page):
+                if row.kind != CONTROL and status == "sealed":
                     yield chain.sealer.whole(row)
             first = page[-1].seq + 1 if page else last + 1
 

@@ -161,11 +161,10 @@ def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:
     """Sort rows into lines and what is stepped over; a gap between them is something gone."""
     lines: list[Row] = []
     odd: list[SteppedOver] = []
-    for row in found:
+    for row, status in chain.sealer.judge(found):
         if row.seq > expected:
             odd.append(SteppedOver(expected, row.seq - 1, "missing"))
         expected = row.seq + 1
-        status = chain.sealer.status(row)
         if status != "sealed":
             odd.append(SteppedOver(row.seq, row.seq, status))
         elif row.kind != CONTROL:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from journal.redacted import placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from hashlib import _Hash
 
     from journal.model import Row
 
@@ -75,6 +76,11 @@ class KeyedHash:
         block = key.ljust(64, b"\0")
         self._inner = sha256(bytes(octet ^ 0x36 for octet in block))
         self._outer = sha256(bytes(octet ^ 0x5C for octet in block))
+
+    @property
+    def pads(self) -> tuple[_Hash, _Hash]:
+        """The two hashes to go on from, copied: the inner takes the message, the outer its digest."""
+        return self._inner, self._outer
 
     def __call__(self, message: bytes) -> bytes:
         """Return the 32 bytes for a message."""
@@ -254,6 +260,40 @@ class Sealer:
         if row.body is None and row.salt is None:
             return "sealed" if row.seq in self.redacted else "erased"
         return "sealed" if body_holds(row) else "altered"
+
+    def judge(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Status]]:
+        """Yield rows with their status, each as :meth:`status` tells it; for many, in one loop.
+
+        An export judges every row, and half of its time went into the calls.
+        """
+        inner, outer = self._hash.pads
+        pack, equal, variable_of = _FIXED.pack, hmac.compare_digest, _variable
+        for row in rows:
+            (
+                _, session_id, seq, epoch, writer_id, instance_id, recorder_id, claim, kind,
+                trusted, origin, request_id, run_id, behalf, created_us, cum_bytes, end, salt,
+                committed, key_id, prev, seal, _, _, _, body,
+            ) = row  # fmt: skip
+            if (
+                salt is None or body is None or request_id is not None or len(salt) != SALT_SIZE
+                or len(prev) != PREV_SIZE or len(committed) != DIGEST_SIZE
+            ):  # fmt: skip
+                yield row, self.status(row)
+                continue
+            fixed = pack(
+                PREV_SIZE, prev, _NUMBERS_SIZE, session_id, seq, epoch, writer_id, instance_id,
+                recorder_id, trusted, created_us, cum_bytes, key_id, DIGEST_SIZE, committed,
+            )  # fmt: skip
+            variable = variable_of(claim, kind, origin, run_id, behalf)
+            first, second, line = inner.copy(), outer.copy(), _COMMITMENT.copy()
+            first.update(b"".join((_SEAL_TAG, fixed, variable, _NULL)))
+            second.update(first.digest())
+            if not equal(second.digest(), seal):
+                yield row, "stray"
+                continue
+            ended = _TERMINATORS.get(end) or field(end)
+            line.update(b"".join((salt, _LENGTH.pack(len(body)), body, ended)))
+            yield row, "sealed" if equal(line.digest(), committed) else "altered"
 
     def whole(self, row: Row) -> Row:
         """Return the row, with what stands for its line if that was redacted."""

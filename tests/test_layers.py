@@ -103,6 +103,7 @@ LAYERS = (
         "migration",
         "audit",
         "aio",
+        "threads",
         "export",
         "incident",
         "why",
@@ -127,7 +128,7 @@ EFFECTFUL_CALLS = {"open", "input", "print", "__import__"}
 
 # Imported in these places only, each for a reason worth a failing test.
 SOLE = {
-    "anyio": {"aio"},  # whoever does not await does not pay for it
+    "anyio": {"threads"},  # whoever does not await does not pay for it
     "alembic": {"schema"},  # 275 ms, paid when a schema is made or upgraded
     "click": {"cli"},
     "cryptography": {"signing"},  # an extra

@@ -1,0 +1,110 @@
+"""One open journal for all of a framework's sessions on one database, and the threads that serve it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from journal.errors import EntryError
+from journal.journal import Journal
+from journal.threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEMORY: Final = ":memory:"
+_PREFIXES: Final = ("sqlite+aiosqlite:///", "sqlite+pysqlite:///", "sqlite:///")
+
+
+class Shared:
+    """A journal with its users counted; the last one to let go closes it.
+
+    Frameworks make a session object for each request, and to open a journal takes
+    milliseconds.
+    """
+
+    _open: Final[dict[tuple[int, str], Shared]] = {}
+    _lock: Final = threading.Lock()
+
+    def __init__(self, journal: Journal, end: Callable[[], None]) -> None:
+        self.journal = journal
+        self.threads = Threads()
+        self._end = end
+        self._users = 0
+        self._pid = os.getpid()
+
+    @classmethod
+    def of(cls, url: str | os.PathLike[str] | Journal) -> Shared:
+        """Return the one of a database, opened if nobody in this process has it open.
+
+        Raises:
+            EntryError: a URL that names no file.
+            StorageError: it cannot be opened.
+
+        """
+        if isinstance(url, Journal):
+            return cls(url, lambda: None).joined()
+        text = os.fspath(url)
+        if text == MEMORY:
+            return cls._in_memory()
+        path = path_of(text)
+        name = (os.getpid(), os.path.realpath(path))
+        with cls._lock:
+            found = cls._open.get(name)
+            if found is None:
+                journal = Journal(path)
+                found = cls._open[name] = cls(journal, lambda: cls._forget(name, journal))
+            return found.joined()
+
+    @classmethod
+    def _in_memory(cls) -> Shared:
+        """Return one in a directory that goes with it: nobody else has it, and nothing of it stays."""
+        place = tempfile.TemporaryDirectory(prefix="journal-")
+        journal = Journal(Path(place.name) / "memory.db", key_file=Path(place.name) / "key")
+
+        def end() -> None:
+            journal.close()
+            place.cleanup()
+
+        return cls(journal, end).joined()
+
+    @classmethod
+    def _forget(cls, name: tuple[int, str], journal: Journal) -> None:
+        cls._open.pop(name, None)
+        journal.close()
+
+    def joined(self) -> Shared:
+        """Count one user more."""
+        self._users += 1
+        return self
+
+    def let_go(self) -> None:
+        """Count one user less; the last one closes."""
+        if self._pid != os.getpid():
+            return  # a forked child's: neither the journal nor its threads are there
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self.threads.close()
+                self._end()
+
+
+def path_of(url: str) -> Path:
+    """Return the file that a path or a SQLAlchemy URL names.
+
+    Raises:
+        EntryError: it names none.
+
+    """
+    prefix = next((each for each in _PREFIXES if url.startswith(each)), "")
+    text = url.removeprefix(prefix)
+    if not text or "://" in text:
+        raise EntryError(
+            f"{url!r} names no file to keep a journal in",
+            hint="a path, or sqlite:///agents.db",
+            code="url",
+        )
+    return Path(text)
