@@ -146,15 +146,18 @@ class Store:
 
     # -- transactions -----------------------------------------------------------------
 
-    def transaction(self) -> Transaction:
+    def transaction(self, *, is_durable: bool = True) -> Transaction:
         """Hold the write lock; commit on leaving the block, roll back whole on any error.
+
+        With ``is_durable`` off a power cut may take it back, until a later one is durable:
+        for what is told to nobody before that.
 
         Raises:
             BusyError: another process held the lock for longer than the time-out.
             StorageError: the database could not do it; nothing was written.
 
         """
-        return Transaction(self)
+        return Transaction(self, is_durable=is_durable)
 
     def begin(self) -> Cursor:
         """Take the write lock and learn what others did; return the cursor."""

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 class Transaction:
     """A block inside BEGIN IMMEDIATE and COMMIT; its value is the store's cursor."""
 
-    __slots__ = ("_store",)
+    __slots__ = ("_is_durable", "_store")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, is_durable: bool = True) -> None:
         self._store = store
+        self._is_durable = is_durable
 
     def __enter__(self) -> Cursor:
         return self._store.begin()
@@ -41,7 +42,8 @@ class Transaction:
             self._fail(failure, ride)
             raise
         # Outside the lock: a mirror's lock is taken before the write lock, never within it.
-        store.make_durable(ride.number)
+        if self._is_durable or done:
+            store.make_durable(ride.number)
         for call in done:
             call()
 

@@ -382,3 +382,21 @@ def test_receipts_tell_of_each_file(store, migrate, thief):
     assert thief.execute("SELECT id, state, files, lines, bytes FROM migrations").fetchall() == [
         (result.run, "done", 1, 2, len(path.read_bytes()))
     ]
+
+
+def test_when_a_run_has_ended_all_of_it_is_on_disk(store, journal, monkeypatch):
+    """Its files are not synced one by one, but the last commit of a run is, and what stands before it."""
+    synced = []
+    for n in range(5):
+        session_file(store / f"{n}.jsonl", {"n": n}, session_id=f"s-{n}")
+    durable = journal.store.durability
+    wait = durable.wait
+
+    def noted(number):
+        wait(number)
+        synced.append(number)
+
+    monkeypatch.setattr(durable, "wait", noted)
+    found = plan([store])
+    apply(journal, found)
+    assert synced[-1] == durable.count() - 1
