@@ -52,7 +52,7 @@ def fields(text):
         (
             "migrate STORE",
             "migrate",
-            "applied sources format counts classes files left set_aside absent",
+            "applied sources format counts classes files left set_aside absent disk",
         ),
         ("migrate STORE --apply", "migrate", "applied run counts files set_aside"),
         (
