@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
 _PAGE: Final = 256
+_PAGE_BYTES: Final = 4 * 1024 * 1024  # a row may be of 8 MiB
 _REORDERING: Final = (
     "layout",
     "resolution",
@@ -374,8 +375,21 @@ class Chain:
 def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:
     """Yield whole rows in order, a page at a time, so that no read stays open."""
     while first <= last:
-        rows = cursor.execute(sql.rows_between(), (session_id, first, last, _PAGE)).fetchall()
-        yield from map(Row._make, rows)
-        if len(rows) < _PAGE:
+        rows, is_all = _page(cursor, session_id, first, last)
+        yield from rows
+        if is_all:
             return
-        first = rows[-1][2] + 1
+        first = rows[-1].seq + 1
+
+
+def _page(cursor: Cursor, session_id: int, first: int, last: int) -> tuple[list[Row], bool]:
+    """Return the next rows, so many or so many bytes, and whether there are no more."""
+    rows: list[Row] = []
+    size = 0
+    cursor.execute(sql.rows_between(), (session_id, first, last, _PAGE))
+    for found in iter(cursor.fetchone, None):
+        rows.append(Row._make(found))
+        size += len(rows[-1].body or b"")
+        if size >= _PAGE_BYTES:
+            return rows, False
+    return rows, len(rows) < _PAGE
