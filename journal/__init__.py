@@ -91,7 +91,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names below
     # Looked up when first used: SQLAlchemy costs 200 ms that `import journal` must not pay.
     home = _HOMES.get(name, "journal.errors") if name in __all__ else None
     if home is None:

@@ -55,7 +55,7 @@ def put(
     return Outcome(store_lines(cursor, store, chain, author, lines, request_id, origin))
 
 
-def store_lines(  # noqa: PLR0913
+def store_lines(  # noqa: PLR0913 - a write has this many sides
     cursor: Cursor,
     store: Store,
     chain: Chain,
@@ -146,7 +146,7 @@ def refusal(store: Store, chain: Chain, author: Author) -> RefusedError | None:
     return superseded(store, chain, author)
 
 
-def keep(  # noqa: PLR0913
+def keep(  # noqa: PLR0913 - what is kept, of whom, and why
     cursor: Cursor,
     store: Store,
     chain: Chain,

@@ -375,21 +375,21 @@ class Chain:
 def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:
     """Yield whole rows in order, a page at a time, so that no read stays open."""
     while first <= last:
-        rows, is_all = _page(cursor, session_id, first, last)
+        rows = page_of(cursor, session_id, first, last, _PAGE)
         yield from rows
-        if is_all:
-            return
+        if len(rows) < _PAGE and sum(len(row.body or b"") for row in rows) < _PAGE_BYTES:
+            return  # all there is; a fence looks here each time, and one query more is a quarter of it
         first = rows[-1].seq + 1
 
 
-def _page(cursor: Cursor, session_id: int, first: int, last: int) -> tuple[list[Row], bool]:
-    """Return the next rows, so many or so many bytes, and whether there are no more."""
+def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) -> list[Row]:
+    """Return the next whole rows: so many, or the first that make 4 MiB; none at the end."""
     rows: list[Row] = []
     size = 0
-    cursor.execute(sql.rows_between(), (session_id, first, last, _PAGE))
+    cursor.execute(sql.rows_between(), (session_id, first, last, limit))
     for found in iter(cursor.fetchone, None):
         rows.append(Row._make(found))
         size += len(rows[-1].body or b"")
         if size >= _PAGE_BYTES:
-            return rows, False
-    return rows, len(rows) < _PAGE
+            break
+    return rows

@@ -12,9 +12,8 @@ import itertools
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from journal import statements as sql
+from journal.chain import page_of
 from journal.controls import CONTROL
-from journal.model import Row
 from journal.parts import PART_ROW
 from journal.reconcile import Found, Own
 
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.layout import Layout
     from journal.mirrorfile import MirrorFile
+    from journal.model import Row
     from journal.store import Store
 
 PAGE_ROWS: Final = 1000
-PAGE_BYTES: Final = 4 * 1024 * 1024
 
 
 class Start(NamedTuple):
@@ -166,14 +165,7 @@ def rows_of(store: Store, chain: Chain, spans: Iterable[tuple[int, int]]) -> Ite
         first = start
         while first <= last:
             with store.snapshot() as cursor:
-                cursor.execute(sql.rows_between(), (chain.session_id, first, last, PAGE_ROWS))
-                page, size = [], 0
-                for found in iter(cursor.fetchone, None):
-                    row = Row._make(found)
-                    page.append(row)
-                    size += len(row.body or b"")
-                    if size >= PAGE_BYTES:
-                        break
+                page = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
             for row, status in chain.sealer.judge(page):
                 if row.kind != CONTROL and status == "sealed":
                     yield chain.sealer.whole(row)

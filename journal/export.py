@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from journal import statements as sql
+from journal.chain import page_of
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
 from journal.model import Row, check_key
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from journal.chain import Chain
-    from journal.engine import Cursor
     from journal.journal import Journal
     from journal.store import Store
 
 PAGE_ROWS: Final = 2000
-PAGE_BYTES: Final = 4 * 1024 * 1024
 
 
 class SteppedOver(NamedTuple):
@@ -139,22 +137,9 @@ def every_page(store: Store, key: str) -> Iterator[Page]:
 def _pages_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Page]:
     while first <= last:
         with store.snapshot() as cursor:
-            found = _some_rows(cursor, chain.session_id, first, last)
+            found = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
         yield _judged(chain, found, first, last)
         first = found[-1].seq + 1 if found else last + 1
-
-
-def _some_rows(cursor: Cursor, session_id: int, first: int, last: int) -> list[Row]:
-    """Return the next rows: as many as a page may have, or the bytes it may hold."""
-    rows, size = [], 0
-    cursor.execute(sql.rows_between(), (session_id, first, last, PAGE_ROWS))
-    for found in iter(cursor.fetchone, None):
-        row = Row._make(found)
-        rows.append(row)
-        size += len(row.body or b"")
-        if size >= PAGE_BYTES:
-            break
-    return rows
 
 
 def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:

@@ -100,11 +100,10 @@ def split(chunks: Iterable[bytes], *, within: bool = False) -> Iterator[Line]:
             else:
                 yield parse(data)  # nearly every line: no call that it can do without
             pending, size, within = [piece], len(piece), False
-        if size >= (PART_SIZE + 2 if within else _SURELY_LONG):
-            while size >= PART_SIZE + 2:
-                yield Line(_taken(pending, PART_SIZE), b"", PART)
-                size -= PART_SIZE
-            within = True
+        within = within or size >= _SURELY_LONG
+        while within and size >= PART_SIZE + 2:
+            yield Line(_taken(pending, PART_SIZE), b"", PART)
+            size -= PART_SIZE
     if size:
         yield from _whole(b"".join(pending), b"", within=within)
 

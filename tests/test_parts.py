@@ -17,19 +17,12 @@ from journal.parts import PART_SIZE, encode_lines, parts_of, split
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from journal import Session
 
 LONG = b'{"said":"' + b"x" * (LINE_LIMIT + 3 * PART_SIZE // 2) + b'"}'
 OTHER = b"y" * (LINE_LIMIT + 1)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "agent.db") as opened:
-        yield opened
 
 
 @pytest.fixture

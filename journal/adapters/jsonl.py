@@ -71,7 +71,7 @@ class SessionFile:
 
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913 - those of a session, and where it is kept
         self,
         path: str | os.PathLike[str],
         *,

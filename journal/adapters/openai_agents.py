@@ -69,7 +69,7 @@ class JournalSession:
 
     session_settings: SessionSettings | None = None
 
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913 - what the SDK gives, and who writes
         self,
         session_id: str,
         url: str | os.PathLike[str] | Journal,

@@ -30,18 +30,10 @@ from journal.migration import apply, plan, room
 from tests.migration.conftest import session_file, states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from journal.migration import Result
 
 KEY = "s-1"
 LINES: list[Any] = [{"type": "message", "id": f"m{n}", "n": n} for n in range(6)]
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "agent.db") as opened:
-        yield opened
 
 
 @pytest.fixture
