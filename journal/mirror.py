@@ -289,6 +289,8 @@ class Mirror:
             return rewrite(self, file), False
         before = self._settled_times(file)
         compared = self._compare(file)
+        if is_rewritten(self):
+            raise ChangedError  # between the two looks: the file has the old order still
         found = self.plan(compared, is_final=is_final, floor=floor)
         if found.foreign or found.is_relaid:
             self._take(file, compared, found)

@@ -90,3 +90,30 @@ def test_a_foreign_line_that_begins_like_an_open_one_of_ours_is_taken_whole(
         session.fence().check()
         assert [entry.data for entry in session.read()] == [first.data, line, torn.data]
         assert path.read_bytes() == b"".join(export(journal, KEY))
+
+
+def test_a_rewrite_that_comes_while_the_file_is_compared_makes_no_line_foreign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.jsonl"
+    with Journal(tmp_path / "agent.db") as journal:
+        session = journal.session(KEY, writer="gateway", role="run", mirror=path)
+        session.extend({"n": number} for number in range(30))
+        compare = Mirror._compare
+        waiting = [10]
+
+        def late(self: Mirror, file: MirrorFile) -> object:
+            if waiting:
+                newest(session, waiting.pop())
+            return compare(self, file)
+
+        with path.open("ab") as hand:
+            hand.write(b'{"hand":1}\n')
+        with monkeypatch.context() as meddled:
+            meddled.setattr(Mirror, "serve", lambda *_: None)
+            meddled.setattr(Mirror, "_compare", late)
+            session.fence().check()
+        assert not waiting
+        foreign = [entry.data for entry in session.read() if not entry.trusted]
+        assert foreign == [b'{"hand":1}\n']
+        assert path.read_bytes() == b"".join(export(journal, KEY))
