@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from journal import BusyError, EntryError, FullError, LockLost, StorageError
+from journal import statements as sql
 from journal.engine import driver
 from tests.thieves import KEY
 
@@ -352,3 +353,11 @@ def test_a_driver_error_is_never_raised_as_such(base, journal):
 def break_inside(block) -> None:
     with block() as cursor:
         cursor.execute("SELECT * FROM nowhere")
+
+
+def test_a_request_is_found_by_its_own_index(journal, gateway):
+    """An index with the order would do as well, and read the whole session at each append."""
+    gateway.append({"n": 1}, request_id="r1")
+    with journal.store.snapshot() as cursor:
+        plan = cursor.execute(f"EXPLAIN QUERY PLAN {sql.rows_of_request()}", (2, "r1")).fetchall()
+    assert any("ix_entries_request" in row[3] for row in plan)
