@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -92,12 +93,22 @@ class Threads:
     """The threads of one asynchronous journal: a pool for all calls, one to lead queued writes."""
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="journal")
         self._leader = ThreadPoolExecutor(1, thread_name_prefix="journal-leader")
+
+    def _check_fork(self) -> None:
+        """Start anew in a forked child: the parent's threads are not there, and would be waited for in vain."""
+        if self._pid != os.getpid():
+            self._start()
 
     async def run(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Run a call in a thread and return what it returns."""
         settled = Settled()
+        self._check_fork()
         try:
             future = self._pool.submit(call, *args, **options)
         except RuntimeError:  # the pool was shut down
@@ -116,6 +127,7 @@ class Threads:
         if request_id is not None:
             check_label(request_id, "request id")
         group, settled = session.store.group, Settled()
+        self._check_fork()
         queued = Queued(lambda cursor: put(cursor, session, encoded, request_id))
 
         def serve() -> None:
@@ -141,6 +153,7 @@ class Threads:
 
     def close(self) -> None:
         """Wait for what is under way, then end."""
+        self._check_fork()
         self._leader.shutdown()
         self._pool.shutdown()
 
