@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal import parking, verdicts
 from journal import statements as sql
-from journal.errors import EntryError
+from journal.errors import EntryError, RefusedError
 from journal.holder import claimed, superseded
 from journal.inspection import entry_of
 from journal.model import Entry, Row
 from journal.seal import commitment
 from journal.sidefile import Fresh
+from journal.verdict import CHANGED_SINCE
 from journal.writing import write
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from journal.chain import Chain
     from journal.engine import Cursor
-    from journal.errors import RefusedError
     from journal.lines import Line
     from journal.session import Session
     from journal.store import Store
@@ -119,6 +120,20 @@ def earlier(
     ]
 
 
+def standing(cursor: Cursor, session: Session, chain: Chain, request_id: str) -> list[Entry]:
+    """Return the entries that a request wrote before, whatever lines it is asked for now.
+
+    What was forgotten does not count; a line redacted in its place does.
+    """
+    chain.load_facts(cursor)
+    rows = [
+        row
+        for row in _of_request(cursor, chain, request_id)
+        if row.seq not in chain.redacted or chain.layout.holds(row.seq)
+    ]
+    return [entry_of(row, chain, session.store.registry.writers) for row in rows]
+
+
 def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
     """Whether a sealed entry carries this request id."""
     return bool(_of_request(cursor, chain, request_id))
@@ -134,6 +149,19 @@ def _of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:
     found = cursor.execute(sql.rows_of_request(), (chain.session_id, request_id)).fetchall()
     # A row nobody sealed must not make a request look done.
     return [row for row in map(Row._make, found) if chain.sealer.seal_holds(row)]
+
+
+def changed_since(chain: Chain, base: int | None) -> RefusedError | None:
+    """Return the error of a write that went out from an older state of the session, or None."""
+    if base is None or chain.head.seq == base:
+        return None
+    error = RefusedError(
+        f"{chain.key!r} stands at seq {chain.head.seq}, not at {base}: it changed since it was read",
+        hint=f"read it again: journal log {quote(chain.key)}",
+        code=CHANGED_SINCE,
+    )
+    error.base = base
+    return error
 
 
 def refusal(store: Store, chain: Chain, author: Author) -> RefusedError | None:
@@ -186,7 +214,7 @@ def _keep_verdict(  # noqa: PLR0913 - what a refusal is made of
     )  # fmt: skip
     evidence: dict[str, Any] = {
         "head": {"seq": chain.head.seq, "epoch": chain.head.epoch},
-        "expected": {"claim": author.claim},
+        "expected": {"claim": author.claim, "base": error.base},
         "found": {"claim": chain.head.claim},
         "holder": None if error.holder is None else error.holder.evidence(),
         "message": str(error),

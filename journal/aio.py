@@ -142,6 +142,11 @@ class AsyncSession:
         """Whether anybody has ever written to this session; to be awaited."""
         return self._threads.run(lambda: self.sync.exists)
 
+    @property
+    def revision(self) -> Awaitable[int]:
+        """How often lines that were there were moved, left out or erased; to be awaited."""
+        return self._threads.run(lambda: self.sync.revision)
+
     async def parked(self, *, settled: bool = False) -> list[Parked]:
         """Return the writes refused and kept; as :meth:`journal.Session.parked`."""
         return await self._threads.run(self.sync.parked, settled=settled)
@@ -288,17 +293,45 @@ class AsyncBatch:
         self._batch = batch
         self._threads = threads
 
-    async def append(
-        self, session: AsyncSession, line: object, *, request_id: str | None = None
+    async def append(  # noqa: PLR0913 - those of the synchronous one
+        self,
+        session: AsyncSession,
+        line: object,
+        *,
+        request_id: str | None = None,
+        base: int | None = None,
+        first_wins: bool = False,
+        only_with: Receipt | None = None,
     ) -> Receipt:
-        """Add one line for a session."""
-        return self._batch.append(session.sync, line, request_id=request_id)
+        """Add one line for a session; as :meth:`extend`."""
+        return await self.extend(
+            session,
+            [line],
+            request_id=request_id,
+            base=base,
+            first_wins=first_wins,
+            only_with=only_with,
+        )
 
-    async def extend(
-        self, session: AsyncSession, lines: Iterable[object], *, request_id: str | None = None
+    async def extend(  # noqa: PLR0913 - those of the synchronous one
+        self,
+        session: AsyncSession,
+        lines: Iterable[object],
+        *,
+        request_id: str | None = None,
+        base: int | None = None,
+        first_wins: bool = False,
+        only_with: Receipt | None = None,
     ) -> Receipt:
-        """Add several lines for a session, one write."""
-        return self._batch.extend(session.sync, lines, request_id=request_id)
+        """Add several lines for a session, one write; as :meth:`journal.batch.Batch.extend`."""
+        return self._batch.extend(
+            session.sync,
+            lines,
+            request_id=request_id,
+            base=base,
+            first_wins=first_wins,
+            only_with=only_with,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -381,9 +414,9 @@ class AsyncJournal:
         """Return one refused write; as :meth:`journal.Journal.parked`."""
         return await self._threads.run(self.sync.parked, parked_id)
 
-    async def sessions(self) -> list[SessionInfo]:
+    async def sessions(self, prefix: str = "") -> list[SessionInfo]:
         """Return every session; as :meth:`journal.Journal.sessions`."""
-        return await self._threads.run(self.sync.sessions)
+        return await self._threads.run(self.sync.sessions, prefix)
 
     async def writers(self) -> list[Writer]:
         """Return every writer; as :meth:`journal.Journal.writers`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from journal.admission import earlier, keep, refusal, store_lines
+from journal.admission import changed_since, earlier, keep, refusal, standing, store_lines
 from journal.model import check_label
 from journal.parts import encode_lines
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from journal.chain import Chain
     from journal.engine import Cursor
     from journal.errors import RefusedError
     from journal.lines import Line
@@ -24,18 +25,26 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Receipt:
-    """One write of a batch; ``entries`` is filled once the batch is durable."""
+    """One write of a batch; ``entries`` is filled once the batch is durable.
+
+    ``written`` says whether this batch wrote them, and did not find them done.
+    """
 
     session: Session
     lines: list[Line]
     request_id: str | None
+    base: int | None = None
+    first_wins: bool = False
+    only_with: Receipt | None = None
     entries: list[Entry] = field(default_factory=list)
+    written: bool = False
 
 
 class Batch:
     """Collects writes and commits them together when its block ends without an error.
 
-    All or none: if one is refused, that one is parked and nothing is written.
+    All or none: if one is refused, nothing is written, and what the batch had for
+    that session is parked.
     No lock is held while the block runs.
     """
 
@@ -43,16 +52,52 @@ class Batch:
         self._store = store
         self._receipts: list[Receipt] = []
 
-    def append(self, session: Session, line: object, *, request_id: str | None = None) -> Receipt:
-        """Add one line for a session."""
-        return self.extend(session, [line], request_id=request_id)
-
-    def extend(
-        self, session: Session, lines: Iterable[object], *, request_id: str | None = None
+    def append(  # noqa: PLR0913 - what a write may be bound to
+        self,
+        session: Session,
+        line: object,
+        *,
+        request_id: str | None = None,
+        base: int | None = None,
+        first_wins: bool = False,
+        only_with: Receipt | None = None,
     ) -> Receipt:
-        """Add several lines for a session, one write."""
+        """Add one line for a session; as :meth:`extend`."""
+        return self.extend(
+            session,
+            [line],
+            request_id=request_id,
+            base=base,
+            first_wins=first_wins,
+            only_with=only_with,
+        )
+
+    def extend(  # noqa: PLR0913 - what a write may be bound to
+        self,
+        session: Session,
+        lines: Iterable[object],
+        *,
+        request_id: str | None = None,
+        base: int | None = None,
+        first_wins: bool = False,
+        only_with: Receipt | None = None,
+    ) -> Receipt:
+        """Add several lines for a session, one write.
+
+        Args:
+            session: whose.
+            lines: as for :meth:`journal.Session.extend`.
+            request_id: writes once; the same id with other lines is an error.
+            base: ``head.seq`` as the session was read: refused, and parked, if
+                anything came since. What the request wrote before is no reason.
+            first_wins: what the request id wrote before stays, and the lines given
+                now are neither compared nor written. What was forgotten does not count.
+            only_with: an earlier write of this batch: written only if that one is
+                written now, and not where it is found done.
+
+        """
         check_label(request_id, "request id")
-        receipt = Receipt(session, encode_lines(lines), request_id)
+        receipt = Receipt(session, encode_lines(lines), request_id, base, first_wins, only_with)
         self._receipts.append(receipt)
         return receipt
 
@@ -71,7 +116,7 @@ class Batch:
             return
         with self._store.transaction() as cursor:
             refused = next(
-                filter(None, (self._refused(cursor, receipt) for receipt in wanted)), None
+                filter(None, (self._refused(cursor, receipt, wanted) for receipt in wanted)), None
             )
             if refused is None:
                 for receipt in wanted:
@@ -79,21 +124,41 @@ class Batch:
         if refused is not None:
             raise refused
 
-    def _refused(self, cursor: Cursor, receipt: Receipt) -> RefusedError | None:
+    def _refused(
+        self, cursor: Cursor, receipt: Receipt, wanted: list[Receipt]
+    ) -> RefusedError | None:
         author = receipt.session.author(cursor)
-        chain = self._store.open_chain(cursor, receipt.session.key)
-        error = refusal(self._store, chain, author)
-        if error is None or earlier(
-            cursor, receipt.session, chain, receipt.lines, receipt.request_id
-        ):
+        key = receipt.session.key
+        # Not opened before it is known that something is written: a session is not begun by a refusal.
+        if self._store.find_chain(cursor, key) is None and not receipt.base:
             return None
-        return keep(cursor, self._store, chain, author, receipt.lines, receipt.request_id, error)
+        chain = self._store.open_chain(cursor, key)
+        error = refusal(self._store, chain, author) or changed_since(chain, receipt.base)
+        if error is None or self._done(cursor, chain, receipt):
+            return None
+        kept = [
+            each
+            for each in wanted
+            if each.session is receipt.session and not self._done(cursor, chain, each)
+        ]
+        lines = [line for each in kept for line in each.lines]
+        request_id = receipt.request_id if len(kept) == 1 else None
+        return keep(cursor, self._store, chain, author, lines, request_id, error)
 
     def _write(self, cursor: Cursor, receipt: Receipt) -> None:
-        session = receipt.session
-        author = session.author(cursor)
-        chain = self._store.open_chain(cursor, session.key)
-        done = earlier(cursor, session, chain, receipt.lines, receipt.request_id)
+        if receipt.only_with is not None and not receipt.only_with.written:
+            return
+        author = receipt.session.author(cursor)
+        chain = self._store.open_chain(cursor, receipt.session.key)
+        done = self._done(cursor, chain, receipt)
+        receipt.written = not done
         receipt.entries = done or store_lines(
             cursor, self._store, chain, author, receipt.lines, receipt.request_id
         )
+
+    @staticmethod
+    def _done(cursor: Cursor, chain: Chain, receipt: Receipt) -> list[Entry] | None:
+        """Return what the write's request wrote before, as far as that counts; or None."""
+        if receipt.first_wins and receipt.request_id is not None:
+            return standing(cursor, receipt.session, chain, receipt.request_id) or None
+        return earlier(cursor, receipt.session, chain, receipt.lines, receipt.request_id)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import holder as holders
 from journal import inputs, verdicts
+from journal.admission import changed_since
 from journal.controls import fact
 from journal.errors import EntryError, RefusedError
 from journal.holder import SUPERSEDED, Holder, claim_of, ending, held, holder, superseded
@@ -186,7 +187,9 @@ def claim(
     with store.transaction() as cursor:
         author = session.author(cursor)
         chain = store.open_chain(cursor, session.key)
-        _check_base(chain, base)
+        stale = changed_since(chain, base)
+        if stale is not None:
+            raise stale
         before = holder(cursor, store, chain) if chain.head.claim is not None else None
         reason = _reason(chain, before, supersede, author)
         token = chain.head.epoch + 1
@@ -279,15 +282,6 @@ def _check_fork(session: Session) -> None:
             "a forked child claims nothing through its parent's journal",
             hint="fork before the journal is opened, or start the child as a new program",
             code="forked",
-        )
-
-
-def _check_base(chain: Chain, base: int | None) -> None:
-    if base is not None and chain.head.seq != base:
-        raise RefusedError(
-            f"{chain.key!r} stands at seq {chain.head.seq}, not at {base}: it changed since it was read",
-            hint=f"read it again: journal log {quote(chain.key)}",
-            code="changed-since",
         )
 
 

@@ -79,6 +79,8 @@ class RefusedError(JournalError):
         why: the id that ``journal why`` explains, or None.
         holder: whose claim was in the way: token, writer, process, when and why
             it was claimed; None where no claim was.
+        base: the position that the write went out from, where that is what it was
+            refused for; else None.
 
     """
 
@@ -97,6 +99,7 @@ class RefusedError(JournalError):
         self.parked = parked
         self.why: str | None = None
         self.holder: Any = None
+        self.base: int | None = None
 
 
 class ClaimedError(RefusedError):

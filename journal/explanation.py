@@ -301,6 +301,7 @@ SUPERSEDED: Final = "superseded"
 CLAIMED: Final = "claimed by another"
 SUPERSESSION: Final = "supersession"
 RELEASED: Final = "written after release"
+STALE: Final = "written from a stale state"
 
 _OF_TRUST: Final = {
     "stray": BY_DATABASE,

@@ -18,7 +18,7 @@ from journal.explanation import Between, process_words
 from journal.model import Row
 from journal.places import places_of
 from journal.tables import instances
-from journal.verdict import BETWEEN_FENCES, TAKEOVER, origin
+from journal.verdict import BETWEEN_FENCES, CHANGED_SINCE, REWRITTEN_SINCE, TAKEOVER, origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,6 +65,17 @@ class Incident:
     def is_check(self) -> bool:
         """Whether a fence judged it, and not a claim."""
         return self.row.outcome in (TAKEOVER, BETWEEN_FENCES)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a write was refused for what it went out from, and not for a claim."""
+        return self.row.outcome in (CHANGED_SINCE, REWRITTEN_SINCE)
+
+    @property
+    def base(self) -> int:
+        """The position that a stale write went out from."""
+        base: int = self.facts["expected"]["base"]
+        return base
 
     @property
     def holder(self) -> Mapping[str, Any] | None:
@@ -140,7 +151,9 @@ class Incident:
 
     def between(self) -> tuple[tuple[Between, ...], int]:
         """Return every entry between what was expected and found, and how many more there are."""
-        return self._checked() if self.is_check else self._claimed()
+        if self.is_check:
+            return self._checked()
+        return self._came_since() if self.is_stale else self._claimed()
 
     def _checked(self) -> tuple[tuple[Between, ...], int]:
         """Return what stood after the fence: as it was found then where it made the verdict."""
@@ -149,6 +162,11 @@ class Incident:
         rows, left = self._ends(first, last)
         others = self._told([row for row in rows if row.seq not in causes], {})
         return tuple(sorted([*others, *causes.values()], key=lambda row: row.seq)), left
+
+    def _came_since(self) -> tuple[tuple[Between, ...], int]:
+        """Return what stood from the position that the write went out from to the head it met."""
+        rows, left = self._ends(self.base + 1, self.facts["head"]["seq"])
+        return self._told(rows, {row.seq: "came since it was read" for row in rows}), left
 
     def _claimed(self) -> tuple[tuple[Between, ...], int]:
         """Return what stood from the claim that was expected, or stood in the way, to the head."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from journal.engine import Cursor
     from journal.parking import Parked
     from journal.policy import Policy
     from journal.verdict import Verdict
@@ -175,14 +176,15 @@ class Journal:
             row = parking.whole(cursor, self.store, parked_id)
             return parking.parked_of(row, self.store)
 
-    def sessions(self) -> list[SessionInfo]:
-        """Return every session by its key; the counts are the projection's."""
+    def sessions(self, prefix: str = "") -> list[SessionInfo]:
+        """Return every session by its key, or those whose key begins so; the counts are the projection's."""
         with self.store.snapshot() as cursor:
-            found = cursor.execute(
-                "SELECT id, head_seq, head_epoch, cum_bytes, created_us FROM sessions"
+            known = sorted(
+                (key, number)
+                for key, number in self.store.registry.session_ids.items()
+                if key.startswith(prefix)
             )
-            heads = {row[0]: row[1:] for row in found.fetchall()}
-            known = sorted(self.store.registry.session_ids.items())
+            heads = _heads(cursor, [number for _, number in known] if prefix else None)
         return [SessionInfo(key, *heads.get(number, (0, 0, 0, 0))) for key, number in known]
 
     def writers(self) -> list[Writer]:
@@ -217,6 +219,17 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _heads(cursor: Cursor, numbers: list[int] | None) -> dict[int, tuple[int, int, int, int]]:
+    """Return what the projection says of sessions; of all, or of these."""
+    select = "SELECT id, head_seq, head_epoch, cum_bytes, created_us FROM sessions"
+    if numbers is None:
+        rows = cursor.execute(select).fetchall()
+    else:
+        by_id = f"{select} WHERE id = ?"
+        rows = [row for number in numbers for row in cursor.execute(by_id, (number,)).fetchall()]
+    return {row[0]: row[1:] for row in rows}
 
 
 def path_of(path_or_url: str | os.PathLike[str]) -> Path:

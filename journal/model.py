@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -41,6 +42,8 @@ REGISTRY_ID: Final = 1
 REGISTRY_WRITER: Final = "journal:"
 KEY_LIMIT: Final = 512
 NAME_LIMIT: Final = 200
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
@@ -227,9 +230,9 @@ def _check_text(text: str, what: str, limit: int) -> None:
         raise _bad(what, text, "is empty or no text")
     if len(text) > limit:
         raise _bad(what, text[:40] + "…", f"has {len(text)} characters, the limit is {limit}")
-    if any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in text):  # noqa: PLR2004 - C0, DEL and C1
+    if _CONTROL.search(text) is not None:
         raise _bad(what, text, "has control characters")
-    if any(0xD800 <= ord(c) < 0xE000 for c in text):  # noqa: PLR2004 - lone surrogates
+    if _SURROGATE.search(text) is not None:
         raise _bad(what, text, "is no valid text")
 
 

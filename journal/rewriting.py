@@ -12,6 +12,7 @@ from journal.layout import Extent, Layout, cut_off, extents_of
 from journal.model import Entry, Row, check_label
 from journal.parts import PART, encode_lines, is_within
 from journal.tables import layouts
+from journal.verdict import REWRITTEN_SINCE
 from journal.writing import LINE_END, write
 
 if TYPE_CHECKING:
@@ -182,8 +183,9 @@ def _open(cursor: Cursor, session: Session, base: int) -> tuple[Chain, RefusedEr
         error = RefusedError(
             f"{session.key!r} was rewritten at seq {chain.layout_seq}, after the base {base}",
             hint="read the session again and rewrite what it holds now",
-            code="rewritten-since",
+            code=REWRITTEN_SINCE,
         )
+        error.base = base
     return chain, error
 
 

@@ -227,6 +227,19 @@ class Session:
         with self.store.snapshot() as cursor:
             return self.store.find_chain(cursor, self.key) is not None
 
+    @property
+    def revision(self) -> int:
+        """How often lines that were there were moved, left out or erased.
+
+        Appends leave it. What somebody made of the lines is out of date once it changes.
+        """
+        with self.store.snapshot() as cursor:
+            chain = self.store.find_chain(cursor, self.key)
+            if chain is None:
+                return 0
+            self.store.fresh(chain).load_facts(cursor)
+            return chain.layout.no + len(chain.redacted)
+
     def parked(self, *, settled: bool = False) -> list[Parked]:
         """Return the writes refused and kept for this session, oldest first."""
         with self.store.snapshot() as cursor:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ACCEPTED = "accepted"
 TAKEOVER = "takeover"
 BETWEEN_FENCES = "between fences"
+# Why a write is refused that went out from an older state of its session.
+CHANGED_SINCE = "changed-since"
+REWRITTEN_SINCE = "rewritten-since"
 
 REASONS = {
     "stray": "is not in the sealed chain: it was put there by plain SQL",

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import explanation as told
 from journal import verdicts
-from journal.explanation import Act, Explanation, when
+from journal.explanation import Act, Explanation, counted, when
 from journal.incident import SUPERSESSION, Incident
-from journal.verdict import BETWEEN_FENCES, TAKEOVER, rule_of, what_happened
+from journal.verdict import (
+    BETWEEN_FENCES,
+    CHANGED_SINCE,
+    REWRITTEN_SINCE,
+    TAKEOVER,
+    rule_of,
+    what_happened,
+)
 from journal.verdict import classes as classes_of
 
 if TYPE_CHECKING:
@@ -25,6 +32,10 @@ _WEEK_US: Final = 7 * _DAY_US
 _CLAIMS: Final = "while a claim stands, writers of the role run write only through its turn"
 _NEWER: Final = (
     "once a newer claim is made, the older turn writes nothing more; what it tries is parked"
+)
+_STALE: Final = (
+    "a write that names the position it went out from is written only while the session stands "
+    "there, and parked otherwise"
 )
 _OVER: Final = "a turn that was released writes nothing more; what it tries is parked"
 
@@ -68,6 +79,8 @@ def _expected(incident: Incident) -> dict[str, Any]:
         if incident.row.outcome == BETWEEN_FENCES:
             words = "only declared writers anywhere; the fence was raised at"
         return {"words": words, **incident.facts["fence"]}
+    if incident.is_stale:
+        return {"words": "the session to stand where it was read, at", "seq": incident.base}
     claim = incident.facts["expected"]["claim"]
     if incident.row.outcome == SUPERSESSION:
         return {"words": "held until then:", "claim": claim}
@@ -94,6 +107,8 @@ def _what(incident: Incident) -> tuple[str, ...]:
 
 
 def _refused(incident: Incident, asker: str) -> tuple[str, ...]:
+    if incident.is_stale:
+        return _went_out_from_stale(incident, asker)
     holder, expected = incident.holder, incident.facts["expected"]["claim"]
     who = "somebody" if holder is None else f"{holder['writer']} ({holder['role']})"
     if incident.row.outcome == SUPERSESSION:
@@ -118,6 +133,15 @@ def _refused(incident: Incident, asker: str) -> tuple[str, ...]:
         "The holder's process was gone by then: its claim is stranded, until a newer claim ends it."
     )
     return tried, gone
+
+
+def _went_out_from_stale(incident: Incident, asker: str) -> tuple[str, ...]:
+    head, base = incident.facts["head"]["seq"], incident.base
+    tried = f"{asker} tried to write from the session as it stood at seq {base}"
+    if incident.row.outcome == REWRITTEN_SINCE:
+        return (f"{tried}, but its lines had been given another order since.",)
+    came = counted(head - base, "entry", "entries")
+    return (f"{tried}, but {came} had come since, up to seq {head}.",)
 
 
 def _kept_words(parked: Parked | None) -> tuple[str, ...]:
@@ -198,13 +222,21 @@ def classes(outcome: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
     dead = _is_dead(facts.get("holder"))
     if outcome == SUPERSESSION:
         return (told.SUPERSESSION, told.STRANDED) if dead else (told.SUPERSESSION,)
+    if outcome in (CHANGED_SINCE, REWRITTEN_SINCE):
+        return (told.STALE,)
     if outcome == "claimed":
         return (told.STRANDED,) if dead else (told.CLAIMED,)
     return (told.RELEASED,) if outcome == "released" else (told.SUPERSEDED,)
 
 
 def _rule(outcome: str) -> str:
-    return {"claimed": _CLAIMS, "released": _OVER}.get(outcome, _NEWER)
+    rules = {
+        "claimed": _CLAIMS,
+        "released": _OVER,
+        CHANGED_SINCE: _STALE,
+        REWRITTEN_SINCE: _STALE,
+    }
+    return rules.get(outcome, _NEWER)
 
 
 def _is_dead(holder: Mapping[str, Any] | None) -> bool:

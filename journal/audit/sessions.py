@@ -214,7 +214,11 @@ class SessionAudit:
             self._found.add("J601", fault[0], session=self.key, evidence=fault[1])
 
     def _check_requests(self) -> None:
-        """J206: a request is written once. Strays that copy a request do not count."""
+        """J206: a request is written once.
+
+        Strays that copy a request do not count, nor does what was erased on record: a
+        transcript that was forgotten may be written again.
+        """
         again = self._source.query(
             "SELECT request_id FROM entries WHERE session_id = ? AND request_id IS NOT NULL "
             "GROUP BY request_id HAVING count(DISTINCT epoch) > 1 LIMIT ?",
@@ -223,7 +227,7 @@ class SessionAudit:
         ).fetchall()
         for (request_id,) in again:
             rows = self._source.rows_of_request(self.session_id, request_id)
-            true = [row for row in rows if self._is_true(row)]
+            true = [row for row in rows if row.seq not in self.redacted and self._is_true(row)]
             if len({row.epoch for row in true}) > 1:
                 for row in true:
                     told = {"seq": row.seq, "epoch": row.epoch, "request_id": text(request_id)}
