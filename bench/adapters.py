@@ -2,8 +2,8 @@
 
     python bench/adapters.py            five rounds
 
-One item a call, awaited one after the other, each durable as its store has it by default:
-ours is synced before the call returns, SQLiteSession's as SQLite's own default (FULL) has it.
+One item or event a call, awaited one after the other, each durable as its store has it by
+default: ours is synced before the call returns, theirs as SQLite's own default (FULL) has it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,73 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.memory import SQLiteSession
+from google.adk.events.event import Event
+from google.adk.sessions.database_session_service import DatabaseSessionService
+from google.adk.sessions.sqlite_session_service import SqliteSessionService
+from google.genai import types
 from rounds import Contender, Plan, measure, ratios, spread
 
+from journal.adapters.google_adk import JournalSessionService
 from journal.adapters.openai_agents import JournalSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-ITEM: dict[str, Any] = {"role": "user", "content": "x" * 900}
+TEXT = "x" * 900
+ITEM: dict[str, Any] = {"role": "user", "content": TEXT}
+ONE: Any = {"app_name": "bench", "user_id": "u", "session_id": "s"}
 
 
-def contender(name: str, title: str, session: Any) -> Contender:  # noqa: ANN401 - of two programs
-    """Return a session as one who takes turns."""
-    runner = asyncio.Runner()
+def contender(
+    name: str,
+    title: str,
+    add: Callable[[], Coroutine[Any, Any, object]],
+    close: Callable[[], object],
+    runner: asyncio.Runner,
+) -> Contender:
+    """Return a store as one who takes turns."""
 
-    async def add(times: int) -> None:
+    async def some(times: int) -> None:
         for _ in range(times):
-            await session.add_items([ITEM])
+            await add()
 
-    def close() -> None:
+    def end() -> None:
+        close()
         runner.close()
-        session.close()
 
-    keep: Callable[[int], object] = lambda times: runner.run(add(times))  # noqa: E731 - of this runner
-    return Contender(name, title, "theirs", keep, close)
+    return Contender(name, title, "theirs", lambda times: runner.run(some(times)), end)
+
+
+def of_openai(name: str, title: str, session: Any) -> Contender:  # noqa: ANN401 - of two programs
+    return contender(
+        name, title, lambda: session.add_items([ITEM]), session.close, asyncio.Runner()
+    )
+
+
+def of_adk(name: str, title: str, service: Any) -> Contender:  # noqa: ANN401 - of three programs
+    runner = asyncio.Runner()
+    session = runner.run(service.create_session(**ONE))
+
+    def add() -> Coroutine[Any, Any, object]:
+        content = types.Content(role="user", parts=[types.Part(text=TEXT)])
+        return service.append_event(session, Event(author="user", content=content))  # type: ignore[no-any-return]
+
+    return contender(name, title, add, lambda: runner.run(service.close()), runner)
+
+
+def compare(contenders: list[Contender], rounds: int, times: int) -> None:
+    """Measure some in turns and tell, each beside the first."""
+    try:
+        measure(contenders, Plan(rounds, 4, times), lambda _: None)
+    finally:
+        for each in contenders:
+            each.close()
+    for each in contenders:
+        rate, ratio = spread(each.rates), ratios(each.rates, contenders[0].rates)
+        print(
+            f"{each.title}: {rate.median:.0f} a second, "
+            f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
+        )
 
 
 def main() -> None:
@@ -48,23 +91,37 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    rounds = parser.parse_args().rounds
+    agents, adk = version("openai-agents"), version("google-adk")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
-        theirs = contender(
-            "theirs",
-            f"openai-agents {version('openai-agents')} SQLiteSession",
-            SQLiteSession("s", f"{place}/theirs.db"),
+        compare(
+            [
+                of_openai(
+                    "theirs",
+                    f"openai-agents {agents} SQLiteSession",
+                    SQLiteSession("s", f"{place}/a.db"),
+                ),
+                of_openai("ours", "JournalSession", JournalSession("s", f"{place}/b.db")),
+            ],
+            rounds,
+            100,
         )
-        ours = contender("ours", "JournalSession", JournalSession("s", f"{place}/ours.db"))
-        try:
-            measure([theirs, ours], Plan(arguments.rounds, 4, 100), lambda _: None)
-        finally:
-            theirs.close()
-            ours.close()
-    for each in (theirs, ours):
-        rate, ratio = spread(each.rates), ratios(each.rates, theirs.rates)
-        print(
-            f"{each.title}: {rate.median:.0f} items/s, {ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
+        compare(
+            [
+                of_adk(
+                    "theirs",
+                    f"google-adk {adk} SqliteSessionService",
+                    SqliteSessionService(f"{place}/c.db"),
+                ),
+                of_adk(
+                    "database",
+                    f"google-adk {adk} DatabaseSessionService",
+                    DatabaseSessionService(f"sqlite+aiosqlite:///{place}/d.db"),
+                ),
+                of_adk("ours", "JournalSessionService", JournalSessionService(f"{place}/e.db")),
+            ],
+            rounds,
+            25,
         )
 
 

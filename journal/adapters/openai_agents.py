@@ -11,20 +11,23 @@ replaced leaves the conversation; ``journal log`` and ``journal who`` still know
 
 from __future__ import annotations
 
-import json
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from agents.memory.session import _CompactionSnapshot
-from agents.memory.session_settings import (
+from journal.adapters.frameworks import need
+from journal.adapters.items import line_of, newest, parsed
+from journal.adapters.sharing import Shared
+from journal.errors import EntryError, NotFoundError, RefusedError
+from journal.threads import closed
+
+need("agents", "openai-agents", "0.24", "openai")
+
+from agents.memory.session import _CompactionSnapshot  # noqa: E402 - after it was looked for
+from agents.memory.session_settings import (  # noqa: E402
     SessionSettings,
     coerce_session_settings,
     resolve_session_limit,
 )
-
-from journal.adapters.sharing import Shared
-from journal.errors import EntryError, NotFoundError, RefusedError
-from journal.threads import closed
 
 if TYPE_CHECKING:
     import os
@@ -125,7 +128,7 @@ class JournalSession:
 
         """
         del wrapper
-        lines = [_line(item) for item in items]
+        lines = [line_of(item, "item") for item in items]
         await self._run(self._add, lines)
 
     async def pop_item(self, *, wrapper: object = None) -> Item | None:
@@ -150,13 +153,13 @@ class JournalSession:
             return None
 
         async def replace_suffix(start: int, output: list[Item]) -> bool:
-            lines = [_line(item) for item in output]
+            lines = [line_of(item, "item") for item in output]
             return await self._run(self._replace_suffix, entries[start:], base, lines, prune_prefix)
 
         return _CompactionSnapshot(items, complete, replace_suffix)
 
     async def _atomic_replace_items(self, items: list[Item]) -> bool:
-        lines = [_line(item) for item in items]
+        lines = [line_of(item, "item") for item in items]
         await self._run(self._replace_all, lines)
         return True
 
@@ -179,12 +182,12 @@ class JournalSession:
         if limit == 0:
             return []
         if limit is None or limit < 0:
-            return list(_parsed(self._session.read()))
+            return list(parsed(self._session.read()))
         window = limit
         while True:
-            entries = self._session.read(limit=window, newest=True)
-            items = list(_parsed(entries))
-            if len(items) >= limit or len(entries) < window:
+            lines = newest(self._session, window)
+            items = list(parsed(lines))
+            if len(items) >= limit or len(lines) < window:
                 return items[-limit:]
             window *= 2  # some are no JSON; the limit is of items
 
@@ -199,11 +202,11 @@ class JournalSession:
             self._fence.check()
         while True:
             base = self._session.head.seq
-            found = self._session.read(limit=1, newest=True)
+            found = newest(self._session, 1)
             if not found:
                 return None
             if found[0].seq <= base and self._cut(1, base):
-                for item in _parsed(found):
+                for item in parsed(found):
                     return item
 
     def _cut(self, count: int, base: int) -> bool:
@@ -261,26 +264,6 @@ class JournalSession:
 
     def _is_own(self, entry: Entry) -> bool:
         return entry.kind == "control" or entry.instance_id in self._mine
-
-
-def _line(item: Item) -> bytes:
-    """Return an item as its line: JSON in ASCII, so that lone surrogates come back as they were."""
-    try:
-        return json.dumps(item, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EntryError(
-            f"the item is not JSON-able: {error}",
-            hint="pass the dicts that the SDK works with",
-            code="not-json",
-        ) from error
-
-
-def _parsed(entries: Iterable[Entry]) -> Iterable[Item]:
-    for entry in entries:
-        try:
-            yield entry.json()
-        except EntryError:
-            continue  # no item of a conversation: a line that somebody else put there
 
 
 def _without_prefix(entries: Sequence[Entry], drop: Callable[[Item], bool]) -> Sequence[Entry]:

@@ -1,0 +1,97 @@
+"""What ADK's events make of a session's state, and their lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from journal.errors import EntryError
+from journal.store import log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from google.adk.events.event import Event
+
+    from journal.model import Entry
+
+BEGUN: Final = "session"
+# Each event of ADK's is written with these; any object is an event to it.
+_ALWAYS: Final = {"id", "author", "timestamp"}
+_FIRST: Final = b'{"type":"session",'
+_ELSEWHERE: Final = ("app:", "user:", "temp:")
+
+
+def begun(names: Sequence[str], state: Mapping[str, Any], at: float) -> dict[str, Any]:
+    """Return a session's first line: what it is, and the state it begins with."""
+    app, user, name = names
+    return {
+        "type": BEGUN, "app_name": app, "user_id": user, "id": name, "state": state, "timestamp": at,
+    }  # fmt: skip
+
+
+def changed(event: Event) -> bytes:
+    """Return an event as its line.
+
+    Raises:
+        EntryError: it is no JSON, for a lone surrogate in a text.
+
+    """
+    try:
+        return event.model_dump_json(exclude_none=True).encode()
+    except ValueError as error:
+        raise EntryError(
+            f"the event is not JSON-able: {error}",
+            hint="pass text that is valid Unicode",
+            code="not-json",
+        ) from error
+
+
+def event_of(entry: Entry) -> Event | None:
+    """Return the event that a line holds; None for a session's first line, and for one that is no event."""
+    from google.adk.events.event import Event  # noqa: PLC0415 - it is there, or nobody calls this
+
+    if (entry.body or b"").startswith(_FIRST):
+        return None
+    try:
+        event = Event.model_validate_json(entry.body or b"")
+    except ValueError:
+        event = Event()
+    if event.model_fields_set >= _ALWAYS:
+        return event
+    log.warning("left out: entry %d of %s is no event", entry.seq, entry.session)
+    return None
+
+
+def of_session(value: dict[str, Any], lines: Sequence[Any]) -> dict[str, Any]:
+    """Return what a session's state and last update become by more of its lines."""
+    state, at = {**value["state"]}, value["at"]
+    for line in lines:
+        if not isinstance(line, dict):
+            continue
+        if line.get("type") == BEGUN:
+            state = {**line.get("state", {})}
+        else:
+            delta = (line.get("actions") or {}).get("state_delta") or {}
+            state.update({k: v for k, v in delta.items() if not k.startswith(_ELSEWHERE)})
+        at = line.get("timestamp", at)
+    return {"state": state, "at": at}
+
+
+def of_app_or_user(state: dict[str, Any], lines: Sequence[Any]) -> dict[str, Any]:
+    """Return what the state that sessions share becomes by more of its lines."""
+    made = {**state}
+    for line in lines:
+        if isinstance(line, dict):
+            made.update(line.get("set") or {})
+    return made
+
+
+def merged(
+    app: Mapping[str, Any], user: Mapping[str, Any], state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the state as a session sees it, all scopes together."""
+    return {
+        **state,
+        **{f"app:{name}": value for name, value in app.items()},
+        **{f"user:{name}": value for name, value in user.items()},
+    }
