@@ -23,17 +23,23 @@ if TYPE_CHECKING:
 
 
 @make_command("demo", "journal demo", "journal demo --keep played")
+@click.argument("framework", required=False, type=click.Choice(["openai", "adk"]))
 @click.option("--store", metavar="PATH", help="Play on a copy of this store; it is only read.")
 @click.option("--keep", metavar="DIR", help="Leave journal, key and store in this new directory.")
 @json_option
 @click.pass_obj
-def command(settings: Settings, store: str | None, keep: str | None) -> int:
+def command(settings: Settings, framework: str | None, store: str | None, keep: str | None) -> int:
     """Play a takeover from beginning to end, in a directory of its own.
 
     A real store is copied and migrated. A gateway, a heartbeat and a cron job write from
     processes of their own, a thief inserts a row by plain SQL, and the journal says who
     wrote what. Each claim is checked; exits 1 if one does not hold.
+
+    With the name of a framework that is installed, openai or adk: its own session store
+    and ours, each put through what two processes do to each other on one session.
     """
+    if framework is not None:
+        return _compare(settings, framework, is_plain=store is None and keep is None)
     with _place(keep) as directory:
         story = _play(settings, directory, None if store is None else Path(store).absolute())
     if settings.json:
@@ -43,6 +49,24 @@ def command(settings: Settings, store: str | None, keep: str | None) -> int:
     if keep is not None:
         _say_what_was_kept(directory, story)
     return 0 if story.holds else EXIT_FAILED
+
+
+def _compare(settings: Settings, framework: str, *, is_plain: bool) -> int:
+    from journal.demo.frameworks import FRAMEWORKS, compare  # noqa: PLC0415 - it is tests, in a way
+    from journal.testing.two_writers.scoring import table  # noqa: PLC0415
+
+    if not is_plain:
+        raise click.UsageError("--store and --keep are of the demo without a framework")
+    theirs, ours = compare(framework)
+    if settings.json:
+        scores = [score.as_json() for score in (theirs, ours)]
+        output.document("demo-framework", framework=framework, holds=ours.is_full, scores=scores)
+        return 0 if ours.is_full else EXIT_FAILED
+    output.line(f"Two processes write to one session of {FRAMEWORKS[framework].title}.")
+    output.line()
+    for words in table((theirs, ours)):
+        output.line(words)
+    return 0 if ours.is_full else EXIT_FAILED
 
 
 @contextmanager

@@ -191,3 +191,25 @@ def test_a_story_holds_as_its_claims_do():
 def test_seqs_in_a_few_words(seqs, shown):
     """Runs are written as runs."""
     assert spans(seqs) == shown
+
+
+@pytest.mark.parametrize("framework", ["openai", "adk"])
+def test_a_frameworks_own_store_fails_where_ours_does_not(run, framework):
+    """Both are put through it by real processes; ours has full marks, theirs has not."""
+    done = run("demo", framework, "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    theirs, ours = document["scores"]
+    assert document["holds"]
+    assert ours["points"] == ours["of"] > theirs["points"]
+
+
+def test_a_framework_that_is_not_there_is_named_with_what_installs_it(run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    done = run("demo", "adk")
+    assert done.exit_code == 1
+    assert "session-journal[adk]" in done.stderr
+
+
+def test_a_framework_has_no_store_of_yours_to_play_on(run):
+    assert run("demo", "adk", "--keep", "here").exit_code == 2
