@@ -22,6 +22,9 @@ TEXT_LIMIT: Final = 200
 DEPTH_LIMIT: Final = 500
 DIGIT_LIMIT: Final = 4300
 
+# Digits as zeros, all else as spaces: then the search for a long number is one for bytes.
+_ZEROS: Final = bytes(0x30 if octet in b"0123456789" else 0x20 for octet in range(256))
+_LONG_NUMBER: Final = b"0" * (DIGIT_LIMIT + 1)
 _LF: Final = b"\n"
 _CRLF: Final = b"\r\n"
 _CR: Final = 0x0D
@@ -85,10 +88,14 @@ def parse(body: bytes, terminator: bytes = _LF) -> Line:
     Duplicate keys resolve to the last.
     """
     size = len(body)
-    if size <= DIGIT_LIMIT and body.isascii() and (size <= _SHALLOW or not _has_depth(body)):
-        # Nearly every line is short, plain and flat. What msgspec then takes, the
-        # standard library takes too (a test holds them together); where it does
-        # not, nothing is decided yet.
+    if (
+        (size <= DIGIT_LIMIT or not _has_long_number(body))
+        and (size <= _SHALLOW or not _has_depth(body))
+        and (body.isascii() or _is_text(body))
+    ):
+        # Nearly every line is plain and flat. What msgspec then takes, the standard
+        # library takes too (a test holds them together); where it does not, nothing
+        # is decided yet.
         try:
             found = _ENVELOPE.decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -227,6 +234,20 @@ def _is_deep(value: object, body: bytes) -> bool:
 def _has_depth(body: bytes) -> bool:
     """Whether it could be nested too deep: it has brackets enough."""
     return len(body) > _SHALLOW and body.count(b"{") + body.count(b"[") > DEPTH_LIMIT
+
+
+def _has_long_number(body: bytes) -> bool:
+    """Whether it has so many digits in a row as no number may have; they may stand in a string."""
+    return _LONG_NUMBER in body.translate(_ZEROS)
+
+
+def _is_text(body: bytes) -> bool:
+    """Whether it is UTF-8; msgspec does not look at what it skips."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _children(node: Any) -> list[Any]:  # noqa: ANN401 - any JSON

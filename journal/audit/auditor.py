@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
-from journal.audit import database, keyring, mirrored, projections, proofs
+from journal.audit import database, keyring, projections, proofs
 from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
+from journal.audit.held import MirrorAudit
 from journal.audit.judging import UNFIT, holds
 from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, OK, Report
+from journal.audit.scope import Scope
 from journal.audit.sessions import Head, SessionAudit
 from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.walk import Tally
 from journal.controls import decode
 from journal.engine import driver
-from journal.errors import NotFoundError
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.process import this_process
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from journal.audit.anchored import AnchorFile
-    from journal.audit.declarations import MirrorDeclared
-    from journal.audit.mirrored import Fault
     from journal.audit.source import Source
     from journal.note import Verifier
 
@@ -47,10 +45,6 @@ ALWAYS_OPEN: Final = (
     ),
     "the original files of a migration: only what is in the database was read",
 )
-# A mirror is written after the commit: what differs is looked at again before it is told.
-_TRIES: Final = 5
-_PAUSE_S: Final = 0.1
-_WAIT_S: Final = 2.0
 # Tables that exist, and that no version yet writes to.
 _UNUSED: Final[tuple[Any, ...]] = ()
 _PER_SESSION: Final = (
@@ -73,6 +67,9 @@ def audit(  # noqa: PLR0913 - what it is held against
     anchors: Sequence[AnchorFile] = (),
     verifiers: Sequence[Verifier] = (),
     mirrors: bool = True,
+    since_us: int | None = None,
+    quick: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check every rule that a database can show, and change nothing.
 
@@ -87,6 +84,13 @@ def audit(  # noqa: PLR0913 - what it is held against
             derived from the journal's own key is known in any case.
         mirrors: hold mirror files against their sessions; not for a copy of a
             journal, whose files belong to the journal itself.
+        since_us: only sessions with an entry this new, by its writer's clock; the
+            others are counted among what was not checked.
+        quick: check seals, order, claims and tables, and leave out what reads every
+            byte: the lines themselves, SQLite's integrity check and mirrors. The verdict
+            is never ok.
+        progress: called now and then with the bytes of lines that were looked at, and
+            those there are.
 
     Raises:
         NotFoundError: there is no journal, or no such session.
@@ -97,7 +101,7 @@ def audit(  # noqa: PLR0913 - what it is held against
     """
     with sighted(
         path, key_file=key_file, sessions=sessions, anchors=anchors, verifiers=verifiers,
-        mirrors=mirrors,
+        mirrors=mirrors, since_us=since_us, quick=quick, progress=progress,
     ) as sighting:  # fmt: skip
         return sighting.report
 
@@ -111,10 +115,15 @@ def sighted(  # noqa: PLR0913 - as for an audit
     anchors: Sequence[AnchorFile] = (),
     verifiers: Sequence[Verifier] = (),
     mirrors: bool = True,
+    since_us: int | None = None,
+    quick: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Sighting]:
     """Audit a journal and keep its snapshot open for the block; arguments and errors are those of an audit."""
     with opened(path_of(path)) as source:
-        run = _Audit(source, key_file, tuple(sessions), anchors, verifiers, mirrors=mirrors)
+        scope = Scope(tuple(sessions), since_us, is_quick=quick)
+        run = _Audit(source, key_file, scope, anchors, verifiers, mirrors=mirrors)
+        run.progress = progress
         report = run.report()
         yield Sighting(source, run.keyring, run.known, report)
 
@@ -126,14 +135,15 @@ class _Audit:
         self,
         source: Source,
         key_file: str | os.PathLike[str] | None,
-        wanted: tuple[str, ...],
+        scope: Scope,
         anchors: Sequence[AnchorFile],
         verifiers: Sequence[Verifier],
         *,
         mirrors: bool,
     ) -> None:
         self.source = source
-        self.wanted = wanted
+        self.scope = scope
+        self.progress: Callable[[int, int], None] | None = None
         self.mirrors = mirrors
         self.found = Findings(source.path)
         self.known = Declarations()
@@ -149,10 +159,11 @@ class _Audit:
     def report(self) -> Report:
         """Run every part and return what came of it."""
         self._check_database()
-        self._check_registry()
-        self._check_sessions()
-        self._check_the_rest()
-        self._check_anchors()
+        with self._integrity():
+            self._check_registry()
+            self._check_sessions()
+            self._check_the_rest()
+            self._check_anchors()
         findings = self.found.all()
         journal = {
             "path": self.source.path,
@@ -163,7 +174,7 @@ class _Audit:
         return Report(
             self._verdict(any(finding.severity == "broken" for finding in findings)),
             journal,
-            self.wanted or None,
+            self.scope.sessions or None,
             tuple(self.heads),
             self._completeness(),
             findings,
@@ -174,7 +185,7 @@ class _Audit:
     def _verdict(self, is_broken: bool) -> str:  # noqa: FBT001 - one fact
         if is_broken:
             return BROKEN
-        if self.keyring.key is None:
+        if self.keyring.key is None or self.scope.is_quick:
             return NOT_VERIFIED
         return OK if self.anchors.relied else NOT_ANCHORED
 
@@ -200,11 +211,21 @@ class _Audit:
             others = database.check_schema(self.source, self.found)
             if others:
                 self.open.append(f"{others} tables in the file that are not the journal's")
-        with self.part("the integrity of the file"):
-            database.check_integrity(self.source, self.found)
         database.check_files(self.source.path, self.found)
         if not database.sqlite_facts()["wal_reset_fixed"]:
             self.open.append("damage by SQLite's WAL-reset bug: the library at hand has it")
+
+    @contextmanager
+    def _integrity(self) -> Iterator[None]:
+        """Have SQLite check the file while the block runs."""
+        if self.scope.is_quick:
+            yield
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="integrity") as pool:
+            checking = pool.submit(database.integrity, self.source.path)
+            yield
+            with self.part("the integrity of the file"):
+                database.check_integrity(checking.result(), self.found)
 
     def _check_registry(self) -> None:
         if self.keyring.mac is None:
@@ -251,7 +272,7 @@ class _Audit:
         """Yield keys that a session may have: as its row has it, as asked for, as any fact claims."""
         for (key,) in self.source.query('SELECT "key" FROM sessions WHERE id = ?', number):
             yield text(key)
-        yield from self.wanted
+        yield from self.scope.sessions
         for row in self.source.rows(REGISTRY_ID):
             facts = decode(row.body) if isinstance(row.body, bytes) else {}
             if facts.get("control") == "session" and facts.get("id") == number:
@@ -274,26 +295,23 @@ class _Audit:
         self.found.add("J102", "no sealed entry registers it", evidence=evidence)
 
     def _check_sessions(self) -> None:
-        chosen = self.known.sessions.keys() - {REGISTRY_ID}
-        if self.wanted:
-            missing = [key for key in self.wanted if key not in self.known.session_ids]
-            if missing:
-                raise NotFoundError(f"there is no session {missing[0]!r}", hint="journal sessions")
-            left = len(chosen - {self.known.session_ids[key] for key in self.wanted})
-            chosen = {self.known.session_ids[key] for key in self.wanted} - {REGISTRY_ID}
-            self.open.append(f"{left} other sessions, which were not asked for")
+        chosen, left = self.scope.chosen(self.source, self.known)
+        self.open += left
+        told = self.scope.telling(self.source, chosen, self.progress)
         for number in sorted(chosen):
-            self._audit_session(number, self.known.sessions[number].key)
+            self._audit_session(number, self.known.sessions[number].key, told)
 
-    def _audit_session(self, number: int, key: str) -> None:
+    def _audit_session(
+        self, number: int, key: str, told: Callable[[int], None] | None = None
+    ) -> None:
         with self.part(f"session {key!r}"):
             session = SessionAudit(self.source, self.keyring, self.known, self.found, number, key)
-            session.run()
+            session.run(told, is_quick=self.scope.is_quick and number != REGISTRY_ID)
             self.tally.add(session.tally)
             self.heads.append(session.head)
             for name, count in session.counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count
-            self._check_mirrors(session)
+            self._hold_mirrors(session)
             if session.layouts.extents is None:
                 self.open.append(
                     f"the file order of {key!r}: an entry that may have been a layout is gone"
@@ -303,72 +321,11 @@ class _Audit:
                     f"{count} control entries of {key!r} of a kind this version does not know: {kind}"
                 )
 
-    def _check_mirrors(self, session: SessionAudit) -> None:
-        """J70…: hold the files of a session's mirrors against its entries."""
-        for number, mirror in self.known.mirrors.items():
-            if mirror.session_id != session.session_id or number in self.known.removed:
-                continue
-            if not self.mirrors:
-                self.open.append(
-                    f"the mirror of {session.key!r}: it belongs to the journal, not to a copy"
-                )
-                continue
-            if mirror.host != this_process().host:
-                self.open.append(f"the mirror of {session.key!r} on the host {mirror.host}")
-                continue
-            slot = mirrored.Slot(self.source.path, number, self.keyring.mac)
-            faults = self._mirror_faults(session, mirror, slot)
-            if faults is None:
-                self.open.append(f"the mirror of {session.key!r}: it was written to all the time")
-            for fault in (*(faults or ()), slot.fault()):
-                if fault is not None:
-                    self.found.add(
-                        fault.check, fault.cause, session=session.key, evidence=fault.evidence
-                    )
-
-    def _mirror_faults(
-        self, session: SessionAudit, mirror: MirrorDeclared, slot: mirrored.Slot
-    ) -> list[Fault] | None:
-        """Compare; what differs is looked at again while nobody writes. None if that could not be had."""
-        if not self._compared(self.source, session, mirror):
-            return []
-        found: list[Fault] | None = None
-        first = slot.served()
-        for _ in range(_TRIES):
-            time.sleep(_PAUSE_S)
-            with slot.held(_WAIT_S) as is_held, opened(self.source.path) as newer:
-                again = SessionAudit(
-                    newer, self.keyring, self.known, Findings(newer.path), session.session_id, session.key
-                )  # fmt: skip
-                again.run()
-                served = slot.served() if is_held else None
-                if served and (served.is_being_cut or served.layout_no != again.layouts.no):
-                    continue  # it is about to be given another layout
-                found = self._compared(newer, again, mirror)
-            # Behind, as the journal itself left it a moment ago: the next lines are on their way.
-            if (
-                served != first
-                and served
-                and all(
-                    (fault.check, fault.evidence.get("bytes")) == ("J702", served.size)
-                    for fault in found
-                )
-            ):
-                return []
-            if not found:
-                break
-        return found
-
-    def _compared(
-        self, source: Source, session: SessionAudit, mirror: MirrorDeclared
-    ) -> list[Fault]:
-        if session.layouts.extents is None:
-            return []
-        sealer = self.keyring.sealer(session.session_id, session.key)
-        if sealer is not None:
-            sealer.redacted = session.redacted
-        lines = mirrored.lines(source, session.session_id, session.layouts.extents, sealer)
-        return mirrored.faults(mirror, session.mirror_state, lines)
+    def _hold_mirrors(self, session: SessionAudit) -> None:
+        if self.scope.is_quick:
+            return
+        held = MirrorAudit(self.source, self.keyring, self.known, self.found, self.open)
+        held.check(session, are_here=self.mirrors)
 
     def _check_anchors(self) -> None:
         """J80…: look for every row that an anchor names."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import schema
-from journal.audit.source import text
-from journal.engine import sqlite_version, wal_reset_fixed
+from journal.audit.source import opened, text
+from journal.engine import driver, sqlite_version, wal_reset_fixed
 from journal.place import UNSAFE_FILE_SYSTEMS, mount_of
 
 if TYPE_CHECKING:
@@ -31,10 +31,29 @@ def sqlite_facts() -> dict[str, Any]:
     return {"version": version, "wal_reset_fixed": fixed}
 
 
-def check_integrity(source: Source, found: Findings) -> None:
+def integrity(path: str) -> list[str] | Exception:
+    """Return what SQLite's own check of pages, indexes and the tables' rules says, or the error it ended with.
+
+    On a connection of its own, to be run in a thread: SQLite lets go of the interpreter,
+    and so it costs nothing where there is a second core. It may see a later state than
+    the rest of an audit; what it looks for does not depend on that.
+    """
+    with opened(path) as source:
+        try:
+            found: list[tuple[object]] = source.query(
+                f"PRAGMA integrity_check({MESSAGES})"
+            ).fetchall()
+        except driver().Error as error:
+            failed: Exception = error
+            return failed  # raised where its part is told
+        return [text(line) for (line,) in found]
+
+
+def check_integrity(messages: list[str] | Exception, found: Findings) -> None:
     """J501, J505: SQLite's own check of pages, indexes and the tables' rules."""
-    for (line,) in source.query(f"PRAGMA integrity_check({MESSAGES})"):
-        message = text(line)
+    if isinstance(messages, Exception):
+        raise messages
+    for message in messages:
         if message != "ok":
             check, cause = _sorted(message)
             found.add(check, cause, evidence={"sqlite": message})

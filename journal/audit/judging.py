@@ -35,6 +35,14 @@ class Judge(Protocol):
     def starts(self, row: Row) -> bool:
         """Whether a row links to the beginning of the session."""
 
+    def ahead(
+        self, rows: Iterable[Row], *, lines: bool = True
+    ) -> Iterator[tuple[Row, Status | None]]:
+        """Yield rows with what they are, where that can be told without the ones before; else None.
+
+        Without ``lines`` they come without the bodies of lines, and are judged by their seals alone.
+        """
+
     def whole(self, row: Row) -> Row:
         """Return the row, with what stands for its line if that was redacted."""
 
@@ -53,6 +61,20 @@ class Sealed:
             return self.sealer.status(row)
         except UNFIT:
             return "stray"
+
+    def ahead(
+        self, rows: Iterable[Row], *, lines: bool = True
+    ) -> Iterator[tuple[Row, Status | None]]:
+        """Yield rows with what their seals and commitments say, in one loop."""
+        rows = iter(rows)
+        while True:
+            at: list[Row] = []
+            try:
+                yield from self.sealer.judge(_noted(rows, at), lines=lines)
+            except UNFIT:  # it was never sealed; whatever came of the row is told by itself
+                yield at[0], self.status(at[0], b"")
+            else:
+                return
 
     def starts(self, row: Row) -> bool:
         """Whether a row links to the session's beginning."""
@@ -89,6 +111,15 @@ class Linked:
         except UNFIT:
             return "altered"
 
+    def ahead(
+        self,
+        rows: Iterable[Row],
+        *,
+        lines: bool = True,  # noqa: ARG002 - nothing is told anyway
+    ) -> Iterator[tuple[Row, Status | None]]:
+        """Yield rows of which nothing can be told by themselves."""
+        return ((row, None) for row in rows)
+
     def starts(self, row: Row) -> bool:  # noqa: ARG002 - the first link is made with the key
         """Believe it."""
         return True
@@ -98,6 +129,13 @@ class Linked:
         if row.body is None and row.seq in self._redacted:
             return row._replace(body=placeholder(self._redacted[row.seq]))
         return row
+
+
+def _noted(rows: Iterator[Row], at: list[Row]) -> Iterator[Row]:
+    """Yield rows, each noted before it is looked at."""
+    for row in rows:
+        at[:] = (row,)
+        yield row
 
 
 class Change(NamedTuple):

@@ -79,13 +79,18 @@ def derived_fault(row: Row) -> str | None:
         return None if expected == (row.line_type, row.line_id, row.parent_id) else _DERIVED
     if row.kind == PART_ROW:
         return _DERIVED if any((row.line_type, row.line_id, row.parent_id)) else None
-    line = parse(row.body, row.terminator)
-    derived = (_bytes(line.line_type), _bytes(line.line_id), _bytes(line.parent_id))
+    derived = derived_of(row.body, row.terminator)
     return None if derived == (row.line_type, row.line_id, row.parent_id) else _DERIVED
 
 
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+def derived_of(body: bytes, terminator: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Return the derived columns that a parse of a line gives, as they are read from the database."""
+    _, _, _, line_type, line_id, parent_id = parse(body, terminator)
+    return (
+        None if line_type is None else line_type.encode(),
+        None if line_id is None else line_id.encode(),
+        None if parent_id is None else parent_id.encode(),
+    )
 
 
 _DERIVED: Final = "line_type, line_id or parent_id is not what the line says"

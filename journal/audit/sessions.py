@@ -20,6 +20,8 @@ from journal.model import REGISTRY_ID
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from journal.audit.declarations import Declarations
     from journal.audit.findings import Findings
     from journal.audit.keyring import Keyring
@@ -34,6 +36,7 @@ _KNOWN_FACTS: Final = frozenset(
 # What the last of them says of the mirror's file; any other edit says nothing of it.
 _MIRROR_STATES: Final = {"gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None}  # fmt: skip
 _REQUESTS: Final = 1000
+_TOLD_EVERY: Final = 512
 
 
 class Head(NamedTuple):
@@ -104,10 +107,21 @@ class SessionAudit:
             return Head(self.key, 0, 0, "", 0, 0)
         return Head(self.key, last.seq, last.epoch, last.seal[:8].hex(), tally.entries, tally.bytes)
 
-    def run(self) -> None:
-        """Look at everything."""
-        for row in self._source.rows(self.session_id):
-            self._walk.feed(row)
+    def run(self, told: Callable[[int], None] | None = None, *, is_quick: bool = False) -> None:
+        """Look at everything; quickly, at all but the lines' bytes.
+
+        Args:
+            told: called now and then with how many bytes of lines were looked at since.
+            is_quick: believe the lines' bytes.
+
+        """
+        if is_quick and self._sealer is not None:
+            self._receipts = []  # they are sums over the lines
+            self._walk.whole_row = self._source.row
+            rows = self._source.rows(self.session_id, lines=False)
+        else:
+            rows = self._source.rows(self.session_id)
+        self._walk.feed_all(rows if told is None else _telling(rows, told))
         self._walk.finish()
         self._claims.close()
         if self._keyring.mac is not None:
@@ -321,3 +335,13 @@ class SessionAudit:
 
     def _found_missing(self) -> Ranges:
         return minus(named.seqs(self._names, "missing"), self._walk.missing)
+
+
+def _telling(rows: Iterator[Row], told: Callable[[int], None]) -> Iterator[Row]:
+    """Yield rows, and say now and then how many bytes the session has grown by."""
+    said = 0
+    for count, row in enumerate(rows):
+        yield row
+        if not count % _TOLD_EVERY and isinstance(row.cum_bytes, int) and row.cum_bytes > said:
+            told(row.cum_bytes - said)
+            said = row.cum_bytes

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ", ".join(f'"{column.name}"' for column in tables.entries.c)
 _ROWS: Final = f"SELECT {_COLUMNS} FROM entries WHERE session_id = ?"  # noqa: S608 - names of our own
+_ONE: Final = f"SELECT {_COLUMNS} FROM entries WHERE id = ?"  # noqa: S608
+_WITHOUT_LINES: Final = _ROWS.replace(
+    '"body"', "CASE WHEN kind IN ('line', 'raw') THEN NULL ELSE body END"
+)
 MAX_INT: Final = 2**63 - 1
 MIN_INT: Final = -(2**63)
 
@@ -37,12 +41,15 @@ class Source:
         """Run one statement on a cursor of its own; its rows are fetched as they are wanted."""
         return self._connection.cursor().execute(statement, values)
 
-    def rows(self, session_id: int) -> Iterator[Row]:
-        """Yield every row that claims a session, in the order of seq."""
-        make = Row._make
+    def rows(self, session_id: int, *, lines: bool = True) -> Iterator[Row]:
+        """Yield every row that claims a session, in the order of seq; perhaps without the bodies of lines."""
         # One by one: a page of rows of 8 MiB each would not be flat memory.
-        for values in self.query(f"{_ROWS} ORDER BY seq, id", session_id):
-            yield make(values)
+        select = _ROWS if lines else _WITHOUT_LINES
+        return map(Row._make, self.query(f"{select} ORDER BY seq, id", session_id))
+
+    def row(self, number: int) -> Row:
+        """Return the row of a row number, whole."""
+        return Row._make(self.query(_ONE, number).fetchone())
 
     def controls(self, session_id: int) -> Iterator[Row]:
         """Yield the rows that claim to be a session's control entries, in the order of seq."""

@@ -11,9 +11,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.audit.judging import Change, Sealed, changed_column, holds, true_seal
+from journal.audit.judging import ORIGINS, Change, Sealed, changed_column, holds, true_seal
 from journal.audit.rules import (
+    TERMINATORS,
     derived_fault,
+    derived_of,
     epoch_fault,
     format_fault,
     number_fault,
@@ -28,14 +30,15 @@ from journal.seal import PREV_SIZE
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from journal.audit.declarations import Declarations
     from journal.audit.findings import Findings
     from journal.audit.judging import Judge
     from journal.model import Row
-    from journal.seal import Sealer
+    from journal.seal import Sealer, Status
 
+_PLAIN_KINDS: Final = frozenset({b"line", b"raw"})
 _KEPT: Final = 32
 _ATTEMPTS: Final = 1000  # to tell edited entries from strays: half a millisecond each
 UNKNOWN: Final = Change(None)
@@ -95,6 +98,7 @@ class Walk:
         replaced: seqs at one of which an entry stood, and strays do.
         skipped: seqs that the chain links across although nothing stands there.
         external: entries that came from outside.
+        whole_row: returns a row by its number, where rows are fed without their lines; else None.
 
     """
 
@@ -120,6 +124,7 @@ class Walk:
         self.external = Ranges()
         self.replaced = Ranges()
         self.aside = Aside()
+        self.whole_row: Callable[[int], Row] | None = None
         self._attempts = 0
         self._known = known
         self._found = found
@@ -130,10 +135,73 @@ class Walk:
 
     # -- one row ----------------------------------------------------------------------
 
-    def feed(self, row: Row) -> None:
-        """Take the next row, in the order of seq."""
+    def feed_all(self, rows: Iterable[Row]) -> None:
+        """Take a session's rows, in the order of seq."""
+        if self.whole_row is not None:
+            self._feed_quickly(rows, self.whole_row)
+            return
+        for row, status in self.judge.ahead(rows):
+            if status != "sealed" or not self._is_plain(row):
+                self.feed(row, status)
+
+    def _feed_quickly(self, rows: Iterable[Row], whole_row: Callable[[int], Row]) -> None:
+        """Take rows that come without their lines; what is odd is fetched whole, and judged as ever."""
+        for row, status in self.judge.ahead(rows, lines=False):
+            if status != "sealed" or not self._is_plain(row):
+                is_cut = row.body is None and row.salt is not None
+                self.feed(whole_row(row.id) if is_cut else row)
+
+    def _is_plain(self, row: Row) -> bool:
+        """Take a line in which nothing is odd, as nearly all are; False, and nothing done, for any other.
+
+        What is asked here is what the rules ask, in one place and in as few calls as
+        can be: a test holds the two together.
+        """
+        before = self.last
+        if before is None or self.aside.seqs or self._known.revoked:
+            return False
+        (
+            number, _, seq, epoch, writer, instance, recorder, _, kind, trusted, origin, _,
+            _, _, _, cum_bytes, end, _, _, key_id, prev, seal, line_type, line_id, parent_id, body,
+        ) = row  # fmt: skip
+        size = cum_bytes - before.cum_bytes
+        if (
+            kind not in _PLAIN_KINDS
+            or (body is None and self.whole_row is None)
+            or not trusted
+            or seq != before.seq + 1
+            or prev != self._link
+            or number <= before.id
+            or (size < 0 if body is None else size != len(body) + len(end))
+            or key_id != 1
+            or end not in TERMINATORS
+            or origin not in ORIGINS
+            or (writer, instance, recorder, trusted) not in self._trusted_whos
+        ):
+            return False
+        if epoch == before.epoch:
+            if write_fault(row, before) is not None:
+                return False
+        elif epoch != before.epoch + 1:
+            return False
+        if body is not None and derived_of(body, end) != (line_type, line_id, parent_id):
+            return False
+        tally = self.tally
+        tally.rows += 1
+        tally.entries += 1
+        tally.lines += 1
+        tally.raw_lines += kind == b"raw"
+        tally.bytes += size
+        self._number = before.id
+        self._on_entry(row, None, True)  # noqa: FBT003 - it links
+        self.last, self._link = row, seal[:PREV_SIZE]
+        return True
+
+    def feed(self, row: Row, status: Status | None = None) -> None:
+        """Take the next row, in the order of seq; ``status`` where it is known."""
         self.tally.rows += 1
-        status = self.judge.status(row, self._link)
+        if status is None:
+            status = self.judge.status(row, self._link)
         if status == "stray" or (self.last is not None and row.seq == self.last.seq):
             self.aside.put(row)
             return

@@ -12,6 +12,8 @@ from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
 from journal.cli.opening import path_of
 from journal.cli.options import Settings, json_option
+from journal.cli.progress import bar
+from journal.cli.times import Moment
 from journal.files import refuse_journals_own, write_new
 
 if TYPE_CHECKING:
@@ -44,16 +46,26 @@ if TYPE_CHECKING:
 )
 @click.option("--bodies", is_flag=True, help="Let the page show how entries begin.")
 @click.option("--force", is_flag=True, help="Replace the page if it is there.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    type=Moment(),
+    help="Only sessions with an entry this new: 24h, 7d, or a time such as 2026-11-27T08:00Z.",
+)
+@click.option(
+    "--quick", is_flag=True, help="Seals, order and tables alone, not the lines; never says ok."
+)
 @click.option("--strict", is_flag=True, help="Exit 3 unless the verdict is ok: anchored, too.")
 @json_option
 @click.pass_obj
-def command(
+def command(  # noqa: PLR0913 - its options
     settings: Settings,
     /,
     sessions: tuple[str, ...],
     anchors: tuple[Path, ...],
     verifiers: tuple[str, ...],
     page: Path | None,
+    since: int | None,
     **flags: bool,
 ) -> int:
     """Check every rule and name what broke it; change nothing.
@@ -69,9 +81,12 @@ def command(
         "sessions": sessions,
         "anchors": [AnchorFile(str(each), each.read_bytes()) for each in anchors],
         "verifiers": list(map(parsed_verifier, verifiers)),
+        "since_us": since,
+        "quick": flags["quick"],
     }
     if page is None:
-        report = audit(str(path), **against)
+        with bar("Auditing") as progress:
+            report = audit(str(path), **against, progress=progress)
     else:
         report = _write_page(path, page.absolute(), against, flags)
     if settings.json:

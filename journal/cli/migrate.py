@@ -12,6 +12,7 @@ from journal.cli.failing import EXIT_FAILED, EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.opening import file_of, opened
 from journal.cli.options import Settings, json_option
+from journal.cli.progress import progress as progress_to
 from journal.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _apply(settings: Settings, found: Plan, *, mirror: bool) -> Result:
 
     with (
         opened(settings, create=True) as journal,
-        migrated.progress(found.bytes, "Migrating") as progress,
+        progress_to(found.bytes, "Migrating") as progress,
     ):
         return apply(journal, found, progress=progress, mirror=mirror)
 

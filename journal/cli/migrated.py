@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from journal.cli import output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from journal.migration import Plan, PlannedFile, Result, Room, SetAside
 
 _EXAMPLES: Final = 3
-# Where no bar can be shown a line is said as often as this.
-_SAY_EVERY_S: Final = 5.0
 
 
 def plan(found: Plan, room: Room) -> None:
@@ -80,53 +75,3 @@ def set_aside(aside: Iterable[SetAside]) -> None:
     for reason, paths in causes.items():
         count = "" if len(paths) == 1 else f"{len(paths)} files: "
         output.say(f"Set aside: {count}{_listed(paths)}: {reason}")
-
-
-@contextmanager
-def progress(total: int, what: str) -> Iterator[Callable[[str, int], None]]:
-    """Show a bar with rate and time left at a terminal, and a line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        yield _Lines(total, what).advance
-        return
-    from rich.console import Console  # noqa: PLC0415 - only at a terminal
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True, no_color=output.is_plain())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda _, size: bar.advance(task, size)
-
-
-class _Lines:
-    """Says how far it has come, every few seconds."""
-
-    def __init__(self, total: int, what: str) -> None:
-        self._total, self._what, self._done = total, what, 0
-        self._began = self._said = time.monotonic()
-
-    def advance(self, path: str, size: int) -> None:
-        """Count bytes of a file."""
-        del path
-        self._done += size
-        now = time.monotonic()
-        if now - self._said < _SAY_EVERY_S or not self._total:
-            return
-        self._said, took = now, now - self._began
-        left = took / self._done * max(self._total - self._done, 0)
-        done, total = output.size(self._done), output.size(self._total)
-        rate = output.size(int(self._done / took))
-        output.say(f"{self._what}: {done} of {total}, {rate}/s, {left:.0f} s left")

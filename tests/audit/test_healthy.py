@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -285,3 +288,16 @@ def test_an_audit_runs_beside_an_open_journal_and_by_url(busy, journal_path):
     with Journal(journal_path) as another:
         another.session(KEY, writer="heartbeat", role="heartbeat").append({"n": 1})
         assert audit(str(journal_path)).findings == ()
+
+
+def test_healthy_journals_of_any_history_have_no_finding(tmp_path):
+    """Ten thousand by hand: ``python -m tests.audit.healthy 10000``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.audit.healthy", "60", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent.parent,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr

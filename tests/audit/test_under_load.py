@@ -32,13 +32,13 @@ with Journal(path, durability="normal") as journal:
 
 
 def test_an_audit_under_load_is_consistent(tmp_path: Path):
-    """Four processes write; each audit has no finding, and sees no less than the one before."""
+    """Eight processes write; each audit has no finding, and sees no less than the one before."""
     path = tmp_path / "busy.db"
     with Journal(path) as journal:
         journal.session("s0", writer="first", role="cron").append({"n": 0})
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(n)], stdout=subprocess.PIPE)
-        for n in range(4)
+        for n in range(8)
     ]
     try:
         for writer in writers:

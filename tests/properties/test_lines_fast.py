@@ -64,6 +64,16 @@ def test_any_bytes_are_read_the_same_either_way(body):
     assert lines.parse(body) == lines._parsed(body, b"\n")
 
 
+LONG = [b'"' + b"x" * 4300 + b'"', b"7" * 4300, b"7" * 4301, b'"' + b"7" * 4301 + b'"', b" " * 4300]
+
+
+@given(st.lists(PIECES | st.sampled_from(LONG), max_size=12).map(b"".join), st.sampled_from(LONG))
+def test_long_ones_are_read_the_same_either_way(middle, pad):
+    """A number may have 4,300 digits and no more; a string may be all digits."""
+    for body in (b'{"type":"t","a":%s,"b":%s}' % (pad, middle), b"[%s,%s]" % (middle, pad)):
+        assert lines.parse(body) == lines._parsed(body, b"\n")
+
+
 def is_strict(value) -> bool:
     try:
         lines.encode({"value": value})

@@ -1,0 +1,108 @@
+"""Holds mirror files against the sessions they belong to, while the journal goes on writing to them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from journal.audit import mirrored
+from journal.audit.findings import Findings
+from journal.audit.sessions import SessionAudit
+from journal.audit.source import opened
+from journal.process import this_process
+
+if TYPE_CHECKING:
+    from journal.audit.declarations import Declarations, MirrorDeclared
+    from journal.audit.keyring import Keyring
+    from journal.audit.mirrored import Fault
+    from journal.audit.source import Source
+
+# A mirror is written after the commit: what differs is looked at again before it is told.
+_TRIES: Final = 5
+_PAUSE_S: Final = 0.1
+_WAIT_S: Final = 2.0
+
+
+class MirrorAudit:
+    """The audit of the mirrors of sessions that were audited; what cannot be told goes to ``unsaid``."""
+
+    def __init__(
+        self,
+        source: Source,
+        keyring: Keyring,
+        known: Declarations,
+        found: Findings,
+        unsaid: list[str],
+    ) -> None:
+        self.source = source
+        self.keyring = keyring
+        self.known = known
+        self.found = found
+        self.open = unsaid
+
+    def check(self, session: SessionAudit, *, are_here: bool) -> None:
+        """J70…: hold the files of a session's mirrors against its entries."""
+        for number, mirror in self.known.mirrors.items():
+            if mirror.session_id != session.session_id or number in self.known.removed:
+                continue
+            if not are_here:
+                self.open.append(
+                    f"the mirror of {session.key!r}: it belongs to the journal, not to a copy"
+                )
+                continue
+            if mirror.host != this_process().host:
+                self.open.append(f"the mirror of {session.key!r} on the host {mirror.host}")
+                continue
+            slot = mirrored.Slot(self.source.path, number, self.keyring.mac)
+            faults = self._mirror_faults(session, mirror, slot)
+            if faults is None:
+                self.open.append(f"the mirror of {session.key!r}: it was written to all the time")
+            for fault in (*(faults or ()), slot.fault()):
+                if fault is not None:
+                    self.found.add(
+                        fault.check, fault.cause, session=session.key, evidence=fault.evidence
+                    )
+
+    def _mirror_faults(
+        self, session: SessionAudit, mirror: MirrorDeclared, slot: mirrored.Slot
+    ) -> list[Fault] | None:
+        """Compare; what differs is looked at again while nobody writes. None if that could not be had."""
+        if not self._compared(self.source, session, mirror):
+            return []
+        found: list[Fault] | None = None
+        first = slot.served()
+        for _ in range(_TRIES):
+            time.sleep(_PAUSE_S)
+            with slot.held(_WAIT_S) as is_held, opened(self.source.path) as newer:
+                again = SessionAudit(
+                    newer, self.keyring, self.known, Findings(newer.path), session.session_id, session.key
+                )  # fmt: skip
+                again.run()
+                served = slot.served() if is_held else None
+                if served and (served.is_being_cut or served.layout_no != again.layouts.no):
+                    continue  # it is about to be given another layout
+                found = self._compared(newer, again, mirror)
+            # Behind, as the journal itself left it a moment ago: the next lines are on their way.
+            if (
+                served != first
+                and served
+                and all(
+                    (fault.check, fault.evidence.get("bytes")) == ("J702", served.size)
+                    for fault in found
+                )
+            ):
+                return []
+            if not found:
+                break
+        return found
+
+    def _compared(
+        self, source: Source, session: SessionAudit, mirror: MirrorDeclared
+    ) -> list[Fault]:
+        if session.layouts.extents is None:
+            return []
+        sealer = self.keyring.sealer(session.session_id, session.key)
+        if sealer is not None:
+            sealer.redacted = session.redacted
+        lines = mirrored.lines(source, session.session_id, session.layouts.extents, sealer)
+        return mirrored.faults(mirror, session.mirror_state, lines)

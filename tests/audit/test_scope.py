@@ -1,0 +1,77 @@
+"""What an audit is asked to look at: the quick way past what is plain, --quick, --since, progress."""
+
+from __future__ import annotations
+
+import pytest
+
+from journal import Journal
+from journal.audit import audit
+from journal.audit.walk import Walk
+from tests.audit.conftest import OTHER
+from tests.audit.crimes import CRIMES, Scene
+from tests.thieves import KEY
+
+# What only the bytes of a line can tell, or SQLite's own look at the file.
+BY_BYTES = {"J303", "J308", "J501", "J502", "J505", "J601"}
+
+
+@pytest.fixture
+def scene(busy, thief, holder, journal_path, key_file) -> Scene:
+    return Scene(busy, thief, holder, journal_path, key_file)
+
+
+@pytest.mark.parametrize("crime", CRIMES.values(), ids=CRIMES.keys())
+def test_the_way_past_plain_rows_overlooks_nothing(scene, journal_path, crime, monkeypatch):
+    """What it takes for plain is just what the rules, asked one by one, have nothing to say of."""
+    crime.do(scene)
+    short = audit(journal_path).as_json()
+    monkeypatch.setattr(Walk, "_is_plain", lambda *_: False)
+    assert short == audit(journal_path).as_json()
+
+
+@pytest.mark.parametrize("crime", CRIMES.values(), ids=CRIMES.keys())
+def test_a_quick_audit_overlooks_only_what_it_says(scene, journal_path, crime):
+    crime.do(scene)
+    whole = {finding.id: finding for finding in audit(journal_path).findings}
+    quick = audit(journal_path, quick=True)
+    found = {finding.id: finding for finding in quick.findings}
+    assert set(whole) - set(found) <= BY_BYTES
+    assert set(found) <= set(whole)
+    assert all(finding.ranges == whole[name].ranges for name, finding in found.items())
+
+
+def test_a_quick_audit_never_says_ok(busy, journal_path):
+    told = audit(journal_path, quick=True)
+    assert (told.verdict, told.findings, told.exit_code) == ("not verified", (), 0)
+    assert sum("--quick" in item for item in told.not_checked) == 2
+    assert told.completeness == audit(journal_path).completeness
+
+
+def test_a_quick_audit_without_the_key_looks_at_everything(busy, journal_path, tmp_path):
+    told = audit(journal_path, quick=True, key_file=tmp_path / "none")
+    assert told.verdict == "not verified"
+    assert [finding.id for finding in told.findings] == ["J101"]
+
+
+def test_sessions_with_nothing_new_are_left_out_and_counted(busy, journal_path, clock, thief):
+    clock.step(3_600_000_000)
+    since = clock.now_us
+    busy.session(OTHER, writer="cron", role="cron").append({"n": 2})
+    told = audit(journal_path, since_us=since)
+    assert [head.session for head in told.heads] == ["journal:", OTHER]
+    assert any("2 sessions in which no entry is newer than 2027" in x for x in told.not_checked)
+    assert len(audit(journal_path, since_us=0).heads) == 4
+    thief.edit("body", 1, b"{}", KEY)
+    assert audit(journal_path, since_us=since).findings == ()
+    assert audit(journal_path).findings != ()
+
+
+def test_progress_tells_how_much_there_is_and_was_looked_at(tmp_path):
+    told: list[tuple[int, int]] = []
+    with Journal(tmp_path / "j.db") as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend([{"n": n} for n in range(2000)])
+        size = journal.sessions()[0].bytes
+    audit(tmp_path / "j.db", progress=lambda done, total: told.append((done, total)))
+    assert {total for _, total in told} == {size}
+    assert size / 2 < sum(done for done, _ in told) <= size

@@ -1,0 +1,26 @@
+"""``journal audit --since`` and ``--quick``, as they are typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_no_bar_where_there_is_no_terminal(run, session):
+    done = run("audit", "--quick", "--since", "24h", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["verdict"] == "not verified"
+    assert run("audit", "--strict", "--quick").exit_code == 3
+
+
+@pytest.mark.parametrize("when", ["90m", "7d", "2026-11-27T08:00Z", "2026-11-27", "1w"])
+def test_times_as_people_type_them(run, session, when):
+    assert run("audit", "--since", when).exit_code == 0
+
+
+@pytest.mark.parametrize("when", ["soon", "", "9999999d", "2026-13-01", "-1h"])
+def test_what_is_no_time_is_said(run, session, when):
+    done = run("audit", f"--since={when}")
+    assert done.exit_code == 2
+    assert "Try: " in done.stderr
