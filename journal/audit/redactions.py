@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal.audit.judging import UNFIT, holds
+from journal.audit.source import text
 from journal.controls import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from journal.audit.source import Source
     from journal.model import Row
     from journal.seal import Sealer
 
 
-def read(source: Source, session_id: int, sealer: Sealer | None) -> dict[int, int]:
-    """Return the sizes of the lines that sealed redactions name, by seq.
+class Redacted(NamedTuple):
+    """One line that a sealed redaction names."""
+
+    size: int
+    control_seq: int
+    writer_id: int
+    reason: str
+
+
+def read(source: Source, session_id: int, sealer: Sealer | None) -> dict[int, Redacted]:
+    """Return the lines that sealed redactions name, by seq.
 
     They stand after the lines they name, so they are read ahead. Without the key
     they are believed: then nothing is proved in any case.
     """
-    found: dict[int, int] = {}
+    found: dict[int, Redacted] = {}
     for row in source.controls(session_id):
         facts = _facts(row)
         if facts.get("control") == "redaction" and (sealer is None or holds(sealer, row)):
             try:
-                found |= {int(seq): int(size) for seq, size in facts["rows"].items()}
+                for seq, size in facts["rows"].items():
+                    found[int(seq)] = Redacted(
+                        int(size), row.seq, row.writer_id, str(facts["reason"])
+                    )
             except (KeyError, *UNFIT):
                 continue  # a fact that lacks what it says is told where it is walked over
     return found
+
+
+def sizes(redacted: Mapping[int, Redacted]) -> dict[int, int]:
+    """Return the sizes that the lines had, by seq."""
+    return {seq: known.size for seq, known in redacted.items()}
 
 
 def _facts(row: Row) -> dict[str, Any]:
@@ -37,17 +55,22 @@ def _facts(row: Row) -> dict[str, Any]:
 
 
 def table_faults(
-    rows: Iterable[tuple[Any, ...]], redacted: dict[int, int]
+    rows: Iterable[tuple[Any, ...]], redacted: Mapping[int, Redacted]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield in what the table of redactions differs from the sealed ones of a session."""
-    seen = [row[2] for row in rows]
-    for seq in sorted(redacted.keys() - set(seen)):
+    seen: set[object] = set()
+    for _, _, seq, control_seq, writer_id, reason, _ in rows:
+        known = redacted.get(seq)
+        if known is None or seq in seen:
+            yield "no sealed redaction accounts for the row", {"seq": seq}
+        elif (control_seq, writer_id, text(reason)) != known[1:]:
+            yield "a row was edited", {"seq": seq, "expected": known._asdict()}
+        seen.add(seq)
+    for seq in sorted(redacted.keys() - seen):
         yield "a row is gone", {"seq": seq}
-    for seq in sorted({seq for seq in seen if seq not in redacted or seen.count(seq) > 1}):
-        yield "no sealed redaction accounts for the row", {"seq": seq}
 
 
-def undone(source: Source, session_id: int, redacted: dict[int, int]) -> Iterator[int]:
+def undone(source: Source, session_id: int, redacted: Iterable[int]) -> Iterator[int]:
     """Yield redacted lines that are there again."""
     for seq in sorted(redacted):
         rows = source.rows_between(session_id, seq, seq)

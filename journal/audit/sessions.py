@@ -80,7 +80,8 @@ class SessionAudit:
         self._known = known
         self._found = found
         self._sealer = keyring.sealer(session_id, key)
-        self.redacted = redactions.read(source, session_id, self._sealer)
+        self._redactions = redactions.read(source, session_id, self._sealer)
+        self.redacted = redactions.sizes(self._redactions)
         if self._sealer is not None:
             self._sealer.redacted = self.redacted
         judge = Linked(self.redacted) if self._sealer is None else Sealed(self._sealer)
@@ -220,7 +221,7 @@ class SessionAudit:
         for cause, told in self.layouts.table_faults(rows):
             self._found.add("J414", cause, session=self.key, evidence=told)
         rows = self._source.table(tables.redactions, self.session_id)
-        for cause, told in redactions.table_faults(rows, self.redacted):
+        for cause, told in redactions.table_faults(rows, self._redactions):
             self._found.add("J417", cause, session=self.key, evidence=told)
         for seq in redactions.undone(self._source, self.session_id, self.redacted):
             self._found.add("J310", "its bytes are there", session=self.key, seq=seq)

@@ -121,7 +121,7 @@ class Picture:
 
     def _judge(self, number: int, key: str) -> Judge:
         sealer = self._keyring.sealer(number, key)
-        redacted = redactions.read(self._source, number, sealer)
+        redacted = redactions.sizes(redactions.read(self._source, number, sealer))
         if sealer is None:
             return Linked(redacted)
         sealer.redacted = redacted

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +14,6 @@ from hypothesis import strategies as st
 from journal import tables
 from journal.audit import audit
 from journal.engine import driver
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLOCK: Final = "the clock is read once more for the row than for the entry, and orders nothing"
 PEOPLE: Final = "a record for people, of which no sealed entry tells; nothing is decided by it"
@@ -25,6 +24,14 @@ KNOWN_UNDETECTABLE: Final = {
         "id",
     ): "under no seal; only its order is checked, so it may move between its neighbours",
     ("layouts", "byte_start"): "not kept by this version: always 0, and read by nobody",
+    ("redactions", "redacted_us"): CLOCK,
+    ("redactions", "id"): NUMBER,
+    ("mirrors", "added_us"): CLOCK,
+    ("mirrors", "removed_us"): CLOCK,
+    **{
+        ("mirrors", name): "kept for people; how a mirror does is read off its file, each time"
+        for name in ("state", "detail", "layout_no", "synced_to", "synced_boot_id", "mac")
+    },
     ("claims", "claimed_us"): CLOCK,
     ("claims", "ended_us"): CLOCK,
     **{("migrations", column.name): PEOPLE for column in tables.migrations.c},
@@ -44,12 +51,26 @@ KNOWN_UNDETECTABLE: Final = {
     },
 }
 # What a thief can take away without a trace: no entry counts these rows.
-KNOWN_TO_VANISH: Final = {"fences", "verdicts", "parked", "migrations", "migrated_files"}
+KNOWN_TO_VANISH: Final = {
+    *("fences", "verdicts", "parked", "pending_inputs", "migrations", "migrated_files"),
+    "instances",  # those that wrote nothing; of the others below
+}
 
 
 @pytest.fixture
-def full(busy, thief):
-    """Give the busy journal a verdict and a migrated file as well."""
+def full(busy, thief, tmp_path):
+    """Give the busy journal a verdict, a redaction, inputs, a mirror and a migrated file as well."""
+    said = busy.session("agent:main:said", writer="gateway", role="run")
+    said.extend([{"n": 1}, {"secret": 2}, {"n": 3}])
+    said.redact([2], reason="pasted")
+    channel = busy.session("agent:main:said", writer="channel", role="channel")
+    channel.submit({"say": 1}, request_id="say-1")
+    with said.claim() as turn:
+        turn.take_inputs()
+        channel.submit({"say": 2}, request_id="say-2")
+    busy.session(
+        "agent:main:mirrored", writer="gateway", role="run", mirror=tmp_path / "session.jsonl"
+    ).append({"n": 1})
     gateway = busy.session("agent:main:third", writer="gateway", role="run")
     gateway.append({"n": 1})
     fence = gateway.fence()
@@ -101,7 +122,11 @@ def test_every_column_of_every_table(full, thief, journal_path, table, column):
         if value is None and is_number(table, column):
             other: Any = 1
         else:
-            other = "forged" if value is None else forged(value)
+            other = (
+                (b"forged" if is_bytes(table, column) else "forged")
+                if value is None
+                else forged(value)
+            )
         change(thief, table, column, rowid, other)
         now = other if column == primary(table) else rowid
         if told(journal_path) == before:
@@ -113,6 +138,10 @@ def test_every_column_of_every_table(full, thief, journal_path, table, column):
 
 def is_number(table: str, column: str) -> bool:
     return "INT" in str(tables.metadata.tables[table].c[column].type).upper()
+
+
+def is_bytes(table: str, column: str) -> bool:
+    return "BLOB" in str(tables.metadata.tables[table].c[column].type).upper()
 
 
 def primary(table: str) -> str | None:
@@ -140,6 +169,9 @@ def test_a_row_that_is_taken_away(full, thief, journal_path, table):
             marks = ", ".join("?" * (len(names) + 1))
             quoted = ", ".join(f'"{name}"' for name in names)
             thief.execute(f"INSERT INTO {table}(rowid, {quoted}) VALUES ({marks})", rowid, *values)
+    if table == "instances":
+        authors = {row[0] for row in thief.execute("SELECT DISTINCT instance_id FROM entries")}
+        assert authors.isdisjoint(values[0] for values in unseen)
     if table in KNOWN_TO_VANISH:
         assert any("deleted from" in item for item in audit(journal_path).not_checked)
     else:
@@ -150,6 +182,19 @@ def test_a_table_of_its_own_is_complete():
     """Whatever is listed as undetectable is a column that there is."""
     assert set(KNOWN_UNDETECTABLE) <= set(CELLS)
     assert all(KNOWN_UNDETECTABLE.values())
+
+
+def test_the_threat_model_names_what_is_not_detectable():
+    """And nothing that is."""
+    text = (Path(__file__).parent.parent.parent / "docs" / "threat-model.md").read_text("utf-8")
+    (section,) = re.findall(r"## What an edit may leave unnoticed\n(.*?)\n## ", text, re.DOTALL)
+    named = set(re.findall(r"`(\w+)\.(\w+)`", section))
+    of_files = re.search(r"of `migrated_files`: (.*?) \|", section)
+    assert of_files is not None
+    named |= {("migrated_files", name) for name in re.findall(r"`(\w+)`", of_files[1])}
+    named |= {cell for cell in CELLS if cell[0] == "migrations"}
+    assert named == set(KNOWN_UNDETECTABLE)
+    assert all(f"`{table}`" in section for table in KNOWN_TO_VANISH)
 
 
 # --- at random
