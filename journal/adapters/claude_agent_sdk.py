@@ -11,16 +11,14 @@ claude-agent-sdk 0.2.187. Each transcript is a session, ``claude:PROJECT:SESSION
 
 from __future__ import annotations
 
-import weakref
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from journal.adapters.folding import folded, forget
 from journal.adapters.frameworks import need
 from journal.adapters.items import key_of, label_of, line_of, parsed, parts_of
-from journal.adapters.sharing import Shared
+from journal.adapters.sharing import Use
 from journal.errors import EntryError
-from journal.threads import closed
 
 need("claude_agent_sdk", "claude-agent-sdk", "0.2.187", "claude")
 
@@ -28,14 +26,13 @@ from claude_agent_sdk import fold_session_summary  # noqa: E402 - after it was l
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     from journal.journal import Journal
     from journal.model import Entry
     from journal.session import Session
 
-T = TypeVar("T")
 Key = Any  # claude_agent_sdk.SessionKey: project_key, session_id, and perhaps subpath
 Item = Any  # claude_agent_sdk.SessionStoreEntry: an object with a type, usually a uuid
 
@@ -80,8 +77,7 @@ class JournalSessionStore:
         self._writer, self._role, self._strict = writer, role, strict
         self._run_id, self._on_behalf_of = run_id, on_behalf_of
         self._seen: dict[str, int] = {}
-        self._shared = Shared.of(url)
-        self._end = weakref.finalize(self, self._shared.let_go)
+        self._use = Use(url)
         try:
             self._session(_main_key("", "none"))  # the writer is checked, nothing is written
         except BaseException:
@@ -107,38 +103,33 @@ class JournalSessionStore:
 
         """
         items = [(_uuid(item), line_of(item, "entry")) for item in entries]
-        await self._run(self._append, key, items)
+        await self._use.run(self._append, key, items)
 
     async def load(self, key: Key) -> list[Item] | None:
         """Return the transcript, or None where there is none."""
-        return await self._run(self._load, key)
+        return await self._use.run(self._load, key)
 
     async def list_sessions(self, project_key: str) -> list[Any]:
         """Return each main transcript of a project: its ``session_id`` and ``mtime``."""
-        return await self._run(self._list, project_key)
+        return await self._use.run(self._list, project_key)
 
     async def list_session_summaries(self, project_key: str) -> list[Any]:
         """Return the SDK's own summary of each main transcript of a project."""
-        return await self._run(self._summaries, project_key)
+        return await self._use.run(self._summaries, project_key)
 
     async def delete(self, key: Key) -> None:
         """Erase a transcript for good, a main one with all its subagents'; that it was there stays on record."""
-        await self._run(self._delete, key)
+        await self._use.run(self._delete, key)
 
     async def list_subkeys(self, key: Key) -> list[str]:
         """Return the subpaths that have a transcript."""
-        return await self._run(self._subkeys, key)
+        return await self._use.run(self._subkeys, key)
 
     # -- the end ------------------------------------------------------------------------
 
     def close(self) -> None:
         """Let go; the last user of a database in this process closes it."""
-        self._end()
-
-    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
-        if not self._end.alive:
-            raise closed()
-        return await self._shared.threads.run(call, *arguments)
+        self._use.close()
 
     # -- what runs in a thread ------------------------------------------------------------
 
@@ -147,7 +138,7 @@ class JournalSessionStore:
             return
         session = self._session(key)
         base = self._seen.get(session.key)
-        with self._shared.journal.batch() as batch:
+        with self._use.journal.batch() as batch:
             written = [
                 batch.extend(session, lines, request_id=uuid, base=base, first_wins=True)
                 for uuid, lines in _writes(items)
@@ -211,7 +202,7 @@ class JournalSessionStore:
 
     def _found(self, prefix: str) -> Iterator[tuple[list[str], Entry]]:
         """Yield the parts of each key that begins so, where something is kept, with the newest of it."""
-        journal = self._shared.journal
+        journal = self._use.journal
         for info in journal.sessions(prefix):
             for newest in journal.session(info.key).read(limit=1, newest=True):
                 yield parts_of(info.key), newest
@@ -219,7 +210,7 @@ class JournalSessionStore:
     def _session(self, key: Key) -> Session:
         name = _key(key)  # it is a key, or this says so
         is_main = key.get("subpath") is None
-        return self._shared.journal.session(
+        return self._use.journal.session(
             name,
             writer=self._writer if is_main else f"{self._writer}/subagent",
             role=self._role if is_main else "subagent",
@@ -229,7 +220,7 @@ class JournalSessionStore:
 
     def _savepoints(self, key: Key) -> Session:
         name = key_of(_SUMMARY, key["project_key"], key["session_id"])
-        return self._shared.journal.session(name, writer=self._writer, role=self._role)
+        return self._use.journal.session(name, writer=self._writer, role=self._role)
 
 
 def _main_key(project: str, name: str) -> Key:

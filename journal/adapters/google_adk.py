@@ -14,16 +14,14 @@ sessions of a user or of an app share is a session of its own, ``adk-user:APP:US
 from __future__ import annotations
 
 import threading
-import weakref
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from journal.adapters.folding import folded, forget
 from journal.adapters.frameworks import need
 from journal.adapters.items import key_of, label_of, line_of, newest, parts_of, whole
-from journal.adapters.sharing import Shared
+from journal.adapters.sharing import Use
 from journal.adapters.states import begun, changed, event_of, merged, of_app_or_user, of_session
 from journal.errors import EntryError, RefusedError
-from journal.threads import closed
 from journal.verdict import CHANGED_SINCE
 
 need("google.adk", "google-adk", "2.13", "adk")
@@ -43,7 +41,6 @@ from google.adk.sessions.base_session_service import (  # noqa: E402
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -53,7 +50,6 @@ if TYPE_CHECKING:
     from journal.journal import Journal
     from journal.session import Session as Lines
 
-T = TypeVar("T")
 
 WRITER: Final = "google-adk"
 _EVENTS: Final = "adk"
@@ -103,12 +99,11 @@ class JournalSessionService(BaseSessionService):
         # Appends of one session take turns within the process: parallel agents share the object.
         self._turns = [threading.Lock() for _ in range(_TURNS)]
         self._handles: dict[tuple[str | None, ...], Lines] = {}
-        self._shared = Shared.of(place)
-        self._end = weakref.finalize(self, self._shared.let_go)
+        self._use = Use(place)
         try:
             self._handle(_EVENTS)  # the writer is checked, nothing is written
         except BaseException:
-            self._end()
+            self._use.close()
             raise
 
     # -- the interface --------------------------------------------------------------------
@@ -129,7 +124,7 @@ class JournalSessionService(BaseSessionService):
         """
         name = (session_id or "").strip() or adk_uuid.new_uuid()
         deltas = extract_json_safe_state_delta(state or {})
-        return await self._run(self._create, (app_name, user_id, name), deltas)
+        return await self._use.run(self._create, (app_name, user_id, name), deltas)
 
     async def get_session(
         self,
@@ -141,21 +136,21 @@ class JournalSessionService(BaseSessionService):
     ) -> Session | None:
         """Return a session with its state and events, or None where there is none."""
         names = (app_name, user_id, session_id.strip())
-        return await self._run(self._get, names, config or GetSessionConfig())
+        return await self._use.run(self._get, names, config or GetSessionConfig())
 
     async def list_sessions(
         self, *, app_name: str, user_id: str | None = None
     ) -> ListSessionsResponse:
         """Return the sessions of an app, or of one of its users, without events; the oldest update first."""
-        return await self._run(self._list, app_name, user_id)
+        return await self._use.run(self._list, app_name, user_id)
 
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
         """Erase a session for good; that it was there stays on record."""
-        await self._run(self._delete, (app_name, user_id, session_id.strip()))
+        await self._use.run(self._delete, (app_name, user_id, session_id.strip()))
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
         """Return the state that all sessions of a user share."""
-        return await self._run(self._shared_state, "user", app_name, user_id)
+        return await self._use.run(self._shared_state, "user", app_name, user_id)
 
     async def append_event(self, session: Session, event: Event) -> Event:
         """Keep an event with all that it changes, in one transaction; durable when this returns.
@@ -174,12 +169,12 @@ class JournalSessionService(BaseSessionService):
             return event
         self._apply_temp_state(session, event)
         event = self._trim_temp_delta_state(event)
-        await self._run(self._append, session, event)
+        await self._use.run(self._append, session, event)
         return self._commit_event_to_session(session, event)
 
     async def close(self) -> None:
         """Let go; the last user of a database in this process closes it."""
-        self._end()
+        self._use.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,11 +187,6 @@ class JournalSessionService(BaseSessionService):
     ) -> None:
         await self.close()
 
-    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
-        if not self._end.alive:
-            raise closed()
-        return await self._shared.threads.run(call, *arguments)
-
     # -- what runs in a thread ------------------------------------------------------------
 
     def _create(self, names: tuple[str, str, str], deltas: dict[str, Any]) -> Session:
@@ -204,7 +194,7 @@ class JournalSessionService(BaseSessionService):
         base = lines.head.seq
         _refuse_if_there(lines, names[2])
         try:
-            with self._shared.journal.batch() as batch:
+            with self._use.journal.batch() as batch:
                 first = batch.append(
                     lines, line_of(begun(names, deltas["session"], now), "state"), base=base
                 )
@@ -240,7 +230,7 @@ class JournalSessionService(BaseSessionService):
     def _list(self, app: str, user: str | None) -> ListSessionsResponse:
         rest = [] if user is None else [user]
         found = []
-        for info in self._shared.journal.sessions(key_of(_EVENTS, app, *rest) + ":"):
+        for info in self._use.journal.sessions(key_of(_EVENTS, app, *rest) + ":"):
             names = tuple(parts_of(info.key)[1:])
             lines = self._events(names)
             if lines.read(limit=1):
@@ -266,7 +256,7 @@ class JournalSessionService(BaseSessionService):
         base = _base(session, lines)
         deltas = extract_json_safe_state_delta(event.actions.state_delta or {})
         try:
-            with self._shared.journal.batch() as batch:
+            with self._use.journal.batch() as batch:
                 kept = batch.append(lines, line, request_id=event.id, base=base, first_wins=True)
                 self._change_shared(batch, names, deltas, kept)
         except RefusedError as error:
@@ -317,7 +307,7 @@ class JournalSessionService(BaseSessionService):
     ) -> Lines:
         known = self._handles.get((*key, run_id, on_behalf_of))
         if known is None:
-            known = self._shared.journal.session(
+            known = self._use.journal.session(
                 key_of(*key),
                 writer=self._writer,
                 role=self._role,

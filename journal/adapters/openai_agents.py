@@ -11,14 +11,12 @@ replaced leaves the conversation; ``journal log`` and ``journal who`` still know
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from journal.adapters.frameworks import need
 from journal.adapters.items import line_of, newest, parsed
-from journal.adapters.sharing import Shared
+from journal.adapters.sharing import Use
 from journal.errors import EntryError, NotFoundError, RefusedError
-from journal.threads import closed
 
 need("agents", "openai-agents", "0.24", "openai")
 
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from journal.model import Entry
     from journal.session import Session
 
-T = TypeVar("T")
 Item = Any  # agents.TResponseInputItem: a dict of one of many shapes
 
 WRITER: Final = "openai-agents"
@@ -89,10 +86,9 @@ class JournalSession:
         self._strict = strict
         self._fence: Fence | None = None
         self._mine: set[int] = set()
-        self._shared = Shared.of(url)
-        self._end = weakref.finalize(self, self._shared.let_go)
+        self._use = Use(url)
         try:
-            self._session = self._shared.journal.session(
+            self._session = self._use.journal.session(
                 session_id, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of
             )
         except BaseException:
@@ -117,7 +113,7 @@ class JournalSession:
     async def get_items(self, limit: int | None = None, *, wrapper: object = None) -> list[Item]:
         """Return the newest items in order: so many, or as the settings say, or all."""
         del wrapper
-        return await self._run(self._get, resolve_session_limit(limit, self.session_settings))
+        return await self._use.run(self._get, resolve_session_limit(limit, self.session_settings))
 
     async def add_items(self, items: list[Item], *, wrapper: object = None) -> None:
         """Add items: all or none; durable when this returns.
@@ -129,24 +125,24 @@ class JournalSession:
         """
         del wrapper
         lines = [line_of(item, "item") for item in items]
-        await self._run(self._add, lines)
+        await self._use.run(self._add, lines)
 
     async def pop_item(self, *, wrapper: object = None) -> Item | None:
         """Take the newest item out and return it; None if there is none. No two get the same."""
         del wrapper
-        return await self._run(self._pop)
+        return await self._use.run(self._pop)
 
     async def clear_session(self, *, wrapper: object = None) -> None:
         """Erase every item for good; that they were there stays on record."""
         del wrapper
-        await self._run(self._clear)
+        await self._use.run(self._clear)
 
     # -- compaction, all at once ----------------------------------------------------------
 
     async def _get_compaction_snapshot(
         self, limit: int, *, prune_prefix: Callable[[Item], bool] | None = None
     ) -> _CompactionSnapshot | None:
-        entries, base, complete = await self._run(self._newest, limit)
+        entries, base, complete = await self._use.run(self._newest, limit)
         try:
             items = [entry.json() for entry in entries]
         except EntryError:
@@ -154,27 +150,24 @@ class JournalSession:
 
         async def replace_suffix(start: int, output: list[Item]) -> bool:
             lines = [line_of(item, "item") for item in output]
-            return await self._run(self._replace_suffix, entries[start:], base, lines, prune_prefix)
+            return await self._use.run(
+                self._replace_suffix, entries[start:], base, lines, prune_prefix
+            )
 
         return _CompactionSnapshot(items, complete, replace_suffix)
 
     async def _atomic_replace_items(self, items: list[Item]) -> bool:
         lines = [line_of(item, "item") for item in items]
-        await self._run(self._replace_all, lines)
+        await self._use.run(self._replace_all, lines)
         return True
 
     # -- the end ------------------------------------------------------------------------
 
     def close(self) -> None:
         """Let go; the last session of a database in this process closes it."""
-        self._end()
+        self._use.close()
 
     # -- what runs in a thread ------------------------------------------------------------
-
-    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
-        if not self._end.alive:
-            raise closed()
-        return await self._shared.threads.run(call, *arguments)
 
     def _get(self, limit: int | None) -> list[Item]:
         if self._strict:

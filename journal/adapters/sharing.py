@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from journal.errors import EntryError
 from journal.journal import Journal
-from journal.threads import Threads
+from journal.threads import Threads, closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 MEMORY: Final = ":memory:"
 _PREFIXES: Final = ("sqlite+aiosqlite:///", "sqlite+pysqlite:///", "sqlite:///")
@@ -90,6 +93,40 @@ class Shared:
             if not self._users:
                 self.threads.close()
                 self._end()
+
+
+class Use:
+    """One object's use of a shared journal: it runs calls in its threads, and lets go when it is gone.
+
+    Raises:
+        EntryError: a URL that names no file.
+        StorageError: the journal cannot be opened.
+
+    """
+
+    def __init__(self, url: str | os.PathLike[str] | Journal) -> None:
+        self._shared = Shared.of(url)
+        self._end = weakref.finalize(self, self._shared.let_go)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal."""
+        return self._shared.journal
+
+    async def run(self, call: Callable[..., T], *arguments: object) -> T:
+        """Run a call that may block in a thread; it settles even if the caller is cancelled.
+
+        Raises:
+            StorageError: it was let go.
+
+        """
+        if not self._end.alive:
+            raise closed()
+        return await self._shared.threads.run(call, *arguments)
+
+    def close(self) -> None:
+        """Let go; the last user of a database in this process closes it."""
+        self._end()
 
 
 def path_of(url: str) -> Path:

@@ -260,7 +260,7 @@ def test_first_opens_by_several_processes_at_once(db: Path) -> None:
 
 def test_one_journal_is_open_for_all_sessions_of_a_database(db: Path) -> None:
     one, two = JournalSession("a", db), JournalSession("b", str(db))
-    assert one._shared is two._shared
+    assert one._use.journal is two._use.journal
     one.close()
     asyncio.run(two.add_items([said("1")]))
     two.close()
