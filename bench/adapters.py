@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     agents, adk = version("openai-agents"), version("google-adk")
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as place:
+    with tempfile.TemporaryDirectory(prefix="journal-bench-", dir=Path.cwd()) as place:
         compare(
             [
                 of_openai(

@@ -81,7 +81,7 @@ def main() -> None:
     if given.once is not None:
         once(given.once[0], Path(given.once[1]))
         return
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as made:
+    with tempfile.TemporaryDirectory(prefix="journal-bench-", dir=Path.cwd()) as made:
         place = given.keep or Path(made)
         path = place / "audited.db"
         os.environ["JOURNAL_KEY_FILE"] = str(place / "audited.key")

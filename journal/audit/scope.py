@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from journal.audit.source import MAX_INT
+from journal.engine import driver
 from journal.errors import NotFoundError
 from journal.model import REGISTRY_ID
 
@@ -67,15 +69,22 @@ class Scope(NamedTuple):
         """Return what is to be called with the bytes just looked at, if anybody wants to know."""
         if progress is None:
             return None
-        sizes = dict(source.query("SELECT id, cum_bytes FROM sessions").fetchall())
+        try:
+            sizes = dict(source.query("SELECT id, cum_bytes FROM sessions").fetchall())
+        except driver().Error:
+            sizes = {}  # the bar is all that wants it; the damage is told where the table is checked
         total = sum(size for number in chosen if isinstance(size := sizes.get(number), int))
         return lambda size: progress(size, total)
 
 
 def _newest_us(source: Source, number: int) -> int:
-    found = source.query(
-        "SELECT max(created_us) FROM (SELECT created_us FROM entries WHERE session_id = ? "
-        "ORDER BY seq DESC LIMIT 100)",
-        number,
-    ).fetchone()
+    """Return the time of a session's newest entries; of one that cannot be read, that it is new."""
+    try:
+        found = source.query(
+            "SELECT max(created_us) FROM (SELECT created_us FROM entries WHERE session_id = ? "
+            "ORDER BY seq DESC LIMIT 100)",
+            number,
+        ).fetchone()
+    except driver().Error:
+        return MAX_INT
     return found[0] if isinstance(found[0], int) else 0

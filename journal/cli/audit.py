@@ -100,7 +100,10 @@ def _write_page(path: Path, page: Path, against: dict[str, Any], flags: dict[str
     from journal.report import write_page  # noqa: PLC0415 - needs a template engine
 
     refuse_journals_own(page, path, force=flags["force"])
-    report, content = write_page(str(path), **against, bodies=flags["bodies"])
+    with bar("Auditing") as progress:
+        report, content = write_page(
+            str(path), **against, progress=progress, bodies=flags["bodies"]
+        )
     write_new(page, [content.encode("utf-8", "backslashreplace")], force=flags["force"])
     output.say(f"Wrote {page}, {output.size(page.stat().st_size)}.")
     return report

@@ -24,7 +24,7 @@ from journal.escape import escape
 from journal.report.picture import TRUSTS, Picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from journal.audit import AnchorFile, Report
@@ -40,6 +40,9 @@ def write_page(  # noqa: PLR0913 - as for an audit
     sessions: Sequence[str] = (),
     anchors: Sequence[AnchorFile] = (),
     verifiers: Sequence[Verifier] = (),
+    since_us: int | None = None,
+    quick: bool = False,
+    progress: Callable[[int, int], None] | None = None,
     bodies: bool = False,
 ) -> tuple[Report, str]:
     """Audit a journal; return the report, and a page that shows it with a picture of the journal.
@@ -50,6 +53,9 @@ def write_page(  # noqa: PLR0913 - as for an audit
         sessions: only these.
         anchors: signed statements of heads.
         verifiers: public keys of those who may have signed them.
+        since_us: only sessions with an entry this new.
+        quick: leave out what reads every byte; the picture reads them in any case.
+        progress: called now and then while it is audited.
         bodies: show how entries begin; without it the page holds nothing that was said.
 
     Raises:
@@ -57,8 +63,9 @@ def write_page(  # noqa: PLR0913 - as for an audit
 
     """
     with sighted(
-        path, key_file=key_file, sessions=sessions, anchors=anchors, verifiers=verifiers
-    ) as sighting:
+        path, key_file=key_file, sessions=sessions, anchors=anchors, verifiers=verifiers,
+        since_us=since_us, quick=quick, progress=progress,
+    ) as sighting:  # fmt: skip
         picture = Picture(sighting, bodies=bodies).as_json()
     return sighting.report, rendered(sighting.report, picture, bodies=bodies)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -102,6 +103,7 @@ def forged(value: Any) -> Any:
     return value[:-1] + ("x" if value[-1:] != "x" else "y")
 
 
+SAMPLE: Final = 12
 CELLS: Final = [
     (table.name, column.name) for table in tables.metadata.sorted_tables for column in table.c
 ]
@@ -113,7 +115,7 @@ def test_every_column_of_every_table(full, thief, journal_path, table, column):
     before = told(journal_path)
     if (table, column) in KNOWN_UNDETECTABLE:
         pytest.skip(KNOWN_UNDETECTABLE[table, column])
-    rowids = [rowid for (rowid,) in thief.execute(f"SELECT rowid FROM {table}")]
+    rowids = sample([rowid for (rowid,) in thief.execute(f"SELECT rowid FROM {table}")], column)
     if not rowids:
         pytest.skip(f"this version writes no {table}")
     unseen = []
@@ -134,6 +136,14 @@ def test_every_column_of_every_table(full, thief, journal_path, table, column):
         change(thief, table, column, now, value)
     assert unseen == []
     assert told(journal_path) == before
+
+
+def sample(rows: list[Any], name: str) -> list[Any]:
+    """Return a dozen rows at most: both ends, and others of them for each name."""
+    if len(rows) <= SAMPLE:
+        return rows
+    middle = rows[1:-1]
+    return [rows[0], *Random(name).sample(middle, SAMPLE - 2), rows[-1]]  # noqa: S311 - no secret
 
 
 def is_number(table: str, column: str) -> bool:
@@ -160,7 +170,7 @@ def test_a_row_that_is_taken_away(full, thief, journal_path, table):
     before = told(journal_path)
     unseen = []
     names = [column.name for column in tables.metadata.tables[table].c]
-    for rowid, *values in thief.execute(f"SELECT rowid, * FROM {table}").fetchall():
+    for rowid, *values in sample(thief.execute(f"SELECT rowid, * FROM {table}").fetchall(), table):
         with thief.without_triggers():
             thief.execute(f"DELETE FROM {table} WHERE rowid = ?", rowid)
         if told(journal_path) == before:

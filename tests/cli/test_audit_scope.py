@@ -24,3 +24,9 @@ def test_what_is_no_time_is_said(run, session, when):
     done = run("audit", f"--since={when}")
     assert done.exit_code == 2
     assert "Try: " in done.stderr
+
+
+def test_a_page_may_be_of_what_is_new_or_quick(run, session, home):
+    done = run("audit", "--quick", "--since", "24h", "--html", "audit.html")
+    assert done.exit_code == 0, done.stderr
+    assert "not verified" in (home / "audit.html").read_text("utf-8")
