@@ -19,7 +19,7 @@ def test_every_byte_of_generated_files_comes_back(tmp_path: Path, seed: int) -> 
 
 @pytest.mark.crash
 def test_a_great_file_takes_little_memory(tmp_path: Path) -> None:
-    told = proof.great(tmp_path, 150_000_000, 60_000_000)
+    told = proof.great(tmp_path, 100_000_000, 40_000_000)
     assert told["migrate_peak_mb"] <= 80
     assert told["export_peak_mb"] <= 80
 
