@@ -93,7 +93,9 @@ def test_what_is_there_is_not_overwritten(run, home):
     assert list((home / "mine").iterdir()) == []
 
 
-@pytest.mark.parametrize("store", ["openclaw-2026.5.18", "pi", "edge"])
+@pytest.mark.parametrize(
+    "store", [pytest.param("openclaw-2026.5.18", marks=pytest.mark.slow), "pi", "edge"]
+)
 def test_any_store_will_do(run, store):
     """It is copied and played on; of the store itself nothing changes."""
     before = digests(FIXTURES / store)
