@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from journal.aio import AsyncFence, AsyncJournal, AsyncSession, AsyncTurn
+    from journal.aio import AsyncJournal, AsyncSession, AsyncTurn
+    from journal.awaited import AsyncFence
     from journal.claim import Turn
     from journal.errors import (
         BusyError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {
-    "AsyncFence": "journal.aio",
+    "AsyncFence": "journal.awaited",
     "AsyncJournal": "journal.aio",
     "AsyncSession": "journal.aio",
     "AsyncTurn": "journal.aio",

@@ -120,7 +120,7 @@ def earlier(
     ]
 
 
-def standing(cursor: Cursor, session: Session, chain: Chain, request_id: str) -> list[Entry]:
+def first_written(cursor: Cursor, session: Session, chain: Chain, request_id: str) -> list[Entry]:
     """Return the entries that a request wrote before, whatever lines it is asked for now.
 
     What was forgotten does not count; a line redacted in its place does.

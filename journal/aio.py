@@ -18,6 +18,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from journal.awaited import AsyncBatch, AsyncFence
 from journal.journal import Journal
 from journal.threads import Settled, Threads, closed, even_if_cancelled
 
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from journal.batch import Batch, Receipt
     from journal.changes import Changes
     from journal.claim import Turn
-    from journal.fence import Fence
     from journal.inputs import Input, Taken
     from journal.model import Entry, SessionInfo, Writer
     from journal.parking import Parked
@@ -232,117 +231,6 @@ class AsyncTurn(AsyncSession):
         trace: TracebackType | None,
     ) -> None:
         await even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
-
-
-class AsyncFence:
-    """A mark to be checked after the model has thought: :class:`journal.Fence`, awaited."""
-
-    def __init__(self, fence: Fence, threads: Threads) -> None:
-        self.sync = fence
-        self._threads = threads
-
-    @property
-    def arrived(self) -> list[Entry]:
-        """What co-tenants wrote meanwhile, as far as it was checked."""
-        return self.sync.arrived
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """What the last check said."""
-        return self.sync.verdict
-
-    async def check(self, *, raise_: bool = True) -> Verdict:
-        """Judge what came since; as :meth:`journal.Fence.check`."""
-        return await self._threads.run(self.sync.check, raise_=raise_)
-
-    async def append(self, line: object, *, request_id: str | None = None) -> Entry:
-        """Judge and write in one transaction; as :meth:`journal.Fence.append`."""
-        return await self._threads.run(self.sync.append, line, request_id=request_id)
-
-    async def extend(
-        self, lines: Iterable[object], *, request_id: str | None = None
-    ) -> list[Entry]:
-        """Judge once and write several lines; as :meth:`journal.Fence.extend`."""
-        return await self._threads.run(self.sync.extend, [*lines], request_id=request_id)
-
-    @property
-    def unresolved(self) -> Awaitable[list[Entry]]:
-        """The session's foreign entries that nobody has resolved; to be awaited."""
-        return self._threads.run(lambda: self.sync.unresolved)
-
-    async def stored(self) -> str:
-        """Store the fence for another process; as :meth:`journal.Fence.stored`."""
-        return await self._threads.run(self.sync.stored)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
-
-
-class AsyncBatch:
-    """Writes on several sessions in one transaction: a batch, written on leaving the block."""
-
-    def __init__(self, batch: Batch, threads: Threads) -> None:
-        self._batch = batch
-        self._threads = threads
-
-    async def append(  # noqa: PLR0913 - those of the synchronous one
-        self,
-        session: AsyncSession,
-        line: object,
-        *,
-        request_id: str | None = None,
-        base: int | None = None,
-        first_wins: bool = False,
-        only_with: Receipt | None = None,
-    ) -> Receipt:
-        """Add one line for a session; as :meth:`extend`."""
-        return await self.extend(
-            session,
-            [line],
-            request_id=request_id,
-            base=base,
-            first_wins=first_wins,
-            only_with=only_with,
-        )
-
-    async def extend(  # noqa: PLR0913 - those of the synchronous one
-        self,
-        session: AsyncSession,
-        lines: Iterable[object],
-        *,
-        request_id: str | None = None,
-        base: int | None = None,
-        first_wins: bool = False,
-        only_with: Receipt | None = None,
-    ) -> Receipt:
-        """Add several lines for a session, one write; as :meth:`journal.batch.Batch.extend`."""
-        return self._batch.extend(
-            session.sync,
-            lines,
-            request_id=request_id,
-            base=base,
-            first_wins=first_wins,
-            only_with=only_with,
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._threads.run(self._batch.__exit__, kind, error, trace)
 
 
 class AsyncJournal:

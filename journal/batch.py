@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from journal.admission import changed_since, earlier, keep, refusal, standing, store_lines
+from journal.admission import changed_since, earlier, first_written, keep, refusal, store_lines
 from journal.model import check_label
 from journal.parts import encode_lines
 
@@ -160,5 +160,5 @@ class Batch:
     def _done(cursor: Cursor, chain: Chain, receipt: Receipt) -> list[Entry] | None:
         """Return what the write's request wrote before, as far as that counts; or None."""
         if receipt.first_wins and receipt.request_id is not None:
-            return standing(cursor, receipt.session, chain, receipt.request_id) or None
+            return first_written(cursor, receipt.session, chain, receipt.request_id) or None
         return earlier(cursor, receipt.session, chain, receipt.lines, receipt.request_id)

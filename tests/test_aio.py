@@ -24,7 +24,7 @@ from journal import (
     StorageError,
     Superseded,
     Turn,
-    aio,
+    awaited,
 )
 from journal.batch import Batch
 from tests.test_group import until
@@ -55,7 +55,7 @@ def public(kind: type) -> dict[str, Any]:
         (Session, AsyncSession),
         (Turn, AsyncTurn),
         (Fence, AsyncFence),
-        (Batch, aio.AsyncBatch),
+        (Batch, awaited.AsyncBatch),
     ],
 )
 def test_every_name_is_there_with_the_same_parameters(plain, awaited):

@@ -103,6 +103,7 @@ LAYERS = (
         "migration",
         "audit",
         "aio",
+        "awaited",
         "threads",
         "export",
         "incident",

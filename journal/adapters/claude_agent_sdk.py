@@ -20,9 +20,9 @@ from journal.adapters.items import key_of, label_of, line_of, parsed, parts_of
 from journal.adapters.sharing import Use
 from journal.errors import EntryError
 
-need("claude_agent_sdk", "claude-agent-sdk", "0.2.187", "claude")
+need("claude")  # before it is imported
 
-from claude_agent_sdk import fold_session_summary  # noqa: E402 - after it was looked for
+from claude_agent_sdk import fold_session_summary
 
 if TYPE_CHECKING:
     import os
@@ -143,8 +143,10 @@ class JournalSessionStore:
                 batch.extend(session, lines, request_id=uuid, base=base, first_wins=True)
                 for uuid, lines in _writes(items)
             ]
-        if self._strict:
-            self._seen[session.key] = max(each.entries[-1].seq for each in written)
+        # What was there already tells nothing of what stands between.
+        new = [each.entries[-1].seq for each in written if each.written]
+        if self._strict and new:
+            self._seen[session.key] = new[-1]
 
     def _load(self, key: Key) -> list[Item] | None:
         session = self._session(key)
@@ -175,7 +177,10 @@ class JournalSessionStore:
 
         def step(data: dict[str, Any], items: Sequence[Item]) -> dict[str, Any]:
             summary: Any = {"session_id": name, "mtime": 0, "data": data}
-            return fold_session_summary(summary, key, [*items])["data"]
+            entries: Any = [
+                item for item in items if isinstance(item, dict)
+            ]  # others' lines may be any JSON
+            return fold_session_summary(summary, key, entries)["data"]
 
         saved: dict[str, Any] = folded(session, self._savepoints(key), {}, step)
         return saved

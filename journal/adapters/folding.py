@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from journal.adapters.items import line_of, parsed
-from journal.errors import NotFoundError, RefusedError
+from journal.errors import JournalError, NotFoundError
 from journal.store import log
 
 if TYPE_CHECKING:
@@ -68,5 +68,5 @@ def _newest(savepoints: Session) -> dict[str, Any] | None:
 def _save(savepoints: Session, savepoint: dict[str, Any]) -> None:
     try:
         savepoints.append(line_of(savepoint, "savepoint"))
-    except RefusedError as error:  # the value is right without it
+    except JournalError as error:  # the value is right without it; a full disk is no reason
         log.warning("no savepoint in %s: %s", savepoints.key, error)

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 from importlib.metadata import version
+from typing import Final, NamedTuple
 
 
-def need(module: str, distribution: str, at_least: str, extra: str) -> None:
-    """Make sure that a framework is there, and is not older than what the adapter was written for.
+class Framework(NamedTuple):
+    """What must be installed: the module, its distribution, and the oldest that the adapter was written for."""
+
+    module: str
+    distribution: str
+    at_least: str
+
+
+FRAMEWORKS: Final = {
+    "adk": Framework("google.adk", "google-adk", "2.13"),
+    "claude": Framework("claude_agent_sdk", "claude-agent-sdk", "0.2.187"),
+    "openai": Framework("agents", "openai-agents", "0.24"),
+}
+
+
+def need(extra: str) -> None:
+    """Make sure that an extra's framework is there and not too old, without importing it.
 
     Raises:
         ImportError: it is not, with what installs it.
 
     """
-    hint = f"pip install 'session-journal[{extra}]'"
+    module, distribution, at_least = FRAMEWORKS[extra]
+    if not _is_there(module):
+        found = "which is not installed"
+    elif _numbers(version(distribution)) < _numbers(at_least):
+        found = f"{at_least} or later, not {version(distribution)}"
+    else:
+        return
+    message = f"this needs {distribution}, {found}. Try: pip install 'session-journal[{extra}]'"
+    raise ImportError(message)
+
+
+def _is_there(module: str) -> bool:
     try:
-        importlib.import_module(module)
-    except ImportError as error:
-        message = f"this adapter needs {distribution}: {error}. Try: {hint}"
-        raise ImportError(message) from error
-    found = version(distribution)
-    if _numbers(found) < _numbers(at_least):
-        message = f"this adapter needs {distribution} {at_least} or later, not {found}. Try: {hint}"
-        raise ImportError(message)
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of its parent
+        return False
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -14,6 +14,8 @@ sessions of a user or of an app share is a session of its own, ``adk-user:APP:US
 from __future__ import annotations
 
 import threading
+from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.adapters.folding import folded, forget
@@ -24,23 +26,23 @@ from journal.adapters.states import begun, changed, event_of, merged, of_app_or_
 from journal.errors import EntryError, RefusedError
 from journal.verdict import CHANGED_SINCE
 
-need("google.adk", "google-adk", "2.13", "adk")
+need("adk")  # before it is imported
 
-# After it was looked for.
-from google.adk.errors import StaleSessionError  # noqa: E402
-from google.adk.errors.already_exists_error import AlreadyExistsError  # noqa: E402
-from google.adk.errors.session_not_found_error import SessionNotFoundError  # noqa: E402
-from google.adk.platform import time as adk_time  # noqa: E402
-from google.adk.platform import uuid as adk_uuid  # noqa: E402
-from google.adk.sessions import BaseSessionService, Session  # noqa: E402
-from google.adk.sessions._session_util import extract_json_safe_state_delta  # noqa: E402
-from google.adk.sessions.base_session_service import (  # noqa: E402
+from google.adk.errors import StaleSessionError
+from google.adk.errors.already_exists_error import AlreadyExistsError
+from google.adk.errors.session_not_found_error import SessionNotFoundError
+from google.adk.platform import time as adk_time
+from google.adk.platform import uuid as adk_uuid
+from google.adk.sessions import BaseSessionService, Session
+from google.adk.sessions._session_util import extract_json_safe_state_delta
+from google.adk.sessions.base_session_service import (
     GetSessionConfig,
     ListSessionsResponse,
 )
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -229,13 +231,15 @@ class JournalSessionService(BaseSessionService):
 
     def _list(self, app: str, user: str | None) -> ListSessionsResponse:
         rest = [] if user is None else [user]
-        found = []
+        found: list[Session] = []
+        shared = cache(self._shared_state)  # one user has many sessions, one app has all
         for info in self._use.journal.sessions(key_of(_EVENTS, app, *rest) + ":"):
             names = tuple(parts_of(info.key)[1:])
             lines = self._events(names)
             if lines.read(limit=1):
                 known = self._state_of(names, lines)
-                found.append(self._made(names, known["state"], known["at"], lines.head.seq))
+                at = lines.head.seq
+                found.append(self._made(names, known["state"], known["at"], at, shared))
         found.sort(key=lambda each: (each.last_update_time, each.user_id, each.id))
         return ListSessionsResponse(sessions=found)
 
@@ -265,7 +269,9 @@ class JournalSessionService(BaseSessionService):
             raise _stale(lines, names[2], error) from error
         if not kept.written and b"".join(each.data for each in kept.entries) != line + b"\n":
             raise AlreadyExistsError(f"Another event with id {event.id} already exists.")
-        return kept.entries[-1].seq
+        # Found done, it may stand behind events that this object does not know.
+        is_next = kept.written or kept.entries[0].seq == base + 1
+        return kept.entries[-1].seq if is_next else base
 
     # -- state --------------------------------------------------------------------------------
 
@@ -287,9 +293,18 @@ class JournalSessionService(BaseSessionService):
         start: dict[str, Any] = {"state": {}, "at": 0.0}
         return folded(lines, self._savepoints(_EVENTS, names), start, of_session)
 
-    def _made(self, names: tuple[str, ...], state: dict[str, Any], at: float, seq: int) -> Session:
+    def _made(
+        self,
+        names: tuple[str, ...],
+        state: dict[str, Any],
+        at: float,
+        seq: int,
+        shared: Callable[..., dict[str, Any]] | None = None,
+    ) -> Session:
         app, user, name = names
-        state = merged(self._shared_state("app", app), self._shared_state("user", app, user), state)
+        shared = shared or self._shared_state
+        # Copied: what one session's holder changes is not another's.
+        state = deepcopy(merged(shared("app", app), shared("user", app, user), state))
         made = Session(app_name=app, user_id=user, id=name, state=state, last_update_time=at)
         made._storage_update_marker = str(seq)  # noqa: SLF001 - there for services
         return made

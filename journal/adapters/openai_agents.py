@@ -18,10 +18,10 @@ from journal.adapters.items import line_of, newest, parsed
 from journal.adapters.sharing import Use
 from journal.errors import EntryError, NotFoundError, RefusedError
 
-need("agents", "openai-agents", "0.24", "openai")
+need("openai")  # before it is imported
 
-from agents.memory.session import _CompactionSnapshot  # noqa: E402 - after it was looked for
-from agents.memory.session_settings import (  # noqa: E402
+from agents.memory.session import _CompactionSnapshot
+from agents.memory.session_settings import (
     SessionSettings,
     coerce_session_settings,
     resolve_session_limit,

@@ -63,27 +63,34 @@ def event_of(entry: Entry) -> Event | None:
 
 
 def of_session(value: dict[str, Any], lines: Sequence[Any]) -> dict[str, Any]:
-    """Return what a session's state and last update become by more of its lines."""
+    """Return what a session's state and last update become by more of its lines; others' lines change nothing."""
     state, at = {**value["state"]}, value["at"]
     for line in lines:
-        if not isinstance(line, dict):
+        if not isinstance(line, dict) or not isinstance(line.get("timestamp"), (int, float)):
             continue
         if line.get("type") == BEGUN:
-            state = {**line.get("state", {})}
-        else:
-            delta = (line.get("actions") or {}).get("state_delta") or {}
+            state = {**_members(line, "state")}
+        elif line.keys() >= _ALWAYS:
+            delta = _members(_members(line, "actions"), "state_delta")
             state.update({k: v for k, v in delta.items() if not k.startswith(_ELSEWHERE)})
-        at = line.get("timestamp", at)
+        else:
+            continue
+        at = line["timestamp"]
     return {"state": state, "at": at}
 
 
 def of_app_or_user(state: dict[str, Any], lines: Sequence[Any]) -> dict[str, Any]:
-    """Return what the state that sessions share becomes by more of its lines."""
+    """Return what the state that sessions share becomes by more of its lines; others' lines change nothing."""
     made = {**state}
     for line in lines:
-        if isinstance(line, dict):
-            made.update(line.get("set") or {})
+        made.update(_members(line, "set"))
     return made
+
+
+def _members(line: object, name: str) -> dict[str, Any]:
+    """Return a member that is an object; an empty one where there is none."""
+    found = line.get(name) if isinstance(line, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def merged(

@@ -18,7 +18,7 @@ from journal.audit.scope import Scope
 from journal.audit.sessions import Head, SessionAudit
 from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
-from journal.audit.walk import Tally
+from journal.audit.tally import Tally
 from journal.controls import decode
 from journal.engine import driver
 from journal.model import REGISTRY_ID, REGISTRY_KEY
@@ -122,8 +122,9 @@ def sighted(  # noqa: PLR0913 - as for an audit
     """Audit a journal and keep its snapshot open for the block; arguments and errors are those of an audit."""
     with opened(path_of(path)) as source:
         scope = Scope(tuple(sessions), since_us, is_quick=quick)
-        run = _Audit(source, key_file, scope, anchors, verifiers, mirrors=mirrors)
-        run.progress = progress
+        run = _Audit(
+            source, key_file, scope, anchors, verifiers, mirrors=mirrors, progress=progress
+        )
         report = run.report()
         yield Sighting(source, run.keyring, run.known, report)
 
@@ -140,10 +141,11 @@ class _Audit:
         verifiers: Sequence[Verifier],
         *,
         mirrors: bool,
+        progress: Callable[[int, int], None] | None,
     ) -> None:
         self.source = source
         self.scope = scope
-        self.progress: Callable[[int, int], None] | None = None
+        self.progress = progress
         self.mirrors = mirrors
         self.found = Findings(source.path)
         self.known = Declarations()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from journal.audit.findings import Findings
     from journal.audit.keyring import Keyring
     from journal.audit.source import Source
-    from journal.audit.walk import Tally
+    from journal.audit.tally import Tally
     from journal.model import Row
     from journal.seal import Mac
 
@@ -118,11 +118,10 @@ class SessionAudit:
         """
         if is_quick and self._sealer is not None:
             self._receipts = []  # they are sums over the lines
-            self._walk.whole_row = self._source.row
-            rows = self._source.rows(self.session_id, lines=False)
+            rows, whole_row = self._source.rows(self.session_id, lines=False), self._source.row
         else:
-            rows = self._source.rows(self.session_id)
-        self._walk.feed_all(rows if told is None else _telling(rows, told))
+            rows, whole_row = self._source.rows(self.session_id), None
+        self._walk.feed_all(rows if told is None else _telling(rows, told), whole_row)
         self._walk.finish()
         self._claims.close()
         if self._keyring.mac is not None:

@@ -25,6 +25,7 @@ from journal.audit.rules import (
     write_fault,
 )
 from journal.audit.spans import without
+from journal.audit.tally import Tally
 from journal.controls import CONTROL, decode
 from journal.seal import PREV_SIZE
 from journal.strays import Ranges
@@ -42,27 +43,6 @@ _PLAIN_KINDS: Final = frozenset({b"line", b"raw"})
 _KEPT: Final = 32
 _ATTEMPTS: Final = 1000  # to tell edited entries from strays: half a millisecond each
 UNKNOWN: Final = Change(None)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was looked at, by what it turned out to be."""
-
-    rows: int = 0
-    entries: int = 0
-    lines: int = 0
-    raw_lines: int = 0
-    controls: int = 0
-    bytes: int = 0
-    strays: int = 0
-    altered: int = 0
-    erased: int = 0
-    missing: int = 0
-
-    def add(self, other: Tally) -> None:
-        """Add another's counts."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(slots=True)
@@ -98,7 +78,6 @@ class Walk:
         replaced: seqs at one of which an entry stood, and strays do.
         skipped: seqs that the chain links across although nothing stands there.
         external: entries that came from outside.
-        whole_row: returns a row by its number, where rows are fed without their lines; else None.
 
     """
 
@@ -124,7 +103,6 @@ class Walk:
         self.external = Ranges()
         self.replaced = Ranges()
         self.aside = Aside()
-        self.whole_row: Callable[[int], Row] | None = None
         self._attempts = 0
         self._known = known
         self._found = found
@@ -135,21 +113,19 @@ class Walk:
 
     # -- one row ----------------------------------------------------------------------
 
-    def feed_all(self, rows: Iterable[Row]) -> None:
-        """Take a session's rows, in the order of seq."""
-        if self.whole_row is not None:
-            self._feed_quickly(rows, self.whole_row)
-            return
-        for row, status in self.judge.ahead(rows):
-            if status != "sealed" or not self._is_plain(row):
-                self.feed(row, status)
+    def feed_all(self, rows: Iterable[Row], whole_row: Callable[[int], Row] | None = None) -> None:
+        """Take a session's rows, in the order of seq.
 
-    def _feed_quickly(self, rows: Iterable[Row], whole_row: Callable[[int], Row]) -> None:
-        """Take rows that come without their lines; what is odd is fetched whole, and judged as ever."""
-        for row, status in self.judge.ahead(rows, lines=False):
-            if status != "sealed" or not self._is_plain(row):
-                is_cut = row.body is None and row.salt is not None
-                self.feed(whole_row(row.id) if is_cut else row)
+        Where they come without the bodies of lines, ``whole_row`` returns one by its row
+        number: what is odd is judged whole.
+        """
+        for row, status in self.judge.ahead(rows, lines=whole_row is None):
+            if status == "sealed" and self._is_plain(row):
+                continue
+            if whole_row is None:
+                self.feed(row, status)
+            else:
+                self.feed(row if row.salt is None or row.body is not None else whole_row(row.id))
 
     def _is_plain(self, row: Row) -> bool:
         """Take a line in which nothing is odd, as nearly all are; False, and nothing done, for any other.
@@ -162,12 +138,12 @@ class Walk:
             return False
         (
             number, _, seq, epoch, writer, instance, recorder, _, kind, trusted, origin, _,
-            _, _, _, cum_bytes, end, _, _, key_id, prev, seal, line_type, line_id, parent_id, body,
+            _, _, _, cum_bytes, end, salt, _, key_id, prev, seal, line_type, line_id, parent_id, body,
         ) = row  # fmt: skip
         size = cum_bytes - before.cum_bytes
         if (
             kind not in _PLAIN_KINDS
-            or (body is None and self.whole_row is None)
+            or salt is None
             or not trusted
             or seq != before.seq + 1
             or prev != self._link

@@ -236,6 +236,30 @@ def test_a_strict_store_refuses_what_goes_out_from_a_stale_transcript(db: Path) 
     other.close()
 
 
+def test_a_strict_store_that_tries_a_batch_again_is_not_stale(db: Path) -> None:
+    strict, other = JournalSessionStore(db, strict=True), JournalSessionStore(db)
+    run(strict.append, MAIN, [said("1", uuid="a")])
+    run(strict.append, MAIN, [said("2", uuid="b")])
+    run(strict.append, MAIN, [said("1", uuid="a")])
+    run(strict.append, MAIN, [said("3", uuid="c")])
+    run(other.append, MAIN, [said("between"), said("4", uuid="d")])
+    run(
+        strict.append, MAIN, [said("4", uuid="d")]
+    )  # it is there; what stands before it is not known
+    with pytest.raises(RefusedError):
+        run(strict.append, MAIN, [said("5", uuid="e")])
+    strict.close()
+    other.close()
+
+
+def test_a_line_of_others_spoils_no_summary(store: JournalSessionStore, db: Path) -> None:
+    run(store.append, MAIN, [said("first")])
+    with Journal(db) as journal:
+        journal.session(NAME, writer="hand", role="operator").extend([b"[1]", b"42", b"no json"])
+    (found,) = run(store.list_session_summaries, MAIN["project_key"])
+    assert found["data"]["first_prompt"] == "first"
+
+
 def test_another_writer_is_accepted_by_default(store: JournalSessionStore, db: Path) -> None:
     run(store.load, MAIN)
     other = JournalSessionStore(db, writer="other")

@@ -283,6 +283,61 @@ def test_the_same_event_again_is_kept_once(service: JournalSessionService) -> No
         append(service, session, other)
 
 
+def test_an_event_found_done_hides_nothing_that_stands_before_it(
+    service: JournalSessionService,
+) -> None:
+    run(service.create_session, **ONE)
+    one, two = (run(service.get_session, **ONE) for _ in range(2))
+    event = said("2")
+    append(service, one, said("1"))
+    append(service, one, event)
+    append(service, two, event)
+    with pytest.raises(StaleSessionError):
+        append(service, two, said("3"))
+    append(service, one, event)
+    append(service, one, said("4"))
+    assert texts(run(service.get_session, **ONE)) == ["1", "2", "4"]
+
+
+def test_lines_of_others_change_no_state(service: JournalSessionService, db: Path) -> None:
+    run(service.create_session, **ONE, state={"n": 1, "user:n": 1})
+    odd: list[Any] = [
+        {"actions": {"state_delta": {"n": 2}}, "timestamp": 1.0},
+        {"id": "x", "author": "y", "timestamp": "soon", "actions": []},
+        {"type": "session", "state": 3},
+        b"[1]",
+        {"set": [1]},
+    ]
+    with Journal(db) as journal:
+        for key in (KEY, "adk-user:gate:ada"):
+            journal.session(key, writer="hand", role="operator").extend(odd)
+    found = run(service.get_session, **ONE)
+    assert (found.state, found.events) == ({"n": 1, "user:n": 1}, [])
+    assert run(service.list_sessions, **WHERE).sessions[0].state == found.state
+
+
+def test_what_one_holder_changes_is_not_anothers(service: JournalSessionService) -> None:
+    for name in ("a", "b"):
+        run(service.create_session, **WHERE, session_id=name, state={"user:n": {"m": 1}})
+    one, two = run(service.list_sessions, **WHERE).sessions
+    one.state["user:n"]["m"] = 2
+    assert two.state == {"user:n": {"m": 1}}
+
+
+def test_a_reading_does_not_fail_for_a_savepoint(
+    service: JournalSessionService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = run(service.create_session, **ONE)
+    for n in range(70):
+        append(service, session, said(str(n), None, n=n))
+
+    def full(*_: Any) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr("journal.session.Session.append", full)
+    assert run(service.get_session, **ONE).state == {"n": 69}
+
+
 def test_an_object_that_no_service_handed_out_is_known_by_its_last_event(
     service: JournalSessionService,
 ) -> None:

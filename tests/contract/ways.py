@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 from anyio.from_thread import start_blocking_portal
 
 from journal import AsyncJournal, Journal
-from journal.aio import AsyncBatch, AsyncFence, AsyncSession
+from journal.aio import AsyncSession
+from journal.awaited import AsyncBatch, AsyncFence
 from journal.batch import Batch
 from journal.fence import Fence
 from journal.session import Session

@@ -14,8 +14,6 @@ from journal.errors import JournalError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
 # A store that has not answered by then never will.
 ANSWER_S: Final = 60
@@ -142,14 +140,7 @@ class Hands:
         self.b.tell(do, **b)
         return [self.a.answer(), self.b.answer()]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End both."""
         self.a.kill()
         self.b.kill()

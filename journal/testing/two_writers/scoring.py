@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,7 +67,7 @@ def score(store: str, trials: Sequence[Trial] = TRIALS, place: Path | None = Non
     factory_of(store)
     with (
         tempfile.TemporaryDirectory(prefix="two-writers-", dir=place) as name,
-        Hands(store, Path(name)) as hands,
+        closing(Hands(store, Path(name))) as hands,
     ):
         return Score(store, {trial.name: _run(trial, hands) for trial in trials})
 
