@@ -64,7 +64,7 @@ def take(journal: Journal, signing_key: Path | None = None) -> Anchor:
 
 def _seed(journal: Journal, signing_key: str | os.PathLike[str] | None) -> bytes:
     if signing_key is None:
-        return derived_seed(journal.store.key)
+        return derived_seed(journal.store.keys.key)
     from pathlib import Path  # noqa: PLC0415 - only here
 
     return find_or_make_secret(Path(signing_key))

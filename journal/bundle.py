@@ -131,7 +131,13 @@ class _Writer:
         name = f"sessions/{number}.jsonl"
         head: dict[str, Any] = {"seq": 0, "seal": ""}
         self._file(name, self._rows(number, key, strays, head))
-        self.sessions.append({"key": key, "number": number, "file": name, "head": head})
+        lost = self._sighting.keyring.lost
+        until = max(
+            (end.seq for at, end in self._sighting.keyring.bounds(number) if at in lost), default=0
+        )
+        self.sessions.append({
+            "key": key, "number": number, "file": name, "head": head, "lost": lost, "lost_until": until,
+        })  # fmt: skip
 
     def _rows(
         self, number: int, key: str, strays: list[bytes], head: dict[str, Any]

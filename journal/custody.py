@@ -9,7 +9,7 @@ from journal import keys
 from journal.engine import connect, translated
 from journal.errors import KeyMissing
 from journal.files import write_new
-from journal.keyfinding import find_key
+from journal.keyfinding import find_keys
 from journal.seal import fingerprint
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class Custody(NamedTuple):
         path: the key file.
         fingerprint: 16 hexadecimal digits of the journal's own key.
         is_shared: whether the file may serve other journals too.
+        era: the number of the key era; 1 until a key was adopted.
+        lost: the earlier eras whose keys are not at hand.
 
     """
 
@@ -31,6 +33,8 @@ class Custody(NamedTuple):
     path: Path
     fingerprint: str
     is_shared: bool
+    era: int = 1
+    lost: tuple[int, ...] = ()
 
 
 def custody(path: Path, key_file: str | None = None) -> Custody:
@@ -43,43 +47,54 @@ def custody(path: Path, key_file: str | None = None) -> Custody:
     """
     try:
         with closing(connect(str(path), mode="ro")) as connection:
-            journal_id, key = find_key(connection.cursor(), str(path), key_file)
+            journal_id, known = find_keys(connection.cursor(), str(path), key_file)
     except Exception as error:
         raise translated(error, str(path)) from error
     where = keys.key_path(journal_id, key_file)
-    return Custody(journal_id, where, fingerprint(key), where != keys.own_key_path(journal_id))
+    is_shared = where != keys.own_key_path(journal_id)
+    print_of = fingerprint(known.key)
+    return Custody(journal_id, where, print_of, is_shared, known.key_id, tuple(known.lost))
 
 
 def export_key(path: Path, target: Path, *, force: bool = False) -> Custody:
-    """Write a journal's secret to a new key file, mode 0600.
+    """Write a journal's secrets to a new key file, mode 0600.
 
     Raises:
-        KeyMissing: it is not at hand.
+        KeyMissing: they are not at hand.
         StorageError: the target is there already.
 
     """
     known = custody(path)
-    secret = keys.read_secret(known.path)
-    write_new(target, [secret.hex().encode() + b"\n"], force=force)
+    lines = [secret.hex().encode() + b"\n" for secret in keys.read_secrets(known.path)]
+    write_new(target, lines, force=force)
     return known
 
 
 def import_key(path: Path, source: Path) -> Custody:
     """Put a key file where this machine looks for the journal's key.
 
+    A key file that is there already, and is safe, keeps what is in it: it may be an
+    older one of this journal, or serve others.
+
     Raises:
-        KeyMissing: it is no key, not this journal's, or another key is there already.
+        KeyMissing: it is no key, not this journal's, or another's key is there already.
 
     """
     proved = custody(path, key_file=str(source))
-    secret, target = keys.read_secret(source), keys.key_path(proved.journal_id)
+    target = keys.key_path(proved.journal_id)
     if target.exists():
-        if keys.read_secret(target) != secret:
-            raise KeyMissing(
-                f"another key is at {target} already; it was left as it is",
-                hint=f"name this one with {keys.KEY_FILE_VARIABLE}={source}",
-                code="key-exists",
-            )
-    else:
-        keys.put_secret(target, secret)
+        _check_replaceable(source, target)
+    for secret in keys.read_secrets(source):
+        keys.add_secret(target, secret)
     return custody(path)
+
+
+def _check_replaceable(source: Path, target: Path) -> None:
+    """Refuse a file that is there and holds none of the secrets: it is somebody else's."""
+    held = set(keys.read_secrets(target))
+    if held.isdisjoint(keys.read_secrets(source)):
+        raise KeyMissing(
+            f"another key is at {target} already; it was left as it is",
+            hint=f"name this one with {keys.KEY_FILE_VARIABLE}={source}",
+            code="key-exists",
+        )

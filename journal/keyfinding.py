@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from journal import keys
+from journal import statements as sql
+from journal.chain import rows_of
 from journal.controls import decode
+from journal.eras import KEY_BODY, newer_key, prove
 from journal.errors import CorruptError, KeyMissing
-from journal.model import REGISTRY_ID
-from journal.registry import Registry
+from journal.model import REGISTRY_ID, Row
 from journal.seal import derive_key
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator, Mapping
 
     from journal.engine import Cursor
+    from journal.eras import Keys
 
 _ID: Final = re.compile("[0-9a-f]{32}")
 
 
-def find_key(
+def find_keys(
     cursor: Cursor, where: str, key_file: str | os.PathLike[str] | None
-) -> tuple[str, bytes]:
-    """Return a journal's id and its key.
+) -> tuple[str, Keys]:
+    """Return a journal's id and its keys.
 
     Raises:
-        KeyMissing: the key is not at hand, or is another journal's.
+        KeyMissing: the key is not at hand, is another journal's, or is not the newest.
         CorruptError: the journal has lost its id.
 
     """
-    for journal_id in _possible_ids(cursor, where):
-        path = keys.key_path(journal_id, key_file)
-        key = derive_key(keys.read_secret(path), journal_id)
-        if Registry(key).has_sealed(cursor):
-            return journal_id, key
+    for journal_id in possible_ids(cursor, where):
+        secrets = keys.read_secrets(keys.key_path(journal_id, key_file))
+        proved = prove(
+            [derive_key(secret, journal_id) for secret in secrets], partial(_rows, cursor)
+        )
+        if proved is not None:
+            check_newest(newer_key(rows_beginning(cursor, KEY_BODY), proved), where)
+            return journal_id, proved
     raise KeyMissing(
         f"the key at hand is not the key of {where}",
         hint="name this journal's own key file with JOURNAL_KEY_FILE",
@@ -42,7 +50,32 @@ def find_key(
     )
 
 
-def _possible_ids(cursor: Cursor, where: str) -> list[str]:
+def check_newest(newer: Mapping[str, Any] | None, where: str) -> None:
+    """Refuse to go on with a key after which the journal got another.
+
+    Raises:
+        KeyMissing: it did; nothing that this key seals would count.
+
+    """
+    if newer is not None:
+        raise KeyMissing(
+            f"{where} got a new key (era {newer['key_id']}, {newer.get('fingerprint')}), which is not at hand here",
+            hint="open the journal again; on another machine, journal key import FILE first",
+            code="key-changed",
+        )
+
+
+def _rows(cursor: Cursor, begin: bytes | None) -> Iterator[Row]:
+    return rows_of(cursor, REGISTRY_ID, 1) if begin is None else rows_beginning(cursor, begin)
+
+
+def rows_beginning(cursor: Cursor, begin: bytes) -> Iterator[Row]:
+    """Return the rows that claim to be facts of the registry and whose bodies begin so."""
+    found = cursor.execute(sql.registry_bodies(), (REGISTRY_ID, begin)).fetchall()
+    return map(Row._make, found)
+
+
+def possible_ids(cursor: Cursor, where: str) -> list[str]:
     """Return what the journal's id may be: as ``meta`` has it, and as its first entry."""
     found = cursor.execute(
         "SELECT CAST(value AS BLOB) FROM meta WHERE name = 'journal_id' UNION ALL "

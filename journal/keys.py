@@ -2,7 +2,8 @@
 
 The file is 64 hexadecimal digits and a line end, mode 0600 in a directory of
 mode 0700. ``$JOURNAL_KEY_FILE`` names one that may serve many journals; each
-journal's key is derived from it with the journal's id.
+journal's key is derived from it with the journal's id. Each key era adds a line:
+the old secret stays, for it proves what was sealed with it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from journal.seal import SECRET_SIZE
 
 KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
 _DIGITS: Final = 2 * SECRET_SIZE
+_MOST: Final = 256  # secrets in one file
 _TRIES: Final = 50
 _PAUSE_S: Final = 0.01
 
@@ -41,7 +43,17 @@ def own_key_path(journal_id: str) -> Path:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the 32 bytes of a key file.
+    """Return the 32 bytes of a key file; the first of it if there are several.
+
+    Raises:
+        KeyMissing: no such file, or one that others may read or have replaced.
+
+    """
+    return read_secrets(path)[0]
+
+
+def read_secrets(path: Path) -> list[bytes]:
+    """Return every secret of a key file, in their order.
 
     Raises:
         KeyMissing: no such file, or one that others may read or have replaced.
@@ -59,7 +71,7 @@ def read_secret(path: Path) -> bytes:
     try:
         _await_single_name(descriptor)
         _check_safe(path, os.fstat(descriptor))
-        return _decoded(path, os.read(descriptor, _DIGITS + 2))
+        return _decoded(path, os.read(descriptor, _MOST * (_DIGITS + 2)))
     finally:
         os.close(descriptor)
 
@@ -83,16 +95,19 @@ def _check_safe(path: Path, status: os.stat_result) -> None:
         raise _unsafe(path, "belongs to another user")
 
 
-def _decoded(path: Path, text: bytes) -> bytes:
+def _decoded(path: Path, text: bytes) -> list[bytes]:
     if len(text) == SECRET_SIZE:
-        return text
+        return [text]
+    lines = text.split()
+    if len(lines) > 1 and len(lines[-1]) < _DIGITS and not text.endswith(b"\n"):
+        del lines[-1]  # a power cut came while it was added
     try:
-        secret = bytes.fromhex(text.decode("ascii").strip())
+        secrets_found = [bytes.fromhex(line.decode("ascii")) for line in lines]
     except ValueError:
-        secret = b""
-    if len(secret) != SECRET_SIZE:
-        raise _unsafe(path, f"does not hold {_DIGITS} hexadecimal digits")
-    return secret
+        secrets_found = []
+    if not secrets_found or {len(secret) for secret in secrets_found} != {SECRET_SIZE}:
+        raise _unsafe(path, f"does not hold {_DIGITS} hexadecimal digits on each line")
+    return secrets_found
 
 
 def _unsafe(path: Path, why: str, hint: str | None = None) -> KeyMissing:
@@ -127,6 +142,36 @@ def put_secret(path: Path, secret: bytes) -> None:
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def add_secret(path: Path, secret: bytes) -> None:
+    """Add a secret to a key file, or make one with it; what is in the file stays.
+
+    Raises:
+        KeyMissing: the file is not safe, or is full.
+
+    """
+    if not os.path.lexists(path):
+        put_secret(path, secret)
+    held = read_secrets(path)
+    if secret in held:
+        return
+    if len(held) >= _MOST:
+        raise _unsafe(path, f"holds {_MOST} secrets already")
+    _append(path, secret.hex().encode() + b"\n")
+    if secret not in read_secrets(path):
+        raise _unsafe(path, "cannot take another secret")
+
+
+def _append(path: Path, line: bytes) -> None:
+    # One write at the end: two journals may add to a file they share at the same moment.
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        end = os.pread(descriptor, 1, max(os.fstat(descriptor).st_size - 1, 0))
+        os.write(descriptor, line if end == b"\n" else b"\n" + line)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _publish(draft: Path, path: Path) -> None:

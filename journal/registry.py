@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import statements as sql
 from journal.chain import Chain, rows_of
 from journal.controls import CONTROL, FORMAT, decode, fact
+from journal.eras import FIRST_KEY_ID, Keys
 from journal.errors import NotTrusted
 from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Writer
-from journal.seal import Sealer, fingerprint
+from journal.seal import fingerprint
 from journal.writing import Author, write
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from journal.lines import Line
 
 _PAGE: Final = 1000
-FIRST_KEY_ID: Final = 1
 
 
 class MirrorFact(NamedTuple):
@@ -47,8 +47,8 @@ class Registry:
     over like any stray.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
         # Known before its own fact is read, for that fact may be damaged.
         self.writers: dict[int, Writer] = {
             REGISTRY_ID: Writer(REGISTRY_ID, REGISTRY_WRITER, "operator", 0)
@@ -63,9 +63,10 @@ class Registry:
         self.chain = self._chain(REGISTRY_ID, REGISTRY_KEY)
         self.read_up_to = 0
         self.is_damaged = False
+        self.newer_key: dict[str, Any] | None = None  # what began an era after the one known here
 
     def _chain(self, session_id: int, key: str) -> Chain:
-        return Chain.new(key, session_id, Sealer(self._key, FIRST_KEY_ID, session_id, key))
+        return Chain.new(key, session_id, self._keys.sealer(session_id, key))
 
     def refresh(self, cursor: Cursor) -> None:
         """Learn the facts that were added since the last look.
@@ -101,6 +102,8 @@ class Registry:
         elif what == "session":
             self.know_session(facts["id"], facts["key"])
             self._created_us[facts["id"]] = at_us
+        elif what == "key":
+            self.newer_key = facts if facts["key_id"] > self._keys.key_id else None
 
     def know_session(self, number: int, key: str) -> None:
         """Take a session's number and key for known."""
@@ -223,10 +226,6 @@ class Registry:
             self._apply(decode(item.body), now_us)
         self.read_up_to = self.chain.head.seq
 
-    def has_sealed(self, cursor: Cursor) -> bool:
-        """Whether any entry of the registry was sealed with this key."""
-        return any(self.chain.sealer.seal_holds(row) for row in rows_of(cursor, REGISTRY_ID, 1))
-
 
 def _free_number(cursor: Cursor, taken: str, number: int) -> int:
     """Return the first number from here on that no row has, forged ones included."""
@@ -289,4 +288,4 @@ def genesis(cursor: Cursor, key: bytes, journal_id: str, instance_id: int, now_u
         ),
         fact("writer", id=keeper.id, name=keeper.name, role=keeper.role),
     )
-    write(cursor, Registry(key).chain, Author(keeper, instance_id), now_us, facts=facts)
+    write(cursor, Registry(Keys(key)).chain, Author(keeper, instance_id), now_us, facts=facts)

@@ -17,12 +17,13 @@ from functools import lru_cache
 from hashlib import sha256
 from secrets import token_bytes
 from struct import Struct
-from typing import TYPE_CHECKING, Final, Literal
+from struct import error as StructError  # noqa: N812 - its name says nothing by itself
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from journal.redacted import placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from hashlib import _Hash
 
     from journal.model import Row
@@ -34,6 +35,9 @@ SALT_SIZE: Final = 16
 DIGEST_SIZE: Final = 32
 MAC_SIZE: Final = 16
 SECRET_SIZE: Final = 32
+
+# What a value of a wrong type in a column raises; a row with one was never sealed.
+UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowError)
 
 _SALTS: Final = 64
 _NULL: Final = b"\xff\xff\xff\xff"
@@ -140,15 +144,35 @@ def _variable(
     return b"".join(map(_any_field, (claim, kind, origin, run_id, on_behalf_of)))
 
 
+class Era(NamedTuple):
+    """An earlier key era, as it counts for one session.
+
+    Attributes:
+        key_id: its number.
+        key: the key of that era; None where it is lost.
+        until: the seq of the last entry that was sealed in it.
+
+    """
+
+    key_id: int
+    key: bytes | None
+    until: int
+
+
 class Sealer:
     """Seals and verifies the rows of one session.
 
     The session's own key is derived from the journal's by the session's number
     *and* its key text, so a row copied to another session, or a session whose
     key text was changed, does not verify.
+
+    A row of an earlier key era holds only up to where that era ended: whoever has
+    an old key cannot seal anything new. Where that key is lost, the seals up to
+    there are taken as they stand; what they were then only an audit can tell.
     """
 
     __slots__ = (
+        "_eras",
         "_examined_tag",
         "_hash",
         "_salts",
@@ -156,18 +180,32 @@ class Sealer:
         "key_id",
         "redacted",
         "session_id",
+        "until",
     )
 
-    def __init__(self, key: bytes, key_id: int, session_id: int, session_key: str) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        key_id: int,
+        session_id: int,
+        session_key: str,
+        eras: Sequence[Era] = (),
+    ) -> None:
         tag = field(b"session-journal/session/1") + number(session_id) + text(session_key)
         self._hash = KeyedHash(KeyedHash(key)(tag))
+        # In their order, each with what it was sealed with: None where that is lost.
+        self._eras = [
+            (era.until, era.key_id, None if era.key is None else KeyedHash(KeyedHash(era.key)(tag)))
+            for era in eras
+        ]
+        self.until = max((era.until for era in eras), default=0)
         self._examined_tag = field(b"session-journal/examined/1")
         self._salts: list[bytes] = []
         # Sizes of lines that a sealed redaction names, by seq: without their bytes they are whole.
         self.redacted: Mapping[int, int] = {}
         self.session_id = session_id
         self.key_id = key_id
-        self.genesis = self._hash(field(b"session-journal/genesis/1"))[:PREV_SIZE]
+        self.genesis = _genesis(self._hash)
 
     def seal(  # noqa: PLR0913 - the columns under the seal, in their order
         self,
@@ -210,7 +248,34 @@ class Sealer:
         )
         variable = _variable(claim, kind, origin, run_id, on_behalf_of)
         request = _NULL if request_id is None else _any_field(request_id)
-        return self._hash(b"".join((_SEAL_TAG, fixed, variable, request)))
+        seal_with = self._hash
+        if seq <= self.until and self._eras:
+            seal_with = self._era_at(seq)[1] or self._hash
+        return seal_with(b"".join((_SEAL_TAG, fixed, variable, request)))
+
+    def _era_at(self, seq: int) -> tuple[int, KeyedHash | None]:
+        """Return the number of the era that a seq belongs to, and what sealed then."""
+        for until, key_id, sealed_with in self._eras:
+            if seq <= until:
+                return key_id, sealed_with
+        return self.key_id, self._hash
+
+    def key_id_at(self, seq: int) -> int:
+        """Return the number of the era that a seq belongs to."""
+        return self._era_at(seq)[0]
+
+    def seal_proves(self, row: Row) -> bool:
+        """Whether the row's seal holds under a key that is at hand."""
+        return self._era_at(row.seq)[1] is not None and self.seal_holds(row)
+
+    def starts(self, row: Row) -> bool:
+        """Whether a row links to the session's beginning; believed where the key of then is lost."""
+        _, sealed_with = self._era_at(row.seq)
+        return sealed_with is None or row.prev == _genesis(sealed_with)
+
+    def genesis_at(self, seq: int) -> bytes:
+        """Return what a session's first entry links to, if it stands at a seq."""
+        return _genesis(self._era_at(seq)[1] or self._hash)
 
     def salt(self) -> bytes:
         """Return 16 random bytes, each given once.
@@ -227,6 +292,12 @@ class Sealer:
         """Whether the row's metadata and commitment stand under its own seal."""
         if len(row.prev) != PREV_SIZE or len(row.commitment) != DIGEST_SIZE:
             return False
+        if row.seq <= self.until or row.key_id != self.key_id:
+            key_id, sealed_with = self._era_at(row.seq)
+            if row.key_id != key_id:
+                return False
+            if sealed_with is None:
+                return len(row.seal) == DIGEST_SIZE
         expected = self.seal(
             row.prev,
             row.seq,
@@ -269,6 +340,7 @@ class Sealer:
         """
         inner, outer = self._hash.pads
         pack, equal, variable_of = _FIXED.pack, hmac.compare_digest, _variable
+        until, own = self.until, self.key_id
         for row in rows:
             (
                 _, session_id, seq, epoch, writer_id, instance_id, recorder_id, claim, kind,
@@ -277,7 +349,7 @@ class Sealer:
             ) = row  # fmt: skip
             if (
                 salt is None or (body is None and lines) or request_id is not None or len(salt) != SALT_SIZE
-                or len(prev) != PREV_SIZE or len(committed) != DIGEST_SIZE
+                or len(prev) != PREV_SIZE or len(committed) != DIGEST_SIZE or seq <= until or key_id != own
             ):  # fmt: skip
                 yield row, self.status(row)
                 continue
@@ -308,6 +380,11 @@ class Sealer:
     def examined_mac(self, seq: int) -> bytes:
         """Return the proof that a key holder examined the session up to ``seq``."""
         return self._hash(self._examined_tag + _INTEGER.pack(8, seq))[:MAC_SIZE]
+
+
+def _genesis(sealed_with: KeyedHash) -> bytes:
+    """Return what a session's first entry links to."""
+    return sealed_with(field(b"session-journal/genesis/1"))[:PREV_SIZE]
 
 
 def body_holds(row: Row) -> bool:

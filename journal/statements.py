@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    func,
     insert,
     literal_column,
     null,
@@ -106,6 +107,18 @@ def any_up_to() -> str:
     """Select the last seq up to one, or nothing: (session_id, up_to)."""
     where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"))
     return compiled(select(_E.seq).where(*where).order_by(_E.seq.desc()).limit(literal_column("1")))
+
+
+@cache
+def registry_bodies() -> str:
+    """Select the whole control rows whose bodies begin so, in order: (session_id, beginning)."""
+    begin = bindparam("begin", type_=LargeBinary)
+    where = (
+        _E.session_id == bindparam("session_id"),
+        _IS_CONTROL,
+        func.substr(_E.body, literal_column("1"), literal_column("16")) == begin,
+    )
+    return compiled(select(*_FULL).where(*where).order_by(_E.seq))
 
 
 @cache

@@ -23,11 +23,10 @@ from journal.errors import LockLost, NotTrusted, StorageError
 from journal.forks import check_not_inherited, keep, open_here
 from journal.group import Group, Ride
 from journal.instance import store_instance
-from journal.keyfinding import find_key
+from journal.keyfinding import check_newest, find_keys
 from journal.model import REGISTRY_ID, Writer, check_label, check_name
 from journal.pins import CAN_PIN, NoPins, Pins
 from journal.registry import Registry, check_role, check_standing
-from journal.seal import Mac
 from journal.ticket import Ticket
 from journal.transaction import Transaction
 from journal.writing import Author
@@ -128,9 +127,9 @@ class Store:
                 self.guard = Pins(path)
             if is_ours:
                 self.durability = LogSync(path)
-            self.journal_id, self.key = find_key(self.cursor, path, key_file)
-            self.registry = Registry(self.key)
-            self.mac = Mac(self.key)
+            self.journal_id, self.keys = find_keys(self.cursor, path, key_file)
+            self.registry = Registry(self.keys)
+            self.mac = self.keys.mac
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
@@ -328,7 +327,7 @@ class Store:
             self.instances, self._new_instances = dict(kept), {}
         if had_facts:
             # Only then: what is known of revocations must outlive a cut of the registry.
-            fresh = Registry(self.key)
+            fresh = Registry(self.keys)
             fresh.adopt_chains(self.registry)
             self.registry = fresh
         self._data_version = None  # the next transaction looks again
@@ -346,6 +345,7 @@ class Store:
             schema.check(cursor.execute, self.path)
             self._versions = versions
         self.registry.refresh(cursor)
+        check_newest(self.registry.newer_key, self.path)
         self._data_version = version
         self.generation += 1
 

@@ -118,7 +118,7 @@ def test_one_key_file_serves_many_journals(tmp_path, key_file):
     for path in paths:
         with Journal(path) as journal:
             journal.session(KEY, writer="w", role="tool").append(LINE)
-            keys.append(journal.store.key)
+            keys.append(journal.store.keys.key)
 
     assert keys[0] != keys[1]
     assert len(key_file.read_text()) == 65

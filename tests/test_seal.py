@@ -283,7 +283,7 @@ def test_a_value_of_another_size_is_no_error(row, sealer, column, value):
 
 
 def test_another_session_or_another_name_has_another_key(row, journal):
-    key = journal.store.key
+    key = journal.store.keys.key
 
     assert not seals.Sealer(key, 1, 3, KEY).seal_holds(row._replace(session_id=3))
     assert not seals.Sealer(key, 1, 2, "agent:main:other").seal_holds(row)

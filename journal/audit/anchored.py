@@ -71,8 +71,8 @@ class Anchors:
 
     def _known(self, journal_id: str) -> Iterator[Verifier]:
         yield from self._verifiers
-        if self._keyring.key is not None:
-            yield Signer(signer_name(journal_id), derived_seed(self._keyring.key)).verifier
+        for key in self._keyring.all():
+            yield Signer(signer_name(journal_id), derived_seed(key)).verifier
 
     def check(self, source: Source, numbers: Mapping[str, int], heads: Iterable[Head]) -> None:
         """Look for every row that a relied-on anchor names, in the sessions that were audited."""

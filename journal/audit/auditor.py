@@ -12,7 +12,7 @@ from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
 from journal.audit.held import MirrorAudit
-from journal.audit.judging import UNFIT, holds
+from journal.audit.judging import holds
 from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, OK, Report
 from journal.audit.scope import Scope
 from journal.audit.sessions import Head, SessionAudit
@@ -22,6 +22,7 @@ from journal.audit.tally import Tally
 from journal.controls import decode
 from journal.engine import driver
 from journal.model import REGISTRY_ID, REGISTRY_KEY
+from journal.seal import UNFIT
 
 if TYPE_CHECKING:
     import os
@@ -246,10 +247,21 @@ class _Audit:
                 ):
                     self.found.add("J408", "the proof does not hold", evidence=evidence)
         self._audit_session(REGISTRY_ID, REGISTRY_KEY)
+        self._tell_lost_keys()
         for seq, what in self.known.twice:
             self.found.add("J111", what, session=REGISTRY_KEY, seq=seq)
         with self.part("the sessions that rows prove"):
             self._adopt()
+
+    def _tell_lost_keys(self) -> None:
+        """Say which entries stand under a seal that nobody can check any more."""
+        for key_id in self.keyring.lost:
+            began = self.known.eras.get(key_id + 1, {})
+            how = "was at hand" if began.get("was_at_hand") else "was lost"
+            self.open.append(
+                f"who wrote the entries of key era {key_id}: its key is not at hand (it {how} when the "
+                "next era began); that they are what they were then was checked"
+            )
 
     def _believe_instances(self) -> None:
         with self.part("the instances"):

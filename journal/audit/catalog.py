@@ -67,7 +67,7 @@ _LOG: Final = "log {session}"
 _MIRROR: Final = "mirror status {session}"
 _STATUS: Final = "status"
 _UPGRADE: Final = "upgrade"
-_WHO: Final = "not who did it, nor when: whoever can write the file can do it"
+_WHO: Final = "who did it, or when: whoever can write the file can do it"
 
 _ALL: Final = (
     # -- identity ---------------------------------------------------------------------
@@ -124,6 +124,11 @@ _ALL: Final = (
     Check(
         "J112", 1, "broken", "a sealed entry says what the format does not know",
         "that a key holder sealed a value outside docs/format.md", "that plain SQL did it", _SHOW,
+    ),
+    Check(
+        "J113", 3, "broken", "entries from before the key was changed are not what they were then",
+        "that what stands there differs from what the new key's holder found when the era began",
+        _WHO, _LOG,
     ),
     # -- order ------------------------------------------------------------------------
     Check(

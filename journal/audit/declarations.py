@@ -62,6 +62,8 @@ class Declarations:
         removed: the numbers of mirrors that were taken away.
         permitted: external writers whose entries are permitted.
         twice: what was registered a second time, by seq and in words.
+        key_id: the number of the newest key era.
+        eras: what began each later era: its facts, its seq and its time, by number.
         session_ids: the sessions' numbers by key.
         writer_ids: the writers' numbers by name.
 
@@ -81,6 +83,8 @@ class Declarations:
     removed: set[int] = field(default_factory=set)
     permitted: set[int] = field(default_factory=set)
     twice: list[tuple[int, str]] = field(default_factory=list)
+    key_id: int = 1
+    eras: dict[int, dict[str, Any]] = field(default_factory=dict)
     session_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_KEY: REGISTRY_ID})
     writer_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_WRITER: REGISTRY_ID})
 
@@ -102,9 +106,17 @@ class Declarations:
             self.revoked[int(facts["id"])] = Revoked(row.created_us, reason, row.id)
         elif what == "session":
             self._register(row, int(facts["id"]), str(facts["key"]))
+        elif what in ("key", "era"):
+            self._learn_era(row, int(facts["key_id"]), facts)
         else:
             return self._learn_mirror(facts)
         return True
+
+    def _learn_era(self, row: Row, key_id: int, facts: dict[str, Any]) -> None:
+        self.key_id = max(self.key_id, key_id)
+        if facts["control"] == "era" and key_id not in self.eras:
+            names = ("fingerprint", "was_at_hand", "reason")
+            self.eras[key_id] = {name: facts[name] for name in names} | {"at_us": row.created_us}
 
     def _learn_mirror(self, facts: dict[str, Any]) -> bool:
         what = facts.get("control")

@@ -6,11 +6,10 @@ each line fits its commitment, and that each row links to the one before.
 
 from __future__ import annotations
 
-from struct import error as StructError  # noqa: N812 - its name says nothing by itself
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from journal.redacted import placeholder
-from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE, body_holds, commitment
+from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE, UNFIT, body_holds, commitment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from journal.model import Row
     from journal.seal import Sealer, Status
 
-# What a value of a wrong type in a column raises; a row with one was never sealed.
-UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowError)
 KINDS: Final = (b"line", b"raw", b"part", b"control")
 ORIGINS: Final = (b"api", b"mirror", b"file", b"input", b"parked")
 
@@ -78,7 +75,7 @@ class Sealed:
 
     def starts(self, row: Row) -> bool:
         """Whether a row links to the session's beginning."""
-        return row.prev == self.sealer.genesis
+        return self.sealer.starts(row)
 
     def whole(self, row: Row) -> Row:
         """Return the row, with what stands for its line if that was redacted."""
@@ -167,8 +164,8 @@ def changed_column(sealer: Sealer, row: Row, before: Row | None, link: bytes) ->
     few values are worth trying, so None proves nothing.
     """
     try:
-        for column, value in _possible(row, before, link):
-            if sealer.seal_holds(row._replace(**{column: value})):
+        for column, value in _possible(row, before, link, sealer.key_id_at(row.seq)):
+            if sealer.seal_proves(row._replace(**{column: value})):
                 return Change(column, value)
     except UNFIT:
         return None
@@ -189,13 +186,13 @@ def true_seal(sealer: Sealer, row: Row) -> bytes:
         return sealer.seal(
             row.prev, row.seq, row.epoch, row.writer_id, row.instance_id, row.recorder_id,
             row.trusted, row.created_us, row.cum_bytes, row.commitment, row.claim, row.kind,
-            row.origin, row.run_id, row.on_behalf_of, row.request_id,
+            row.origin, row.run_id, row.on_behalf_of, row.request_id, None, sealer.key_id_at(row.seq),
         )  # fmt: skip
     except UNFIT:
         return b""
 
 
-def _possible(row: Row, before: Row | None, link: bytes) -> Iterator[tuple[str, Any]]:
+def _possible(row: Row, before: Row | None, link: bytes, key_id: int) -> Iterator[tuple[str, Any]]:
     """Yield columns with what they may have held: what is likely, and what the entry before has."""
     yield "prev", link
     if row.salt is not None and row.body is not None and len(row.salt) == SALT_SIZE:
@@ -204,7 +201,7 @@ def _possible(row: Row, before: Row | None, link: bytes) -> Iterator[tuple[str, 
         "trusted": (0, 1),
         "kind": KINDS,
         "origin": ORIGINS,
-        "key_id": (1,),
+        "key_id": (key_id,),
         "epoch": range(max(row.epoch - 3, 1), min(row.epoch + 4, 1 << 62)),
         "claim": (None,),
         "request_id": (None,),

@@ -4,52 +4,76 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from journal import keys
-from journal.audit.judging import holds
 from journal.controls import decode
+from journal.eras import KEY_BODY, newer_key, prove
 from journal.errors import KeyMissing
-from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import Mac, Sealer, derive_key
+from journal.model import REGISTRY_ID
+from journal.seal import derive_key
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
     from journal.audit.source import Source
+    from journal.eras import Bound, Keys
+    from journal.model import Row
+    from journal.seal import Mac, Sealer
 
-KEY_ID: Final = 1
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The journal's key, or why it is not at hand.
+    """The journal's keys, or why they are not at hand.
 
     Attributes:
-        journal_id: the id that the key was derived with; the one in ``meta`` without a key.
-        key: the journal's key, or None.
+        journal_id: the id that the keys were derived with; the one in ``meta`` without a key.
+        keys: the journal's keys, or None.
         why_not: what is wrong with the key, in words.
 
     """
 
     journal_id: str | None
-    key: bytes | None = None
+    keys: Keys | None = None
     why_not: str | None = None
+
+    @property
+    def key(self) -> bytes | None:
+        """The key that seals now, or None."""
+        return None if self.keys is None else self.keys.key
 
     @property
     def mac(self) -> Mac | None:
         """What proves rows outside the chain."""
-        return None if self.key is None else Mac(self.key)
+        return None if self.keys is None else self.keys.mac
+
+    def all(self) -> list[bytes]:
+        """Return every key that is at hand, the newest first."""
+        return [] if self.keys is None else self.keys.all()
+
+    @property
+    def lost(self) -> list[int]:
+        """The earlier eras whose keys are not at hand."""
+        return [] if self.keys is None else self.keys.lost
+
+    def bounds(self, session_id: int) -> list[tuple[int, Bound]]:
+        """Return where each earlier era ended in a session, by its number."""
+        found = {} if self.keys is None else self.keys.bounds
+        return [
+            (key_id, bound[session_id]) for key_id, bound in found.items() if session_id in bound
+        ]
 
     def sealer(self, session_id: int, key: str) -> Sealer | None:
         """Return what verifies the rows of one session."""
-        return None if self.key is None else Sealer(self.key, KEY_ID, session_id, key)
+        return None if self.keys is None else self.keys.sealer(session_id, key)
 
 
 def find(source: Source, key_file: str | os.PathLike[str] | None) -> Keyring:
-    """Return the key that sealed the registry of this journal, or a reason for having none.
+    """Return the keys that sealed the registry of this journal, or a reason for having none.
 
     A thief may have changed the id in ``meta``, and with it the key that is derived;
     so the ids that the registry's entries name are tried as well. A key counts as
@@ -59,15 +83,26 @@ def find(source: Source, key_file: str | os.PathLike[str] | None) -> Keyring:
     first, why_not = (known[0] if known else None), "the journal has lost its id"
     for journal_id in known:
         try:
-            secret = keys.read_secret(keys.key_path(journal_id, key_file))
+            secrets = keys.read_secrets(keys.key_path(journal_id, key_file))
         except KeyMissing as error:
             why_not = str(error)
             continue
-        key = derive_key(secret, journal_id)
-        if _has_sealed(source, Sealer(key, KEY_ID, REGISTRY_ID, REGISTRY_KEY)):
-            return Keyring(journal_id, key)
-        why_not = "no entry of the registry was sealed with the key at hand"
+        proved = prove(
+            [derive_key(secret, journal_id) for secret in secrets], partial(_rows, source)
+        )
+        if proved is None:
+            why_not = "no entry of the registry was sealed with the key at hand"
+        elif newer_key(_rows(source, KEY_BODY), proved) is not None:
+            why_not = "the journal got a new key since, which is not at hand"
+        else:
+            return Keyring(journal_id, proved)
     return Keyring(first, None, why_not)
+
+
+def _rows(source: Source, begin: bytes | None) -> Iterator[Row]:
+    if begin is None:
+        return source.rows(REGISTRY_ID)
+    return source.controls_beginning(REGISTRY_ID, begin)
 
 
 def _possible_ids(source: Source) -> Iterator[str]:
@@ -86,7 +121,3 @@ def _ids(value: object) -> Iterator[str]:
     shown = value.decode("ascii", "replace") if isinstance(value, bytes) else ""
     if _ID.fullmatch(shown):
         yield shown
-
-
-def _has_sealed(source: Source, sealer: Sealer) -> bool:
-    return any(holds(sealer, row) for row in source.rows(REGISTRY_ID))

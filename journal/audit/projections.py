@@ -173,7 +173,7 @@ def meta_faults(
     expected = {
         "journal_id": facts.get("id", journal_id),
         "format": str(facts.get("format", FORMAT)),
-        "key_fingerprint": facts.get("fingerprint"),
+        "key_fingerprint": known.eras.get(known.key_id, facts).get("fingerprint"),
     }
     found = {text(name): text(value) for name, value in source.table(tables.meta)}
     if not facts:

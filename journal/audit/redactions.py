@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from journal.audit.judging import UNFIT, holds
+from journal.audit.judging import holds
 from journal.audit.source import text
 from journal.controls import decode
+from journal.seal import UNFIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

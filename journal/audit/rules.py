@@ -60,11 +60,13 @@ def number_fault(number: int, before: int) -> str | None:
     return None if number > before else "a row number out of order"
 
 
-def format_fault(row: Row) -> str | None:
+def format_fault(row: Row, known: Declarations) -> str | None:
     """J112: kind, origin, terminator and key era are of those that the format knows."""
     if row.kind not in KINDS or row.origin not in ORIGINS:
         return "a kind or origin that is none"
-    if row.terminator not in TERMINATORS or row.key_id != 1:
+    # The entry that begins an era is of that era, and tells of it only when it is read.
+    newest = known.key_id + (row.kind == CONTROL)
+    if row.terminator not in TERMINATORS or not 1 <= row.key_id <= newest:
         return "a line end or key era that is none"
     return None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import tables
 from journal.audit import claims, named, projections, proofs, redactions
 from journal.audit.findings import EVIDENCE_LIMIT
-from journal.audit.judging import UNFIT, Linked, Sealed
+from journal.audit.judging import Linked, Sealed, holds
 from journal.audit.layouts import Layouts
 from journal.audit.migrated import Receipt
 from journal.audit.proofs import Witness
@@ -16,7 +16,9 @@ from journal.audit.spans import common, minus
 from journal.audit.walk import Walk, described
 from journal.audit.witnesses import Hearing
 from journal.controls import CONTROL
+from journal.eras import EraDigest
 from journal.model import REGISTRY_ID
+from journal.seal import UNFIT
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ class SessionAudit:
             rows, whole_row = self._source.rows(self.session_id), None
         self._walk.feed_all(rows if told is None else _telling(rows, told), whole_row)
         self._walk.finish()
+        self._check_eras()
         self._claims.close()
         if self._keyring.mac is not None:
             self._check_proofs(self._keyring.mac)
@@ -169,6 +172,18 @@ class SessionAudit:
     def _note(self, check: str, cause: str, row: Row) -> None:
         evidence = described(row, self._known)
         self._found.add(check, cause, session=self.key, seq=row.seq, evidence=evidence)
+
+    def _check_eras(self) -> None:
+        """J113: hold what was sealed in earlier key eras against what began the next."""
+        for key_id, bound in self._keyring.bounds(self.session_id):
+            digest = EraDigest()
+            for row in self._source.rows_between(self.session_id, 1, bound.seq):
+                if self._is_true(row):
+                    digest.feed(row)
+            if digest.bound() != bound:
+                told = {"era": key_id, "until": bound.seq, "digest": bound.digest}
+                cause = f"the entries up to the end of era {key_id} have another digest"
+                self._found.add("J113", cause, session=self.key, evidence=told)
 
     # -- other tables -----------------------------------------------------------------
 
@@ -249,7 +264,7 @@ class SessionAudit:
                     self._found.add("J206", cause, session=self.key, seq=row.seq, evidence=told)
 
     def _is_true(self, row: Row) -> bool:
-        return self._sealer is None or self._sealer.seal_holds(row)
+        return self._sealer is None or holds(self._sealer, row)
 
     # -- what it comes to -------------------------------------------------------------
 

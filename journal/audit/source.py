@@ -56,6 +56,16 @@ class Source:
         found = self.query(f"{_ROWS} AND kind = 'control' ORDER BY seq, id", session_id)
         return map(Row._make, found)
 
+    def controls_beginning(self, session_id: int, begin: bytes) -> Iterator[Row]:
+        """Yield the rows that claim to be control entries and whose bodies begin so."""
+        found = self.query(
+            f"{_ROWS} AND kind = 'control' AND substr(body, 1, ?) = ? ORDER BY seq, id",
+            session_id,
+            len(begin),
+            begin,
+        )
+        return map(Row._make, found)
+
     def rows_between(self, session_id: int, first: int, last: int) -> Iterator[Row]:
         """Yield the rows of a range of seqs, both ends included."""
         found = self.query(

@@ -133,8 +133,8 @@ class Walk:
         What is asked here is what the rules ask, in one place and in as few calls as
         can be: a test holds the two together.
         """
-        before = self.last
-        if before is None or self.aside.seqs or self._known.revoked:
+        before, known = self.last, self._known
+        if before is None or self.aside.seqs or known.revoked:
             return False
         (
             number, _, seq, epoch, writer, instance, recorder, _, kind, trusted, origin, _,
@@ -149,7 +149,7 @@ class Walk:
             or prev != self._link
             or number <= before.id
             or (size < 0 if body is None else size != len(body) + len(end))
-            or key_id != 1
+            or key_id != known.key_id
             or end not in TERMINATORS
             or origin not in ORIGINS
             or (writer, instance, recorder, trusted) not in self._trusted_whos
@@ -197,7 +197,7 @@ class Walk:
         if status == "sealed":
             self.tally.entries += 1
             self._note("J308", derived_fault(row), row)
-            self._note("J112", format_fault(row), row)
+            self._note("J112", format_fault(row, self._known), row)
             facts = self._judge_content(row)
         else:
             self._note_damage(row, status)
@@ -289,7 +289,7 @@ class Walk:
         if not isinstance(self.judge, Sealed):
             return row is not None and self._links(row)
         sealer = self.judge.sealer
-        start = sealer.genesis if self.last is None else self._link
+        start = sealer.genesis_at(1) if self.last is None else self._link
         wanted = None if row is None else row.prev
         for other in reversed(self.aside.rows()):
             change = self._change(sealer, other, start, wanted)

@@ -116,22 +116,23 @@ def is_signed(public: bytes, text: bytes, signature: bytes) -> bool:
 # -- the checks -----------------------------------------------------------------------
 
 
-def check_session(session: dict, path: Path, key: bytes | None, wanted: dict, wrong: list[str]) -> dict:
+def check_session(session: dict, path: Path, keys: list[bytes], wanted: dict, wrong: list[str]) -> dict:
     """Check one chain; return its counts, and the seals at the anchored places."""
-    own = key and mac(key, b"session-journal/session/1", session["number"], session["key"])
-    before, genesis = None, own and mac(own, b"session-journal/genesis/1")[:16]
-    counts = {"entries": 0, "erased": 0}
+    owns = [mac(key, b"session-journal/session/1", session["number"], session["key"]) for key in keys]
+    before, genesis = None, [mac(own, b"session-journal/genesis/1")[:16] for own in owns]
+    counts = {"entries": 0, "erased": 0, "unproved": 0}
     for row in rows_of(path):
         where = f"{session['key']!r}, seq {row['seq']}"
-        counts["entries"] += 1
+        is_lost = row["key_id"] in session["lost"] and row["seq"] <= session["lost_until"]
+        counts["entries"], counts["unproved"] = counts["entries"] + 1, counts["unproved"] + is_lost
         if row["body"] is None and row["salt"] is None:
             counts["erased"] += 1
         elif commitment(row) != row["commitment"]:
             wrong.append(f"{where}: the line is not the one that was committed to")
-        if own and seal(own, row) != row["seal"]:
+        if owns and not is_lost and row["seal"] not in [seal(own, row) for own in owns]:
             wrong.append(f"{where}: the seal does not hold")
-        link = genesis if before is None else before["seal"][:16]
-        if link is not None and row["prev"] != link:
+        links = genesis if before is None else [before["seal"][:16]]
+        if links and row["prev"] not in links and not (before is None and is_lost):
             wrong.append(f"{where}: it does not link to the entry before it")
         if before and not (row["seq"] > before["seq"] and row["epoch"] in (before["epoch"], before["epoch"] + 1)):
             wrong.append(f"{where}: it is out of order")
@@ -168,11 +169,10 @@ def main() -> int:
     parser.add_argument("--key", help="the journal's key file")
     options = parser.parse_args()
     top, wrong = Path(__file__).resolve().parent, []
-    manifest, key = json.loads((top / "manifest.json").read_text("utf-8")), None
-    if options.key:
-        secret = bytes.fromhex(Path(options.key).read_text("ascii").strip())
-        extracted = hmac.digest(manifest["journal"].encode(), secret, "sha256")
-        key = hmac.digest(extracted, b"session-journal/key/1\x01", "sha256")
+    manifest, keys = json.loads((top / "manifest.json").read_text("utf-8")), []
+    for secret in Path(options.key).read_text("ascii").split() if options.key else []:
+        extracted = hmac.digest(manifest["journal"].encode(), bytes.fromhex(secret), "sha256")
+        keys.append(hmac.digest(extracted, b"session-journal/key/1\x01", "sha256"))
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256((top / name).read_bytes()).hexdigest() != digest:
             wrong.append(f"{name}: it is not the file that was put into the bundle")
@@ -181,13 +181,14 @@ def main() -> int:
     for session in manifest["sessions"]:
         named = [anchor[session["key"]] for anchor in anchors if session["key"] in anchor]
         wanted = dict.fromkeys((seq for seq, _ in named if seq), None)
-        counts = check_session(session, top / session["file"], key, wanted, wrong)
+        counts = check_session(session, top / session["file"], keys, wanted, wrong)
         for seq, sealed in named:
             if seq and wanted[seq] != sealed:
                 wrong.append(f"{session['key']!r}: the entry that an anchor names at seq {seq} is not there")
-        print(f"  {session['key']!r}: {counts['entries']} entries, {counts['erased']} erased, {len(named)} anchors")
+        lost = f", {counts['unproved']} seals NOT CHECKED, for their key is lost" * (counts["unproved"] > 0)
+        print(f"  {session['key']!r}: {counts['entries']} entries, {counts['erased']} erased, {len(named)} anchors{lost}")
     print(f"{manifest['strays']} rows outside the chains are in strays.jsonl; nothing is known of them")
-    print("seals: " + ("checked" if key else "NOT CHECKED: no key was given (--key FILE)"))
+    print("seals: " + ("checked" if keys else "NOT CHECKED: no key was given (--key FILE)"))
     for each in wrong[:50]:
         print(f"WRONG: {each}".encode("unicode_escape").decode())
     print("verdict: " + (f"broken, {len(wrong)} wrong" if wrong else "all that was checked holds"))

@@ -34,7 +34,7 @@ COMMANDS: Final = {
     "anchor": "Sign a statement of where every session ends now.",
     "why": "Explain a takeover, a refusal, a parked write or a supersession.",
     "who": "Show who wrote what in a session, for whom, and whether it is allowed.",
-    "key": "Show where the journal's key is, and move it to another machine.",
+    "key": "Show where the journal's key is, move it to another machine, or begin a new one.",
     "backup": "Copy the journal to a new file, while others write to it, and audit the copy.",
     "restore": "Put a backup in the journal's place.",
     "upgrade": "Compare the schema with this version's, and mend it.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Show where the journal's key is, and move it to another machine.
+    """Show where the journal's key is, move it to another machine, or begin a new one.
 
     Without a command it shows the key's file and its fingerprint, never the key.
     """
@@ -74,15 +74,55 @@ def import_(settings: Settings, file: Path) -> None:
     _tell(settings, "key.import", import_key(path_of(settings), file.absolute()))
 
 
+@make_command("adopt", "journal key adopt", 'journal key adopt --reason "the old laptop was sold"')
+@click.option("--reason", default="", help="Why, for the record.")
+@click.option(
+    "--without-key",
+    is_flag=True,
+    help="The old key is lost: adopt the journal as it stands.",
+)
+@json_option
+@click.pass_obj
+def adopt(settings: Settings, reason: str, *, without_key: bool) -> None:
+    """Begin a new key era: from now on a new secret seals what is written.
+
+    With the key at hand this is a rotation, for when somebody had it who should not any
+    more: nothing new can be sealed with the old one. It stays in the key file, for it
+    proves what was sealed with it.
+
+    Where the key is lost, --without-key adopts the journal as it stands, if nothing in it
+    looks wrong. Who wrote what is in it then can be proved no more; that it is not changed
+    from now on, can.
+
+    Whoever has the journal open must open it again. Export the new key afterwards: older
+    copies of the key file open the journal no more.
+    """
+    from journal.adopting import adopt_key  # noqa: PLC0415 - with the rest of the library
+
+    known = adopt_key(path_of(settings), reason=reason, without_key=without_key)
+    _tell(settings, "key.adopt", known)
+    output.say("Keep a copy of the new key: journal key export FILE")
+
+
 def _tell(settings: Settings, what: str, known: Custody, *, file: Path | None = None) -> None:
-    told = {"journal": known.journal_id, "key": str(known.path), "fingerprint": known.fingerprint}
+    told: dict[str, Any] = {
+        "journal": known.journal_id,
+        "key": str(known.path),
+        "fingerprint": known.fingerprint,
+    }
+    told["era"] = str(known.era)
+    if known.lost:
+        told["keys not at hand"] = "era " + ", ".join(map(str, known.lost))
     if file is not None:
         told["file"] = str(file)
     if settings.json:
-        output.document(what, **told, shared=known.is_shared)
+        told.pop("keys not at hand", None)
+        told |= {"era": known.era, "lost": list(known.lost), "shared": known.is_shared}
+        output.document(what, **told)
     else:
         output.facts(told.items())
 
 
 command.add_command(export)
 command.add_command(import_)
+command.add_command(adopt)

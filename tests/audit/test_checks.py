@@ -22,6 +22,7 @@ ELSEWHERE = {
     "J501",
     "J502",
     "J601",
+    "J113",  # tests/test_adopting.py
     "J602",
     *(f"J70{n}" for n in range(1, 7)),
     *(f"J80{n}" for n in range(1, 5)),

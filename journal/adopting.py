@@ -1,0 +1,243 @@
+"""Begins a new key era: from then on another secret seals what is written.
+
+With the key at hand it is a rotation; without it the journal is adopted as it
+stands. Everything happens in one transaction that nobody else can write beside,
+and the new secret is in its file, synced, before anything is sealed with it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import keys, schema, tables
+from journal.audit.auditor import sighted
+from journal.chain import rows_of
+from journal.controls import fact
+from journal.custody import Custody, custody
+from journal.engine import connect, translated
+from journal.eras import ERA_BODY, Bound, EraDigest, Keys, bounds_in
+from journal.errors import CorruptError, KeyMissing
+from journal.instance import store_instance
+from journal.keyfinding import find_keys, possible_ids, rows_beginning
+from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
+from journal.registry import Registry
+from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint
+from journal.store import now_us
+from journal.writing import Author
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from journal.seal import Mac
+
+_SESSIONS_A_FACT: Final = 500
+# What each table's proof is over, and under which name.
+_PROOFS: Final = (
+    ("instance", tables.instances, lambda row: row[:-1]),
+    ("fence", tables.fences, lambda row: row[:-1]),
+    ("verdict", tables.verdicts, lambda row: row[:-1]),
+    ("parked", tables.parked, lambda row: row[:-2]),
+    ("input", tables.pending_inputs, lambda row: (*row[:10], row[11])),
+)
+
+
+def adopt_key(
+    path: Path,
+    *,
+    reason: str = "",
+    without_key: bool = False,
+    key_file: str | os.PathLike[str] | None = None,
+) -> Custody:
+    """Give a journal a new key, and return where it is.
+
+    Every other process that has the journal open is refused from then on, until it
+    opens it again; nobody can write while this runs, which takes as long as an audit.
+
+    Args:
+        path: the database.
+        reason: why, for the record.
+        without_key: the old key is lost: adopt the journal as it stands. Who wrote
+            what is in it can be proved no more; that it is not changed from now on, can.
+        key_file: as for opening a journal.
+
+    Raises:
+        KeyMissing: the key is not at hand, and nobody said that it is lost.
+        CorruptError: it is lost, and something is wrong with what would be adopted.
+        StorageError: the database could not; nothing was changed but for an unused
+            secret in the key file.
+
+    """
+    if reason:
+        check_label(reason, "reason")
+    where = str(path)
+    try:
+        with closing(connect(where)) as connection:
+            schema.check(connection.cursor().execute, where)
+            connection.execute("BEGIN IMMEDIATE")
+            _Adoption(connection, where, reason, key_file).run(without_key=without_key)
+            connection.execute("COMMIT")  # on any error before it, closing rolls back
+    except Exception as error:
+        raise translated(error, where) from error
+    return custody(path, None if key_file is None else str(key_file))
+
+
+class _Adoption:
+    """One adoption, in a transaction that stands."""
+
+    def __init__(
+        self,
+        connection: Any,  # noqa: ANN401 - a driver's connection
+        where: str,
+        reason: str,
+        key_file: str | os.PathLike[str] | None,
+    ) -> None:
+        self.connection, self.where, self.reason, self.key_file = (
+            connection,
+            where,
+            reason,
+            key_file,
+        )
+        self.cursor = connection.cursor()
+        self.at_us = now_us()
+
+    def run(self, *, without_key: bool) -> None:
+        """Do all of it."""
+        secret = secrets.token_bytes(SECRET_SIZE)
+        journal_id, old = self._old(without_key=without_key)
+        new = self._rotated(secret, journal_id, old) if old else self._believed(secret, journal_id)
+        keys.add_secret(keys.key_path(journal_id, self.key_file), secret)
+        self._begin(new, was_at_hand=old is not None)
+        self._prove_anew(None if old is None else old.mac, new.mac)
+        self._prove_examined(old, new)
+        self.cursor.execute(
+            "UPDATE meta SET value = ? WHERE name = 'key_fingerprint'", (fingerprint(new.key),)
+        )
+
+    def _old(self, *, without_key: bool) -> tuple[str, Keys | None]:
+        try:
+            return find_keys(self.cursor, self.where, self.key_file)
+        except KeyMissing as error:
+            if not without_key:
+                hint = f"{error.hint}; if it is lost for good: journal key adopt --without-key"
+                raise KeyMissing(str(error), hint=hint, code=error.code) from error
+        return possible_ids(self.cursor, self.where)[0], None
+
+    # -- where the old era ends ---------------------------------------------------------
+
+    def _rotated(self, secret: bytes, journal_id: str, old: Keys) -> Keys:
+        """Say under the old key that there is a new one; return the keys from then on."""
+        new_key = derive_key(secret, journal_id)
+        registry = Registry(old)
+        registry.refresh(self.cursor)
+        handover = fact("key", key_id=old.key_id + 1, fingerprint=fingerprint(new_key))
+        self._record(registry, old, handover)
+        heads = {REGISTRY_ID: registry.chain.head.seq}
+        for key, number in registry.session_ids.items():
+            chain = registry.chain_of(key)
+            assert chain is not None  # noqa: S101 - the registry knows it
+            chain.refresh(self.cursor)
+            heads[number] = chain.head.seq
+        names = {**registry.session_keys, REGISTRY_ID: REGISTRY_KEY}
+        bounds = dict(self._bounds(old, heads, names))
+        return Keys(
+            new_key,
+            old.key_id + 1,
+            {**old.earlier, old.key_id: old.key},
+            {**old.bounds, old.key_id: bounds},
+        )
+
+    def _believed(self, secret: bytes, journal_id: str) -> Keys:
+        """Take what is there for the old era, if all that can be checked of it without the key is right."""
+        with sighted(self.where, key_file=self.key_file, mirrors=False) as sighting:
+            report, known = sighting.report, sighting.known
+        strays = report.completeness["strays"]
+        if strays or any(finding.severity == "broken" for finding in report.findings):
+            raise CorruptError(
+                f"{self.where} is damaged or was tampered with, and without its key nobody can tell "
+                "what of it to believe",
+                hint="journal audit shows it; restore a backup, or export its lines to a new journal",
+                code="not-adoptable",
+            )
+        heads = {known.session_ids[head.session]: head.seq for head in report.heads}
+        names = {number: session.key for number, session in known.sessions.items()}
+        last, bounds = known.key_id, bounds_in(rows_beginning(self.cursor, ERA_BODY))
+        bounds[last] = {number: Bound(seq, "") for number, seq in heads.items() if seq}
+        key = derive_key(secret, journal_id)
+        believed = Keys(key, last + 1, {}, bounds)
+        bounds[last] = dict(self._bounds(believed, heads, names))
+        return Keys(key, last + 1, {}, bounds)
+
+    def _bounds(
+        self, known: Keys, heads: Mapping[int, int], names: Mapping[int, str]
+    ) -> Iterator[tuple[int, Bound]]:
+        for number, seq in sorted(heads.items()):
+            if seq:
+                sealer, digest = known.sealer(number, names[number]), EraDigest()
+                for row in rows_of(self.cursor, number, 1, seq):
+                    if sealer.seal_holds(row):
+                        digest.feed(row)
+                yield number, digest.bound()
+
+    # -- the new era --------------------------------------------------------------------
+
+    def _begin(self, new: Keys, *, was_at_hand: bool) -> None:
+        """Write the first entries that the new key seals: where the old era ended."""
+        sessions = [[number, *bound] for number, bound in new.bounds[new.key_id - 1].items()]
+        facts = [
+            fact(
+                "era",
+                key_id=new.key_id,
+                fingerprint=fingerprint(new.key),
+                was_at_hand=was_at_hand,
+                reason=self.reason,
+                sessions=sessions[at : at + _SESSIONS_A_FACT],
+            )
+            for at in range(0, len(sessions), _SESSIONS_A_FACT)
+        ]
+        registry = Registry(new)
+        registry.refresh(self.cursor)
+        self._record(registry, new, *facts)
+
+    def _record(self, registry: Registry, known: Keys, *facts: Any) -> None:  # noqa: ANN401 - lines
+        registry.chain.refresh(self.cursor)
+        instance = store_instance(self.cursor, known.mac, REGISTRY_ID, self.at_us)
+        author = Author(registry.writers[REGISTRY_ID], instance)
+        registry.record(self.cursor, author, self.at_us, *facts)
+
+    def _prove_anew(self, old: Mac | None, new: Mac) -> None:
+        """Prove the rows beside the chain under the new key; a forged one stays what it is."""
+        self.connection.text_factory = bytes  # a forged row need not be UTF-8
+        for kind, table, proved in _PROOFS:
+            names = ", ".join(f'"{column.name}"' for column in table.c)
+            at = [column.name for column in table.c].index("mac")
+            numbers = self.cursor.execute(f"SELECT rowid FROM {table.name}").fetchall()  # noqa: S608 - our names
+            for (number,) in numbers:
+                select = f"SELECT {names} FROM {table.name} WHERE rowid = ?"  # noqa: S608
+                row = self.cursor.execute(select, (number,)).fetchone()
+                if old is None or _holds(old, kind, proved(row), row[at]):
+                    update = f"UPDATE {table.name} SET mac = ? WHERE rowid = ?"  # noqa: S608
+                    self.cursor.execute(update, (new(kind, *proved(row)), number))
+        self.connection.text_factory = str
+
+    def _prove_examined(self, old: Keys | None, new: Keys) -> None:
+        found = self.cursor.execute(
+            'SELECT id, CAST("key" AS BLOB), examined_seq, examined_mac FROM sessions'
+        )
+        for number, key, seq, mac in found.fetchall():
+            name = key.decode("utf-8", "replace")
+            if old is None or mac == old.sealer(number, name).examined_mac(seq):
+                proof = new.sealer(number, name).examined_mac(seq) if seq else mac
+                self.cursor.execute(
+                    "UPDATE sessions SET examined_mac = ? WHERE id = ?", (proof, number)
+                )
+
+
+def _holds(mac: Mac, kind: str, values: Any, proof: object) -> bool:  # noqa: ANN401 - a row's columns
+    try:
+        return mac(kind, *values) == proof
+    except UNFIT:
+        return False

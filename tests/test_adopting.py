@@ -1,0 +1,351 @@
+"""``journal key adopt``: a new key era, with the old key at hand and without it."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from contextlib import closing
+
+import pytest
+
+from journal import CorruptError, Journal, KeyMissing, StorageError, Superseded, adopting, keys
+from journal.adopting import adopt_key
+from journal.audit import audit
+from journal.bundle import write_bundle
+from journal.custody import custody, export_key, import_key
+from journal.redaction import redact
+from journal.seal import Sealer, commitment, derive_key
+
+KEY = "agent:main:main"
+LINES = [{"type": "message", "id": f"m{n}", "text": "x" * n} for n in range(40)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Make a journal with entries, a fence, a claim, a parked write and an input."""
+    where = tmp_path / "journal.db"
+    with Journal(where) as journal:
+        run = journal.session(KEY, writer="gateway", role="run")
+        run.extend(LINES)
+        with run.fence() as fence:
+            fence.append({"type": "message", "id": "fenced"})
+        turn = run.claim()
+        journal.session(KEY, writer="you", role="operator").submit({"type": "message", "id": "in"})
+        second = run.claim(supersede="newer")
+        with pytest.raises(Superseded):
+            turn.append({"type": "message", "id": "late"})
+        second.release()
+        journal.session("other", writer="cron", role="cron").append({"n": 1})
+    return where
+
+
+@pytest.fixture
+def key_path(path):
+    return custody(path).path
+
+
+def bodies(path, key=KEY):
+    with Journal(path) as journal:
+        return [entry.body for entry in journal.session(key)]
+
+
+def verdict(path):
+    report = audit(path)
+    assert report.verdict in ("ok, not anchored", "not verified"), report.findings
+    return report.verdict
+
+
+def alter(path, statement, *values):
+    """Change a database by plain SQL, its triggers put back as they were; return how many rows it was."""
+    with closing(sqlite3.connect(path)) as thief, thief:
+        triggers = thief.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
+        ).fetchall()
+        for name, _ in triggers:
+            thief.execute(f"DROP TRIGGER {name}")
+        count = thief.execute(statement, values).rowcount
+        for _, sql in triggers:
+            thief.execute(sql)
+    return count
+
+
+def checks(path):
+    return {finding.id for finding in audit(path).findings}
+
+
+def test_a_rotation_changes_what_seals_and_nothing_that_stands(path, key_path):
+    before = bodies(path)
+    old = custody(path)
+
+    new = adopt_key(path, reason="the laptop was sold")
+
+    assert (old.era, new.era) == (1, 2)
+    assert new.fingerprint != old.fingerprint
+    assert len(keys.read_secrets(key_path)) == 2
+    assert bodies(path) == before
+    assert verdict(path) == "ok, not anchored"
+    with Journal(path) as journal:
+        entry = journal.session(KEY, writer="gateway", role="run").append({"type": "message"})
+        assert journal.session(KEY).read(entry.seq - 1)[0].body == entry.body
+    assert verdict(path) == "ok, not anchored"
+    assert sqlite3.connect(path).execute(
+        "SELECT DISTINCT key_id FROM entries ORDER BY 1"
+    ).fetchall() == [(1,), (2,)]
+
+
+def test_eras_follow_each_other(path, key_path):
+    for era in (2, 3, 4):
+        assert adopt_key(path).era == era
+        with Journal(path) as journal:
+            journal.session(KEY, writer="gateway", role="run").append({"era": era})
+            journal.session(f"of era {era}", writer="gateway", role="run").append({"era": era})
+    assert len(keys.read_secrets(key_path)) == 4
+    assert verdict(path) == "ok, not anchored"
+    assert len(bodies(path)) == len([*LINES, 1, 2, 3, 4])
+
+
+def test_parked_writes_fences_and_inputs_are_as_good_as_before(path):
+    adopt_key(path)
+    with Journal(path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        (parked,) = session.parked()
+        turn = session.claim()
+        assert [each.json()["id"] for each in turn.take_inputs()] == ["in"]
+        turn.release()
+        parked.apply(writer="operator")
+        with session.fence() as fence:
+            pass
+        assert fence.check().accepted
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_whoever_has_only_the_old_key_is_told_and_cannot_seal(path, key_path, tmp_path):
+    old = tmp_path / "old.key"
+    export_key(path, old)
+    adopt_key(path)
+
+    with pytest.raises(KeyMissing, match="got a new key") as caught:
+        Journal(path, key_file=old)
+    assert caught.value.code == "key-changed"
+    assert audit(path, key_file=old).verdict == "not verified"
+
+
+def test_a_process_that_has_the_journal_open_is_refused_until_it_opens_it_again(path):
+    with Journal(path) as journal:
+        run = journal.session(KEY, writer="gateway", role="run")
+        adopt_key(path)
+        with pytest.raises(KeyMissing, match="got a new key") as caught:
+            run.append({"type": "message"})
+        assert caught.value.code == "key-changed"
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"type": "message"})
+    assert verdict(path) == "ok, not anchored"
+
+
+SEALED = (
+    "prev", "seq", "epoch", "writer_id", "instance_id", "recorder_id", "trusted", "created_us", "cum_bytes",
+    "commitment", "claim", "kind", "origin", "run_id", "on_behalf_of", "request_id",
+)  # fmt: skip
+
+
+class OldHand:
+    """Somebody who kept the secret of the first era, and can write the file."""
+
+    def __init__(self, path, secret):
+        self.path = path
+        with Journal(path) as journal:
+            assert journal.session(KEY).head
+            self.journal_id, self.numbers = journal.id, dict(journal.store.registry.session_ids)
+        self.key = derive_key(secret, self.journal_id)
+
+    def newest(self, key):
+        with closing(sqlite3.connect(self.path)) as thief:
+            thief.row_factory = sqlite3.Row
+            found = thief.execute(
+                "SELECT * FROM entries WHERE session_id = ? ORDER BY seq DESC", (self.numbers[key],)
+            )
+            return dict(found.fetchone())
+
+    def sealed(self, key, row, body):
+        row |= {"body": body, "terminator": b"\n", "salt": b"s" * 16, "key_id": 1}
+        row["commitment"] = commitment(row["salt"], body, b"\n")
+        sealer = Sealer(self.key, 1, self.numbers[key], key)
+        return row | {"seal": sealer.seal(*(row[name] for name in SEALED))}
+
+
+def test_what_a_thief_seals_with_the_old_key_afterwards_does_not_hold(path, key_path):
+    """He appends a row that would have been true in the old era."""
+    hand = OldHand(path, keys.read_secret(key_path))
+    adopt_key(path)
+    row = hand.newest(KEY)
+    row |= {"id": None, "seq": row["seq"] + 1, "epoch": row["epoch"] + 1, "prev": row["seal"][:16]}
+    row |= {"kind": "line", "claim": None, "cum_bytes": row["cum_bytes"] + 11}
+    row = hand.sealed(KEY, row, b'{"forged":1}')
+
+    marks = ", ".join("?" * len(row))
+    assert alter(path, f"INSERT INTO entries VALUES ({marks})", *row.values())
+
+    assert b'{"forged":1}' not in bodies(path)
+    assert "J301" in checks(path)
+
+
+def test_what_a_thief_makes_of_the_old_era_with_the_old_key_shows(path, key_path):
+    """He seals the newest line of a session anew, all as it should be: only the digest can tell."""
+    hand = OldHand(path, keys.read_secret(key_path))
+    adopt_key(path)
+    row = hand.sealed("other", hand.newest("other"), b'{"n":2}')
+
+    update = "UPDATE entries SET body = ?, salt = ?, commitment = ?, seal = ? WHERE id = ?"
+    values = (row[name] for name in ("body", "salt", "commitment", "seal", "id"))
+    assert alter(path, update, *values)
+
+    assert checks(path) == {"J113"}
+    assert audit(path).verdict == "broken"
+
+
+@pytest.fixture
+def lost(path, key_path):
+    key_path.unlink()
+    return path
+
+
+def test_without_the_key_nothing_is_adopted_unless_somebody_says_that_it_is_lost(lost, key_path):
+    with pytest.raises(KeyMissing, match="not there") as caught:
+        adopt_key(lost)
+    assert "--without-key" in str(caught.value.hint)
+    assert not key_path.exists()
+
+
+def test_a_journal_whose_key_is_lost_is_adopted_as_it_stands(path, lost):
+    new = adopt_key(lost, without_key=True, reason="lost with the disk")
+
+    assert (new.era, new.lost) == (2, (1,))
+    assert len(bodies(lost)) == len(LINES) + 1
+    report = audit(lost)
+    assert report.verdict == "ok, not anchored", report.findings
+    assert any("key era 1" in each for each in report.not_checked)
+    with Journal(lost) as journal:
+        run = journal.session(KEY, writer="gateway", role="run")
+        run.append({"type": "message"})
+        journal.session("new", writer="gateway", role="run").append({"type": "message"})
+        assert run.parked()
+    assert verdict(lost) == "ok, not anchored"
+    assert adopt_key(lost).era == 3
+    assert verdict(lost) == "ok, not anchored"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entries SET writer_id = 3 WHERE line_id = 'm7'",
+        "UPDATE entries SET created_us = created_us + 1 WHERE line_id = 'm7'",
+        "UPDATE entries SET body = CAST('{}' AS BLOB) WHERE line_id = 'm7'",
+        "DELETE FROM entries WHERE line_id = 'm7'",
+    ],
+)
+def test_what_was_adopted_cannot_be_changed_unseen(lost, change):
+    adopt_key(lost, without_key=True)
+    assert alter(lost, change)
+
+    assert audit(lost).verdict == "broken"
+    assert checks(lost) & {"J113", "J303", "J306"}
+
+
+def test_a_journal_that_looks_wrong_is_not_adopted_without_its_key(lost, key_path):
+    assert alter(lost, "UPDATE entries SET body = CAST('{}' AS BLOB) WHERE line_id = 'm7'")
+
+    with pytest.raises(CorruptError) as caught:
+        adopt_key(lost, without_key=True)
+    assert caught.value.code == "not-adoptable"
+    assert not key_path.exists()
+    assert sqlite3.connect(lost).execute("SELECT max(key_id) FROM entries").fetchone() == (1,)
+
+
+def test_the_second_key_may_be_lost_too(path, key_path, tmp_path):
+    adopt_key(path)
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"type": "message"})
+    first = keys.read_secrets(key_path)[0]
+    key_path.write_text(first.hex() + "\n")
+    with pytest.raises(KeyMissing):
+        adopt_key(path)
+
+    new = adopt_key(path, without_key=True)
+
+    assert (new.era, new.lost) == (3, (2,))
+    assert len(bodies(path)) == len(LINES) + 2
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_a_redaction_of_an_old_line_stays_a_redaction(path):
+    adopt_key(path)
+    with Journal(path) as journal:
+        session = journal.session(KEY, writer="you", role="operator")
+        redact(session, [3], reason="a secret")
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_an_exported_key_opens_the_journal_elsewhere_in_every_era(path, key_path, tmp_path):
+    old, both = tmp_path / "old.key", tmp_path / "both.key"
+    export_key(path, old)
+    adopt_key(path)
+    export_key(path, both)
+    key_path.unlink()
+    keys.put_secret(key_path, keys.read_secret(old))
+
+    assert import_key(path, both).era == 2
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_a_damaged_first_entry_of_an_era_is_not_taken_for_none(path):
+    """Without it nobody knows where the old era ended; nothing is written in the wrong one."""
+    adopt_key(path)
+    assert alter(path, "UPDATE entries SET commitment = zeroblob(32) WHERE line_type = 'era'")
+
+    with pytest.raises(KeyMissing):
+        Journal(path)
+
+
+def test_an_adoption_that_does_not_come_to_its_end_changes_nothing(path, monkeypatch):
+    before = custody(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(adopting._Adoption, "_prove_examined", lambda *_: 1 / 0)
+        with pytest.raises(StorageError):
+            adopt_key(path)
+
+    assert custody(path) == before
+    assert verdict(path) == "ok, not anchored"
+    assert adopt_key(path).era == 2
+
+
+def test_a_mirror_goes_on_in_the_new_era(path, tmp_path):
+    file = tmp_path / "main.jsonl"
+    with Journal(path) as journal:
+        journal.mirrors.add(KEY, file)
+    adopt_key(path)
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"type": "message", "id": "new"})
+
+    assert file.read_bytes().endswith(b'"id":"new"}\n')
+    assert audit(path).verdict == "ok, not anchored", audit(path).findings
+    assert not [each for each in audit(path).findings if each.severity != "notice"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_bundle_tells_the_eras_apart(path, key_path, tmp_path, is_lost):
+    if is_lost:
+        key_path.unlink()
+    adopt_key(path, without_key=is_lost)
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"type": "message", "id": "new"})
+    target, unpacked = tmp_path / "evidence.zip", tmp_path / "unpacked"
+    write_bundle(path, target)
+    zipfile.ZipFile(target).extractall(unpacked)
+
+    command = [sys.executable, "-I", "-S", unpacked / "verify.py", "--key", key_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("NOT CHECKED" in done.stdout) == is_lost
