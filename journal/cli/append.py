@@ -10,7 +10,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, opened
+from journal.cli.opening import check_writer, key_to_write, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
 from journal.errors import EntryError
 
@@ -56,15 +56,16 @@ def command(  # noqa: PLR0913 - one for each option
     """
     with opened(settings) as journal:
         check_writer(journal, writer, role)
+        key = key_to_write(journal, session)
         to = journal.session(
-            session, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of,
+            key, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of,
             mirror=mirror,
         )  # fmt: skip
         content = [_argument(line) for line in lines] if lines else _input()
         found = to.extend(content, request_id=request_id)
     if settings.json:
         told = [{"seq": entry.seq, "epoch": entry.epoch} for entry in found]
-        output.document("append", session=session, writer=writer, entries=told)
+        output.document("append", session=key, writer=writer, entries=told)
         return
     for entry in found:
         output.line(entry.seq)

@@ -11,7 +11,7 @@ import click
 from journal.cli import output
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import check_writer, known_key, opened
+from journal.cli.opening import check_writer, key_to_write, known_key, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
 from journal.errors import EntryError
 
@@ -93,11 +93,12 @@ def take(  # noqa: PLR0913 - one for each option
     process = _process(pid)
     with opened(settings) as journal:
         check_writer(journal, writer, role)
-        handle = journal.session(session, writer=writer, role=role, run_id=run_id)
+        key = key_to_write(journal, session)
+        handle = journal.session(key, writer=writer, role=role, run_id=run_id)
         turn = claim(handle, supersede, process=process)
     if settings.json:
         output.document(
-            "claim.take", session=session, token=turn.token, writer=writer, pid=process.pid,
+            "claim.take", session=key, token=turn.token, writer=writer, pid=process.pid,
             verdict=turn.why,
         )  # fmt: skip
         return

@@ -11,7 +11,7 @@ from journal.cli.entries import brief
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import check_writer, opened
+from journal.cli.opening import check_writer, key_to_write, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
 from journal.policy import POLICIES
 
@@ -44,15 +44,14 @@ def raise_(settings: Settings, session: str, writer: str, role: str | None) -> N
     """
     with opened(settings, on_takeover=_say_between) as journal:
         check_writer(journal, writer, role)
-        fence = journal.session(session, writer=writer, role=role).fence()
+        key = key_to_write(journal, session)
+        fence = journal.session(key, writer=writer, role=role).fence()
         fence_id = fence.stored()
         unresolved = fence.unresolved
     if settings.json:
         mark = {"seq": fence.mark.seq, "epoch": fence.mark.epoch}
         open_rows = [brief(entry) for entry in unresolved]
-        output.document(
-            "fence.raise", fence=fence_id, session=session, **mark, unresolved=open_rows
-        )
+        output.document("fence.raise", fence=fence_id, session=key, **mark, unresolved=open_rows)
         return
     output.line(fence_id)
     if unresolved:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from journal.cli import output
 from journal.errors import NotFoundError, NotTrusted
 from journal.model import check_name
 
@@ -68,11 +69,47 @@ def known_key(journal: Journal, text: str) -> str:
         NotFoundError: no session is called so.
 
     """
-    if journal.session(text).exists:
-        return text
+    handle = journal.session(text)
+    if handle.exists:
+        return handle.key
     from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone
 
     return resolve_key(journal, text)
+
+
+def key_to_write(journal: Journal, text: str) -> str:
+    """Return the key of the session that a write to this name goes to; the name itself if it is new.
+
+    Says which session it is, where that has another key.
+
+    Raises:
+        EntryError: no session can have such a key.
+        NotFoundError: more than one session is called so, or only an unsealed record calls one so.
+
+    """
+    named = journal.session(text)
+    if named.key != text:
+        output.say(f"{text!r} is a name of the session {named.key!r}.")
+    elif not named.exists:
+        _check_not_hidden(journal, text)
+    return named.key
+
+
+def _check_not_hidden(journal: Journal, text: str) -> None:
+    """Refuse a new session under a name that reads another."""
+    from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone
+
+    try:
+        key = resolve_key(journal, text)
+    except NotFoundError as error:
+        if error.code == "ambiguous":
+            raise
+        return
+    raise NotFoundError(
+        f"there is no session {text!r}, and a record that nobody sealed calls {key!r} so",
+        hint=f"write to {shlex.quote(key)}, or migrate its file again: that seals its names",
+        code="unsealed-name",
+    )
 
 
 def mirrored_key(journal: Journal, text: str) -> str:
