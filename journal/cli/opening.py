@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import TYPE_CHECKING
 
 from journal.cli import output
-from journal.errors import NotFoundError, NotTrusted
+from journal.errors import EntryError, NotFoundError, NotTrusted
 from journal.model import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from journal import Journal, Verdict
+    from journal import Journal, Session, Turn, Verdict
     from journal.cli.options import Settings
+    from journal.model import Process
 
 
 def opened(
@@ -110,6 +112,38 @@ def _check_not_hidden(journal: Journal, text: str) -> None:
         hint=f"write to {shlex.quote(key)}, or migrate its file again: that seals its names",
         code="unsealed-name",
     )
+
+
+def calling_process(pid: int | None) -> Process:
+    """Return the process that called this command, or the one of this number.
+
+    Raises:
+        EntryError: it is not running.
+
+    """
+    from journal.process import other_process  # noqa: PLC0415 - with the rest of the library
+
+    found = other_process(pid or os.getppid())
+    if found is None:
+        raise EntryError(
+            f"there is no process {pid or os.getppid()}",
+            hint="name a running one with --pid",
+            code="no-process",
+        )
+    return found
+
+
+def turn_of(handle: Session, token: int, pid: int | None) -> Turn:
+    """Return the turn that the calling process holds by this token.
+
+    Raises:
+        RefusedError: the claim is another writer's, or goes with another process.
+        EntryError: there is no such claim, or no such process.
+
+    """
+    from journal.claim import resume  # noqa: PLC0415 - with the rest of the library
+
+    return resume(handle, token, process=calling_process(pid))
 
 
 def mirrored_key(journal: Journal, text: str) -> str:
