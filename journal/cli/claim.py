@@ -91,7 +91,9 @@ def take(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Claim a session and print the claim's token.
 
-    It holds other runs off until it is released, superseded, or its process is gone.
+    Other runs' writes are refused and parked until it is released or another claim ends it.
+    That one needs --supersede; not so once the process is gone that the claim goes with: it
+    stands until then all the same.
     """
     from journal.claim import claim  # noqa: PLC0415 - with the rest of the library
 

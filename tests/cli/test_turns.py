@@ -179,6 +179,19 @@ def test_a_token_alone_opens_no_turn(run, session):
     assert run("claim", "take", session, "-w", "gateway").exit_code == 0
 
 
+def test_a_dead_holders_claim_stands_until_another_is_taken(run, session):
+    """As the help says: it holds others off, and is ended without a reason."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        run("claim", "take", session, "-w", "alice", "--role", "operator", "--pid", holder.pid)
+        holder.kill()
+
+    assert run("append", session, "-w", "gateway", REPLY).exit_code == 11
+    assert run("claim", "take", session, "-w", "gateway").exit_code == 0
+    help_text = " ".join(run("claim", "take", "--help").stdout.split())
+    assert "until it is released or another claim ends it" in help_text
+    assert "its process is gone" not in help_text
+
+
 def test_a_shells_own_turn(run, session):
     """The words of docs/turns.md, in a shell: what it calls stands in the turn that it took."""
     journal = f"{shlex.quote(sys.executable)} -m journal"
