@@ -63,7 +63,8 @@ def command(  # noqa: PLR0913 - one for each option
     """Write lines to a session.
 
     Each LINE, or each line of the standard input, becomes an entry, its bytes kept
-    exactly; together they are one write. Prints the seq of each once it is on disk.
+    exactly; together they are one write. Prints the seq of each once it is on disk. A
+    SESSION that nobody wrote to is made, and that is said.
     """
     with opened(settings) as journal:
         check_writer(journal, writer, role)
@@ -76,6 +77,8 @@ def command(  # noqa: PLR0913 - one for each option
             to = turn_of(to, claim, pid)
         content = [_argument(line) for line in lines] if lines else _input()
         found = to.extend(content, request_id=request_id)
+    if found[0].epoch == 1:
+        output.say(f"{key!r} is a new session.")
     if settings.json:
         told = [{"seq": entry.seq, "epoch": entry.epoch} for entry in found]
         output.document("append", session=key, writer=writer, entries=told)
