@@ -6,6 +6,7 @@ projection for people and for SQL; nothing here believes it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,7 +16,7 @@ from journal.controls import decode
 from journal.errors import ClaimedError, RefusedError, Superseded
 from journal.explanation import when
 from journal.model import Process, Row
-from journal.process import liveness, this_process
+from journal.process import is_same, liveness, other_process, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,17 +161,30 @@ def claimed(store: Store, chain: Chain, author: Author) -> RefusedError:
 
 def held(chain: Chain, now: Holder, author: Author) -> RefusedError:
     """Return the refusal of whoever needs the claim that another holds."""
-    mine = now.instance_id == author.instance_id
     state = {"dead": "; its process is gone", "unknown": "; whether it lives cannot be told"}
     error = ClaimedError(
         f"{chain.key!r} is held by {now.described()}{state.get(now.liveness, '')}",
-        hint="you hold this turn: use it"
-        if mine
-        else f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} "
-        "--supersede REASON, or claim(supersede='reason'), ends that turn",
+        hint=_way_on(chain, now, author),
     )
     error.holder = now
     return error
+
+
+def _way_on(chain: Chain, now: Holder, author: Author) -> str:
+    """Return what whoever was refused may do: use the turn where it is theirs, or end it."""
+    if now.instance_id == author.instance_id:
+        return "you hold this turn: use it"
+    whose = f"{quote(chain.key)} -w {quote(author.writer.name)}"
+    ends = (
+        f"journal claim take {whose} --supersede REASON, or claim(supersede='reason'), "
+        "ends that turn"
+    )
+    if now.writer != author.writer.name or now.process is None or now.liveness != "alive":
+        return ends
+    # A command that a shell started, beside the claim of the shell's.
+    is_callers = is_same(now.process, other_process(os.getppid()))
+    pid = "" if is_callers else f" --pid {now.process.pid}"
+    return f"journal append {whose} --claim {now.token}{pid} writes in that turn; {ends}"
 
 
 def superseded(store: Store, chain: Chain, author: Author) -> RefusedError:

@@ -177,6 +177,7 @@ class SessionInfo:
     epochs: int
     bytes: int
     created_us: int
+    aliases: tuple[str, ...] = ()
 
 
 def check_key(key: str) -> str:

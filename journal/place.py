@@ -60,12 +60,20 @@ def _check_file(path: Path, status: os.stat_result) -> None:
             hint=f"name the file itself: {path.resolve()}",
         )
     if not stat.S_ISREG(status.st_mode):
-        raise StorageError(f"{path} is not a regular file", hint="name another file with --db")
+        raise no_file(path)
     if status.st_nlink > 1:
         raise UnsafeSQLite(
             f"{path} has {status.st_nlink} hard links: two names would mean two write-ahead logs",
             hint="remove the other names, or copy it with VACUUM INTO",
         )
+
+
+def no_file(path: Path) -> StorageError:
+    """Return the refusal of what no database can be: a directory, a pipe, a device."""
+    if path.is_dir():
+        hint = f"name a file in it: --db {quote(str(path / 'journal.db'))}"
+        return StorageError(f"{path} is a directory", hint=hint)
+    return StorageError(f"{path} is not a regular file", hint="name another file with --db")
 
 
 def _check_mount(path: Path) -> None:

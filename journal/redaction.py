@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from shlex import quote
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import parking
@@ -17,6 +18,7 @@ from journal.admission import refusal
 from journal.controls import CONTROL, fact
 from journal.errors import CorruptError, EntryError, MirrorError, NotFoundError
 from journal.inputs import InputRow
+from journal.inspection import entry_of
 from journal.model import Row, check_label
 from journal.parts import PART_ROW, is_within
 from journal.places import positions
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.engine import Cursor
     from journal.mirror import Mirror
+    from journal.model import Entry
     from journal.session import Session
     from journal.store import Store
 
@@ -98,6 +101,19 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
     return [*receipts, *cleaned(session.store)]
 
 
+def planned(session: Session, seqs: Iterable[int]) -> list[Entry]:
+    """Return the lines that :func:`redact` would erase; what was erased before is not among them.
+
+    Raises:
+        NotFoundError, EntryError: as for :func:`redact`.
+
+    """
+    rows = _rows(session, _whole_lines(session, sorted(set(seqs))))
+    with session.store.snapshot() as cursor:
+        chain, writers = _chain(session, cursor), session.store.registry.writers
+        return [entry_of(row, chain, writers) for row in rows]
+
+
 def forget(session: Session, reason: str) -> list[Receipt]:
     """Redact every line of a session and empty its file; that it was there stays on record.
 
@@ -149,17 +165,26 @@ def _rows(session: Session, wanted: list[int]) -> list[Row]:
     with session.store.snapshot() as cursor:
         chain = _chain(session, cursor)
         found = list(_sealed(cursor, chain, wanted))
-    missing = set(wanted) - {row.seq for row in found} - set(chain.redacted)
-    if missing:
-        message = (
-            f"entry {min(missing)} of {session.key!r} is not there, or is not as it was sealed"
-        )
-        raise NotFoundError(message, hint="journal audit", code="no-entry")
+        missing = set(wanted) - {row.seq for row in found} - set(chain.redacted)
+        if missing:
+            raise _missing(cursor, chain, min(missing))
     for row in found:
         if row.kind == CONTROL or not row.body:
             message = f"entry {row.seq} of {session.key!r} holds no line"
             raise EntryError(message, hint="name lines, as journal log lists them", code="no-line")
     return found
+
+
+def _missing(cursor: Cursor, chain: Chain, seq: int) -> NotFoundError:
+    what = f"entry {seq} of {chain.key!r}"
+    if cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone() is None:
+        hint = f"journal log {quote(chain.key)} lists what is"
+        return NotFoundError(f"{what} is not there", hint=hint, code="no-entry")
+    return NotFoundError(
+        f"{what} is not as it was sealed",
+        hint="journal audit shows in what it differs",
+        code="no-entry",
+    )
 
 
 def _whole_lines(session: Session, wanted: list[int]) -> list[int]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
+from journal.aliases import Aliases
 from journal.chain import Chain, rows_of
 from journal.controls import CONTROL, FORMAT, decode, fact
 from journal.eras import FIRST_KEY_ID, Keys
@@ -58,6 +59,7 @@ class Registry:
         self.session_keys: dict[int, str] = {}
         self.mirrors: dict[int, MirrorFact] = {}  # by session
         self.mirror_count = 0
+        self.aliases = Aliases()
         self._created_us: dict[int, int] = {}
         self._chains: dict[int, Chain] = {}
         self.chain = self._chain(REGISTRY_ID, REGISTRY_KEY)
@@ -102,6 +104,8 @@ class Registry:
         elif what == "session":
             self.know_session(facts["id"], facts["key"])
             self._created_us[facts["id"]] = at_us
+        elif what == "names":
+            self.aliases.learn(facts)
         elif what == "key":
             self.newer_key = facts if facts["key_id"] > self._keys.key_id else None
 
@@ -109,6 +113,11 @@ class Registry:
         """Take a session's number and key for known."""
         self.session_ids[key] = number
         self.session_keys[number] = key
+
+    def called(self, *texts: str) -> list[str]:
+        """Return the keys of the sessions that a migration found to be called so."""
+        found = (self.session_keys.get(number) for number in self.aliases.called(*texts))
+        return sorted(key for key in found if key is not None)
 
     def adopt_session(self, cursor: Cursor, key: str) -> Chain | None:
         """Return a session whose own fact is lost, if its rows prove its number and key.

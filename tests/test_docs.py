@@ -115,3 +115,20 @@ def test_the_readme_has_two_commands():
     assert "journal demo" in TYPED
     assert any(line.startswith("pytest") for line in TYPED)
     assert PROJECT["scripts"] == {"journal": "journal.cli:main"}
+
+
+def test_the_readme_names_every_command_and_extra():
+    """Whoever reads nothing else knows what there is, and what it wants installed."""
+    told = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
+    words = {word for cell in told for word in re.findall(r"[\w-]+", cell)}
+
+    assert set(cli.list_commands(click.Context(cli))) <= words
+    assert set(PROJECT["optional-dependencies"]) - {"bench"} <= words
+    assert "session-journal[anchors]" in README
+    assert "(docs/turns.md)" in README
+
+
+def test_the_readme_says_what_becomes_of_the_keys():
+    """They are not the program's, and outlive it."""
+    assert re.search(r"pip uninstall session-journal` takes the program and nothing else", README)
+    assert "keys\nstay**" in README

@@ -24,6 +24,7 @@ LAYERS = (
     # Standard library only; no clock, no disk, no SQL.
     {
         "errors",
+        "aliases",
         "model",
         "seal",
         "eras",

@@ -106,6 +106,8 @@ class Declarations:
             self.revoked[int(facts["id"])] = Revoked(row.created_us, reason, row.id)
         elif what == "session":
             self._register(row, int(facts["id"]), str(facts["key"]))
+        elif what == "names":
+            int(facts["session_id"])  # a name for people: nothing is rebuilt from it
         elif what in ("key", "era"):
             self._learn_era(row, int(facts["key_id"]), facts)
         else:

@@ -90,7 +90,7 @@ def test_the_parts_have_their_fields_too(run, session):
     entry = json.loads(run("log", session, "--json").stdout)["entries"][0]
     writer = json.loads(run("writers", "--json").stdout)["writers"][0]
 
-    assert set(one) == fields("key entries epochs bytes created_us")
+    assert set(one) == fields("key entries epochs bytes created_us aliases")
     assert set(entry) == fields(ENTRY)
     assert set(writer) == fields(WRITER)
     assert set(json.loads(run("show", session, "1", "--json").stdout)["entry"]) == fields(ENTRY)

@@ -126,6 +126,92 @@ def test_bad_claims_change_nothing(run, session, words, code):
     assert Thief("journal.db").dump() == before
 
 
+def test_the_shell_that_claimed_writes_in_its_turn(run, session):
+    """By the token, with what it submitted meanwhile; the refusal without one says how."""
+    token = run("claim", "take", session, "-w", "gateway").stdout.strip()
+    run("submit", session, "-w", "heartbeat", REPLY)
+
+    refused = run("append", session, "-w", "gateway", REPLY)
+    hint = f"journal append {session} -w gateway --claim {token} writes in that turn"
+    assert refused.exit_code == 11
+    assert f"Try: {hint}; journal claim take" in refused.stderr
+
+    done = run("append", session, "-w", "gateway", "--claim", token, REPLY)
+    assert (done.exit_code, done.stderr) == (0, "")
+    taken = run("claim", "inputs", session, "-w", "gateway", "--claim", token)
+    assert (taken.exit_code, len(taken.stdout.split())) == (0, 1)
+    last = told(run("log", session, "-n", "2", "--json"))["entries"]
+    assert [(each["writer"], each["claim"]) for each in last] == [
+        ("gateway", int(token)),
+        ("heartbeat", int(token)),
+    ]
+    assert run("claim", "show", session).stdout.split("\t")[6] == "standing"
+    assert run("claim", "release", session, token, "-w", "gateway").exit_code == 0
+    over = run("append", session, "-w", "gateway", "--claim", token, REPLY)
+    assert (over.exit_code, "it was released" in over.stderr) == (11, True)
+    assert "it was parked" in over.stderr
+
+
+def test_a_token_alone_opens_no_turn(run, session):
+    """The writer and the process must be the claim's; nothing is changed else."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        pid = str(holder.pid)
+        token = run("claim", "take", session, "-w", "gateway", "--pid", pid).stdout.strip()
+        run("writers", "add", "bob", "--role", "run")
+        before = Thief("journal.db").dump()
+        args = ("append", session, REPLY, "--claim", token)
+
+        others = run(*args, "-w", "bob", "--pid", pid)
+        elsewhere = run(*args, "-w", "gateway")
+        without = run("claim", "inputs", session, "-w", "gateway")
+
+        assert (others.exit_code, elsewhere.exit_code, without.exit_code) == (11, 11, 11)
+        assert "is not 'bob''s" in others.stderr
+        assert f"Try: --pid {pid}" in elsewhere.stderr
+        assert f"--claim {token} --pid {pid} writes in that turn" in without.stderr
+        assert Thief("journal.db").dump() == before
+        assert run(*args, "-w", "gateway", "--pid", pid).exit_code == 0
+        assert run(*args[:-1], "99", "-w", "gateway").exit_code == 2
+        holder.kill()
+    gone = run(*args, "-w", "gateway")
+    assert (gone.exit_code, "it is gone" in gone.stderr) == (11, True)
+    assert f"Try: journal claim take {session} -w gateway takes it anew" in gone.stderr
+    assert run("claim", "take", session, "-w", "gateway").exit_code == 0
+
+
+def test_a_dead_holders_claim_stands_until_another_is_taken(run, session):
+    """As the help says: it holds others off, and is ended without a reason."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        run("claim", "take", session, "-w", "alice", "--role", "operator", "--pid", holder.pid)
+        holder.kill()
+
+    assert run("append", session, "-w", "gateway", REPLY).exit_code == 11
+    assert run("claim", "take", session, "-w", "gateway").exit_code == 0
+    help_text = " ".join(run("claim", "take", "--help").stdout.split())
+    assert "until it is released or another claim ends it" in help_text
+    assert "its process is gone" not in help_text
+
+
+def test_a_shells_own_turn(run, session):
+    """The words of docs/turns.md, in a shell: what it calls stands in the turn that it took."""
+    journal = f"{shlex.quote(sys.executable)} -m journal"
+    script = f"""
+        set -e
+        token=$({journal} claim take {session} -w gateway)
+        {journal} append {session} -w gateway --claim $token '{REPLY}'
+        printf '%s\\n' '{REPLY}' | {journal} append {session} -w gateway --claim $token
+        {journal} claim release {session} $token -w gateway
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    done = subprocess.run(
+        ["sh", "-c", script], env=env, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "Released.\n")
+    assert len(done.stdout.split()) == 2
+
+
 # --- submit
 
 
