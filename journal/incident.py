@@ -15,6 +15,7 @@ from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
 from journal.controls import decode
 from journal.errors import EntryError, NotFoundError
 from journal.explanation import Between, process_words
+from journal.fileedit import EDIT, each_in, removed_by, sort_of
 from journal.model import Row
 from journal.places import places_of
 from journal.tables import instances
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 LIMIT: Final = 1000
 SUPERSESSION: Final = "supersession"
 _KEPT: Final = 400
+_REMOVED: Final = 20
 
 
 class Incident:
@@ -124,6 +126,24 @@ class Incident:
         )
         found = next(mine, None)
         return None if found is None else parking.parked_of(found, self.store)
+
+    # -- what was done to the file
+
+    def edits(self) -> list[dict[str, Any]]:
+        """Return what the foreign entries say that record an edit of the session's file."""
+        found = []
+        for item in self.facts["foreign"]:
+            is_edit = sort_of(item["trust"], item.get("kind", "line")) == EDIT
+            row = self._row_at(item["seq"]) if is_edit else None
+            if row is not None and self._entry(row).trust in told.TRUE:
+                found.append(decode(row.body))
+        return found
+
+    def removed(self) -> tuple[Between, ...]:
+        """Return the lines that were taken out of the session's file, the first of them."""
+        ranges = [span for facts in self.edits() for span in removed_by(facts)]
+        rows = (self._row_at(seq) for seq in each_in(ranges, _REMOVED))
+        return self._told([row for row in rows if row is not None], {})
 
     # -- who asked
 

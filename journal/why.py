@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from journal import explanation as told
 from journal import verdicts
 from journal.explanation import Act, Explanation, counted, when
+from journal.fileedit import EDIT, edit_words, sort_of
 from journal.incident import SUPERSESSION, Incident
+from journal.process import this_process
 from journal.verdict import (
     BETWEEN_FENCES,
     CHANGED_SINCE,
@@ -53,6 +55,7 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
     with store.snapshot() as cursor:
         incident = Incident(store, cursor, wanted or "")
         between, left_out = incident.between()
+        removed = incident.removed()
         row, parked = incident.row, incident.parked
         same = list(verdicts.since(cursor, store, store.clock() - _WEEK_US))
     return Explanation(
@@ -67,6 +70,7 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
         incident.holder,
         between,
         left_out,
+        removed,
         _lately(store, row, same),
         {} if parked is None else _parked_facts(parked),
         tuple(_acts(incident)),
@@ -97,8 +101,10 @@ def _claim_found(facts: Mapping[str, Any]) -> int | None:
 def _what(incident: Incident) -> tuple[str, ...]:
     asker = incident.asker()
     if incident.is_check:
-        foreign = [(item["seq"], item["trust"]) for item in incident.facts["foreign"]]
-        said = what_happened(incident.row.outcome, foreign, incident.facts["arrived_count"], asker)
+        foreign = [(item["seq"], _sort(item)) for item in incident.facts["foreign"]]
+        edits = [words for facts in incident.edits() if (words := edit_words(facts))]
+        arrived = incident.facts["arrived_count"]
+        said = what_happened(incident.row.outcome, foreign, arrived, asker, edits)
     else:
         said = _refused(incident, asker)
     more = incident.facts.get("foreign_count", 0) - len(incident.facts["foreign"])
@@ -180,6 +186,7 @@ def _acts(incident: Incident) -> Iterator[Act]:
         take = f"journal claim take {key} {who} --supersede 'its holder is gone'"
         yield Act("ends the stranded claim; a run that claims the session does it too", take)
     yield from _resolving(incident, key, who)
+    yield from _serving(incident, key)
     if parked is not None and parked.settled is None:
         yield Act("shows what was refused", f"journal parked show {parked.id}")
         yield Act("writes it now, at the end", f"journal parked apply {parked.id} {who}")
@@ -197,16 +204,38 @@ def _resolving(incident: Incident, key: str, who: str) -> Iterator[Act]:
     if not seqs:
         return
     named = " ".join(map(str, seqs[:20]))
-    trusts = {item["trust"] for item in incident.facts["foreign"]}
-    is_unsealed = not trusts.isdisjoint(("stray", "altered", "erased"))
-    out = "settles it as not wanted; it is on record, and was never read as a line"
-    kept = "rescues its bytes as a new entry that stays marked as foreign"
-    if not is_unsealed:
-        out = "takes it out of the session's file; it stays on record"
-        kept = "or leaves it there, marked as accepted"
+    sorts = {_sort(item) for item in incident.facts["foreign"] if item["seq"] in seqs}
+    out, kept = _choices(sorts, is_undone=any("no" in facts for facts in incident.edits()))
     yield Act(out, f"journal resolve {key} {named} --reject --reason 'not ours' {who}")
-    if "erased" not in trusts:
+    if "erased" not in sorts:
         yield Act(kept, f"journal resolve {key} {named} --accept --reason 'known' {who}")
+
+
+def _choices(sorts: set[str], *, is_undone: bool) -> tuple[str, str]:
+    """Say what rejecting does with what came, and what accepting does."""
+    if not sorts.isdisjoint(("stray", "altered", "erased")):
+        out = "settles it as not wanted; it is on record, and was never read as a line"
+        return out, "rescues its bytes as a new entry that stays marked as foreign"
+    if EDIT in sorts and not is_undone:
+        return "settles it as not wanted; it stays on record", "or settles it as known"
+    if EDIT in sorts:
+        out = "undoes the edit: in the file stands again what stood there; it stays on record"
+        return out, "or lets the file be as it was edited"
+    out = "takes it out of the session's file; it stays on record"
+    return out, "or leaves it there, marked as accepted"
+
+
+def _serving(incident: Incident, key: str) -> Iterator[Act]:
+    """Yield how a file is served again that stopped by this edit, where it is this host's."""
+    what = {facts.get("what") for facts in incident.edits()}
+    mirror = incident.store.registry.mirrors.get(incident.chain.session_id)
+    if mirror is None or mirror.host != this_process().host:
+        return
+    if incident.chain.mirror_state == "gone" and "gone" in what:
+        yield Act("makes the file again", f"journal mirror sync {key} --recreate")
+    if incident.chain.mirror_state == "refused" and "refused" in what:
+        resume = f"journal mirror resume {key} --reason 'seen'"
+        yield Act("has the file written to again; until then it is left alone", resume)
 
 
 def _is_stranded(incident: Incident) -> bool:
@@ -218,7 +247,7 @@ def _is_stranded(incident: Incident) -> bool:
 def classes(outcome: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the class of a kept verdict, from its evidence alone."""
     if outcome in (TAKEOVER, BETWEEN_FENCES):
-        return classes_of(outcome, [item["trust"] for item in facts["foreign"]])
+        return classes_of(outcome, [_sort(item) for item in facts["foreign"]])
     dead = _is_dead(facts.get("holder"))
     if outcome == SUPERSESSION:
         return (told.SUPERSESSION, told.STRANDED) if dead else (told.SUPERSESSION,)
@@ -227,6 +256,10 @@ def classes(outcome: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
     if outcome == "claimed":
         return (told.STRANDED,) if dead else (told.CLAIMED,)
     return (told.RELEASED,) if outcome == "released" else (told.SUPERSEDED,)
+
+
+def _sort(item: Mapping[str, Any]) -> str:
+    return sort_of(item["trust"], item.get("kind", "line"))
 
 
 def _rule(outcome: str) -> str:

@@ -40,6 +40,7 @@ LAYERS = (
         "formats",
         "escape",
         "explanation",
+        "fileedit",
     },
     {
         "engine",

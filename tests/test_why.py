@@ -33,6 +33,16 @@ TOLD = {
         "takeover by file",
         ("session.jsonl, line 3, byte 85", "external:mirror-1", "* seq 3", "From outside."),
     ),
+    "by_edit": (
+        "takeover by file, edit by file",
+        (
+            "2 lines (seq 2-3) were removed from the session's file; the journal still has them.",
+            "- seq 3, by gateway (run)",
+            '{"type":"message","n":3}',
+            "undoes the edit",
+            "it records that the session's file was edited from outside",
+        ),
+    ),
     "altered": (
         "altered after sealing",
         ("* seq 4", "it was sealed by heartbeat", "a backup may still have", "mallory"),
@@ -96,7 +106,7 @@ def test_the_document_holds_all_that_is_told(incident, tmp_path):
 
     assert set(told) == {
         *("id", "session", "class", "classes", "judged_us", "what", "rule", "expected", "found"),
-        *("holder", "between", "left_out", "lately", "parked", "next"),
+        *("holder", "between", "left_out", "removed", "lately", "parked", "next"),
     }
     assert any(row["cause"] for row in told["between"])
     assert {"seq", "epoch", "writer", "role", "instance", "claim", "origin"} <= set(
@@ -117,6 +127,90 @@ def test_every_next_command_works(incident, tmp_path, monkeypatch):
         copy = tmp_path / f"copy-{acts.index(act)}.db"
         copy.write_bytes(stage.path.read_bytes())
         assert run(act.command, copy) in (0, 3), act.command
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """Give a stage to act on."""
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()
+
+
+def next_command(found, word: str) -> str:
+    command: str = next(act.command for act in found.acts if word in act.command)
+    return command
+
+
+def test_what_was_cut_out_of_the_file_is_put_back_by_the_first_command(staged):
+    """Whoever follows the first line has the file as it was."""
+    verdict_id = incidents.by_edit(staged)
+    path = staged.home / "session.jsonl"
+    first = why(staged.journal, verdict_id).acts[0]
+    assert "undoes the edit" in first.purpose
+    staged.journal.close()
+
+    assert run(first.command, staged.path) == 0
+
+    lines = path.read_bytes().splitlines()
+    assert lines[2] == b'{"type":"message","n":3}'
+    assert b"Mend it." in lines[1]
+    assert len(lines) == 3
+
+
+def test_what_was_removed_is_told_with_its_text_and_cannot_steer_a_terminal(staged):
+    path = staged.home / "session.jsonl"
+    staged.gateway.append({"evil": "\u202e"})
+    staged.gateway.append(b'{"raw":"\x1b]52;c;cm0=\x07"}')
+    staged.journal.session(staged.gateway.key, writer="gateway", mirror=path)
+    fence = staged.gateway.fence()
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    verdict = fence.check(raise_=False)
+
+    found = why(staged.journal, verdict.id)
+
+    assert found.classes == ("edit by file",)
+    assert "3 lines (seq 2-4) were removed" in verdict.explain()
+    assert [row.seq for row in found.removed] == [2, 3, 4]
+    assert [row["seq"] for row in found.as_json()["removed"]] == [2, 3, 4]
+    assert "brought in" not in found.as_text()
+    assert "\\x1b]52" in found.as_text()
+    assert not {char for char in found.as_text() if is_unsafe(char) and char != "\n"}
+
+
+def test_a_file_left_alone_since_an_edit_is_served_again_by_a_command(staged):
+    """on_edit="refuse": rejecting and resuming give the file back whole."""
+    path = staged.home / "session.jsonl"
+    staged.journal.mirrors.add(staged.gateway.key, path, on_edit="refuse")
+    whole = path.read_bytes()
+    fence = staged.gateway.fence()
+    path.write_bytes(whole.splitlines(keepends=True)[0])
+    verdict = fence.check(raise_=False)
+
+    found = why(staged.journal, verdict.id)
+    reject, resume = next_command(found, "--reject"), next_command(found, "mirror resume")
+    assert "left alone" in found.as_text()
+    staged.journal.close()
+
+    assert run(reject, staged.path) == 0
+    assert run(resume, staged.path) == 0
+    assert path.read_bytes() == whole
+
+
+def test_a_file_that_is_gone_is_made_again_by_a_command(staged):
+    path = staged.home / "session.jsonl"
+    staged.journal.mirrors.add(staged.gateway.key, path)
+    whole = path.read_bytes()
+    fence = staged.gateway.fence()
+    path.unlink()
+    verdict = fence.check(raise_=False)
+
+    found = why(staged.journal, verdict.id)
+    assert "The session's file was removed" in found.as_text()
+    staged.journal.close()
+
+    assert run(next_command(found, "mirror sync"), staged.path) in (0, 3)
+    assert path.read_bytes() == whole
 
 
 def run(command: str, path) -> int:

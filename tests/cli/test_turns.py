@@ -353,7 +353,7 @@ def test_why_of_nothing(run, session, wanted, code):
         (
             "why P",
             "why",
-            "id session class classes judged_us what rule expected found holder between left_out lately parked next",
+            "id session class classes judged_us what rule expected found holder between left_out removed lately parked next",
         ),
     ],
 )
