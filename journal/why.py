@@ -182,9 +182,7 @@ def _signature(store: Store, row: VerdictRow) -> str:
 def _acts(incident: Incident) -> Iterator[Act]:
     """Yield the commands that go on from here; each works as it stands, in a shell."""
     key, who, parked = quote(incident.chain.key), _operator(incident.store), incident.parked
-    if _is_stranded(incident):
-        take = f"journal claim take {key} {who} --supersede 'its holder is gone'"
-        yield Act("ends the stranded claim; a run that claims the session does it too", take)
+    yield from _unstranding(incident, key)
     yield from _resolving(incident, key, who)
     yield from _serving(incident, key)
     if parked is not None and parked.settled is None:
@@ -236,6 +234,28 @@ def _serving(incident: Incident, key: str) -> Iterator[Act]:
     if incident.chain.mirror_state == "refused" and "refused" in what:
         resume = f"journal mirror resume {key} --reason 'seen'"
         yield Act("has the file written to again; until then it is left alone", resume)
+
+
+def _unstranding(incident: Incident, key: str) -> Iterator[Act]:
+    """Yield what ends a dead run's claim; first what leaves nobody else's in its place."""
+    holder = incident.holder
+    if holder is None or not _is_stranded(incident):
+        return
+    if _may_write(incident.store, holder["writer"]):
+        release = f"journal claim release {key} {holder['token']} -w {quote(holder['writer'])}"
+        yield Act("ends the stranded claim; nobody holds the session then, and runs write", release)
+    asker = incident.store.registry.writers.get(incident.row.writer_id or 0)
+    if asker is not None and asker.role == "run" and asker.revoked_us is None:
+        take = f"journal claim take {key} -w {quote(asker.name)}"
+        done = (
+            "what a successor does: it holds the session for the process that calls, until released"
+        )
+        yield Act(done, take)
+
+
+def _may_write(store: Store, name: str) -> bool:
+    writer = store.registry.by_name.get(name)
+    return writer is not None and writer.revoked_us is None
 
 
 def _is_stranded(incident: Incident) -> bool:

@@ -213,6 +213,28 @@ def test_a_file_that_is_gone_is_made_again_by_a_command(staged):
     assert path.read_bytes() == whole
 
 
+def test_the_first_command_ends_a_stranded_claim_and_locks_nobody_out(staged):
+    """Whoever was refused writes again, and needs no turn."""
+    verdict_id = incidents.stranded(staged)
+    first, second = why(staged.journal, verdict_id).acts[:2]
+
+    assert first.command.startswith("journal claim release ")
+    assert second.command == f"journal claim take {staged.gateway.key} -w gateway"
+    assert run(first.command, staged.path) == 0
+    assert staged.gateway.append(REPLY).writer == "gateway"
+    assert "claim release" not in why(staged.journal, verdict_id).as_text()
+
+
+def test_a_dead_holder_that_was_revoked_is_not_let_write_again(staged):
+    verdict_id = incidents.stranded(staged)
+    staged.journal.revoke("nightly", "its host was lost")
+
+    first = why(staged.journal, verdict_id).acts[0]
+
+    assert first.command.startswith("journal claim take ")
+    assert run(first.command, staged.path) == 0
+
+
 def run(command: str, path) -> int:
     words = shlex.split(command)
     assert words[0] == "journal"
