@@ -185,15 +185,14 @@ def keep(  # noqa: PLR0913 - what is kept, of whom, and why
 ) -> RefusedError:
     """Park a refused write with its evidence; put both ids into the error, or say that there was no room.
 
-    The same lines refused again are counted, and keep the evidence of the first time.
+    The same lines refused again are kept once, and each refusal of them has its evidence.
     """
     verdict_id = parking.new_id("v")
     refused = parking.Refusal(error.code, verdict_id, author.claim, chain.head.claim, author.claim)
     kept = parking.park(cursor, store, chain, author, lines, request_id, refused)
     if kept is not None:
-        error.parked, error.why = kept.id, kept.verdict_id
-        if kept.verdict_id == verdict_id:
-            _keep_verdict(cursor, store, chain, author, error, verdict_id)
+        error.parked, error.why = kept.id, verdict_id
+        _keep_verdict(cursor, store, chain, author, error, verdict_id)
     elif lines:
         error.args = (f"{error.args[0]}; not parked: {parking.QUOTA_IS_FULL}",)
     return error
@@ -218,6 +217,7 @@ def _keep_verdict(  # noqa: PLR0913 - what a refusal is made of
         "found": {"claim": chain.head.claim},
         "holder": None if error.holder is None else error.holder.evidence(),
         "message": str(error),
+        "parked": error.parked,
         "foreign": [],
     }
     verdicts.keep(cursor, store, row, evidence)

@@ -286,6 +286,8 @@ _LIFE: Final = {
 
 def _kept(parked: Mapping[str, Any]) -> str:
     times = counted(parked["times"], "time")
+    if parked["times"] > 1:
+        times += f" since {when(parked['parked_us'])}"
     state = parked["settled"] or "still parked, nothing of it is in the session"
     return (
         f"{parked['id']}, {counted(parked['lines'], 'line')} of {parked['writer']} "

@@ -101,6 +101,9 @@ class Incident:
             return self._of_fence()
         row = parking.whole(cursor, store, wanted)
         self.parked = parking.parked_of(row, store)
+        newest = verdicts.of_parked(cursor, store, row.session_id, row.id)
+        if newest is not None:
+            return newest  # equal lines are parked once: the latest refusal is what matters now
         if row.verdict_id is None:
             message = f"why {wanted} was refused was not kept"
             raise NotFoundError(message, hint=f"journal parked show {wanted}", code="no-verdict")

@@ -106,3 +106,14 @@ def of_fence(cursor: Cursor, store: Store, fence_id: str) -> VerdictRow | None:
     where = f"{sql.all_of(verdicts)} WHERE fence_id = ? ORDER BY judged_us DESC, id"
     rows = map(VerdictRow.read, cursor.execute(where, (fence_id,)).fetchall())
     return next((row for row in rows if row.holds(store)), None)
+
+
+def of_parked(cursor: Cursor, store: Store, session_id: int, parked_id: str) -> VerdictRow | None:
+    """Return the newest true verdict by which a parked write was refused, or None."""
+    where = (
+        f"{sql.all_of(verdicts)} WHERE session_id = ? AND instr(evidence, ?) > 0 "
+        "ORDER BY judged_us DESC"
+    )
+    named = f'"parked": "{parked_id}"'  # a quote inside a body is escaped: it matches none
+    rows = map(VerdictRow.read, cursor.execute(where, (session_id, named)).fetchall())
+    return next((row for row in rows if row.holds(store)), None)

@@ -161,11 +161,24 @@ def _kept_words(parked: Parked | None) -> tuple[str, ...]:
 
 
 def _lately(store: Store, row: VerdictRow, kept: Iterable[VerdictRow]) -> dict[str, Any]:
-    """Count the verdicts of the last week that are the same trouble."""
+    """Count what happened in the last week that is the same trouble: a refusal each, a takeover once.
+
+    A fence that is checked again over the very same entries finds no second takeover.
+    """
     now, mine = store.clock(), _signature(store, row)
-    same = [each.judged_us for each in kept if _signature(store, each) == mine]
+    newest: dict[object, int] = {}
+    for each in kept:
+        if _signature(store, each) == mine:
+            newest.setdefault(_occasion(each), each.judged_us)
+    same = list(newest.values())
     day = sum(1 for at_us in same if at_us >= now - _DAY_US)
     return {"signature": mine, "day": day, "week": len(same)}
+
+
+def _occasion(row: VerdictRow) -> object:
+    if row.outcome != TAKEOVER or row.fence_id is None:
+        return row.id
+    return row.fence_id, row.facts["head"]["seq"]
 
 
 def _signature(store: Store, row: VerdictRow) -> str:

@@ -288,7 +288,37 @@ def test_a_parked_write_is_explained_by_its_own_id(base, journal):
     for _ in range(2):
         with pytest.raises(Superseded):
             turn.append(REPLY)
-    assert "refused 3 times" in why(journal, caught.value.why).as_text()
+    found = why(journal, caught.value.parked)
+    assert "refused 3 times since" in found.as_text()
+    assert found.lately["day"] == 3
+
+
+def test_a_write_refused_again_by_another_is_explained_by_the_latest_refusal(staged):
+    """Who held the session then, when, and by which rule; the first one keeps its own id."""
+    first = incidents.stranded(staged)
+    (parked,) = staged.gateway.parked()
+    other = staged.journal.session(staged.gateway.key, writer="other", role="run")
+    other.claim(supersede="it is gone")
+
+    second = staged.caught(lambda: staged.gateway.append(incidents.REPLY))
+
+    assert staged.gateway.parked()[0].times == 2
+    found = why(staged.journal, parked.id)
+    assert found.classes == ("claimed by another",)
+    assert "while other (run) held" in found.as_text()
+    assert found.at_us == why(staged.journal, second).at_us
+    assert why(staged.journal, first).classes == ("stranded claim",)
+
+
+def test_a_takeover_that_is_looked_at_again_is_one(base, thief, open_journal):
+    """The same fence, checked by another process over the same entries, finds nothing new."""
+    fence_id = base.fence().stored()
+    thief.insert_copy()
+    for _ in range(2):
+        other = open_journal()
+        verdict = other.fence(fence_id).check(raise_=False)
+
+    assert why(other, verdict.id).lately["day"] == 1
 
 
 def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):
