@@ -105,7 +105,7 @@ def earlier(
     """
     if request_id is None:
         return None
-    rows = _of_request(cursor, chain, request_id)
+    rows = of_request(cursor, chain, request_id)
     if not rows:
         return None
     if not _same_lines(rows, lines):
@@ -128,7 +128,7 @@ def first_written(cursor: Cursor, session: Session, chain: Chain, request_id: st
     chain.load_facts(cursor)
     rows = [
         row
-        for row in _of_request(cursor, chain, request_id)
+        for row in of_request(cursor, chain, request_id)
         if row.seq not in chain.redacted or chain.layout.holds(row.seq)
     ]
     return [entry_of(row, chain, session.store.registry.writers) for row in rows]
@@ -136,16 +136,17 @@ def first_written(cursor: Cursor, session: Session, chain: Chain, request_id: st
 
 def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
     """Whether a sealed entry carries this request id."""
-    return bool(_of_request(cursor, chain, request_id))
+    return bool(of_request(cursor, chain, request_id))
 
 
 def written_as(cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str) -> int | None:
     """Return the first seq of the sealed entries that hold just these lines under a request; or None."""
-    rows = _of_request(cursor, chain, request_id)
+    rows = of_request(cursor, chain, request_id)
     return rows[0].seq if rows and _same_lines(rows, lines) else None
 
 
-def _of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:
+def of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:
+    """Return the sealed rows that carry a request id, in their order."""
     found = cursor.execute(sql.rows_of_request(), (chain.session_id, request_id)).fetchall()
     # A row nobody sealed must not make a request look done.
     return [row for row in map(Row._make, found) if chain.sealer.seal_holds(row)]

@@ -288,11 +288,28 @@ def _kept(parked: Mapping[str, Any]) -> str:
     times = counted(parked["times"], "time")
     if parked["times"] > 1:
         times += f" since {when(parked['parked_us'])}"
-    state = parked["settled"] or "still parked, nothing of it is in the session"
+    state = "still parked, nothing of it is in the session"
+    if parked["settled"]:
+        state = _settled(parked["settled"], parked.get("settlement") or {})
     return (
         f"{parked['id']}, {counted(parked['lines'], 'line')} of {parked['writer']} "
         f"({parked['bytes']} bytes), refused {times}; {state}"
     )
+
+
+def _settled(how: str, facts: Mapping[str, Any]) -> str:
+    """Say how a parked write ended, as far as it is known."""
+    seqs = ", ".join(map(str, facts.get("seqs", ())))
+    by = facts.get("by") or ("somebody who gave no name" if facts.get("process") else None)
+    process = f" ({facts['process']})" if facts.get("process") else ""
+    told = [
+        how,
+        f"as seq {seqs}" if seqs else None,
+        f"by {by}{process}" if by else None,
+        f"at {when(facts['at_us'])}" if facts.get("at_us") else None,
+    ]
+    reason = f": {facts['reason']}" if facts.get("reason") else ""
+    return " ".join(filter(None, told)) + reason
 
 
 def _lately(lately: Mapping[str, Any]) -> str:

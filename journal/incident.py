@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import explanation as told
-from journal import inspection, parking, verdicts
+from journal import inspection, parking, settling, verdicts
 from journal import statements as sql
 from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
 from journal.controls import decode
@@ -169,6 +169,17 @@ class Incident:
         found = dict(zip(names, row, strict=True))
         words = {name: _text(found[name]) for name in ("pid", "host", "program")}
         return process_words(words)
+
+    def settlement(self) -> dict[str, Any] | None:
+        """Return how the refused write ended: how, when, by whom, as which seqs, and why."""
+        if self.parked is None or self.parked.settled is None:
+            return None
+        row = parking.whole(self._cursor, self.store, self.parked.id)
+        found = settling.settlement(self._cursor, self.store, row)
+        if found is None:
+            return None
+        process = self._process(found.instance_id)
+        return {**found._asdict(), "seqs": list(found.seqs), "process": process}
 
     # -- the entries between ------------------------------------------------------------
 

@@ -56,6 +56,7 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
         incident = Incident(store, cursor, wanted or "")
         between, left_out = incident.between()
         removed = incident.removed()
+        settlement = incident.settlement()
         row, parked = incident.row, incident.parked
         same = list(verdicts.since(cursor, store, store.clock() - _WEEK_US))
     return Explanation(
@@ -72,7 +73,7 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
         left_out,
         removed,
         _lately(store, row, same),
-        {} if parked is None else _parked_facts(parked),
+        {} if parked is None else {**_parked_facts(parked), "settlement": settlement},
         tuple(_acts(incident)),
     )
 
@@ -201,7 +202,7 @@ def _acts(incident: Incident) -> Iterator[Act]:
     if parked is not None and parked.settled is None:
         yield Act("shows what was refused", f"journal parked show {parked.id}")
         yield Act("writes it now, at the end", f"journal parked apply {parked.id} {who}")
-        yield Act("gives it up", f"journal parked discard {parked.id}")
+        yield Act("gives it up", f"journal parked discard {parked.id} {who}")
     if not incident.is_check:
         yield Act("shows who holds the session now", f"journal claim show {key}")
     elif "missing" in {item["trust"] for item in incident.facts["foreign"]}:

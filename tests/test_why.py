@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 
 import click
@@ -11,6 +12,7 @@ import pytest
 from journal import EntryError, NotFoundError, RefusedError, SessionTakeover, Superseded
 from journal.cli import cli
 from journal.escape import is_unsafe
+from journal.explanation import when
 from journal.why import why
 from tests import incidents
 from tests.incidents import INCIDENTS, Stage, explained
@@ -319,6 +321,45 @@ def test_a_takeover_that_is_looked_at_again_is_one(base, thief, open_journal):
         verdict = other.fence(fence_id).check(raise_=False)
 
     assert why(other, verdict.id).lately["day"] == 1
+
+
+def test_what_was_applied_is_told_by_whom_when_and_as_which_seq(base, journal, clock):
+    turn = base.claim()
+    base.claim(supersede="x").release()
+    with pytest.raises(Superseded) as caught:
+        turn.append(REPLY)
+    clock.step(3_000_000)
+    (entry,) = journal.parked(caught.value.parked).apply(writer="alice")
+
+    found = why(journal, caught.value.parked)
+
+    told = found.parked["settlement"]
+    assert (told["how"], told["by"], told["seqs"]) == ("applied", "alice", [entry.seq])
+    assert told["at_us"] == clock()
+    assert f"; applied as seq {entry.seq} by alice (pid {os.getpid()} on " in found.as_text()
+    assert f" at {when(clock())}" in found.as_text()
+
+
+@pytest.mark.parametrize("name", ["alice", None])
+def test_what_was_discarded_is_told_by_whom_when_and_why(base, journal, clock, name):
+    """Without a name the process is known; a verdict it is not, and none of its kind."""
+    turn = base.claim()
+    base.claim(supersede="x")
+    with pytest.raises(Superseded) as caught:
+        turn.append(REPLY)
+    clock.step(3_000_000)
+    journal.parked(caught.value.parked).discard(writer=name, reason="asked again")
+
+    found = why(journal, caught.value.parked)
+
+    by = name or "somebody who gave no name"
+    assert f"; discarded by {by} (pid {os.getpid()} on " in found.as_text()
+    assert f" at {when(clock())}: asked again" in found.as_text()
+    assert found.classes == ("superseded",)
+    assert found.lately["day"] == 1
+    settled = journal.parked(caught.value.parked).settlement()
+    assert (settled.how, settled.by, settled.reason) == ("discarded", name, "asked again")
+    assert settled.at_us == journal.parked(caught.value.parked).settled_us == clock()
 
 
 def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):

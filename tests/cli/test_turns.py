@@ -201,12 +201,20 @@ def test_a_parked_write_is_applied_once(run, session, parked):
     assert Thief("journal.db").dump() == before
     assert "Nothing is parked." in run("parked", "list").stderr
     assert "\tapplied" in run("parked", "list", "--all").stdout
+    shown = told(run("parked", "show", parked, "--json"))["parked"]
+    assert (shown["settled_by"], shown["settled_as"]) == ("bob", [entry["seq"]])
 
 
 def test_a_parked_write_is_discarded_and_kept(run, session, parked):
-    assert run("parked", "discard", parked).exit_code == 0
+    who = ("-w", "alice", "--reason", "asked again")
+    assert run("parked", "discard", parked, *who).exit_code == 0
 
     assert run("parked", "list", session).stdout == ""
+    shown = told(run("parked", "show", parked, "--json"))["parked"]
+    assert (shown["settled"], shown["settled_by"]) == ("discarded", "alice")
+    assert (shown["settled_as"], shown["settled_reason"]) == ([], "asked again")
+    assert shown["settled_us"] >= shown["parked_us"]
+    assert "asked again" in run("parked", "show", parked).stdout
     assert run("parked", "show", parked, "--raw").stdout == REPLY + "\n"
 
 
