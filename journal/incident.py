@@ -14,11 +14,11 @@ from journal import statements as sql
 from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
 from journal.controls import decode
 from journal.errors import EntryError, NotFoundError
-from journal.explanation import Between, process_words
+from journal.explanation import Between
 from journal.fileedit import EDIT, each_in, removed_by, sort_of
+from journal.instance import process_of
 from journal.model import Row
 from journal.places import places_of
-from journal.tables import instances
 from journal.verdict import BETWEEN_FENCES, CHANGED_SINCE, REWRITTEN_SINCE, TAKEOVER, origin
 
 if TYPE_CHECKING:
@@ -160,15 +160,16 @@ class Incident:
         return f"{name})" if process is None else f"{name}; {process})"
 
     def _process(self, instance_id: int | None) -> str | None:
-        """Say which process an instance is, if its row is as a key holder stored it."""
-        where = f"{sql.all_of(instances)} WHERE id = ?"
-        row = self._cursor.execute(where, (instance_id,)).fetchone()
-        if row is None or row[-1] != self.store.mac("instance", *row[:-1]):
-            return None
-        names = [column.name for column in instances.c]
-        found = dict(zip(names, row, strict=True))
-        words = {name: _text(found[name]) for name in ("pid", "host", "program")}
-        return process_words(words)
+        return process_of(self._cursor, self.store.mac, instance_id)
+
+    @property
+    def can_be_applied(self) -> bool:
+        """Whether the refused write may be applied: its writer stands, and its lines are there."""
+        parked = self.parked
+        if parked is None or parked.settled is not None or not parked.lines:
+            return False
+        writer = self.store.registry.by_name.get(parked.writer)
+        return writer is not None and writer.revoked_us is None
 
     def settlement(self) -> dict[str, Any] | None:
         """Return how the refused write ended: how, when, by whom, as which seqs, and why."""
@@ -288,7 +289,3 @@ class Incident:
             return None
         found = self._cursor.execute(sql.row_at(), (self.chain.session_id, seq)).fetchone()
         return None if found is None else Row._make(found)
-
-
-def _text(value: object) -> object:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

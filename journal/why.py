@@ -200,14 +200,24 @@ def _acts(incident: Incident) -> Iterator[Act]:
     yield from _resolving(incident, key, who)
     yield from _serving(incident, key)
     if parked is not None and parked.settled is None:
-        yield Act("shows what was refused", f"journal parked show {parked.id}")
-        yield Act("writes it now, at the end", f"journal parked apply {parked.id} {who}")
+        yield from _applying(parked, who, can_be_applied=incident.can_be_applied)
         yield Act("gives it up", f"journal parked discard {parked.id} {who}")
     if not incident.is_check:
         yield Act("shows who holds the session now", f"journal claim show {key}")
     elif "missing" in {item["trust"] for item in incident.facts["foreign"]}:
         yield Act("tells what else is gone or damaged", f"journal audit {key}")
     yield Act("shows who wrote what", f"journal who {key}")
+
+
+def _applying(parked: Parked, who: str, *, can_be_applied: bool) -> Iterator[Act]:
+    """Yield what shows a refused write, and what writes it where that may be."""
+    shown = "shows what was refused"
+    if not can_be_applied:
+        shown += f"; nobody can write it as {parked.writer}'s, for that writer was revoked"
+        shown = shown if parked.lines else "shows what was refused; its lines were erased"
+    yield Act(shown, f"journal parked show {parked.id}")
+    if can_be_applied:
+        yield Act("writes it now, at the end", f"journal parked apply {parked.id} {who}")
 
 
 def _resolving(incident: Incident, key: str, who: str) -> Iterator[Act]:

@@ -362,6 +362,17 @@ def test_what_was_discarded_is_told_by_whom_when_and_why(base, journal, clock, n
     assert settled.at_us == journal.parked(caught.value.parked).settled_us == clock()
 
 
+def test_what_a_revoked_writer_was_refused_is_not_offered_to_be_applied(staged):
+    verdict_id = incidents.claimed(staged)
+    staged.journal.revoke("gateway", "its host was lost")
+
+    found = why(staged.journal, verdict_id)
+
+    assert "parked apply" not in found.as_text()
+    assert "nobody can write it as gateway's, for that writer was revoked" in found.as_text()
+    assert "parked discard" in found.as_text()
+
+
 def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):
     fence = base.fence()
     fence_id = fence.stored()
