@@ -11,7 +11,7 @@ import sys
 import click
 import pytest
 
-from journal.cli import cli
+from journal.cli import cli, who
 from tests.thieves import Thief
 
 REPLY = '{"type":"message","reply":1}'
@@ -240,6 +240,16 @@ def test_what_is_not_parked(run, session, action):
 
 
 # --- resolve, why, who
+
+
+def test_the_columns_of_a_pipe_are_named_in_the_help(run, session):
+    """In their order; they are as many."""
+    columns = run("who", session).stdout.splitlines()[0].split("\t")
+    text = " ".join(run("who", "--help").stdout.split())
+
+    named = text[text.index("by tabs: ") + len("by tabs: ") : text.index(". A narrow")]
+    assert [each.split(" (")[0] for each in named.split(", ")] == list(who.HEADERS)
+    assert len(columns) == len(who.HEADERS) == 10
 
 
 def test_a_stray_is_rejected_and_the_audit_is_content(run, session, foreign):
