@@ -458,7 +458,9 @@ class Store:
         keeper = self.keeper(cursor)
         return self.registry.add_writer(cursor, keeper, self.clock(), name, role)
 
-    def revoke(self, name: str, reason: str) -> Writer:
+    def revoke(
+        self, name: str, reason: str, *, by: str | None = None, role: str = "operator"
+    ) -> Writer:
         """Revoke a writer from now on; what it wrote stays as it is."""
         check_name(name)
         check_label(reason, "reason")
@@ -467,8 +469,10 @@ class Store:
             if writer is None:
                 raise NotTrusted(f"nobody declared the writer {name!r}", hint="journal writers")
             check_standing(writer)
+            if by is not None:
+                self.author(cursor, check_name(by), check_role(role), declare=True)
             self.touch(self.registry.chain)
-            self.registry.revoke(cursor, self.keeper(cursor), self.clock(), writer, reason)
+            self.registry.revoke(cursor, self.keeper(cursor), self.clock(), writer, reason, by)
             return self.registry.writers[writer.id]
 
     def find_chain(self, cursor: Cursor, key: str) -> Chain | None:

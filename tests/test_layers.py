@@ -41,6 +41,7 @@ LAYERS = (
         "formats",
         "escape",
         "explanation",
+        "fileedit",
     },
     {
         "engine",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 
 import pytest
@@ -426,7 +427,20 @@ class TestWriters:
 
         assert run("append", session, "-w", "heartbeat", "{}").exit_code == 11
         assert rows(run("writers"))[1][3].endswith("gone mad")
+        assert f" by pid {os.getpid()} on " in rows(run("writers"))[1][3]
         assert len(rows(run("log", session))) == 3
+
+    @pytest.mark.usefixtures("session")
+    def test_who_revoked_one_is_told(self, run):
+        """By name where one was given; that one must be a writer."""
+        who = ("--reason", "gone mad", "-w", "alice")
+        assert run("writers", "revoke", "heartbeat", *who).exit_code == 11
+
+        assert run("writers", "revoke", "heartbeat", *who, "--role", "operator").exit_code == 0
+
+        assert f" by alice, pid {os.getpid()} on " in rows(run("writers"))[1][3]
+        writers = document(run("writers", "--json"))["writers"]
+        assert writers[1]["revoked_by"] == "alice"
 
 
 class TestUpgrade:

@@ -18,7 +18,7 @@ STATUS = (
     "path id schema_version newest_schema_version sqlite driver sqlite_is_safe file_bytes key key_ok sessions "
     "entries bytes parked takeovers mirrors unsafe"
 )
-WRITER = "id name role declared_us revoked_us reason permitted"
+WRITER = "id name role declared_us revoked_us reason permitted revoked_by revoked_instance"
 
 
 def fields(text):

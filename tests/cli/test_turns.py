@@ -11,7 +11,7 @@ import sys
 import click
 import pytest
 
-from journal.cli import cli
+from journal.cli import cli, who
 from tests.thieves import Thief
 
 REPLY = '{"type":"message","reply":1}'
@@ -287,12 +287,20 @@ def test_a_parked_write_is_applied_once(run, session, parked):
     assert Thief("journal.db").dump() == before
     assert "Nothing is parked." in run("parked", "list").stderr
     assert "\tapplied" in run("parked", "list", "--all").stdout
+    shown = told(run("parked", "show", parked, "--json"))["parked"]
+    assert (shown["settled_by"], shown["settled_as"]) == ("bob", [entry["seq"]])
 
 
 def test_a_parked_write_is_discarded_and_kept(run, session, parked):
-    assert run("parked", "discard", parked).exit_code == 0
+    who = ("-w", "alice", "--reason", "asked again")
+    assert run("parked", "discard", parked, *who).exit_code == 0
 
     assert run("parked", "list", session).stdout == ""
+    shown = told(run("parked", "show", parked, "--json"))["parked"]
+    assert (shown["settled"], shown["settled_by"]) == ("discarded", "alice")
+    assert (shown["settled_as"], shown["settled_reason"]) == ([], "asked again")
+    assert shown["settled_us"] >= shown["parked_us"]
+    assert "asked again" in run("parked", "show", parked).stdout
     assert run("parked", "show", parked, "--raw").stdout == REPLY + "\n"
 
 
@@ -318,6 +326,16 @@ def test_what_is_not_parked(run, session, action):
 
 
 # --- resolve, why, who
+
+
+def test_the_columns_of_a_pipe_are_named_in_the_help(run, session):
+    """In their order; they are as many."""
+    columns = run("who", session).stdout.splitlines()[0].split("\t")
+    text = " ".join(run("who", "--help").stdout.split())
+
+    named = text[text.index("by tabs: ") + len("by tabs: ") : text.index(". A narrow")]
+    assert [each.split(" (")[0] for each in named.split(", ")] == list(who.HEADERS)
+    assert len(columns) == len(who.HEADERS) == 10
 
 
 def test_a_stray_is_rejected_and_the_audit_is_content(run, session, foreign):
@@ -439,7 +457,7 @@ def test_why_of_nothing(run, session, wanted, code):
         (
             "why P",
             "why",
-            "id session class classes judged_us what rule expected found holder between left_out lately parked next",
+            "id session class classes judged_us what rule expected found holder between left_out removed lately parked next",
         ),
     ],
 )
