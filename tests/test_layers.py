@@ -51,6 +51,7 @@ LAYERS = (
         "guards",
         "signing",
         "files",
+        "openers",
     },
     {
         "schema",
@@ -117,6 +118,8 @@ LAYERS = (
         "watching",
         "bundled",
         "adopting",
+        "serving",
+        "doctor",
     },
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},
