@@ -53,6 +53,7 @@ LAYERS = (
         "guards",
         "signing",
         "files",
+        "openers",
     },
     {
         "schema",
@@ -119,6 +120,8 @@ LAYERS = (
         "watching",
         "bundled",
         "adopting",
+        "serving",
+        "doctor",
     },
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},

@@ -60,6 +60,8 @@ def unsafe(*texts):
         ("fence", "raise", KEY, "-w", WRITER),
         ("audit",),
         ("upgrade",),
+        ("doctor",),
+        ("-d", f"{HOSTILE}/journal.db", "doctor"),
         ("show", KEY, "99"),
         ("append", KEY, "-w", WRITER, "--role", "cron", "{}"),
         ("append", KEY, "-w", "\u202enobody", "{}"),

@@ -60,6 +60,7 @@ def fields(text):
             "audit",
             "verdict journal scope heads completeness findings not_checked sqlite",
         ),
+        ("doctor", "doctor", "path state facts"),
         ("upgrade", "upgrade", "path schema_version newest_schema_version differences applied"),
         (
             "upgrade --apply",
