@@ -318,13 +318,14 @@ class TestFence:
         assert done.stderr == ""
         assert run("fence", "check", done.stdout.strip()).exit_code == 0
 
-    def test_a_misspelt_session_is_not_guarded(self, run, session):
-        """Exit 10 with what may be meant, and nothing is made; an append says that it made one."""
+    def test_a_misspelt_session_is_said(self, run, session):
+        """It is made, as by an append, and both say so; a fence also says what may be meant."""
         done = run("fence", "raise", session[:-1], "-w", "gateway")
 
-        assert done.exit_code == 10
-        assert done.stderr.splitlines()[-1] == f"Try: is it one of these: {session}; --new makes it"
-        assert len(rows(run("sessions"))) == 1
+        assert done.exit_code == 0
+        assert done.stderr == (
+            f"{session[:-1]!r} is a new session. If it is misspelt: is it one of these: {session}\n"
+        )
         made = run("append", "new", "-w", "gateway", "{}")
         assert made.stderr == "'new' is a new session.\n"
         assert run("append", "new", "-w", "gateway", "{}").stderr == ""
@@ -332,9 +333,7 @@ class TestFence:
     def test_a_session_may_be_new(self, run):
         """A run may guard a session that nobody has written to yet."""
         run("init")
-        fence = run(
-            "fence", "raise", "new", "--new", "-w", "gateway", "--role", "run"
-        ).stdout.strip()
+        fence = run("fence", "raise", "new", "-w", "gateway", "--role", "run").stdout.strip()
         run("append", "new", "-w", "cron", "--role", "cron", "{}")
 
         told = document(run("fence", "check", fence, "--json"))
