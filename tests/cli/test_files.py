@@ -43,6 +43,17 @@ class TestMigrate:
         assert again["counts"] == {"already": 4, "set_aside": 0, "new_entries": 0, "new_bytes": 0}
         assert "4 already" in run("migrate", DEMO_STORE, "--apply").stderr
 
+    def test_a_journal_that_is_made_is_said(self, run, home, key_file):
+        """With its key and what to do with it, as init does; once."""
+        first = run("migrate", DEMO_STORE, "--apply")
+        again = run("migrate", DEMO_STORE, "--apply")
+
+        made = f"Made a new journal, {home / 'journal.db'}; its key is {key_file}."
+        assert made in first.stderr.splitlines()
+        keep = "Keep a copy of its key: without it nothing can be written or verified."
+        assert keep in first.stderr.splitlines()
+        assert "Made" not in again.stderr
+
     def test_what_is_set_aside_is_said(self, run, home):
         """Exit 3, with the reason; the rest is done."""
         (home / "good.jsonl").write_bytes(b'{"a":1}\n')
