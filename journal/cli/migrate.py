@@ -79,6 +79,7 @@ def command(  # noqa: PLR0913 - one for each option
         result = _apply(settings, found, mirror=is_mirrored)
         if not settings.json:
             migrated.result(result)
+            migrated.left(found)
         elif not is_verified:
             output.document("migrate", applied=True, **result.as_json())
         aside, handled = result.set_aside, len(result.files)
