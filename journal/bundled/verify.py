@@ -186,8 +186,8 @@ def main() -> int:
             if seq and wanted[seq] != sealed:
                 wrong.append(f"{session['key']!r}: the entry that an anchor names at seq {seq} is not there")
         lost = f", {counts['unproved']} seals NOT CHECKED, for their key is lost" * (counts["unproved"] > 0)
-        print(f"  {session['key']!r}: {counts['entries']} entries, {counts['erased']} erased, {len(named)} anchors{lost}")
-    print(f"{manifest['strays']} rows outside the chains are in strays.jsonl; nothing is known of them")
+        print(f"  {session['key']!r}: entries {counts['entries']}, erased {counts['erased']}, anchors {len(named)}{lost}")
+    print(f"rows outside the chains, in strays.jsonl: {manifest['strays']}; of such a row nothing is known")
     print("seals: " + ("checked" if keys else "NOT CHECKED: no key was given (--key FILE)"))
     for each in wrong[:50]:
         print(f"WRONG: {each}".encode("unicode_escape").decode())

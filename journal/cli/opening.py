@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from journal.cli import output
 from journal.errors import EntryError, NotFoundError, NotTrusted
 from journal.model import check_name
+
+KEEP_ITS_KEY: Final = "Keep a copy of its key: without it nothing can be written or verified."
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,36 @@ def opened(
     from journal.journal import Journal as Opened  # noqa: PLC0415
 
     return Opened(settings.db, create=create, on_takeover=on_takeover, strict=settings.strict)
+
+
+def exists(settings: Settings) -> bool:
+    """Whether there is a journal, of whatever version.
+
+    Raises:
+        SchemaError: it is another program's database, or of a newer version.
+        StorageError: it is no database.
+
+    """
+    from journal.schema import version_of  # noqa: PLC0415
+
+    return version_of(str(file_of(settings))) is not None
+
+
+def opened_or_made(settings: Settings) -> Journal:
+    """Return the journal of this run, made where there is none, which is said with where its key is."""
+    existed = exists(settings)
+    journal = opened(settings, create=True)
+    if not existed:
+        output.say(f"Made a new journal, {journal.path}; its key is {key_of(journal)}.")
+        output.say(KEEP_ITS_KEY)
+    return journal
+
+
+def key_of(journal: Journal) -> str:
+    """Return where the journal's key is."""
+    from journal import keys  # noqa: PLC0415 - with the rest of the library
+
+    return str(keys.key_path(journal.id))
 
 
 def file_of(settings: Settings) -> Path:

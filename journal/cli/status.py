@@ -30,7 +30,8 @@ UNKNOWN: Final = "not known without opening it"
 def command(settings: Settings) -> int:
     """Show what the journal is, and what about it is unsafe.
 
-    The counts are those of its listings; ``journal audit`` verifies every row.
+    The counts are those of its listings; the bytes are those of its sessions as files, the
+    file is the database. To verify every row: journal audit.
     """
     path = path_of(settings)
     told = _of_the_file(path)
@@ -147,7 +148,7 @@ def _print(told: dict[str, Any]) -> None:
             ("file", output.size(told["file_bytes"])),
             ("sessions", _known(told["sessions"])),
             ("entries", _known(told["entries"])),
-            ("lines", _known(told["bytes"] and output.size(told["bytes"]))),
+            ("bytes", _known(told["bytes"] and output.size(told["bytes"]))),
             ("parked", _known(told["parked"])),
             ("takeovers", _takeovers(told["takeovers"])),
             ("mirrors", _mirrors(told["mirrors"])),

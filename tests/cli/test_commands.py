@@ -309,6 +309,14 @@ class TestAppend:
         assert (told["run_id"], told["on_behalf_of"]) == ("r7", "ann")
 
 
+def test_the_status_calls_bytes_bytes(run, session):
+    """A size is not the number of lines."""
+    told = dict(line.split(None, 1) for line in run("status").stdout.splitlines())
+
+    assert told["bytes"] == f"{document(run('status', '--json'))['bytes']} B"
+    assert "lines" not in told
+
+
 class TestFence:
     def test_only_the_id_comes_out(self, run, session):
         """So that a shell can keep it in a variable."""
