@@ -271,7 +271,7 @@ def test_a_stray_is_accepted_as_a_new_entry(run, session, foreign):
     row = run("who", session, "--after", int(made) - 1).stdout.split("\n")[0].split("\t")
     assert row[0] == made
     assert row[2:5] == ["external:strays (recorded by alice)", "external", "accepted"]
-    assert row[-1] == "accepted"
+    assert row[-1] == "settled (accepted)"
     assert run("audit").exit_code == 0
 
 
@@ -306,6 +306,23 @@ def test_who_tells_every_row_and_how_it_is_judged(run, session, foreign):
     assert [row[9].partition(":")[0] for row in strict] == [
         *("takeover", "accepted", "takeover", "takeover")
     ]
+
+
+@pytest.mark.parametrize("verdict", ["reject", "accept"])
+def test_who_says_of_a_stray_that_it_is_settled(run, session, steal, foreign, verdict):
+    """So the example in the help of resolve finds what is open, each time; another row is open again."""
+    options = ("--reason", "x", "-w", "alice", "--role", "operator")
+    assert run("resolve", session, foreign, f"--{verdict}", *options).exit_code == 0
+
+    rows = {line.split("\t")[0]: line for line in run("who", session).stdout.splitlines()}
+
+    assert rows[str(foreign)].split("\t")[-1] == f"settled ({verdict}ed)"
+    assert not any("takeover:" in row for row in rows.values())
+    (told_row,) = (r for r in told(run("who", session, "--json"))["rows"] if r["seq"] == foreign)
+    assert (told_row["trust"], told_row["accepted"]) == ("stray", True)
+    newer = steal()
+    rows = {line.split("\t")[0]: line for line in run("who", session).stdout.splitlines()}
+    assert [seq for seq, row in rows.items() if "takeover:" in row] == [str(newer)]
 
 
 def test_who_tells_what_is_gone(run, session):
