@@ -8,15 +8,24 @@ on the other turn's writes fail inside their own transactions.
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import holder as holders
 from journal import inputs, verdicts
 from journal.admission import changed_since
+from journal.commands import command_on
 from journal.controls import fact
 from journal.errors import EntryError, RefusedError
-from journal.holder import SUPERSEDED, Holder, claim_of, ending, held, holder, superseded
+from journal.holder import (
+    SUPERSEDED,
+    Holder,
+    claim_of,
+    ending,
+    held,
+    holder,
+    superseded,
+    superseding,
+)
 from journal.model import Process, check_label
 from journal.parking import new_id
 from journal.process import is_dead, this_process
@@ -227,7 +236,7 @@ def end_claim(session: Session, token: int, *, process: Process | None = None) -
     if type(token) is not int:
         raise EntryError(
             f"{token!r} is no claim's token",
-            hint=f"journal claim show {quote(session.key)}",
+            hint=command_on(session.key, "claim show"),
             code="token",
         )
     _check_fork(session)
@@ -239,7 +248,7 @@ def end_claim(session: Session, token: int, *, process: Process | None = None) -
         if known is None:
             raise EntryError(
                 f"{session.key!r} has no claim {token}",
-                hint=f"journal claim show {quote(session.key)}",
+                hint=command_on(session.key, "claim show"),
                 code="no-claim",
             )
         _check_own(chain, known, author, process)
@@ -290,8 +299,7 @@ def _check_own(chain: Chain, known: Holder, author: Author, process: Process | N
         raise RefusedError(
             f"claim {known.token} on {chain.key!r} is not {author.writer.name!r}'s: "
             f"it is held by {known.described()}",
-            hint=f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} "
-            "--supersede REASON ends it",
+            hint=f"{superseding(chain, author)}  # ends it",
             code="not-your-claim",
         )
     is_own = known.instance_id == author.instance_id or any(

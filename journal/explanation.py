@@ -138,7 +138,9 @@ class Explanation:
         if self.lately:
             yield f"Lately:    {_lately(self.lately)}"
         yield from (
-            f"{_label(n)}{act.command}    ({act.purpose})" for n, act in enumerate(self.acts)
+            # A comment, so that the whole line can be pasted into a shell.
+            f"{_label(n)}{act.command}  # {act.purpose}"
+            for n, act in enumerate(self.acts)
         )
 
     def _rows(self) -> Iterator[str]:

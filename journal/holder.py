@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
+from journal.commands import command_on
 from journal.controls import decode
 from journal.errors import ClaimedError, RefusedError, Superseded
 from journal.explanation import when
@@ -164,13 +165,23 @@ def held(chain: Chain, now: Holder, author: Author) -> RefusedError:
     state = {"dead": "; its process is gone", "unknown": "; whether it lives cannot be told"}
     error = ClaimedError(
         f"{chain.key!r} is held by {now.described()}{state.get(now.liveness, '')}",
-        hint="you hold this turn: use it"
-        if mine
-        else f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} "
-        "--supersede REASON, or claim(supersede='reason'), ends that turn",
+        hint="you hold this turn: use it" if mine else _way_on(chain, now, author),
     )
     error.holder = now
     return error
+
+
+def superseding(chain: Chain, author: Author) -> str:
+    """Return the command by which an author ends a claim that stands."""
+    options = f"-w {quote(author.writer.name)} --supersede REASON"
+    return command_on(chain.key, "claim take", options=options)
+
+
+def _way_on(chain: Chain, now: Holder, author: Author) -> str:
+    if now.liveness != "dead":
+        return f"{superseding(chain, author)}  # or claim(supersede='reason'): ends that turn"
+    release = command_on(chain.key, "claim release", now.token, options=f"-w {quote(now.writer)}")
+    return f"{release}  # or claim(): ends the claim that nobody lives to release"
 
 
 def superseded(store: Store, chain: Chain, author: Author) -> RefusedError:

@@ -41,6 +41,7 @@ LAYERS = (
         "escape",
         "explanation",
         "fileedit",
+        "commands",
     },
     {
         "engine",
