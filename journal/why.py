@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import explanation as told
 from journal import verdicts
@@ -76,6 +76,39 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
         _lately(store, row, same),
         {} if parked is None else {**_parked_facts(parked), "settlement": settlement},
         tuple(_acts(incident)),
+    )
+
+
+class Noticed(NamedTuple):
+    """One verdict to ask about: its id, when, in which session, its class, and who was judged.
+
+    ``parked`` is the refused write that was kept with it, or None.
+    """
+
+    id: str
+    at_us: int
+    session: str
+    verdict_class: str
+    writer: str | None
+    parked: str | None
+
+
+def newest(journal: Journal, limit: int = 20) -> list[Noticed]:
+    """Return the newest takeovers, refusals and supersessions of the whole journal, the newest first."""
+    store = journal.store
+    with store.snapshot() as cursor:
+        return [_noticed(store, row) for row in verdicts.newest(cursor, store, limit)]
+
+
+def _noticed(store: Store, row: VerdictRow) -> Noticed:
+    writer = store.registry.writers.get(row.writer_id or 0)
+    return Noticed(
+        row.id,
+        row.judged_us,
+        store.registry.session_keys.get(row.session_id, f"session {row.session_id}"),
+        ", ".join(classes(row.outcome, row.facts)),
+        None if writer is None else writer.name,
+        row.facts.get("parked"),
     )
 
 

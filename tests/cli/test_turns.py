@@ -337,6 +337,32 @@ def test_who_tells_what_is_gone(run, session):
     ]
 
 
+def test_why_lists_the_newest_where_nothing_is_named(run, session, parked, steal):
+    """So nobody needs the id that a message named and that is gone."""
+    fence = run("fence", "raise", session, "-w", "gateway").stdout.strip()
+    steal()
+    assert run("fence", "check", fence).exit_code == 3
+
+    rows = [line.split("\t") for line in run("why").stdout.splitlines()]
+
+    assert [row[2:] for row in rows] == [
+        [session, "takeover by database", "gateway", "-"],
+        [session, "claimed by another", "gateway", parked],
+    ]
+    listed = told(run("why", "--json"))
+    assert (listed["schema"], len(listed["newest"])) == ("journal.why.list/1", 2)
+    for row in rows:
+        assert run("why", row[0]).exit_code == 0
+    assert f"journal why {rows[0][0]}" in run("status").stdout
+
+
+def test_why_of_a_calm_journal_lists_nothing(run, session):
+    done = run("why")
+
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "Nothing was taken over" in done.stderr
+
+
 def test_why_explains_what_a_refusal_named(run, session, parked):
     done = run("why", parked)
 
