@@ -418,6 +418,22 @@ def test_what_a_revoked_writer_was_refused_is_not_offered_to_be_applied(staged):
     assert "parked discard" in found.as_text()
 
 
+def test_each_entry_between_is_told_with_its_time(base, heartbeat, thief, journal, clock):
+    """What a stray says of its own time is said to be no more than that; what is gone has none."""
+    fence = base.fence()
+    clock.step(60_000_000)
+    entry = heartbeat.append({"n": 1})
+    stray = thief.insert_copy(created_us=entry.created_us + 60_000_000)
+    verdict = fence.check(raise_=False)
+
+    for text in (verdict.explain(), why(journal, verdict.id).as_text()):
+        lines = text.splitlines()
+        (honest,) = (line for line in lines if f"  seq {entry.seq}, " in line)
+        (forged,) = (line for line in lines if f"* seq {stray}, " in line)
+        assert honest.endswith(f"; at {when(entry.created_us)}")
+        assert forged.endswith(f"; it says at {when(entry.created_us + 60_000_000)}")
+
+
 def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):
     fence = base.fence()
     fence_id = fence.stored()
