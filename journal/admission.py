@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal import parking, verdicts
 from journal import statements as sql
+from journal.commands import command_on
 from journal.errors import EntryError, RefusedError
 from journal.holder import claimed, superseded
 from journal.inspection import entry_of
@@ -158,7 +158,7 @@ def changed_since(chain: Chain, base: int | None) -> RefusedError | None:
         return None
     error = RefusedError(
         f"{chain.key!r} stands at seq {chain.head.seq}, not at {base}: it changed since it was read",
-        hint=f"read it again: journal log {quote(chain.key)}",
+        hint=f"read it again: {command_on(chain.key, 'log')}",
         code=CHANGED_SINCE,
     )
     error.base = base

@@ -138,7 +138,9 @@ class Explanation:
         if self.lately:
             yield f"Lately:    {_lately(self.lately)}"
         yield from (
-            f"{_label(n)}{act.command}    ({act.purpose})" for n, act in enumerate(self.acts)
+            # A comment, so that the whole line can be pasted into a shell.
+            f"{_label(n)}{act.command}  # {act.purpose}"
+            for n, act in enumerate(self.acts)
         )
 
     def _rows(self) -> Iterator[str]:
@@ -181,11 +183,18 @@ def _row_lines(row: Between) -> Iterator[str]:
     by = f" ({row.process})" if row.process else ""
     epoch = f", epoch {row.epoch}" if row.trust != "missing" else ""
     who = "" if row.trust == "missing" else f" {says}{row.writer} ({row.role}){by}{claim};"
-    yield f"         {mark} seq {row.seq}{epoch}, {row.trust}:{who} {row.origin}"
+    yield f"         {mark} seq {row.seq}{epoch}, {row.trust}:{who} {row.origin}{_at(row)}"
     if row.cause is not None:
         yield f"           {row.cause}"
     if row.body:
         yield f"           {_excerpt(row)}"
+
+
+def _at(row: Between) -> str:
+    """Say when an entry was written; of one that nobody sealed that is only what it says."""
+    if not row.created_us:
+        return ""
+    return f"; {'it says ' if row.trust == 'stray' else ''}at {when(row.created_us)}"
 
 
 _SAYS: Final = {

@@ -92,7 +92,7 @@ class Incident:
         if not isinstance(wanted, str) or wanted[:1] not in ("v", "p", "f"):
             raise EntryError(
                 f"{wanted!r} is no id that can be explained",
-                hint="name a verdict (v…), a parked write (p…) or a fence (f…): journal status",
+                hint="name a verdict (v…), a parked write (p…) or a fence (f…): journal why lists some",
                 code="id",
             )
         if wanted.startswith("v"):
@@ -116,7 +116,7 @@ class Incident:
         where = "SELECT 1 FROM fences WHERE id = ?"
         is_there = self._cursor.execute(where, (self._wanted,)).fetchone() is not None
         what = "was never judged to be taken over" if is_there else "is not there"
-        hint = f"journal fence check {self._wanted}" if is_there else "journal status"
+        hint = f"journal fence check {self._wanted}" if is_there else "journal why"
         raise NotFoundError(f"fence {self._wanted!r} {what}", hint=hint, code="no-verdict")
 
     def _parked_by(self) -> Parked | None:

@@ -8,12 +8,12 @@ of the file, rejected, is undone: they stand again where they stood.
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.admission import refusal, serve_mirror
 from journal.chain import MAX_SEQ, MIN_SEQ
+from journal.commands import command_on
 from journal.controls import CONTROL, decode, fact
 from journal.errors import EntryError, NotFoundError, RefusedError
 from journal.inspection import entry_of
@@ -93,7 +93,7 @@ def _foreign(cursor: Cursor, store: Store, chain: Chain, seq: int, *, accept: bo
         raise _not_there(chain.key, seq)
     row = Row._make(found)
     trust = _trust(store, chain, row)
-    show = f"journal show {quote(chain.key)} {seq}"
+    show = command_on(chain.key, "show", seq)
     if trust == "asserted":
         writer = entry_of(row, chain, store.registry.writers).writer
         message = f"entry {seq} of {chain.key!r} is by {writer!r}, a declared writer, not foreign"
@@ -112,7 +112,7 @@ def _check_open(chain: Chain, row: Row, show: str, *, accept: bool) -> None:
     if known.verdict == REJECT and accept:
         raise RefusedError(
             f"entry {row.seq} of {chain.key!r} was rejected, and left the file's layout",
-            hint=f"append its line again: {show} --raw",
+            hint=f"append its line again: {command_on(chain.key, 'show', row.seq, options='--raw')}",
             code="settled",
         )
     if known.verdict == (ACCEPT if accept else REJECT) or known.digest is not None:
@@ -122,7 +122,7 @@ def _check_open(chain: Chain, row: Row, show: str, *, accept: bool) -> None:
 
 def _not_there(key: str, seq: int) -> NotFoundError:
     message = f"there is no entry {seq} in {key!r}"
-    return NotFoundError(message, hint=f"journal who {quote(key)}", code="no-entry")
+    return NotFoundError(message, hint=command_on(key, "who"), code="no-entry")
 
 
 def _trust(store: Store, chain: Chain, row: Row) -> str:

@@ -55,7 +55,7 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
         if was_written(cursor, chain, request_id):
             raise RefusedError(
                 f"the lines of {parked_id} are in the session already, as request {request_id!r}",
-                hint=f"journal parked discard {parked_id} closes it; nothing is lost by that",
+                hint=f"journal parked discard {parked_id}  # closes it; nothing is lost by that",
                 code="settled",
             )
         lines = parking.unpack(row.content)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from journal.commands import command_on
 from journal.controls import decode
 from journal.explanation import (
     BETWEEN,
@@ -151,7 +151,7 @@ class Verdict:
 
     def next_command(self) -> str:
         """Return the command that shows more."""
-        return f"journal why {self.id}" if self.id else f"journal audit {quote(self.session)}"
+        return f"journal why {self.id}" if self.id else command_on(self.session, "audit")
 
 
 def _edits_in(foreign: Iterable[Entry]) -> list[Entry]:

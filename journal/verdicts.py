@@ -83,7 +83,7 @@ def find(cursor: Cursor, store: Store, verdict_id: str) -> VerdictRow:
     row = None if found is None else VerdictRow.read(found)
     if row is None or row.outcome == DISCARDED:
         raise NotFoundError(
-            f"there is no verdict {verdict_id!r}", hint="journal status", code="no-verdict"
+            f"there is no verdict {verdict_id!r}", hint="journal why", code="no-verdict"
         )
     if not row.holds(store):
         raise RefusedError(
@@ -101,6 +101,14 @@ def since(cursor: Cursor, store: Store, at_us: int) -> Iterator[VerdictRow]:
         row = VerdictRow.read(values)
         if row.outcome != DISCARDED and row.holds(store):
             yield row
+
+
+def newest(cursor: Cursor, store: Store, limit: int) -> list[VerdictRow]:
+    """Return the newest true verdicts of the whole journal, the newest first."""
+    where = f"{sql.all_of(verdicts)} ORDER BY judged_us DESC, id LIMIT ?"
+    rows = map(VerdictRow.read, cursor.execute(where, (LISTED,)).fetchall())
+    true = (row for row in rows if row.outcome != DISCARDED and row.holds(store))
+    return [row for _, row in zip(range(limit), true, strict=False)]
 
 
 def of_fence(cursor: Cursor, store: Store, fence_id: str) -> VerdictRow | None:

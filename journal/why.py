@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import explanation as told
 from journal import verdicts
+from journal.commands import command_on
 from journal.explanation import Act, Explanation, counted, when
 from journal.fileedit import EDIT, edit_words, sort_of
 from journal.incident import SUPERSESSION, Incident
@@ -75,6 +76,39 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
         _lately(store, row, same),
         {} if parked is None else {**_parked_facts(parked), "settlement": settlement},
         tuple(_acts(incident)),
+    )
+
+
+class Noticed(NamedTuple):
+    """One verdict to ask about: its id, when, in which session, its class, and who was judged.
+
+    ``parked`` is the refused write that was kept with it, or None.
+    """
+
+    id: str
+    at_us: int
+    session: str
+    verdict_class: str
+    writer: str | None
+    parked: str | None
+
+
+def newest(journal: Journal, limit: int = 20) -> list[Noticed]:
+    """Return the newest takeovers, refusals and supersessions of the whole journal, the newest first."""
+    store = journal.store
+    with store.snapshot() as cursor:
+        return [_noticed(store, row) for row in verdicts.newest(cursor, store, limit)]
+
+
+def _noticed(store: Store, row: VerdictRow) -> Noticed:
+    writer = store.registry.writers.get(row.writer_id or 0)
+    return Noticed(
+        row.id,
+        row.judged_us,
+        store.registry.session_keys.get(row.session_id, f"session {row.session_id}"),
+        ", ".join(classes(row.outcome, row.facts)),
+        None if writer is None else writer.name,
+        row.facts.get("parked"),
     )
 
 
@@ -195,7 +229,7 @@ def _signature(store: Store, row: VerdictRow) -> str:
 
 def _acts(incident: Incident) -> Iterator[Act]:
     """Yield the commands that go on from here; each works as it stands, in a shell."""
-    key, who, parked = quote(incident.chain.key), _operator(incident.store), incident.parked
+    key, who, parked = incident.chain.key, _operator(incident.store), incident.parked
     yield from _unstranding(incident, key)
     yield from _resolving(incident, key, who)
     yield from _serving(incident, key)
@@ -203,10 +237,10 @@ def _acts(incident: Incident) -> Iterator[Act]:
         yield from _applying(parked, who, can_be_applied=incident.can_be_applied)
         yield Act("gives it up", f"journal parked discard {parked.id} {who}")
     if not incident.is_check:
-        yield Act("shows who holds the session now", f"journal claim show {key}")
+        yield Act("shows who holds the session now", command_on(key, "claim show"))
     elif "missing" in {item["trust"] for item in incident.facts["foreign"]}:
-        yield Act("tells what else is gone or damaged", f"journal audit {key}")
-    yield Act("shows who wrote what", f"journal who {key}")
+        yield Act("tells what else is gone or damaged", command_on(key, "audit"))
+    yield Act("shows who wrote what", command_on(key, "who"))
 
 
 def _applying(parked: Parked, who: str, *, can_be_applied: bool) -> Iterator[Act]:
@@ -225,12 +259,12 @@ def _resolving(incident: Incident, key: str, who: str) -> Iterator[Act]:
     seqs = incident.open_seqs()
     if not seqs:
         return
-    named = " ".join(map(str, seqs[:20]))
     sorts = {_sort(item) for item in incident.facts["foreign"] if item["seq"] in seqs}
     out, kept = _choices(sorts, is_undone=any("no" in facts for facts in incident.edits()))
-    yield Act(out, f"journal resolve {key} {named} --reject --reason 'not ours' {who}")
+    reject, accept = f"--reject --reason 'not ours' {who}", f"--accept --reason 'known' {who}"
+    yield Act(out, command_on(key, "resolve", *seqs[:20], options=reject))
     if "erased" not in sorts:
-        yield Act(kept, f"journal resolve {key} {named} --accept --reason 'known' {who}")
+        yield Act(kept, command_on(key, "resolve", *seqs[:20], options=accept))
 
 
 def _choices(sorts: set[str], *, is_undone: bool) -> tuple[str, str]:
@@ -254,9 +288,9 @@ def _serving(incident: Incident, key: str) -> Iterator[Act]:
     if mirror is None or mirror.host != this_process().host:
         return
     if incident.chain.mirror_state == "gone" and "gone" in what:
-        yield Act("makes the file again", f"journal mirror sync {key} --recreate")
+        yield Act("makes the file again", command_on(key, "mirror sync", options="--recreate"))
     if incident.chain.mirror_state == "refused" and "refused" in what:
-        resume = f"journal mirror resume {key} --reason 'seen'"
+        resume = command_on(key, "mirror resume", options="--reason 'seen'")
         yield Act("has the file written to again; until then it is left alone", resume)
 
 
@@ -266,11 +300,12 @@ def _unstranding(incident: Incident, key: str) -> Iterator[Act]:
     if holder is None or not _is_stranded(incident):
         return
     if _may_write(incident.store, holder["writer"]):
-        release = f"journal claim release {key} {holder['token']} -w {quote(holder['writer'])}"
+        by = f"-w {quote(holder['writer'])}"
+        release = command_on(key, "claim release", holder["token"], options=by)
         yield Act("ends the stranded claim; nobody holds the session then, and runs write", release)
     asker = incident.store.registry.writers.get(incident.row.writer_id or 0)
     if asker is not None and asker.role == "run" and asker.revoked_us is None:
-        take = f"journal claim take {key} -w {quote(asker.name)}"
+        take = command_on(key, "claim take", options=f"-w {quote(asker.name)}")
         done = (
             "what a successor does: it holds the session for the process that calls, until released"
         )

@@ -42,6 +42,7 @@ LAYERS = (
         "escape",
         "explanation",
         "fileedit",
+        "commands",
     },
     {
         "engine",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 
 import click
 import pytest
@@ -142,6 +143,50 @@ def staged(tmp_path):
 def next_command(found, word: str) -> str:
     command: str = next(act.command for act in found.acts if word in act.command)
     return command
+
+
+@pytest.mark.parametrize("key", ["-it's a b", "--help", "a b"])
+def test_each_command_works_for_any_key(key, tmp_path):
+    """And each line as a whole can be pasted into a shell: what it is for is a comment."""
+    stage = Stage(tmp_path)
+    base = stage.journal.session(key, writer="gateway", role="run")
+    base.append({"n": 1})
+    fence = base.fence()
+    stage.thief.insert_copy(key)
+    found = why(stage.journal, stage.caught(lambda: fence.append(REPLY)))
+    stage.close()
+
+    assert len(found.acts) == 6
+    for act in found.acts:
+        copy = tmp_path / f"copy-{found.acts.index(act)}.db"
+        copy.write_bytes(stage.path.read_bytes())
+        assert run(act.command, copy) in (0, 3), act.command
+    lines = found.as_text().partition("Next:")[2].splitlines()
+    assert [shlex.split(line, comments=True) for line in lines] == [
+        shlex.split(act.command) for act in found.acts
+    ]
+    done = subprocess.run(["sh", "-nc", "\n".join(lines)], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_hint_of_a_refusal_is_a_command(base, journal):
+    base.claim()
+    other = journal.session(base.key, writer="other", role="run")
+
+    with pytest.raises(RefusedError) as caught:
+        other.claim()
+
+    words = shlex.split(caught.value.hint or "", comments=True)
+    assert words == [*f"journal claim take {base.key} -w other --supersede REASON".split()]
+
+
+def test_the_hint_beside_a_dead_holder_locks_nobody_out(staged):
+    incidents.hold(staged)
+    with pytest.raises(RefusedError) as caught:
+        staged.gateway.append(REPLY)
+
+    assert run((caught.value.hint or "").partition("  #")[0], staged.path) == 0
+    staged.gateway.append(REPLY)
 
 
 def test_what_was_cut_out_of_the_file_is_put_back_by_the_first_command(staged):
@@ -371,6 +416,22 @@ def test_what_a_revoked_writer_was_refused_is_not_offered_to_be_applied(staged):
     assert "parked apply" not in found.as_text()
     assert "nobody can write it as gateway's, for that writer was revoked" in found.as_text()
     assert "parked discard" in found.as_text()
+
+
+def test_each_entry_between_is_told_with_its_time(base, heartbeat, thief, journal, clock):
+    """What a stray says of its own time is said to be no more than that; what is gone has none."""
+    fence = base.fence()
+    clock.step(60_000_000)
+    entry = heartbeat.append({"n": 1})
+    stray = thief.insert_copy(created_us=entry.created_us + 60_000_000)
+    verdict = fence.check(raise_=False)
+
+    for text in (verdict.explain(), why(journal, verdict.id).as_text()):
+        lines = text.splitlines()
+        (honest,) = (line for line in lines if f"  seq {entry.seq}, " in line)
+        (forged,) = (line for line in lines if f"* seq {stray}, " in line)
+        assert honest.endswith(f"; at {when(entry.created_us)}")
+        assert forged.endswith(f"; it says at {when(entry.created_us + 60_000_000)}")
 
 
 def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):
