@@ -300,6 +300,15 @@ def _corrupt(where: str, error: BaseException) -> errors.JournalError:
     return errors.CorruptError(f"{where}: {error}", hint="journal audit shows what is damaged")
 
 
+def _io_error(where: str, error: BaseException) -> errors.JournalError:
+    name = getattr(error, "sqlite_errorname", "")
+    return errors.StorageError(
+        f"{where}: the system could not read or write it ({error}, {name}); nothing of this write was kept",
+        hint="look at the disk and its space (dmesg, df), then try again; journal doctor tells what is known",
+        code="io-error",
+    )
+
+
 def _not_a_database(where: str, _: BaseException) -> errors.JournalError:
     return errors.CorruptError(
         f"{where} is not a database", code="not-a-database", hint="name another file with --db"
@@ -319,6 +328,8 @@ _NAMES: Final = {
     "SQLITE_CANTOPEN": _cannot_open,
     "SQLITE_NOTADB": _not_a_database,
     "SQLITE_CORRUPT": _corrupt,
-    "SQLITE_IOERR": _corrupt,
+    "SQLITE_IOERR_CORRUPTFS": _corrupt,
+    "SQLITE_IOERR_SHORT_READ": _corrupt,
+    "SQLITE_IOERR": _io_error,
     "SQLITE_CONSTRAINT": _constraint,
 }

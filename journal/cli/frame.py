@@ -28,6 +28,7 @@ class _WithExample(click.Command):
         _write_example(formatter, self.example)
 
 
+_HELP: Final = {"help_option_names": ["-h", "--help"]}
 _WHOLE: Final = 1000  # longer than any sentence
 
 
@@ -78,6 +79,7 @@ class Commands(click.Group):
             name,
             invoke_without_command=True,
             callback=_bare,
+            context_settings=_HELP,
             help="Keep AI-agent sessions in a journal: who wrote what, and may the run go on?",
             params=[
                 db_option(outermost=True),

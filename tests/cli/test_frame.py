@@ -236,3 +236,8 @@ def test_no_help_is_cut_off_or_marked_up(run):
     group = " ".join(run("mirror", "--help").stdout.split())
     first = " ".join(run("mirror", "permit", "--help").stdout.split("\n\n")[1].split())
     assert first in group
+
+
+def test_h_is_help(run):
+    for command in ((), ("append",), ("fence", "raise")):
+        assert run(*command, "-h").stdout == run(*command, "--help").stdout
