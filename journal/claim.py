@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 from journal import holder as holders
 from journal import inputs, verdicts
 from journal.admission import changed_since
+from journal.commands import command_on
 from journal.controls import fact
 from journal.errors import ClaimedError, EntryError, RefusedError
-from journal.holder import SUPERSEDED, Holder, claim_of, ending, held, holder, superseded
+from journal.holder import (
+    SUPERSEDED,
+    Holder,
+    claim_of,
+    ending,
+    held,
+    holder,
+    superseded,
+    superseding,
+)
 from journal.model import Process, check_label
 from journal.parking import new_id
 from journal.process import is_dead, is_same, this_process
@@ -252,7 +262,7 @@ def end_claim(session: Session, token: int, *, process: Process | None = None) -
     if type(token) is not int:
         raise EntryError(
             f"{token!r} is no claim's token",
-            hint=f"journal claim show {quote(session.key)}",
+            hint=command_on(session.key, "claim show"),
             code="token",
         )
     _check_fork(session)
@@ -275,7 +285,7 @@ def _elsewhere(chain: Chain, known: Holder, author: Author, process: Process) ->
     error = ClaimedError(
         f"claim {known.token} on {chain.key!r} goes with another process than {process.pid}: "
         f"{known.described()}{'; it is gone' if is_gone else ''}",
-        hint=f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} takes it anew"
+        hint=f"{command_on(chain.key, 'claim take', options=f'-w {quote(author.writer.name)}')}  # takes it anew"
         if is_gone or known.process is None
         else f"--pid {known.process.pid}, where this is done for that process",
     )
@@ -286,7 +296,7 @@ def _elsewhere(chain: Chain, known: Holder, author: Author, process: Process) ->
 def _no_claim(session: Session, token: int) -> EntryError:
     return EntryError(
         f"{session.key!r} has no claim {token}",
-        hint=f"journal claim show {quote(session.key)}",
+        hint=command_on(session.key, "claim show"),
         code="no-claim",
     )
 
@@ -332,8 +342,7 @@ def _check_writer(chain: Chain, known: Holder, author: Author) -> None:
         raise RefusedError(
             f"claim {known.token} on {chain.key!r} is not {author.writer.name!r}'s: "
             f"it is held by {known.described()}",
-            hint=f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} "
-            "--supersede REASON ends it",
+            hint=f"{superseding(chain, author)}  # ends it",
             code="not-your-claim",
         )
 

@@ -247,6 +247,11 @@ def is_driver_error(error: BaseException) -> bool:
     return isinstance(error, UnicodeDecodeError) or hasattr(error, "sqlite_errorname")
 
 
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection had the lock for longer than SQLite was told to wait."""
+    return str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
+
+
 def translated(error: BaseException, where: str = "the journal") -> errors.JournalError:
     """Return the journal's own error for a driver's, told by its name and never by its text.
 

@@ -12,6 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
+from journal.commands import command_on
 from journal.controls import decode
 from journal.errors import ClaimedError, RefusedError, Superseded
 from journal.explanation import when
@@ -170,21 +171,28 @@ def held(chain: Chain, now: Holder, author: Author) -> RefusedError:
     return error
 
 
+def superseding(chain: Chain, author: Author) -> str:
+    """Return the command by which an author ends a claim that stands."""
+    options = f"-w {quote(author.writer.name)} --supersede REASON"
+    return command_on(chain.key, "claim take", options=options)
+
+
 def _way_on(chain: Chain, now: Holder, author: Author) -> str:
     """Return what whoever was refused may do: use the turn where it is theirs, or end it."""
     if now.instance_id == author.instance_id:
         return "you hold this turn: use it"
-    whose = f"{quote(chain.key)} -w {quote(author.writer.name)}"
-    ends = (
-        f"journal claim take {whose} --supersede REASON, or claim(supersede='reason'), "
-        "ends that turn"
-    )
+    if now.liveness == "dead":
+        options = f"-w {quote(now.writer)}"
+        release = command_on(chain.key, "claim release", now.token, options=options)
+        return f"{release}  # or claim(): ends the claim that nobody lives to release"
+    ends = superseding(chain, author)
     if now.writer != author.writer.name or now.process is None or now.liveness != "alive":
-        return ends
+        return f"{ends}  # or claim(supersede='reason'): ends that turn"
     # A command that a shell started, beside the claim of the shell's.
     is_callers = is_same(now.process, other_process(os.getppid()))
-    pid = "" if is_callers else f" --pid {now.process.pid}"
-    return f"journal append {whose} --claim {now.token}{pid} writes in that turn; {ends}"
+    options = f"-w {quote(author.writer.name)} --claim {now.token}"
+    options += "" if is_callers else f" --pid {now.process.pid}"
+    return f"{command_on(chain.key, 'append', options=options)}  # writes in that turn; or {ends}"
 
 
 def superseded(store: Store, chain: Chain, author: Author) -> RefusedError:

@@ -222,9 +222,15 @@ class Journal:
             known = self.store.registry.writer(name, role)
             return known or self.store.declare(cursor, name, role)
 
-    def revoke(self, name: str, reason: str) -> Writer:
-        """Revoke a writer from now on; what it wrote stays as it is."""
-        return self.store.revoke(name, reason)
+    def revoke(
+        self, name: str, reason: str, *, by: str | None = None, role: str = "operator"
+    ) -> Writer:
+        """Revoke a writer from now on; what it wrote stays as it is.
+
+        What it tries to write later is refused, and not kept. ``by`` is the writer, of
+        that role, who revokes it; the process is recorded in any case.
+        """
+        return self.store.revoke(name, reason, by=by, role=role)
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from journal.errors import NotFoundError, StorageError, UnsafeSQLite
-
-if TYPE_CHECKING:
-    import os
 
 # File systems on which SQLite's locks or its shared memory do not hold.
 UNSAFE_FILE_SYSTEMS: Final = frozenset(
@@ -49,15 +47,23 @@ def check_place(path: Path) -> None:
             f"{path}: {error.strerror}", hint="name another file with --db"
         ) from error
     if status is not None:
-        _check_file(path, status)
+        check_file(path, status)
     _check_mount(path)
 
 
-def _check_file(path: Path, status: os.stat_result) -> None:
+def check_file(path: Path, status: os.stat_result) -> None:
+    """Refuse what is no file with one name.
+
+    Raises:
+        StorageError: it is a directory, a device or the like.
+        UnsafeSQLite: a symbolic link, or one of several hard links.
+
+    """
     if stat.S_ISLNK(status.st_mode):
         raise UnsafeSQLite(
             f"{path} is a symbolic link: two names would mean two write-ahead logs",
-            hint=f"name the file itself: {path.resolve()}",
+            # Not Path.resolve(): of a link to itself it makes a RuntimeError.
+            hint=f"name the file itself: {os.path.realpath(path)}",
         )
     if not stat.S_ISREG(status.st_mode):
         raise no_file(path)

@@ -41,6 +41,8 @@ LAYERS = (
         "formats",
         "escape",
         "explanation",
+        "fileedit",
+        "commands",
     },
     {
         "engine",
@@ -52,6 +54,7 @@ LAYERS = (
         "guards",
         "signing",
         "files",
+        "openers",
     },
     {
         "schema",
@@ -118,6 +121,8 @@ LAYERS = (
         "watching",
         "bundled",
         "adopting",
+        "serving",
+        "doctor",
     },
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},

@@ -132,3 +132,12 @@ def test_a_name_that_is_too_long(tmp_path):
         check_place(tmp_path / ("n" * 300))
 
     assert caught.value.hint
+
+
+def test_a_link_to_itself_is_refused_like_any_link(tmp_path):
+    """It leads nowhere, and is no error of ours."""
+    loop = tmp_path / "a.db"
+    loop.symlink_to(loop)
+
+    with pytest.raises(UnsafeSQLite, match="symbolic link"):
+        check_place(loop)

@@ -36,23 +36,23 @@ def command() -> None:
 @make_command("raise", "journal fence raise agent:main:main -w gateway --role run")
 @session_argument
 @writer_options
-@click.option("--new", is_flag=True, help="Make the session where there is none of the name.")
 @json_option
 @click.pass_obj
-def raise_(settings: Settings, session: str, writer: str, role: str | None, *, new: bool) -> None:
+def raise_(settings: Settings, session: str, writer: str, role: str | None) -> None:
     """Raise a fence and print its id.
 
     Whatever is foreign in the session already is said now, and is no takeover later.
-    A session that nobody ever wrote to is refused: a guard with a misspelt name guards nothing.
+    A SESSION that nobody wrote to is made, and that is said: a misspelt one guards nothing.
     """
     with opened(settings, on_takeover=_say_between) as journal:
         check_writer(journal, writer, role)
-        if not new:
-            _check_known(journal, session)
+        slip = _may_be_a_slip(journal, session)
         key = key_to_write(journal, session)
         fence = journal.session(key, writer=writer, role=role).fence()
         fence_id = fence.stored()
         unresolved = fence.unresolved
+    if slip is not None:
+        output.say(slip)
     if settings.json:
         mark = {"seq": fence.mark.seq, "epoch": fence.mark.epoch}
         open_rows = [brief(entry) for entry in unresolved]
@@ -65,19 +65,14 @@ def raise_(settings: Settings, session: str, writer: str, role: str | None, *, n
         )
 
 
-def _check_known(journal: Journal, session: str) -> None:
-    """Refuse the name of a session that is not there, and say how to make it.
-
-    Raises:
-        NotFoundError: there is none of the name.
-
-    """
+def _may_be_a_slip(journal: Journal, session: str) -> str | None:
+    """Return what to say of the name of a session that is not there; None if it is."""
     try:
         known_key(journal, session)
     except NotFoundError as error:
         if error.code == "no-session":
-            error.hint = f"{error.hint}; --new makes it"
-        raise
+            return f"{session!r} is a new session. If it is misspelt: {error.hint}"
+    return None
 
 
 def _say_between(verdict: Verdict) -> None:

@@ -40,7 +40,7 @@ def command(settings: Settings) -> int:
     if settings.json:
         output.document("status", **told, unsafe=unsafe)
     else:
-        _print(told)
+        _print(told, settings)
     for text in unsafe:
         output.say(f"Unsafe: {with_db(text, settings)}")
     return 0 if problem is None else problem.exit_code
@@ -136,7 +136,7 @@ def _add_overview(
         )
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(told: dict[str, Any], settings: Settings) -> None:
     safe = "" if told["sqlite_is_safe"] else ", unsafe"
     output.facts(
         [
@@ -150,7 +150,7 @@ def _print(told: dict[str, Any]) -> None:
             ("entries", _known(told["entries"])),
             ("bytes", _known(told["bytes"] and output.size(told["bytes"]))),
             ("parked", _known(told["parked"])),
-            ("takeovers", _takeovers(told["takeovers"])),
+            ("takeovers", with_db(_takeovers(told["takeovers"]), settings)),
             ("mirrors", _mirrors(told["mirrors"])),
         ]
     )
@@ -179,4 +179,4 @@ def _takeovers(found: list[dict[str, Any]] | None) -> str:
     newest = found[0]
     seqs = ", ".join(map(str, newest["foreign"][:5]))
     where = f"{newest['session']} at {output.when(newest['judged_us'])}, seq {seqs}"
-    return f"the newest ({newest['outcome']}): {where}"
+    return f"the newest ({newest['outcome']}): {where}; journal why {newest['verdict']}"

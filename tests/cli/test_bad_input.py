@@ -182,7 +182,7 @@ def test_a_revoked_writer(run, session):
     ):
         done = run(*args)
         assert done.exit_code == 11
-        assert "its host was lost" in done.stderr
+        assert "its host was lost; what it tries to write is not kept" in done.stderr
         assert "journal writers add NAME --role ROLE" in hint(done)
     assert lines_of(run, session) == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 
 import pytest
@@ -325,13 +326,14 @@ class TestFence:
         assert done.stderr == ""
         assert run("fence", "check", done.stdout.strip()).exit_code == 0
 
-    def test_a_misspelt_session_is_not_guarded(self, run, session):
-        """Exit 10 with what may be meant, and nothing is made; an append says that it made one."""
+    def test_a_misspelt_session_is_said(self, run, session):
+        """It is made, as by an append, and both say so; a fence also says what may be meant."""
         done = run("fence", "raise", session[:-1], "-w", "gateway")
 
-        assert done.exit_code == 10
-        assert done.stderr.splitlines()[-1] == f"Try: is it one of these: {session}; --new makes it"
-        assert len(rows(run("sessions"))) == 1
+        assert done.exit_code == 0
+        assert done.stderr == (
+            f"{session[:-1]!r} is a new session. If it is misspelt: is it one of these: {session}\n"
+        )
         made = run("append", "new", "-w", "gateway", "{}")
         assert made.stderr == "'new' is a new session.\n"
         assert run("append", "new", "-w", "gateway", "{}").stderr == ""
@@ -339,9 +341,7 @@ class TestFence:
     def test_a_session_may_be_new(self, run):
         """A run may guard a session that nobody has written to yet."""
         run("init")
-        fence = run(
-            "fence", "raise", "new", "--new", "-w", "gateway", "--role", "run"
-        ).stdout.strip()
+        fence = run("fence", "raise", "new", "-w", "gateway", "--role", "run").stdout.strip()
         run("append", "new", "-w", "cron", "--role", "cron", "{}")
 
         told = document(run("fence", "check", fence, "--json"))
@@ -434,7 +434,20 @@ class TestWriters:
 
         assert run("append", session, "-w", "heartbeat", "{}").exit_code == 11
         assert rows(run("writers"))[1][3].endswith("gone mad")
+        assert f" by pid {os.getpid()} on " in rows(run("writers"))[1][3]
         assert len(rows(run("log", session))) == 3
+
+    @pytest.mark.usefixtures("session")
+    def test_who_revoked_one_is_told(self, run):
+        """By name where one was given; that one must be a writer."""
+        who = ("--reason", "gone mad", "-w", "alice")
+        assert run("writers", "revoke", "heartbeat", *who).exit_code == 11
+
+        assert run("writers", "revoke", "heartbeat", *who, "--role", "operator").exit_code == 0
+
+        assert f" by alice, pid {os.getpid()} on " in rows(run("writers"))[1][3]
+        writers = document(run("writers", "--json"))["writers"]
+        assert writers[1]["revoked_by"] == "alice"
 
 
 class TestUpgrade:
