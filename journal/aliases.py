@@ -19,8 +19,9 @@ class Aliases:
 
     def __init__(self) -> None:
         # The closest first: an index's key, the path, the name, the name without its ending.
-        self._levels: tuple[dict[str, dict[int, None]], ...] = ({}, {}, {}, {})
-        self._of: dict[int, dict[str, None]] = {}
+        # Tuples, for there may be a hundred thousand of them, of one session each.
+        self._levels: tuple[dict[str, tuple[int, ...]], ...] = ({}, {}, {}, {})
+        self._of: dict[int, tuple[str, ...]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._of)
@@ -32,8 +33,8 @@ class Aliases:
         texts = (indexed, [path], [name], [name.partition(SUFFIX)[0]])
         for level, known in zip(self._levels, texts, strict=True):
             for text in known:
-                level.setdefault(text, {})[number] = None
-        self._of.setdefault(number, {}).update(dict.fromkeys([*indexed, name]))
+                level[text] = tuple(dict.fromkeys((*level.get(text, ()), number)))
+        self._of[number] = tuple(dict.fromkeys((*self._of.get(number, ()), *indexed, name)))
 
     def knows(self, number: int, path: str, name: str, indexed: list[str]) -> bool:
         """Whether a session is known to be called by all of these."""
