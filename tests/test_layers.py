@@ -42,6 +42,7 @@ LAYERS = (
         "explanation",
         "fileedit",
         "commands",
+        "factwords",
     },
     {
         "engine",
