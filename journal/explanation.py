@@ -7,12 +7,12 @@ facts come from is not its concern: a verdict just computed tells what it holds,
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.escape import escape
+from journal.factwords import fact_words
 from journal.fileedit import EDIT
 
 if TYPE_CHECKING:
@@ -207,26 +207,9 @@ TRUE: Final = ("asserted", "external", "permitted", "accepted", "rejected", "alt
 
 def _excerpt(row: Between) -> str:
     if row.kind == "control":
-        return f"control: {_control_words(row.body)}"
+        return fact_words(row.body)
     text = row.body[: 4 * _BODY].decode("utf-8", "backslashreplace")
     return f"{text if len(text) <= _BODY else text[:_BODY] + '…'}"
-
-
-def _control_words(body: bytes) -> str:
-    """Say a control entry's fact by what matters in it."""
-    try:
-        facts = json.loads(body)
-    except ValueError:
-        return body[:_BODY].decode("utf-8", "backslashreplace")
-    told = [f"{name} {facts[name]}" for name in _TELLING if facts.get(name) is not None]
-    token = f" {facts['token']}" if "token" in facts else ""
-    return ", ".join([f"{facts.get('control')}{token}", *told])[: 2 * _BODY]
-
-
-_TELLING: Final = (
-    *("supersedes", "reason", "verdict", "seqs", "actor", "what", "no", "base"),
-    "rows",
-)
 
 
 def _row_as_json(row: Between) -> dict[str, Any]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LIMIT: Final = 1000
 SUPERSESSION: Final = "supersession"
 _KEPT: Final = 400
+_FACTS: Final = 4000  # a fact that is cut off says nothing
 _REMOVED: Final = 20
 
 
@@ -245,7 +246,7 @@ class Incident:
             Between(
                 entry.seq, entry.epoch, entry.created_us, entry.writer, entry.role, entry.trust,
                 entry.kind, entry.claim, origin(entry, places.get(entry.seq)),
-                (entry.body or b"")[:_KEPT],
+                (entry.body or b"")[: _FACTS if entry.kind == "control" else _KEPT],
                 self._process(entry.instance_id) if entry.trust in told.TRUE else None,
                 entry.instance_id, causes.get(entry.seq),
             )
@@ -258,11 +259,13 @@ class Incident:
     def _found_then(self, item: Mapping[str, Any]) -> Between:
         """Return a foreign entry as the verdict found it; what it is now may be something else."""
         place = item["origin"]
+        body = item["body"].encode()
         row = self._row_at(item["seq"])
         if row is None and item["trust"] != "missing":
             place = f"{place}; gone since"
         elif row is not None and item["trust"] == "external":
             entry = self._entry(row)
+            body = (entry.body or b"")[:_FACTS] if entry.kind == "control" else body
             if entry.trust in ("accepted", "rejected"):
                 place = f"{place}; {entry.trust} since"
         elif row is not None and inspection.is_resolved(row, self.chain):
@@ -270,7 +273,7 @@ class Incident:
         return Between(
             item["seq"], item["epoch"], item.get("created_us", 0), item["claims_writer"],
             item["claims_role"], item["trust"], item.get("kind", "line"), item["claim"], place,
-            item["body"].encode(), None, item["instance"], f"it {item['reason']}",
+            body, None, item["instance"], f"it {item['reason']}",
         )  # fmt: skip
 
     def open_seqs(self) -> list[int]:

@@ -10,6 +10,7 @@ from journal import verdicts
 from journal.commands import command_on
 from journal.explanation import Act, Explanation, counted, when
 from journal.fileedit import EDIT, edit_words, sort_of
+from journal.holder import SUPERSEDED
 from journal.incident import SUPERSESSION, Incident
 from journal.process import this_process
 from journal.verdict import (
@@ -234,7 +235,7 @@ def _acts(incident: Incident) -> Iterator[Act]:
     yield from _resolving(incident, key, who)
     yield from _serving(incident, key)
     if parked is not None and parked.settled is None:
-        yield from _applying(parked, who, can_be_applied=incident.can_be_applied)
+        yield from _applying(incident, parked, who)
         yield Act("gives it up", f"journal parked discard {parked.id} {who}")
     if not incident.is_check:
         yield Act("shows who holds the session now", command_on(key, "claim show"))
@@ -243,15 +244,17 @@ def _acts(incident: Incident) -> Iterator[Act]:
     yield Act("shows who wrote what", command_on(key, "who"))
 
 
-def _applying(parked: Parked, who: str, *, can_be_applied: bool) -> Iterator[Act]:
+def _applying(incident: Incident, parked: Parked, who: str) -> Iterator[Act]:
     """Yield what shows a refused write, and what writes it where that may be."""
     shown = "shows what was refused"
-    if not can_be_applied:
+    if not incident.can_be_applied:
         shown += f"; nobody can write it as {parked.writer}'s, for that writer was revoked"
         shown = shown if parked.lines else "shows what was refused; its lines were erased"
     yield Act(shown, f"journal parked show {parked.id}")
-    if can_be_applied:
-        yield Act("writes it now, at the end", f"journal parked apply {parked.id} {who}")
+    if incident.can_be_applied:
+        is_late = incident.row.outcome == SUPERSEDED
+        after = ", behind all that the newer turn wrote without it" if is_late else ""
+        yield Act(f"writes it now, at the end{after}", f"journal parked apply {parked.id} {who}")
 
 
 def _resolving(incident: Incident, key: str, who: str) -> Iterator[Act]:

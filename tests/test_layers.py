@@ -43,6 +43,7 @@ LAYERS = (
         "explanation",
         "fileedit",
         "commands",
+        "factwords",
     },
     {
         "engine",

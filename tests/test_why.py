@@ -14,6 +14,7 @@ from journal import EntryError, NotFoundError, RefusedError, SessionTakeover, Su
 from journal.cli import cli
 from journal.escape import is_unsafe
 from journal.explanation import when
+from journal.factwords import fact_words
 from journal.why import why
 from tests import incidents
 from tests.incidents import INCIDENTS, Stage, explained
@@ -60,6 +61,7 @@ TOLD = {
         (
             *("through turn 3", "telegram-run (run) had superseded it", "a visible user turn"),
             *("claim 5", "run run-2", "alive then", "the claim that ended the turn"),
+            "behind all that the newer turn wrote",
         ),
     ),
     "claimed": (
@@ -432,6 +434,40 @@ def test_each_entry_between_is_told_with_its_time(base, heartbeat, thief, journa
         (forged,) = (line for line in lines if f"* seq {stray}, " in line)
         assert honest.endswith(f"; at {when(entry.created_us)}")
         assert forged.endswith(f"; it says at {when(entry.created_us + 60_000_000)}")
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (b'{"control":"resolution","verdict":"reject","seqs":[4,5],"actor":"bob"}',
+         "control: resolution, verdict reject, seqs 4, 5, actor bob"),
+        (b'{"control":"stray","rows":[{"sort":"stray","ranges":[[4,4],[6,9]],"count":5}]}',
+         "control: stray, rows stray at seq 4, 6-9"),
+        (b'{"control":"layout","no":2,"lost":[[3,3],[5,6]],"reason":"x"}',
+         "control: layout, reason x, lost 3, 5-6, no 2"),
+        (b'{"control":"claim","token":3,"supersedes":null}', "control: claim 3"),
+        (b'{"type":"message"}', '{"type":"message"}'),
+        (b"[1]", "[1]"),
+        (b"\xff", "\\xff"),
+        (b"", ""),
+    ],
+)  # fmt: skip
+def test_a_fact_is_told_in_words(body, words):
+    """Never as a program would print it; a forged one as it stands."""
+    assert fact_words(body) == words
+
+
+def test_no_value_is_told_as_python_prints_it(base, thief, journal):
+    fence = base.fence()
+    thief.insert_copy(kind="control", body=b'{"type":"message"}')
+    base.append(REPLY)
+    verdict = fence.check(raise_=False)
+
+    text = why(journal, verdict.id).as_text()
+
+    assert "None" not in text
+    assert "{'" not in text
+    assert "stray at seq" in text
 
 
 def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):
