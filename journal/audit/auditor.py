@@ -269,7 +269,8 @@ class _Audit:
     def _tell_lost_keys(self) -> None:
         """Say which entries stand under a seal that nobody can check any more."""
         for key_id in self.keyring.lost:
-            began = self.known.eras.get(key_id + 1, {})
+            later = (each for each in self.known.eras.values() if each["was"] == key_id)
+            began: dict[str, Any] = next(later, {})
             how = "was at hand" if began.get("was_at_hand") else "was lost"
             self.open.append(
                 f"who wrote the entries of key era {key_id}: its key is not at hand (it {how} when the "
