@@ -163,7 +163,7 @@ def test_each_command_works_for_any_key(key, tmp_path):
         copy = tmp_path / f"copy-{found.acts.index(act)}.db"
         copy.write_bytes(stage.path.read_bytes())
         assert run(act.command, copy) in (0, 3), act.command
-    lines = found.as_text().partition("Next:")[2].splitlines()
+    lines = found.as_text().partition("Next:\n")[2].splitlines()
     assert [shlex.split(line, comments=True) for line in lines] == [
         shlex.split(act.command) for act in found.acts
     ]
