@@ -25,6 +25,7 @@ SCHEMA_VERSION: Final = 1
 # The digest of our sqlite_schema by version; a test holds it to the migrations.
 SCHEMA_DIGESTS: Final = {1: "73d74b84ec13072e32e07450fdcfbe23628af37e7211db03dfe1b6fa2e497564"}
 
+_PAGE: Final = 4096
 TABLE_NAMES: Final = frozenset(metadata.tables)
 
 log = logging.getLogger("journal")
@@ -57,7 +58,7 @@ def version_of(path: str) -> int | None:
 
     """
     file = Path(path)
-    if not file.exists() or file.stat().st_size == 0:
+    if not file.exists() or file.stat().st_size == 0 or _is_begun(file):
         return None
     try:
         with closing(connect(path, mode="ro")) as connection:
@@ -76,6 +77,15 @@ def version_of(path: str) -> int | None:
     if version > SCHEMA_VERSION:
         raise newer(path, version)
     return version
+
+
+def _is_begun(file: Path) -> bool:
+    """Whether somebody is making a database there, or died at it: one page at most, not yet committed.
+
+    A page holds no table, so nothing can be lost. What is in the rollback journal must be
+    rolled back first, which only a connection that may write can do.
+    """
+    return file.stat().st_size <= _PAGE and Path(f"{file}-journal").exists()
 
 
 def _foreign(path: str) -> errors.SchemaError:
