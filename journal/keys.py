@@ -24,6 +24,7 @@ import platformdirs
 
 from journal.eras import Secret
 from journal.errors import KeyMissing
+from journal.files import forget_drafts
 from journal.seal import SECRET_SIZE
 
 KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
@@ -75,19 +76,20 @@ def read_secrets(path: Path) -> list[Secret]:
     except OSError as error:
         raise _unsafe(path, f"cannot be opened ({error.strerror})") from error
     try:
-        _await_single_name(descriptor)
+        _await_single_name(path, descriptor)
         _check_safe(path, os.fstat(descriptor))
         return _decoded(path, os.read(descriptor, _MOST * _LINE_LIMIT))
     finally:
         os.close(descriptor)
 
 
-def _await_single_name(descriptor: int) -> None:
+def _await_single_name(path: Path, descriptor: int) -> None:
     """Wait a moment for whoever is just making the key: it has two names then, the draft's and its own."""
     for _ in range(_TRIES):
         if os.fstat(descriptor).st_nlink <= 1:
             return
         time.sleep(_PAUSE_S)
+    forget_drafts(path)
 
 
 def _check_safe(path: Path, status: os.stat_result) -> None:
@@ -200,7 +202,7 @@ def _append(path: Path, line: bytes) -> None:
 def _publish(draft: Path, path: Path) -> None:
     with suppress(FileExistsError):
         os.link(draft, path)  # unlike rename, it never replaces another's key
-    draft.unlink()
+    draft.unlink(missing_ok=True)  # a reader may have grown tired of waiting for that
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -479,6 +479,31 @@ def test_a_secret_that_never_began_an_era_stands_in_nobodys_way(path, key_path, 
     assert verdict(path) == "ok, not anchored"
 
 
+def test_a_session_that_only_a_file_wrote_to_stays_whole(path, tmp_path):
+    """Nobody examined it, and that is proved too."""
+    file = tmp_path / "outside.jsonl"
+    with Journal(path) as journal:
+        journal.mirrors.add("outside", file)
+        file.write_bytes(b'{"type":"message"}\n')
+        journal.mirrors.reconcile(journal.store.registry.session_ids["outside"])
+    before = checks(path)
+    adopt_key(path)
+    assert checks(path) == before
+
+
+def test_an_older_eras_own_entry_cannot_reach_past_the_next_eras_beginning(path, key_path):
+    """Two keys lost: what the first adoption's entry says is only believed as the second found it."""
+    for _ in range(2):
+        key_path.unlink()
+        adopt_key(path, without_key=True)
+    more = "CAST(replace(CAST(body AS TEXT), '[2,', '[2,9') AS BLOB)"
+    assert alter(path, f"UPDATE entries SET body = {more} WHERE line_type = 'era' AND key_id = 2")
+
+    with pytest.raises((CorruptError, KeyMissing)), Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    assert audit(path).verdict in ("broken", "not verified")
+
+
 def test_two_journals_of_one_key_file_have_their_own_eras(path, key_path, tmp_path):
     other = tmp_path / "other.db"
     with Journal(other) as journal:

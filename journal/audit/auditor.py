@@ -13,7 +13,6 @@ from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
 from journal.audit.held import MirrorAudit
-from journal.audit.judging import holds
 from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, OK, Report
 from journal.audit.scope import Scope
 from journal.audit.sessions import Head, SessionAudit
@@ -23,7 +22,7 @@ from journal.audit.tally import Tally
 from journal.controls import decode
 from journal.engine import driver
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT
+from journal.seal import UNFIT, holds
 
 if TYPE_CHECKING:
     import os
