@@ -99,8 +99,8 @@ def _decoded(path: Path, text: bytes) -> list[bytes]:
     if len(text) == SECRET_SIZE:
         return [text]
     lines = text.split()
-    if len(lines) > 1 and len(lines[-1]) < _DIGITS and not text.endswith(b"\n"):
-        del lines[-1]  # a power cut came while it was added
+    # A shorter one was torn while it was added: by a power cut, or for want of space.
+    lines = [line for line in lines if len(line) >= _DIGITS] or lines
     try:
         secrets_found = [bytes.fromhex(line.decode("ascii")) for line in lines]
     except ValueError:
@@ -148,7 +148,8 @@ def add_secret(path: Path, secret: bytes) -> None:
     """Add a secret to a key file, or make one with it; what is in the file stays.
 
     Raises:
-        KeyMissing: the file is not safe, or is full.
+        KeyMissing: the file is not safe, is full, or holds bytes and not digits; it
+            is left as it is.
 
     """
     if not os.path.lexists(path):
@@ -156,6 +157,9 @@ def add_secret(path: Path, secret: bytes) -> None:
     held = read_secrets(path)
     if secret in held:
         return
+    if path.stat().st_size == SECRET_SIZE:
+        digits = f"write it as {_DIGITS} hexadecimal digits and a line end first (xxd -p -c {SECRET_SIZE})"
+        raise _unsafe(path, f"is {SECRET_SIZE} bytes, and cannot take another secret", digits)
     if len(held) >= _MOST:
         raise _unsafe(path, f"holds {_MOST} secrets already")
     _append(path, secret.hex().encode() + b"\n")
