@@ -262,8 +262,8 @@ def _overwritten(session: Session, mirror: Mirror, rows: list[Row]) -> Iterator[
             file.overwrite([(offset, placeholder(len(body))) for offset, body in pieces])
             file.sync()
         yield Receipt("mirror", DONE, f"{path}: {len(pieces)} lines overwritten in place")
-    except Exception:
-        # Refused, or no disk: a file that keeps the placeholder would be called edited.
+    except BaseException:
+        # Refused, interrupted, or no disk: a file that keeps the placeholder would be called edited.
         with suppress(JournalError, OSError):
             if _stand(session, rows):
                 file.overwrite(pieces)

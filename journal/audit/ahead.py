@@ -40,7 +40,6 @@ WORTH_BYTES: Final = 48 * 1024 * 1024
 _MOST: Final = 3
 _STRETCH_BYTES: Final = 4 * 1024 * 1024
 _STRETCH_ROWS: Final = range(256, 8192)
-_WAIT_S: Final = 10.0
 
 
 class Stretch(NamedTuple):
@@ -89,6 +88,7 @@ class Ahead:
     def __init__(self, path: str, *, is_wanted: bool = True) -> None:
         self._answers: dict[int, Plain | None] = {}
         self._grid: list[Stretch] = []
+        self._shared: frozenset[int] = frozenset()
         self._helpers: list[subprocess.Popen[bytes]] = []
         for _ in range(_helpers_for(path) if is_wanted else 0):
             with suppress(OSError):
@@ -117,6 +117,7 @@ class Ahead:
     ) -> None:
         """Share out sessions: each with its number, key, head's seq and bytes, in the order of the walk."""
         self._grid = [each for size in sizes for each in _stretches(*size)]
+        self._shared = frozenset(each.session for each in self._grid)
         numbered = list(enumerate(self._grid))[::-1]
         count = len(self._helpers)
         for at, helper in enumerate(self._helpers):
@@ -134,7 +135,7 @@ class Ahead:
 
     def has(self, session: int) -> bool:
         """Whether a session was shared out."""
-        return any(each.session == session for each in self._grid)
+        return session in self._shared
 
     def stretches(self, session: int) -> Iterator[tuple[int, int, int]]:
         """Yield what makes up a session: first seq and last, and the number of a stretch that was shared out.
@@ -177,8 +178,10 @@ def _helpers_for(path: str) -> int:
         size = os.stat(path).st_size  # noqa: PTH116 - never opened here
     except OSError:
         return 0
+    # What was frozen into one program has no interpreter to start: it would start itself.
+    is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return min(_MOST, cores - 1) if size >= WORTH_BYTES and sys.executable else 0
+    return min(_MOST, cores - 1) if size >= WORTH_BYTES and is_python else 0
 
 
 def _start(path: str) -> subprocess.Popen[bytes]:
