@@ -303,6 +303,30 @@ def test_an_exported_key_opens_the_journal_elsewhere_in_every_era(path, key_path
     assert verdict(path) == "ok, not anchored"
 
 
+def test_a_lost_key_that_is_found_proves_its_era_again(path, key_path, tmp_path):
+    """As doctor says: it is imported beside the new one, which stays."""
+    found = tmp_path / "found.key"
+    key_path.rename(found)
+    adopt_key(path, without_key=True)
+
+    known = import_key(path, found)
+
+    assert (known.era, known.lost) == (2, ())
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_nothing_is_added_to_a_file_that_holds_only_others_keys(path, key_path, tmp_path):
+    own, others = tmp_path / "own.key", (b"x" * 32).hex() + "\n"
+    export_key(path, own)
+    key_path.write_text(others)
+
+    with pytest.raises(KeyMissing, match="another key") as caught:
+        import_key(path, own)
+
+    assert caught.value.code == "key-exists"
+    assert key_path.read_text() == others
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -94,6 +94,7 @@ class Ahead:
     def __init__(self, path: str, *, is_wanted: bool = True) -> None:
         self._answers: dict[int, Plain | None] = {}
         self._grid: list[Stretch] = []
+        self._shared: frozenset[int] = frozenset()
         self._helpers: list[_Helper] = []
         for _ in range(_helpers_for(path) if is_wanted else 0):
             with suppress(OSError):
@@ -121,6 +122,7 @@ class Ahead:
     ) -> None:
         """Share out sessions: each with its number, key, head's seq and bytes, in the order of the walk."""
         self._grid = [each for size in sizes for each in _stretches(*size)]
+        self._shared = frozenset(each.session for each in self._grid)
         numbered = list(enumerate(self._grid))[::-1]
         count = len(self._helpers)
         for at, helper in enumerate(self._helpers):
@@ -138,7 +140,7 @@ class Ahead:
 
     def has(self, session: int) -> bool:
         """Whether a session was shared out."""
-        return any(each.session == session for each in self._grid)
+        return session in self._shared
 
     def stretches(self, session: int) -> Iterator[tuple[int, int, int]]:
         """Yield what makes up a session: first seq and last, and the number of a stretch that was shared out.
@@ -175,8 +177,10 @@ def _helpers_for(path: str) -> int:
         size = os.stat(path).st_size  # noqa: PTH116 - never opened here
     except OSError:
         return 0
+    # What was frozen into one program has no interpreter to start: it would start itself.
+    is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    can = os.name == "posix" and bool(sys.executable)
+    can = os.name == "posix" and is_python
     return min(_MOST, cores - 1) if size >= WORTH_BYTES and can else 0
 
 

@@ -254,9 +254,7 @@ class _Audit:
             self._believe_instances()
         else:
             with self.part("the instances"):
-                for evidence in proofs.instance_faults(
-                    self.source, self.keyring.mac, self.known.instances
-                ):
+                for evidence in proofs.instance_faults(self.source, self.keyring.mac, self.known):
                     self.found.add("J408", "the proof does not hold", evidence=evidence)
         self._audit_session(REGISTRY_ID, REGISTRY_KEY)
         self._tell_lost_keys()
@@ -279,7 +277,7 @@ class _Audit:
     def _believe_instances(self) -> None:
         with self.part("the instances"):
             for row in self.source.table(tables.instances):
-                self.known.instances[row[0]] = row[1]
+                self.known.learn_instance(row)
 
     def _adopt(self) -> None:
         """Find sessions whose registration is gone, by rows that hold under their number and key."""
