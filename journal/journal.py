@@ -256,10 +256,16 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
     text = str(path_or_url)
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
+    elif is_url(text):
+        raise EntryError(
+            "this works on a journal in a file, and not yet on a server",
+            hint="docs/postgres.md says what does",
+            code="not-on-a-server",
+        )
     elif "://" in text:
         raise EntryError(
             f"{text.partition('://')[0]} is not a database this version knows",
-            hint="name a file, or sqlite:///PATH",
+            hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
             code="url",
         )
     if not text or "\0" in text:

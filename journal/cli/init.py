@@ -6,7 +6,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import file_of, opened
+from journal.cli.opening import exists, opened
 from journal.cli.options import Settings, json_option, name_db, settings_of
 
 
@@ -28,12 +28,11 @@ def command(ctx: click.Context, path: str | None) -> None:
 
 def _init(settings: Settings) -> None:
     from journal import keys  # noqa: PLC0415 - with the rest of the library
-    from journal.schema import version_of  # noqa: PLC0415
 
-    existed = version_of(str(file_of(settings))) is not None
+    existed = exists(settings)
     with opened(settings, create=True) as journal:
         key = keys.key_path(journal.id)
-        told = {"path": str(journal.path), "id": journal.id, "key": str(key)}
+        told = {"path": journal.where, "id": journal.id, "key": str(key)}
     if settings.json:
         output.document("init", created=not existed, **told)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from journal.dialects.address import is_url, parsed
 from journal.errors import NotFoundError, NotTrusted
 from journal.model import check_name
 
@@ -58,6 +59,37 @@ def path_of(settings: Settings) -> Path:
             f"there is no journal at {path}", hint="journal init", code="no-journal"
         )
     return path
+
+
+def place_of(settings: Settings) -> str:
+    """Return the journal's file, or its URL, without opening it.
+
+    Raises:
+        NotFoundError: there is no journal.
+        SchemaError: it is another program's, or of a newer version.
+
+    """
+    if not is_url(settings.db):
+        return str(path_of(settings))
+    if not exists(settings):
+        raise NotFoundError(
+            f"there is no journal at {shown(settings)}", hint="journal init", code="no-journal"
+        )
+    return settings.db
+
+
+def exists(settings: Settings) -> bool:
+    """Whether there is a journal."""
+    from journal.schema import version_of, version_on_server  # noqa: PLC0415
+
+    if is_url(settings.db):
+        return version_on_server(parsed(settings.db)) is not None
+    return version_of(str(file_of(settings))) is not None
+
+
+def shown(settings: Settings) -> str:
+    """Return how the journal was named, without a password."""
+    return parsed(settings.db).shown if is_url(settings.db) else settings.db
 
 
 def known_key(journal: Journal, text: str) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from journal.errors import EntryError
 
 SCHEMES: Final = ("postgresql+psycopg", "postgresql", "postgres")
 SCHEMA: Final = "journal"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# libpq takes several, and tries one after the other.
+_HOSTS: Final = re.compile(r"((\[[0-9a-fA-F:.]+\]|[^\[\]:,@]*)(:\d+)?(,|$))*")
 _RESERVED: Final = re.compile(r"pg_.*|public|information_schema")
 
 
@@ -39,16 +41,27 @@ def parsed(url: str) -> Address:
         EntryError: it is no such URL, or the schema is one that a journal may not have.
 
     """
+    parts = SplitResult("", "", "", "", "")
     try:
         parts = urlsplit(url)
+        # What is behind the hosts holds no @: where it does, a password was not written as
+        # a URL asks for, and what looks like the host is the beginning of it.
+        behind = f"{parts.path}{parts.query}{parts.fragment}"
+        is_fit = (
+            "@" not in behind
+            and not parts.fragment
+            and _HOSTS.fullmatch(parts.netloc.rpartition("@")[2])
+        )
         words = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
+        is_fit, words = None, []
+    if not is_fit:
         # Without the text of the error: it may repeat the password.
         raise EntryError(
             "this is no URL of a PostgreSQL database",
             hint="postgresql+psycopg://USER:PASSWORD@HOST/DATABASE; write / @ : in a password as %2F %40 %3A",
             code="url",
-        ) from None
+        )
     schema = next((value for name, value in words if name == "schema"), SCHEMA)
     if not _NAME.fullmatch(schema) or _RESERVED.fullmatch(schema):
         raise EntryError(

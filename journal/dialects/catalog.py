@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import errors
 from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
@@ -35,6 +35,10 @@ _COMMENT: Final = (
     "SELECT obj_description(n.oid, 'pg_namespace'), "
     "EXISTS (SELECT 1 FROM pg_class c WHERE c.relnamespace = n.oid) "
     "FROM pg_namespace n WHERE n.nspname = ?"
+)
+_SIZE: Final = (
+    "SELECT current_setting('server_version'), COALESCE(sum(pg_total_relation_size(oid)), 0)::bigint "
+    "FROM pg_class WHERE relnamespace = ?::regnamespace AND relkind = 'r'"
 )
 # No text that the server makes of a definition: it differs from version to version.
 _OBJECTS: Final = (
@@ -102,6 +106,25 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
             code="not-a-journal",
         )
     return int(str(comment).removeprefix(COMMENT))
+
+
+class Facts(NamedTuple):
+    """What can be told of a journal on a server without its key."""
+
+    journal_id: str | None
+    version: int | None
+    server: str
+    size: int
+
+
+def facts(address: Address) -> Facts:
+    """Return what can be told of a journal without its key."""
+    with closing(connect(address)) as connection:
+        cursor = Cursor(connection)
+        row = cursor.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
+        server, size = cursor.execute(_SIZE, (address.schema,)).fetchone()
+        version = version_in(cursor, address)
+    return Facts(None if row is None else str(row[0]), version, str(server), int(size))
 
 
 def create(

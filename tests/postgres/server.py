@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -122,6 +121,8 @@ def _unprivileged(directory: Path) -> dict[str, Any]:
     """Return how a program is started as somebody a server runs for, with a directory of his."""
     if os.name != "posix" or os.getuid() != 0:
         return {}
+    import pwd  # not on Windows
+
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
