@@ -183,7 +183,13 @@ def _refused(address: Address, error: BaseException) -> errors.JournalError:
     connection = getattr(error, "pgconn", None)
     if connection is not None and connection.needs_password:
         return _not_let_in(address, "it asks for a password, and none was given")
-    if _lets_in(address):
+    if _lets_in(address, target_session_attrs="any"):
+        return errors.StorageError(
+            f"{address.shown}: no server there lets itself be written to",
+            hint="name the primary in the URL, or wait until a standby is promoted",
+            code=GONE,
+        )
+    if any(_lets_in(address, dbname=name) for name in ("postgres", "template1")):
         return errors.NotFoundError(
             f"{address.shown}: the server has no such database, or it is not open to this user",
             hint="createdb NAME, or name another database in the URL",
@@ -200,13 +206,12 @@ def _not_let_in(address: Address, why: str) -> errors.JournalError:
     )
 
 
-def _lets_in(address: Address) -> bool:
-    """Whether the same user is let into some other database of the server."""
+def _lets_in(address: Address, **instead: str) -> bool:
+    """Whether the same user is let in where something else is asked for."""
     psycopg = driver()
-    for name in ("postgres", "template1"):
-        with suppress(psycopg.Error):
-            psycopg.connect(address.conninfo, dbname=name).close()
-            return True
+    with suppress(psycopg.Error):
+        psycopg.connect(address.conninfo, **instead).close()
+        return True
     return False
 
 

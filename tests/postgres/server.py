@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ class NoServerError(Exception):
 class Server:
     """One server with a directory of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, standby_of: Server | None = None) -> None:
         self._bin = _binaries()
         self.directory = Path(tempfile.mkdtemp(prefix="journal-pg-"))
         self._as: dict[str, Any] = _unprivileged(self.directory)
@@ -44,12 +45,26 @@ class Server:
         secret = self.directory / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
+        if standby_of is not None:
+            self._follow(standby_of)
+            return
         self._run(
             "initdb", "-D", str(self._data), "-U", "journal", "--auth=scram-sha-256", "-E", "UTF8",
             "--no-locale", f"--pwfile={secret}",
         )  # fmt: skip
         self.configure(_CONFIGURATION)
         self.start()
+
+    def _follow(self, other: Server) -> None:
+        """Begin as a copy of another server, and follow it."""
+        where = f"host=127.0.0.1 port={other.port} user=journal application_name=standby"
+        self._as["env"] = {**self._as.get("env", os.environ), "PGPASSWORD": PASSWORD}
+        self._run("pg_basebackup", "-R", "-c", "fast", "-D", str(self._data), "-d", where)
+        self.configure("")
+        self.start()
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-w", "promote")
 
     @property
     def _data(self) -> Path:
@@ -89,7 +104,8 @@ class Server:
 
     def remove(self) -> None:
         try:
-            self.stop("immediate")
+            with suppress(RuntimeError):  # it may be down already
+                self.stop("immediate")
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
 
