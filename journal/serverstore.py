@@ -107,7 +107,13 @@ class ServerStore(Store):
         log.info("%s: connecting again", self.path)
         with suppress(Exception):
             self._raw.close()
-        self._connect()
+        try:
+            self._connect()
+        except StorageError as error:
+            if error.code != "credentials":
+                raise
+            # They were good a moment ago: it has no room for us now, or is not itself yet.
+            raise StorageError(*error.args, hint=error.hint, code=postgres.GONE) from error
         catalog.check(self.cursor, self.address, SCHEMA_VERSION)  # type: ignore[arg-type]
 
     @property
@@ -365,7 +371,9 @@ class PatientGroup(Group):
                         continue
                 elif ride.writes:
                     continue
-                if isinstance(error, BusyError):
+                if isinstance(error, StorageError) and (
+                    isinstance(error, BusyError) or postgres.is_transient(error)
+                ):
                     self._refuse_the_patient(error)
                 raise
             finally:
@@ -379,6 +387,16 @@ class PatientGroup(Group):
             self._queue.extendleft(reversed(ride.writes))  # nobody's fault: together again
         else:
             super()._undo(error, ride)
+
+    def _refuse_the_patient(self, error: StorageError) -> None:
+        """Give up for all who have waited about as long as the leader, as for the leader."""
+        now, enough = time.monotonic(), self._transactions.busy_timeout_s / 2
+        late = [queued for queued in list(self._queue) if now - queued.since >= enough]
+        for queued in late:
+            self._queue.remove(queued)
+        kind = type(error)
+        for queued in late:
+            self._tell(kind(*error.args, hint=error.hint, code=error.code), [queued])
 
     def _tell(self, error: Exception, writes: list[Queued]) -> None:
         for queued in writes:

@@ -24,7 +24,7 @@ CONTENDED: Final = "contended"
 GONE: Final = "server-gone"
 _CONTENDED: Final = ("40001", "40P01")  # serialization failure, deadlock
 # The server ends, is starting, or cut the connection; all of class 08 as well.
-_GONE: Final = ("57P01", "57P02", "57P03", "57P05", "53300")
+_GONE: Final = ("57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04")
 _SETTINGS: Final = (
     "SELECT current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery(), "
     "current_setting('transaction_read_only'), current_setting('server_version_num')::int, "
@@ -183,6 +183,10 @@ def _refused(address: Address, error: BaseException) -> errors.JournalError:
     connection = getattr(error, "pgconn", None)
     if connection is not None and connection.needs_password:
         return _not_let_in(address, "it asks for a password, and none was given")
+    if _lets_in(address):
+        return errors.StorageError(
+            f"{address.shown}: the server was away a moment ago", hint="try again", code=GONE
+        )
     if _lets_in(address, target_session_attrs="any"):
         return errors.StorageError(
             f"{address.shown}: no server there lets itself be written to",
@@ -195,13 +199,13 @@ def _refused(address: Address, error: BaseException) -> errors.JournalError:
             hint="createdb NAME, or name another database in the URL",
             code="no-database",
         )
-    return _not_let_in(address, "the server does not let this user in")
+    return _not_let_in(address, "the server does not let this user in, or not now")
 
 
 def _not_let_in(address: Address, why: str) -> errors.JournalError:
     return errors.StorageError(
         f"{address.shown}: {why}",
-        hint="check the user and password of the URL, and the server's pg_hba.conf",
+        hint="check the user and password of the URL, the server's pg_hba.conf, and its max_connections",
         code="credentials",
     )
 
