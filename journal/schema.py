@@ -14,6 +14,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import errors
+from journal.dialects import catalog
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
 from journal.place import no_file
 from journal.tables import metadata
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
+
+    from journal.dialects.address import Address
+    from journal.engine import Cursor
 
 SCHEMA_VERSION: Final = 1
 # The digest of our sqlite_schema by version; a test holds it to the migrations.
@@ -142,6 +146,19 @@ def create(path: str, genesis: Callable[[Connection], None]) -> bool:
     finally:
         engine.dispose()
     return True
+
+
+def create_on_server(address: Address, genesis: Callable[[Cursor], None]) -> bool:
+    """Create the schema on a PostgreSQL server where there is none; as :func:`create`."""
+    return catalog.create(address, genesis, run_migrations, SCHEMA_VERSION)
+
+
+def version_on_server(address: Address) -> int | None:
+    """Return the schema version of the journal on a server; as :func:`version_of`."""
+    version = catalog.version_of(address)
+    if version is not None and version > SCHEMA_VERSION:
+        raise newer(address.shown, version)
+    return version
 
 
 def upgrade(path: str) -> int:

@@ -20,7 +20,7 @@ from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.tally import Tally
 from journal.controls import decode
-from journal.engine import driver
+from journal.engine import is_driver_error
 from journal.model import REGISTRY_ID, REGISTRY_KEY
 from journal.seal import UNFIT, holds
 
@@ -183,7 +183,7 @@ class _Audit:
         journal = {
             "path": self.source.path,
             "id": self.keyring.journal_id,
-            "schema": int(self.source.query("PRAGMA user_version").fetchone()[0]),
+            "schema": self.source.version(),
             "key": "at hand" if self.keyring.why_not is None else self.keyring.why_not,
         }
         return Report(
@@ -215,7 +215,9 @@ class _Audit:
         """Go on with the other parts if SQLite cannot read this one, and say so."""
         try:
             yield
-        except driver().Error as error:
+        except Exception as error:
+            if not is_driver_error(error):
+                raise
             self.found.add("J502", name, evidence={"sqlite": text(str(error))})
             self.open.append(f"{name}: it could not be read whole")
 
@@ -227,7 +229,9 @@ class _Audit:
             if others:
                 self.open.append(f"{others} tables in the file that are not the journal's")
         database.check_files(self.source.path, self.found)
-        if not database.sqlite_facts()["wal_reset_fixed"]:
+        if self.source.schema_name is not None:
+            self.open += database.NOT_ON_SERVERS
+        elif not database.sqlite_facts()["wal_reset_fixed"]:
             self.open.append("damage by SQLite's WAL-reset bug: the library at hand has it")
 
     @contextmanager
