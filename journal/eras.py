@@ -49,7 +49,6 @@ class Keys:
         key_id: the number of its era.
         earlier: the keys of the eras before, by number; None where one is lost.
         bounds: where each earlier era ended, by its number and then by session.
-        begun_us: when each later era began, by its number.
 
     """
 
@@ -57,7 +56,6 @@ class Keys:
     key_id: int = FIRST_KEY_ID
     earlier: Mapping[int, bytes | None] = field(default_factory=dict)
     bounds: Mapping[int, Mapping[int, Bound]] = field(default_factory=dict)
-    begun_us: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def mac(self) -> Mac:
@@ -100,17 +98,16 @@ def prove(
     if not proved:
         first = next((key for key in candidates if _began(key, rows(None), MAX_SEQ)), None)
         return None if first is None else Keys(first)
-    bounds, begun_us, limit = {}, {}, None
+    bounds, limit = {}, None
     for key_id in range(max(proved), FIRST_KEY_ID, -1):
         held = [row for row in begun if row.key_id == key_id and _counts(proved, row, limit)]
         bounds[key_id - 1] = _bounds_of(held)
-        begun_us[key_id] = held[0].created_us if held else 0
         limit = bounds[key_id - 1].get(REGISTRY_ID, NOWHERE).seq
     first = next((key for key in candidates if _began(key, rows(None), limit or 0)), None)
     earlier = {
         key_id: proved.get(key_id, first if key_id == FIRST_KEY_ID else None) for key_id in bounds
     }
-    return Keys(proved[max(proved)], max(proved), earlier, bounds, begun_us)
+    return Keys(proved[max(proved)], max(proved), earlier, bounds)
 
 
 def _proved(candidates: Sequence[bytes], eras: Iterable[Row]) -> dict[int, bytes]:

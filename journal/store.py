@@ -539,7 +539,8 @@ class Store:
         """Close the connection; the last one to close folds the write-ahead log in."""
         self.changes.close()  # first: a reader cannot be the last one
         if self._fold_in_after and self._raw is not None and not self.forked:
-            with suppress(StorageError):  # folding in is only worth a turn that comes
+            # Folding in is only worth a turn that comes; another thread may close meanwhile.
+            with suppress(StorageError, ValueError, OSError):
                 self.ticket.take()
         with self.lock:
             open_here.discard(self)
