@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from journal.audit import audit
 from journal.audit.source import opened
-from journal.engine import connect, translated
+from journal.engine import connect, driver, is_driver_error, translated
 from journal.errors import FullError, NotFoundError, StorageError
 from journal.files import is_there, put_in_place, sync_directory
 from journal.pins import is_open
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from journal.audit import AnchorFile, Report
+    from journal.errors import JournalError
 
 SIDE_FILES = ("-wal", "-shm", "-mirrors", "-ticket")
 
@@ -147,15 +148,23 @@ def restore(plan: Restoring) -> Path | None:
 
 @contextmanager
 def _told(target: Path) -> Iterator[None]:
-    """Have what the system could not do be an error of ours."""
+    """Have what the system or the driver could not do be an error of ours, about this file."""
     try:
         yield
-    except OSError as error:
+    except (OSError, driver().Error) as error:
+        raise _unwritten(target, error) from error
+
+
+def _unwritten(target: Path, error: Exception) -> JournalError:
+    if is_driver_error(error):
+        return translated(error, str(target))
+    room = "free some space, or name a FILE elsewhere"
+    if isinstance(error, OSError):
         kind = FullError if error.errno == errno.ENOSPC else StorageError
-        raise kind(
-            f"{target} could not be written: {error.strerror}",
-            hint="free some space, or name a FILE elsewhere",
-        ) from error
+        return kind(f"{target} could not be written: {error.strerror}", hint=room)
+    # A backup's own errors come without a name, which alone tells a full disk from damage.
+    hint = f"{room}; if there is enough, see whether what is copied is whole: journal audit"
+    return StorageError(f"{target} could not be written: {error}", hint=hint)
 
 
 def _check_journal(path: Path) -> None:
@@ -168,17 +177,14 @@ def _check_journal(path: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     """Copy one state of a database; the new file is synced."""
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    try:
-        with (
-            closing(connect(str(source), mode="ro")) as old,
-            closing(connect(str(target), mode="rw")) as new,
-        ):
-            old.backup(new, pages=-1)
-            # What is left in the log is not in the copy: closing would fold it in too, but
-            # says nothing where the disk is full.
-            new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except Exception as error:
-        raise translated(error, str(target)) from error
+    with (
+        closing(connect(str(source), mode="ro")) as old,
+        closing(connect(str(target), mode="rw")) as new,
+    ):
+        old.backup(new, pages=-1)
+        # What is left in the log is not in the copy: closing would fold it in too, but
+        # says nothing where the disk is full.
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -155,6 +155,8 @@ class Journal:
     def _key_of(self, text: str) -> str:
         """Return the key of the session that is called so; the text itself where none is."""
         check_key(text)
+        if text in self.store.registry.session_ids:
+            return text  # an own key always wins: no need to wait for whoever writes
         with self.store.snapshot() as cursor:
             registry = self.store.registry
             if text in registry.session_ids or not registry.aliases:

@@ -238,3 +238,35 @@ def test_what_the_system_cannot_do_is_an_error_of_ours(
         back_up(journal_path, tmp_path / "copy.db")
     assert type(caught.value) is kind
     assert not list(tmp_path.glob("*copy.db*"))
+
+
+def test_a_copy_that_finds_no_room_is_told_by_its_name(
+    gateway: Session, journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver's backup says without a code what was wrong, and the draft's name tells nobody anything."""
+    gateway.append({"n": 0})
+
+    class Source:
+        """A connection whose backup finds the disk full."""
+
+        def __init__(self, real: Any) -> None:
+            self.close = real.close
+
+        def backup(self, *_: object, **__: object) -> None:
+            raise engine.driver().OperationalError("database or disk is full")
+
+    real = engine.connect
+    monkeypatch.setattr(
+        backup,
+        "connect",
+        lambda path, mode="rw": (Source if mode == "ro" else lambda same: same)(
+            real(path, mode=mode)
+        ),
+    )
+
+    copy = tmp_path / "copy.db"
+    with pytest.raises(StorageError) as caught:
+        back_up(journal_path, copy)
+    assert str(caught.value) == f"{copy} could not be written: database or disk is full"
+    assert "free some space" in (caught.value.hint or "")
+    assert not list(tmp_path.glob("*copy.db*"))

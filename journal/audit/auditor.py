@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
 from journal.audit import database, keyring, projections, proofs, redactions
-from journal.audit.ahead import Ahead
+from journal.audit.ahead import Ahead, is_worth
 from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
@@ -342,6 +342,7 @@ class _Audit:
             migrated = set(self.source.session_ids(tables.migrated_files.name))
             shared = [number for number in numbers if number in sizes and number not in migrated]
             told = [(number, self.known.sessions[number].key, *sizes[number]) for number in shared]
+            told = [each for each in told if is_worth(each[2])]
             redacted = {number: self._redacted(number, key) for number, key, *_ in told}
             self.ahead.plan(told, keyring.keys, self.known, redacted)
 

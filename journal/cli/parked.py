@@ -73,7 +73,8 @@ def show(settings: Settings, parked_id: str, *, raw: bool) -> None:
         lines = [line.decode("utf-8", "backslashreplace") for line in found.lines]
         output.document("parked.show", parked={**_as_json(found), **settled, "content": lines})
     else:
-        facts = {**_told(found), **settled}
+        seqs = ", ".join(map(str, settled.pop("settled_as", ()))) or None
+        facts = {**_told(found), **settled, "settled_as": seqs}
         output.facts([(name, value) for name, value in facts.items() if value is not None])
         output.line()
         for line in found.lines:

@@ -154,6 +154,23 @@ def test_the_shell_that_claimed_writes_in_its_turn(run, session):
     assert audited.exit_code == 0, audited.stdout
 
 
+def test_forged_verdicts_hide_no_true_one_from_the_list(run, session):
+    """However many stand before it, by the time that they say."""
+    run("claim", "take", session, "-w", "gateway")
+    run("append", session, "-w", "gateway", REPLY)
+    listed = run("why").stdout
+    assert len(listed.splitlines()) == 1
+    thief = Thief("journal.db")
+    thief.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) "
+        "INSERT INTO verdicts SELECT 'v' || i, session_id, fence_id, writer_id, instance_id, "
+        "outcome, policy, evidence, judged_us + i, mac FROM verdicts, n"
+    )
+    thief.close()
+
+    assert run("why").stdout == listed
+
+
 def test_a_token_alone_opens_no_turn(run, session):
     """The writer and the process must be the claim's; nothing is changed else."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
