@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal import parking, verdicts
 from journal import statements as sql
+from journal.commands import command_on
 from journal.errors import EntryError, RefusedError
 from journal.holder import claimed, superseded
 from journal.inspection import entry_of
@@ -105,7 +105,7 @@ def earlier(
     """
     if request_id is None:
         return None
-    rows = _of_request(cursor, chain, request_id)
+    rows = of_request(cursor, chain, request_id)
     if not rows:
         return None
     if not _same_lines(rows, lines):
@@ -128,7 +128,7 @@ def first_written(cursor: Cursor, session: Session, chain: Chain, request_id: st
     chain.load_facts(cursor)
     rows = [
         row
-        for row in _of_request(cursor, chain, request_id)
+        for row in of_request(cursor, chain, request_id)
         if row.seq not in chain.redacted or chain.layout.holds(row.seq)
     ]
     return [entry_of(row, chain, session.store.registry.writers) for row in rows]
@@ -136,16 +136,17 @@ def first_written(cursor: Cursor, session: Session, chain: Chain, request_id: st
 
 def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
     """Whether a sealed entry carries this request id."""
-    return bool(_of_request(cursor, chain, request_id))
+    return bool(of_request(cursor, chain, request_id))
 
 
 def written_as(cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str) -> int | None:
     """Return the first seq of the sealed entries that hold just these lines under a request; or None."""
-    rows = _of_request(cursor, chain, request_id)
+    rows = of_request(cursor, chain, request_id)
     return rows[0].seq if rows and _same_lines(rows, lines) else None
 
 
-def _of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:
+def of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:
+    """Return the sealed rows that carry a request id, in their order."""
     found = cursor.execute(sql.rows_of_request(), (chain.session_id, request_id)).fetchall()
     # A row nobody sealed must not make a request look done.
     return [row for row in map(Row._make, found) if chain.sealer.seal_holds(row)]
@@ -157,7 +158,7 @@ def changed_since(chain: Chain, base: int | None) -> RefusedError | None:
         return None
     error = RefusedError(
         f"{chain.key!r} stands at seq {chain.head.seq}, not at {base}: it changed since it was read",
-        hint=f"read it again: journal log {quote(chain.key)}",
+        hint=f"read it again: {command_on(chain.key, 'log')}",
         code=CHANGED_SINCE,
     )
     error.base = base
@@ -185,15 +186,14 @@ def keep(  # noqa: PLR0913 - what is kept, of whom, and why
 ) -> RefusedError:
     """Park a refused write with its evidence; put both ids into the error, or say that there was no room.
 
-    The same lines refused again are counted, and keep the evidence of the first time.
+    The same lines refused again are kept once, and each refusal of them has its evidence.
     """
     verdict_id = parking.new_id("v")
     refused = parking.Refusal(error.code, verdict_id, author.claim, chain.head.claim, author.claim)
     kept = parking.park(cursor, store, chain, author, lines, request_id, refused)
     if kept is not None:
-        error.parked, error.why = kept.id, kept.verdict_id
-        if kept.verdict_id == verdict_id:
-            _keep_verdict(cursor, store, chain, author, error, verdict_id)
+        error.parked, error.why = kept.id, verdict_id
+        _keep_verdict(cursor, store, chain, author, error, verdict_id)
     elif lines:
         error.args = (f"{error.args[0]}; not parked: {parking.QUOTA_IS_FULL}",)
     return error
@@ -218,6 +218,7 @@ def _keep_verdict(  # noqa: PLR0913 - what a refusal is made of
         "found": {"claim": chain.head.claim},
         "holder": None if error.holder is None else error.holder.evidence(),
         "message": str(error),
+        "parked": error.parked,
         "foreign": [],
     }
     verdicts.keep(cursor, store, row, evidence)

@@ -17,7 +17,7 @@ from journal.chain import rows_of
 from journal.controls import fact
 from journal.custody import Custody, custody
 from journal.engine import connect, translated
-from journal.eras import ERA_BODY, Bound, EraDigest, Keys, bounds_in
+from journal.eras import ERA_BODY, Bound, EraDigest, Keys, Secret, bounds_in
 from journal.errors import CorruptError, KeyMissing
 from journal.instance import store_instance
 from journal.keyfinding import find_keys, possible_ids, rows_beginning
@@ -82,6 +82,7 @@ def adopt_key(
             connection.execute("COMMIT")  # on any error before it, closing rolls back
     except Exception as error:
         raise translated(error, where) from error
+    # Finding the key also has its file say that the era began.
     return custody(path, None if key_file is None else str(key_file))
 
 
@@ -106,9 +107,10 @@ class _Adoption:
 
     def run(self, *, without_key: bool) -> None:
         """Do all of it."""
-        secret = secrets.token_bytes(SECRET_SIZE)
+        self.value = secrets.token_bytes(SECRET_SIZE)
         journal_id, old = self._old(without_key=without_key)
-        new = self._rotated(secret, journal_id, old) if old else self._believed(secret, journal_id)
+        new = self._rotated(journal_id, old) if old else self._believed(journal_id)
+        secret = Secret(self.value, journal_id, new.key_id, is_pending=True)
         keys.add_secret(keys.key_path(journal_id, self.key_file), secret)
         self._begin(new, was_at_hand=old is not None)
         self._prove_anew(None if old is None else old.mac, new.mac)
@@ -128,12 +130,21 @@ class _Adoption:
 
     # -- where the old era ends ---------------------------------------------------------
 
-    def _rotated(self, secret: bytes, journal_id: str, old: Keys) -> Keys:
+    def _next_era(self, journal_id: str, last: int) -> int:
+        """Return the number of the next era: one that the key file knows nothing of either."""
+        try:
+            known = keys.read_secrets(keys.key_path(journal_id, self.key_file))
+        except KeyMissing:
+            known = []
+        own = [each for each in known if each.journal_id == journal_id and not each.is_pending]
+        return max([last, *(each.era for each in own)]) + 1
+
+    def _rotated(self, journal_id: str, old: Keys) -> Keys:
         """Say under the old key that there is a new one; return the keys from then on."""
-        new_key = derive_key(secret, journal_id)
+        new_key, era = derive_key(self.value, journal_id), self._next_era(journal_id, old.key_id)
         registry = Registry(old)
         registry.refresh(self.cursor)
-        handover = fact("key", key_id=old.key_id + 1, fingerprint=fingerprint(new_key))
+        handover = fact("key", key_id=era, fingerprint=fingerprint(new_key))
         self._record(registry, old, handover)
         heads = {REGISTRY_ID: registry.chain.head.seq}
         for key, number in registry.session_ids.items():
@@ -145,12 +156,12 @@ class _Adoption:
         bounds = dict(self._bounds(old, heads, names))
         return Keys(
             new_key,
-            old.key_id + 1,
+            era,
             {**old.earlier, old.key_id: old.key},
             {**old.bounds, old.key_id: bounds},
         )
 
-    def _believed(self, secret: bytes, journal_id: str) -> Keys:
+    def _believed(self, journal_id: str) -> Keys:
         """Take what is there for the old era, if all that can be checked of it without the key is right."""
         with sighted(self.where, key_file=self.key_file, mirrors=False) as sighting:
             report, known = sighting.report, sighting.known
@@ -166,10 +177,10 @@ class _Adoption:
         names = {number: session.key for number, session in known.sessions.items()}
         last, bounds = known.key_id, bounds_in(rows_beginning(self.cursor, ERA_BODY))
         bounds[last] = {number: Bound(seq, "") for number, seq in heads.items() if seq}
-        key = derive_key(secret, journal_id)
-        believed = Keys(key, last + 1, {}, bounds)
+        key, era = derive_key(self.value, journal_id), self._next_era(journal_id, last)
+        believed = Keys(key, era, {}, bounds)
         bounds[last] = dict(self._bounds(believed, heads, names))
-        return Keys(key, last + 1, {}, bounds)
+        return Keys(key, era, {}, bounds)
 
     def _bounds(
         self, known: Keys, heads: Mapping[int, int], names: Mapping[int, str]
@@ -186,14 +197,17 @@ class _Adoption:
 
     def _begin(self, new: Keys, *, was_at_hand: bool) -> None:
         """Write the first entries that the new key seals: where the old era ended."""
-        sessions = [[number, *bound] for number, bound in new.bounds[new.key_id - 1].items()]
+        was = max(new.bounds)
+        sessions = [[number, *bound] for number, bound in new.bounds[was].items()]
         facts = [
             fact(
                 "era",
                 key_id=new.key_id,
+                was=was,
                 fingerprint=fingerprint(new.key),
                 was_at_hand=was_at_hand,
                 reason=self.reason,
+                count=len(sessions),
                 sessions=sessions[at : at + _SESSIONS_A_FACT],
             )
             for at in range(0, len(sessions), _SESSIONS_A_FACT)

@@ -314,9 +314,11 @@ class AsyncJournal:
         """Declare a writer; as :meth:`journal.Journal.declare`."""
         return await self._threads.run(self.sync.declare, name, role)
 
-    async def revoke(self, name: str, reason: str) -> Writer:
+    async def revoke(
+        self, name: str, reason: str, *, by: str | None = None, role: str = "operator"
+    ) -> Writer:
         """Revoke a writer; as :meth:`journal.Journal.revoke`."""
-        return await self._threads.run(self.sync.revoke, name, reason)
+        return await self._threads.run(self.sync.revoke, name, reason, by=by, role=role)
 
     async def close(self) -> None:
         """Settle what is under way and close."""

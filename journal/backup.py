@@ -7,9 +7,10 @@ still in the log. What is put in place is put there whole or not at all.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,14 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from journal.audit import audit
 from journal.audit.source import opened
 from journal.engine import connect, translated
-from journal.errors import NotFoundError, StorageError
+from journal.errors import FullError, NotFoundError, StorageError
 from journal.files import is_there, put_in_place, sync_directory
 from journal.pins import is_open
 from journal.place import check_place
 from journal.schema import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from journal.audit import AnchorFile, Report
 
@@ -86,11 +87,9 @@ def back_up(
     if os.path.lexists(target):
         raise is_there(target)
     draft = _draft(target)
-    try:
+    with _told(target), _removed(draft):
         _copy(path, draft)
         put_in_place(draft, target, force=False)
-    finally:
-        _remove(draft)
     report = audit(target, key_file=key_file, anchors=anchors, mirrors=False)
     connect(str(target)).close()  # takes the side files away that reading has made
     return Copied(target, target.stat().st_size, report)
@@ -135,7 +134,7 @@ def restore(plan: Restoring) -> Path | None:
 
     """
     draft, target = _draft(plan.target), plan.target
-    try:
+    with _told(target), _removed(draft):
         _copy(plan.source, draft)
         if target.exists() and is_open(str(target)):
             raise StorageError(f"{target} was opened meanwhile", hint="try again", code="live")
@@ -143,9 +142,20 @@ def restore(plan: Restoring) -> Path | None:
         for suffix in SIDE_FILES:
             Path(f"{target}{suffix}").unlink(missing_ok=True)
         put_in_place(draft, target, force=False)
-    finally:
-        _remove(draft)
     return kept
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """Have what the system could not do be an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        kind = FullError if error.errno == errno.ENOSPC else StorageError
+        raise kind(
+            f"{target} could not be written: {error.strerror}",
+            hint="free some space, or name a FILE elsewhere",
+        ) from error
 
 
 def _check_journal(path: Path) -> None:
@@ -164,8 +174,11 @@ def _copy(source: Path, target: Path) -> None:
             closing(connect(str(target), mode="rw")) as new,
         ):
             old.backup(new, pages=-1)
+            # What is left in the log is not in the copy: closing would fold it in too, but
+            # says nothing where the disk is full.
+            new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except Exception as error:
-        raise translated(error, str(source)) from error
+        raise translated(error, str(target)) from error
     descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -208,6 +221,11 @@ def _draft(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(8)}")
 
 
-def _remove(draft: Path) -> None:
-    for suffix in ("", *SIDE_FILES):
-        Path(f"{draft}{suffix}").unlink(missing_ok=True)
+@contextmanager
+def _removed(draft: Path) -> Iterator[None]:
+    """Leave nothing of a draft behind, whatever becomes of it."""
+    try:
+        yield
+    finally:
+        for suffix in ("", *SIDE_FILES):
+            Path(f"{draft}{suffix}").unlink(missing_ok=True)

@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, Any, Final
 from journal import holder as holders
 from journal import inputs, verdicts
 from journal.admission import changed_since
+from journal.commands import command_on
 from journal.controls import fact
-from journal.errors import EntryError, RefusedError
-from journal.holder import SUPERSEDED, Holder, claim_of, ending, held, holder, superseded
+from journal.errors import ClaimedError, EntryError, RefusedError
+from journal.holder import (
+    SUPERSEDED,
+    Holder,
+    claim_of,
+    ending,
+    held,
+    holder,
+    superseded,
+    superseding,
+)
 from journal.model import Process, check_label
 from journal.parking import new_id
-from journal.process import is_dead, this_process
+from journal.process import is_dead, is_same, this_process
 from journal.session import Session
 from journal.store import log
 from journal.writing import write
@@ -214,6 +224,31 @@ def claim(
     return _turn(session, token, why)
 
 
+def resume(session: Session, token: int, *, process: Process) -> Turn:
+    """Return the turn of a claim that goes with another process, for a command that this one started.
+
+    That it still stands is for each write to find out, in its own transaction.
+
+    Raises:
+        ClaimedError: the claim goes with another process, or its process is gone.
+        RefusedError: it is another writer's.
+        EntryError: there is no such claim.
+
+    """
+    _check_fork(session)
+    store = session.store
+    with store.transaction() as cursor:
+        author = session.author(cursor)
+        chain = store.find_chain(cursor, session.key)
+        known = None if chain is None else claim_of(cursor, store, store.fresh(chain), token)
+        if chain is None or known is None:
+            raise _no_claim(session, token)
+        _check_writer(chain, known, author)
+        if not is_same(known.process, process):
+            raise _elsewhere(chain, known, author, process)
+    return _turn(session, token, None)
+
+
 def end_claim(session: Session, token: int, *, process: Process | None = None) -> bool:
     """Release a claim of this writer; return whether it still stood.
 
@@ -227,7 +262,7 @@ def end_claim(session: Session, token: int, *, process: Process | None = None) -
     if type(token) is not int:
         raise EntryError(
             f"{token!r} is no claim's token",
-            hint=f"journal claim show {quote(session.key)}",
+            hint=command_on(session.key, "claim show"),
             code="token",
         )
     _check_fork(session)
@@ -237,16 +272,33 @@ def end_claim(session: Session, token: int, *, process: Process | None = None) -
         chain = store.open_chain(cursor, session.key)
         known = claim_of(cursor, store, chain, token)
         if known is None:
-            raise EntryError(
-                f"{session.key!r} has no claim {token}",
-                hint=f"journal claim show {quote(session.key)}",
-                code="no-claim",
-            )
+            raise _no_claim(session, token)
         _check_own(chain, known, author, process)
         stood = chain.head.claim == token
         if stood:
             _release(cursor, store, chain, author, token)
     return stood
+
+
+def _elsewhere(chain: Chain, known: Holder, author: Author, process: Process) -> ClaimedError:
+    is_gone = known.liveness == "dead"
+    error = ClaimedError(
+        f"claim {known.token} on {chain.key!r} goes with another process than {process.pid}: "
+        f"{known.described()}{'; it is gone' if is_gone else ''}",
+        hint=f"{command_on(chain.key, 'claim take', options=f'-w {quote(author.writer.name)}')}  # takes it anew"
+        if is_gone or known.process is None
+        else f"--pid {known.process.pid}, where this is done for that process",
+    )
+    error.holder = known
+    return error
+
+
+def _no_claim(session: Session, token: int) -> EntryError:
+    return EntryError(
+        f"{session.key!r} has no claim {token}",
+        hint=command_on(session.key, "claim show"),
+        code="no-claim",
+    )
 
 
 def _turn(session: Session, token: int, why: str | None) -> Turn:
@@ -285,26 +337,23 @@ def _check_fork(session: Session) -> None:
         )
 
 
-def _check_own(chain: Chain, known: Holder, author: Author, process: Process | None = None) -> None:
+def _check_writer(chain: Chain, known: Holder, author: Author) -> None:
     if known.writer != author.writer.name:
         raise RefusedError(
             f"claim {known.token} on {chain.key!r} is not {author.writer.name!r}'s: "
             f"it is held by {known.described()}",
-            hint=f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} "
-            "--supersede REASON ends it",
+            hint=f"{superseding(chain, author)}  # ends it",
             code="not-your-claim",
         )
+
+
+def _check_own(chain: Chain, known: Holder, author: Author, process: Process | None = None) -> None:
+    _check_writer(chain, known, author)
     is_own = known.instance_id == author.instance_id or any(
-        _is_same(known.process, each) for each in (process, this_process())
+        is_same(known.process, each) for each in (process, this_process())
     )
     if chain.head.claim == known.token and known.liveness != "dead" and not is_own:
         raise held(chain, known, author)
-
-
-def _is_same(one: Process | None, other: Process | None) -> bool:
-    if one is None or other is None:
-        return False
-    return replace(one, program="") == replace(other, program="")
 
 
 def _reason(

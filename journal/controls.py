@@ -9,6 +9,7 @@ registry, the reserved session ``journal:``, holds nothing else.
 | writer | registry | a writer's number, name and role |
 | revoke | registry | a writer may not write any more, and why |
 | session | registry | a session's number and key |
+| names | registry | by what else a migrated session is called: index keys, a file's path and name |
 | stray | session | rows that are not in the chain, or no longer whole |
 | claim, release | session | who holds the session from this epoch on; who let it go |
 | resolution | session | which foreign entries were accepted or rejected, by whom and why |

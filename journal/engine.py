@@ -250,6 +250,11 @@ def is_driver_error(error: BaseException) -> bool:
     return hasattr(error, "sqlstate")  # PostgreSQL's
 
 
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection had the lock for longer than SQLite was told to wait."""
+    return str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
+
+
 def translated(error: BaseException, where: str = "the journal") -> errors.JournalError:
     """Return the journal's own error for a driver's, told by its name and never by its text.
 
@@ -300,6 +305,15 @@ def _corrupt(where: str, error: BaseException) -> errors.JournalError:
     return errors.CorruptError(f"{where}: {error}", hint="journal audit shows what is damaged")
 
 
+def _io_error(where: str, error: BaseException) -> errors.JournalError:
+    name = getattr(error, "sqlite_errorname", "")
+    return errors.StorageError(
+        f"{where}: the system could not read or write it ({error}, {name}); nothing of this write was kept",
+        hint="look at the disk and its space (dmesg, df), then try again; journal doctor tells what is known",
+        code="io-error",
+    )
+
+
 def _not_a_database(where: str, _: BaseException) -> errors.JournalError:
     return errors.CorruptError(
         f"{where} is not a database", code="not-a-database", hint="name another file with --db"
@@ -319,6 +333,8 @@ _NAMES: Final = {
     "SQLITE_CANTOPEN": _cannot_open,
     "SQLITE_NOTADB": _not_a_database,
     "SQLITE_CORRUPT": _corrupt,
-    "SQLITE_IOERR": _corrupt,
+    "SQLITE_IOERR_CORRUPTFS": _corrupt,
+    "SQLITE_IOERR_SHORT_READ": _corrupt,
+    "SQLITE_IOERR": _io_error,
     "SQLITE_CONSTRAINT": _constraint,
 }

@@ -5,6 +5,11 @@ the registry under the old key, where that is at hand, says so (``key``), and th
 first entries under the new one (``era``) name for each session the last entry of
 the old era and a digest over all of them. So whoever has an old key can seal
 nothing new, and can change nothing old that the digest would not show.
+
+Which secret is the newest is never taken from the database, for an old key would
+seal any claim to that: the key file says it, with the journal's id and the era on
+the line of each later secret. A database that knows less of eras than its key file
+is an older copy, and is refused.
 """
 
 from __future__ import annotations
@@ -14,8 +19,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.controls import decode
+from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT, Era, Mac, Sealer, row_digest
+from journal.seal import UNFIT, Era, Mac, Sealer, derive_key, row_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +34,23 @@ ERA_BODY: Final = b'{"control":"era"'
 KEY_BODY: Final = b'{"control":"key"'
 MAX_SEQ: Final = 2**63 - 1
 _WRONG: Final = (KeyError, TypeError, ValueError)
+
+
+class Secret(NamedTuple):
+    """One secret of a key file.
+
+    Attributes:
+        value: the 32 bytes.
+        journal_id: whose later era it is; None for one that any journal may begin with.
+        era: the number of that era.
+        is_pending: written before the era had begun, so it may never have.
+
+    """
+
+    value: bytes
+    journal_id: str | None = None
+    era: int = FIRST_KEY_ID
+    is_pending: bool = False
 
 
 class Bound(NamedTuple):
@@ -49,7 +72,7 @@ class Keys:
         key_id: the number of its era.
         earlier: the keys of the eras before, by number; None where one is lost.
         bounds: where each earlier era ended, by its number and then by session.
-        begun_us: when each later era began, by its number.
+        pending: the secret of the newest era, where its file does not say yet that it began.
 
     """
 
@@ -57,7 +80,7 @@ class Keys:
     key_id: int = FIRST_KEY_ID
     earlier: Mapping[int, bytes | None] = field(default_factory=dict)
     bounds: Mapping[int, Mapping[int, Bound]] = field(default_factory=dict)
-    begun_us: Mapping[int, int] = field(default_factory=dict)
+    pending: Secret | None = None
 
     @property
     def mac(self) -> Mac:
@@ -85,80 +108,143 @@ class Keys:
 
 
 def prove(
-    candidates: Sequence[bytes], rows: Callable[[bytes | None], Iterable[Row]]
+    secrets: Sequence[Secret], journal_id: str, rows: Callable[[bytes | None], Iterable[Row]]
 ) -> Keys | None:
-    """Return a journal's keys, of those that may be, by what they sealed; None if none of them did.
+    """Return a journal's keys, of the secrets of a key file; None if none of them sealed anything in it.
 
     Args:
-        candidates: keys that may be the journal's.
+        secrets: what the key file holds.
+        journal_id: the journal's.
         rows: gives rows of the registry, in the order of seq: those whose bodies begin
             so, or all.
 
+    Raises:
+        KeyMissing: the journal is older than its key file: no entry began its newest era.
+
     """
+    firsts = [
+        derive_key(each.value, journal_id) for each in secrets if each.journal_id != journal_id
+    ]
     begun = list(rows(ERA_BODY))
-    proved = _proved(candidates, begun)
-    if not proved:
-        first = next((key for key in candidates if _began(key, rows(None), MAX_SEQ)), None)
+    later, pending = _later([each for each in secrets if each.journal_id == journal_id], begun)
+    if not later:
+        first = _first(firsts, rows(None), MAX_SEQ)
         return None if first is None else Keys(first)
-    bounds, begun_us, limit = {}, {}, None
-    for key_id in range(max(proved), FIRST_KEY_ID, -1):
-        held = [row for row in begun if row.key_id == key_id and _counts(proved, row, limit)]
-        bounds[key_id - 1] = _bounds_of(held)
-        begun_us[key_id] = held[0].created_us if held else 0
-        limit = bounds[key_id - 1].get(REGISTRY_ID, NOWHERE).seq
-    first = next((key for key in candidates if _began(key, rows(None), limit or 0)), None)
-    earlier = {
-        key_id: proved.get(key_id, first if key_id == FIRST_KEY_ID else None) for key_id in bounds
+    top = max(later)
+    if not any(row.key_id == top and _holds(later[top], row) for row in begun):
+        raise KeyMissing(
+            f"the journal is older than its key: the key file knows key era {top}, and no entry began it",
+            hint="an older copy was put back, or its newest entries were cut off; if that was you, "
+            "journal key adopt --without-key goes on from it",
+            code="key-era",
+        )
+    bounds: dict[int, dict[int, Bound]] = {}
+    key_id, limit, newest = top, MAX_SEQ, NOWHERE
+    while key_id > FIRST_KEY_ID:
+        held = [row for row in begun if row.key_id == key_id and row.seq <= limit]
+        if key_id in later:
+            held = [row for row in held if _holds(later[key_id], row)]
+        else:
+            _check_adopted(rows(None), newest)
+        was = min((_was(row) for row in held), default=FIRST_KEY_ID)
+        key_id, bounds[was] = was, _bounds_of(held)
+        newest = bounds[was][REGISTRY_ID]
+        limit = newest.seq
+    first = _first(firsts, rows(None), limit)
+    earlier = {era: later.get(era, first if era == FIRST_KEY_ID else None) for era in bounds}
+    return Keys(later[top], top, earlier, bounds, pending.get(top))
+
+
+def _later(
+    secrets: Sequence[Secret], begun: Sequence[Row]
+) -> tuple[dict[int, bytes], dict[int, Secret]]:
+    """Return the keys of later eras, and those secrets of which only the database tells that their era began."""
+    found = {
+        each.era: derive_key(each.value, str(each.journal_id))
+        for each in secrets
+        if not each.is_pending
     }
-    return Keys(proved[max(proved)], max(proved), earlier, bounds, begun_us)
+    pending = {}
+    for each in secrets:
+        key = derive_key(each.value, str(each.journal_id))
+        if each.era not in found and any(
+            row.key_id == each.era and _holds(key, row) for row in begun
+        ):
+            found[each.era], pending[each.era] = key, each
+    return found, pending
 
 
-def _proved(candidates: Sequence[bytes], eras: Iterable[Row]) -> dict[int, bytes]:
-    """Return which key began which era."""
-    found: dict[int, bytes] = {}
-    for row in eras:
-        for key in candidates:
-            if row.key_id > FIRST_KEY_ID and row.key_id not in found and _holds(key, row):
-                found[row.key_id] = key
-    return found
+def _first(keys: Iterable[bytes], rows: Iterable[Row], until: int) -> bytes | None:
+    """Return the key that sealed the first era of this journal, up to a seq of its registry."""
+    held = [row for row in rows if row.key_id == FIRST_KEY_ID and row.seq <= until] if keys else []
+    return next((key for key in keys if any(_holds(key, row) for row in held)), None)
+
+
+def _was(row: Row) -> int:
+    """Return the era before the one that an entry began."""
+    was = decode(row.body).get("was")
+    return was if isinstance(was, int) and FIRST_KEY_ID <= was < row.key_id else FIRST_KEY_ID
+
+
+def _check_adopted(rows: Iterable[Row], bound: Bound) -> None:
+    """Refuse what stands under a lost key in the registry, if it is not what the next era's key sealed of it."""
+    digest = EraDigest()
+    for row in rows:
+        if row.seq <= bound.seq:
+            digest.feed(row)
+    if digest.bound() != bound:
+        raise damaged("entries of the registry from before the key was lost were changed")
+
+
+def damaged(what: str) -> CorruptError:
+    """Return the refusal of a journal of which nobody can tell where its eras ended."""
+    return CorruptError(
+        f"{what}: where a key era ended cannot be told, and nothing is written in the wrong one",
+        hint="journal audit shows it; restore a backup",
+        code="era-damaged",
+    )
 
 
 def _holds(key: bytes, row: Row) -> bool:
+    """Whether a key sealed an entry of the registry, the facts in it and all."""
     try:
-        return Sealer(key, row.key_id, REGISTRY_ID, REGISTRY_KEY).seal_holds(row)
+        return Sealer(key, row.key_id, REGISTRY_ID, REGISTRY_KEY).status(row) == "sealed"
     except UNFIT:
         return False
 
 
-def _began(key: bytes, rows: Iterable[Row], until: int) -> bool:
-    """Whether a key sealed the first era of this journal, up to a seq of its registry."""
-    return any(row.key_id == FIRST_KEY_ID and row.seq <= until and _holds(key, row) for row in rows)
-
-
-def _counts(proved: Mapping[int, bytes], row: Row, limit: int | None) -> bool:
-    """Whether an entry that begins an era is to be believed: by its seal, or as it was adopted later."""
-    if limit is not None and row.seq > limit:
-        return False
-    key = proved.get(row.key_id)
-    return limit is not None if key is None else _holds(key, row)
-
-
 def _bounds_of(rows: Iterable[Row]) -> dict[int, Bound]:
+    """Return where an era ended in each session, as the entries that began the next one say.
+
+    Raises:
+        CorruptError: one of them is missing.
+
+    """
+    found, count = _said_of(rows)
+    if REGISTRY_ID not in found or len(found) != count:
+        raise damaged("an entry that began a key era is missing, or was changed")
+    return found
+
+
+def _said_of(rows: Iterable[Row]) -> tuple[dict[int, Bound], int]:
     found: dict[int, Bound] = {}
+    count = 0
     for row in rows:
         try:
-            for number, seq, digest in decode(row.body)["sessions"]:
+            facts = decode(row.body)
+            count = int(facts["count"])
+            for number, seq, digest in facts["sessions"]:
                 found[int(number)] = Bound(int(seq), str(digest))
         except _WRONG:
             continue
-    return found
+    return found, count
 
 
 def bounds_in(rows: Iterable[Row]) -> dict[int, dict[int, Bound]]:
     """Return where each era ended, as rows of the registry say; they are believed."""
     found: dict[int, dict[int, Bound]] = {}
     for row in rows:
-        found.setdefault(row.key_id - 1, {}).update(_bounds_of([row]))
+        found.setdefault(_was(row), {}).update(_said_of([row])[0])
     return found
 
 

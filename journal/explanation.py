@@ -7,12 +7,13 @@ facts come from is not its concern: a verdict just computed tells what it holds,
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.escape import escape
+from journal.factwords import fact_words
+from journal.fileedit import EDIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +67,7 @@ class Explanation:
         holder: who held the session then, with the liveness of that moment.
         between: every entry from what was expected to what was found, in order.
         left_out: how many entries more there are than ``between`` tells.
+        removed: the lines that an edit took out of the session's file, the first of them.
         lately: how often the same was judged: "signature", "day", "week"; or empty.
         parked: the refused write that was kept; or empty.
         acts: commands that go on from here, the best first.
@@ -83,6 +85,7 @@ class Explanation:
     holder: Mapping[str, Any] | None = None
     between: tuple[Between, ...] = ()
     left_out: int = 0
+    removed: tuple[Between, ...] = ()
     lately: Mapping[str, Any] = field(default_factory=dict)
     parked: Mapping[str, Any] = field(default_factory=dict)
     acts: tuple[Act, ...] = ()
@@ -111,6 +114,7 @@ class Explanation:
             "holder": None if self.holder is None else dict(self.holder),
             "between": [_row_as_json(row) for row in self.between],
             "left_out": self.left_out,
+            "removed": [_row_as_json(row) for row in self.removed],
             "lately": dict(self.lately),
             "parked": dict(self.parked) or None,
             "next": [act._asdict() for act in self.acts],
@@ -128,13 +132,15 @@ class Explanation:
         yield f"Found:     {position(self.found)}"
         yield f"Holder:    {described(self.holder)}"
         yield from self._rows()
+        yield from _removed_lines(self.removed)
         if self.parked:
             yield f"Kept:      {_kept(self.parked)}"
         if self.lately:
             yield f"Lately:    {_lately(self.lately)}"
-        yield from (
-            f"{_label(n)}{act.command}    ({act.purpose})" for n, act in enumerate(self.acts)
-        )
+        if self.acts:
+            yield "Next:"
+        # Each a line that can be pasted whole: what it is for is a comment to a shell.
+        yield from (f"           {act.command}  # {act.purpose}" for act in self.acts)
 
     def _rows(self) -> Iterator[str]:
         count = len(self.between) + self.left_out
@@ -148,6 +154,14 @@ class Explanation:
             if skipped and number == len(told) // 2:
                 yield f"           … {counted(skipped, 'entry', 'entries')} more; --json tells them"
             yield from _row_lines(row)
+
+
+def _removed_lines(rows: tuple[Between, ...]) -> Iterator[str]:
+    if rows:
+        yield "Removed:   from the session's file, and still in the journal"
+    for row in rows:
+        yield f"         - seq {row.seq}, by {row.writer} ({row.role})"
+        yield f"           {_excerpt(row)}"
 
 
 def _told(rows: tuple[Between, ...]) -> tuple[Between, ...]:
@@ -168,11 +182,18 @@ def _row_lines(row: Between) -> Iterator[str]:
     by = f" ({row.process})" if row.process else ""
     epoch = f", epoch {row.epoch}" if row.trust != "missing" else ""
     who = "" if row.trust == "missing" else f" {says}{row.writer} ({row.role}){by}{claim};"
-    yield f"         {mark} seq {row.seq}{epoch}, {row.trust}:{who} {row.origin}"
+    yield f"         {mark} seq {row.seq}{epoch}, {row.trust}:{who} {row.origin}{_at(row)}"
     if row.cause is not None:
         yield f"           {row.cause}"
     if row.body:
         yield f"           {_excerpt(row)}"
+
+
+def _at(row: Between) -> str:
+    """Say when an entry was written; of one that nobody sealed that is only what it says."""
+    if not row.created_us:
+        return ""
+    return f"; {'it says ' if row.trust == 'stray' else ''}at {when(row.created_us)}"
 
 
 _SAYS: Final = {
@@ -185,36 +206,15 @@ TRUE: Final = ("asserted", "external", "permitted", "accepted", "rejected", "alt
 
 def _excerpt(row: Between) -> str:
     if row.kind == "control":
-        return f"control: {_control_words(row.body)}"
+        return fact_words(row.body)
     text = row.body[: 4 * _BODY].decode("utf-8", "backslashreplace")
     return f"{text if len(text) <= _BODY else text[:_BODY] + '…'}"
-
-
-def _control_words(body: bytes) -> str:
-    """Say a control entry's fact by what matters in it."""
-    try:
-        facts = json.loads(body)
-    except ValueError:
-        return body[:_BODY].decode("utf-8", "backslashreplace")
-    told = [f"{name} {facts[name]}" for name in _TELLING if facts.get(name) is not None]
-    token = f" {facts['token']}" if "token" in facts else ""
-    return ", ".join([f"{facts.get('control')}{token}", *told])[: 2 * _BODY]
-
-
-_TELLING: Final = (
-    *("supersedes", "reason", "verdict", "seqs", "actor", "what", "no", "base"),
-    "rows",
-)
 
 
 def _row_as_json(row: Between) -> dict[str, Any]:
     told = row._asdict()
     told["body"] = row.body.decode("utf-8", "backslashreplace")
     return told
-
-
-def _label(number: int) -> str:
-    return "Next:      " if number == 0 else "           "
 
 
 # -- words --------------------------------------------------------------------------------
@@ -273,11 +273,30 @@ _LIFE: Final = {
 
 def _kept(parked: Mapping[str, Any]) -> str:
     times = counted(parked["times"], "time")
-    state = parked["settled"] or "still parked, nothing of it is in the session"
+    if parked["times"] > 1:
+        times += f" since {when(parked['parked_us'])}"
+    state = "still parked, nothing of it is in the session"
+    if parked["settled"]:
+        state = _settled(parked["settled"], parked.get("settlement") or {})
     return (
         f"{parked['id']}, {counted(parked['lines'], 'line')} of {parked['writer']} "
         f"({parked['bytes']} bytes), refused {times}; {state}"
     )
+
+
+def _settled(how: str, facts: Mapping[str, Any]) -> str:
+    """Say how a parked write ended, as far as it is known."""
+    seqs = ", ".join(map(str, facts.get("seqs", ())))
+    by = facts.get("by") or ("somebody who gave no name" if facts.get("process") else None)
+    process = f" ({facts['process']})" if facts.get("process") else ""
+    told = [
+        how,
+        f"as seq {seqs}" if seqs else None,
+        f"by {by}{process}" if by else None,
+        f"at {when(facts['at_us'])}" if facts.get("at_us") else None,
+    ]
+    reason = f": {facts['reason']}" if facts.get("reason") else ""
+    return " ".join(filter(None, told)) + reason
 
 
 def _lately(lately: Mapping[str, Any]) -> str:
@@ -292,6 +311,7 @@ def _lately(lately: Mapping[str, Any]) -> str:
 
 BY_DATABASE: Final = "takeover by database"
 BY_FILE: Final = "takeover by file"
+EDIT_BY_FILE: Final = "edit by file"
 ALTERED: Final = "altered after sealing"
 GONE: Final = "gone"
 BETWEEN: Final = "between fences"
@@ -303,12 +323,13 @@ SUPERSESSION: Final = "supersession"
 RELEASED: Final = "written after release"
 STALE: Final = "written from a stale state"
 
-_OF_TRUST: Final = {
+_OF_SORT: Final = {
     "stray": BY_DATABASE,
     "altered": ALTERED,
     "erased": ALTERED,
     "missing": GONE,
     "external": BY_FILE,
+    EDIT: EDIT_BY_FILE,
     "asserted": BY_POLICY,
 }
 # What no reader of an explanation should have to know: what a sort proves, and what it does not.
@@ -320,13 +341,14 @@ _PROVES: Final = {
     ),
     "missing": "Whoever can write the database file can do that: a backup may still have it.",
     "external": "Whoever can write that file can do that: no writer of this journal did.",
+    EDIT: "Whoever can write that file can do that: no writer of this journal did.",
 }
-_GRAVEST: Final = (BY_DATABASE, ALTERED, GONE, BY_FILE, BY_POLICY)
+_GRAVEST: Final = (BY_DATABASE, ALTERED, GONE, BY_FILE, EDIT_BY_FILE, BY_POLICY)
 
 
-def classes_of(trusts: Sequence[str]) -> tuple[str, ...]:
+def classes_of(sorts: Sequence[str]) -> tuple[str, ...]:
     """Return the classes of a takeover by what its foreign entries are, the gravest first."""
-    found = {_OF_TRUST.get(trust, BY_FILE) for trust in trusts}
+    found = {_OF_SORT.get(sort, BY_FILE) for sort in sorts}
     return tuple(name for name in _GRAVEST if name in found)
 
 
@@ -336,22 +358,23 @@ _HOW: Final = {
     "erased": "erased in the database without a record",
     "missing": "deleted from the database: nothing stands there now",
     "external": "brought in from outside the journal, through the session's file",
+    EDIT: "recorded because the session's file was edited from outside",
     "asserted": "written by a declared writer, and is not let pass by the policy",
 }
 
 
 def what_came(foreign: Sequence[tuple[int, str]]) -> str:
-    """Say which entries make a takeover, given as seq and trust, and how each sort came."""
+    """Say which entries make a takeover, given as seq and sort, and how each sort came."""
     return "; ".join(
-        _of_sort([seq for seq, trust in foreign if trust == sort], how)
+        _of_sort([seq for seq, each in foreign if each == sort], how)
         for sort, how in _HOW.items()
-        if any(trust == sort for _, trust in foreign)
+        if any(each == sort for _, each in foreign)
     )
 
 
-def what_it_proves(trusts: Sequence[str]) -> tuple[str, ...]:
+def what_it_proves(sorts: Sequence[str]) -> tuple[str, ...]:
     """Say who may have done it, sentence by sentence."""
-    return tuple(words for sort, words in _PROVES.items() if sort in trusts)
+    return tuple(dict.fromkeys(words for sort, words in _PROVES.items() if sort in sorts))
 
 
 def _of_sort(seqs: list[int], how: str) -> str:

@@ -6,16 +6,18 @@ projection for people and for SQL; nothing here believes it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
+from journal.commands import command_on
 from journal.controls import decode
 from journal.errors import ClaimedError, RefusedError, Superseded
 from journal.explanation import when
 from journal.model import Process, Row
-from journal.process import liveness, this_process
+from journal.process import is_same, liveness, other_process, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,17 +162,37 @@ def claimed(store: Store, chain: Chain, author: Author) -> RefusedError:
 
 def held(chain: Chain, now: Holder, author: Author) -> RefusedError:
     """Return the refusal of whoever needs the claim that another holds."""
-    mine = now.instance_id == author.instance_id
     state = {"dead": "; its process is gone", "unknown": "; whether it lives cannot be told"}
     error = ClaimedError(
         f"{chain.key!r} is held by {now.described()}{state.get(now.liveness, '')}",
-        hint="you hold this turn: use it"
-        if mine
-        else f"journal claim take {quote(chain.key)} -w {quote(author.writer.name)} "
-        "--supersede REASON, or claim(supersede='reason'), ends that turn",
+        hint=_way_on(chain, now, author),
     )
     error.holder = now
     return error
+
+
+def superseding(chain: Chain, author: Author) -> str:
+    """Return the command by which an author ends a claim that stands."""
+    options = f"-w {quote(author.writer.name)} --supersede REASON"
+    return command_on(chain.key, "claim take", options=options)
+
+
+def _way_on(chain: Chain, now: Holder, author: Author) -> str:
+    """Return what whoever was refused may do: use the turn where it is theirs, or end it."""
+    if now.instance_id == author.instance_id:
+        return "you hold this turn: use it"
+    if now.liveness == "dead":
+        options = f"-w {quote(now.writer)}"
+        release = command_on(chain.key, "claim release", now.token, options=options)
+        return f"{release}  # or claim(): ends the claim that nobody lives to release"
+    ends = superseding(chain, author)
+    if now.writer != author.writer.name or now.process is None or now.liveness != "alive":
+        return f"{ends}  # or claim(supersede='reason'): ends that turn"
+    # A command that a shell started, beside the claim of the shell's.
+    is_callers = is_same(now.process, other_process(os.getppid()))
+    options = f"-w {quote(author.writer.name)} --claim {now.token}"
+    options += "" if is_callers else f" --pid {now.process.pid}"
+    return f"{command_on(chain.key, 'append', options=options)}  # writes in that turn; or {ends}"
 
 
 def superseded(store: Store, chain: Chain, author: Author) -> RefusedError:

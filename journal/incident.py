@@ -9,15 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import explanation as told
-from journal import inspection, parking, verdicts
+from journal import inspection, parking, settling, verdicts
 from journal import statements as sql
 from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
 from journal.controls import decode
 from journal.errors import EntryError, NotFoundError
-from journal.explanation import Between, process_words
+from journal.explanation import Between
+from journal.fileedit import EDIT, each_in, removed_by, sort_of
+from journal.instance import process_of
 from journal.model import Row
 from journal.places import places_of
-from journal.tables import instances
 from journal.verdict import BETWEEN_FENCES, CHANGED_SINCE, REWRITTEN_SINCE, TAKEOVER, origin
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 LIMIT: Final = 1000
 SUPERSESSION: Final = "supersession"
 _KEPT: Final = 400
+_FACTS: Final = 4000  # a fact that is cut off says nothing
+_REMOVED: Final = 20
 
 
 class Incident:
@@ -90,7 +93,7 @@ class Incident:
         if not isinstance(wanted, str) or wanted[:1] not in ("v", "p", "f"):
             raise EntryError(
                 f"{wanted!r} is no id that can be explained",
-                hint="name a verdict (v…), a parked write (p…) or a fence (f…): journal status",
+                hint="name a verdict (v…), a parked write (p…) or a fence (f…): journal why lists some",
                 code="id",
             )
         if wanted.startswith("v"):
@@ -99,6 +102,9 @@ class Incident:
             return self._of_fence()
         row = parking.whole(cursor, store, wanted)
         self.parked = parking.parked_of(row, store)
+        newest = verdicts.of_parked(cursor, store, row.session_id, row.id)
+        if newest is not None:
+            return newest  # equal lines are parked once: the latest refusal is what matters now
         if row.verdict_id is None:
             message = f"why {wanted} was refused was not kept"
             raise NotFoundError(message, hint=f"journal parked show {wanted}", code="no-verdict")
@@ -111,7 +117,7 @@ class Incident:
         where = "SELECT 1 FROM fences WHERE id = ?"
         is_there = self._cursor.execute(where, (self._wanted,)).fetchone() is not None
         what = "was never judged to be taken over" if is_there else "is not there"
-        hint = f"journal fence check {self._wanted}" if is_there else "journal status"
+        hint = f"journal fence check {self._wanted}" if is_there else "journal why"
         raise NotFoundError(f"fence {self._wanted!r} {what}", hint=hint, code="no-verdict")
 
     def _parked_by(self) -> Parked | None:
@@ -125,6 +131,24 @@ class Incident:
         found = next(mine, None)
         return None if found is None else parking.parked_of(found, self.store)
 
+    # -- what was done to the file
+
+    def edits(self) -> list[dict[str, Any]]:
+        """Return what the foreign entries say that record an edit of the session's file."""
+        found = []
+        for item in self.facts["foreign"]:
+            is_edit = sort_of(item["trust"], item.get("kind", "line")) == EDIT
+            row = self._row_at(item["seq"]) if is_edit else None
+            if row is not None and self._entry(row).trust in told.TRUE:
+                found.append(decode(row.body))
+        return found
+
+    def removed(self) -> tuple[Between, ...]:
+        """Return the lines that were taken out of the session's file, the first of them."""
+        ranges = [span for facts in self.edits() for span in removed_by(facts)]
+        rows = (self._row_at(seq) for seq in each_in(ranges, _REMOVED))
+        return self._told([row for row in rows if row is not None], {})
+
     # -- who asked
 
     def asker(self) -> str:
@@ -137,15 +161,27 @@ class Incident:
         return f"{name})" if process is None else f"{name}; {process})"
 
     def _process(self, instance_id: int | None) -> str | None:
-        """Say which process an instance is, if its row is as a key holder stored it."""
-        where = f"{sql.all_of(instances)} WHERE id = ?"
-        row = self._cursor.execute(where, (instance_id,)).fetchone()
-        if row is None or row[-1] != self.store.mac("instance", *row[:-1]):
+        return process_of(self._cursor, self.store.mac, instance_id)
+
+    @property
+    def can_be_applied(self) -> bool:
+        """Whether the refused write may be applied: its writer stands, and its lines are there."""
+        parked = self.parked
+        if parked is None or parked.settled is not None or not parked.lines:
+            return False
+        writer = self.store.registry.by_name.get(parked.writer)
+        return writer is not None and writer.revoked_us is None
+
+    def settlement(self) -> dict[str, Any] | None:
+        """Return how the refused write ended: how, when, by whom, as which seqs, and why."""
+        if self.parked is None or self.parked.settled is None:
             return None
-        names = [column.name for column in instances.c]
-        found = dict(zip(names, row, strict=True))
-        words = {name: _text(found[name]) for name in ("pid", "host", "program")}
-        return process_words(words)
+        row = parking.whole(self._cursor, self.store, self.parked.id)
+        found = settling.settlement(self._cursor, self.store, row)
+        if found is None:
+            return None
+        process = self._process(found.instance_id)
+        return {**found._asdict(), "seqs": list(found.seqs), "process": process}
 
     # -- the entries between ------------------------------------------------------------
 
@@ -210,7 +246,7 @@ class Incident:
             Between(
                 entry.seq, entry.epoch, entry.created_us, entry.writer, entry.role, entry.trust,
                 entry.kind, entry.claim, origin(entry, places.get(entry.seq)),
-                (entry.body or b"")[:_KEPT],
+                (entry.body or b"")[: _FACTS if entry.kind == "control" else _KEPT],
                 self._process(entry.instance_id) if entry.trust in told.TRUE else None,
                 entry.instance_id, causes.get(entry.seq),
             )
@@ -223,11 +259,13 @@ class Incident:
     def _found_then(self, item: Mapping[str, Any]) -> Between:
         """Return a foreign entry as the verdict found it; what it is now may be something else."""
         place = item["origin"]
+        body = item["body"].encode()
         row = self._row_at(item["seq"])
         if row is None and item["trust"] != "missing":
             place = f"{place}; gone since"
         elif row is not None and item["trust"] == "external":
             entry = self._entry(row)
+            body = (entry.body or b"")[:_FACTS] if entry.kind == "control" else body
             if entry.trust in ("accepted", "rejected"):
                 place = f"{place}; {entry.trust} since"
         elif row is not None and inspection.is_resolved(row, self.chain):
@@ -235,7 +273,7 @@ class Incident:
         return Between(
             item["seq"], item["epoch"], item.get("created_us", 0), item["claims_writer"],
             item["claims_role"], item["trust"], item.get("kind", "line"), item["claim"], place,
-            item["body"].encode(), None, item["instance"], f"it {item['reason']}",
+            body, None, item["instance"], f"it {item['reason']}",
         )  # fmt: skip
 
     def open_seqs(self) -> list[int]:
@@ -254,7 +292,3 @@ class Incident:
             return None
         found = self._cursor.execute(sql.row_at(), (self.chain.session_id, seq)).fetchone()
         return None if found is None else Row._make(found)
-
-
-def _text(value: object) -> object:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

@@ -6,11 +6,27 @@ import secrets
 from typing import TYPE_CHECKING
 
 from journal import statements as sql
+from journal.explanation import process_words
 from journal.process import this_process
+from journal.tables import instances
 
 if TYPE_CHECKING:
     from journal.engine import Cursor
     from journal.seal import Mac
+
+
+def process_of(cursor: Cursor, mac: Mac, instance_id: int | None) -> str | None:
+    """Say which process an instance is, if its row is as a key holder stored it."""
+    where = f"{sql.all_of(instances)} WHERE id = ?"
+    row = cursor.execute(where, (instance_id,)).fetchone()
+    if row is None or row[-1] != mac("instance", *row[:-1]):
+        return None
+    found = dict(zip([column.name for column in instances.c], row, strict=True))
+    return process_words({name: _text(found[name]) for name in ("pid", "host", "program")})
+
+
+def _text(value: object) -> object:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def store_instance(cursor: Cursor, mac: Mac, writer_id: int, at_us: int) -> int:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from journal import creation, parking
+from journal.aliases import ambiguous
 from journal.batch import Batch
 from journal.dialects.address import is_url, parsed
 from journal.engine import DURABILITY, check_strictly
 from journal.errors import EntryError, NotFoundError, SchemaError
 from journal.fence import Fence
 from journal.mirrors import Mirrors
-from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_name
+from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_key, check_name
 from journal.place import check_place
 from journal.schema import SCHEMA_VERSION, version_of, version_on_server
 from journal.session import Identity, Session
 from journal.store import Store
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
@@ -114,7 +115,8 @@ class Journal:
         """Return one writer's handle on one session.
 
         Args:
-            key: the session's key, opaque text.
+            key: the session's key, opaque text; or what a migration found a session
+                to be called, where none has such a key. ``key`` of the answer is its own.
             writer: who writes; without one the handle only reads.
             role: the writer's role, fixed by its first use.
             on_behalf_of: for whom it writes, noted in each entry.
@@ -127,10 +129,12 @@ class Journal:
 
         Raises:
             EntryError: a key or name that cannot be kept.
+            NotFoundError: more than one session is called so, and none has such a key.
             NotTrusted: a revoked writer, an unknown or another role.
             MirrorError: the file cannot be this session's mirror.
 
         """
+        key = self._key_of(key)
         identity = None
         if writer is not None:
             identity = Identity(
@@ -146,6 +150,20 @@ class Journal:
         else:
             self.mirrors.opened(key)
         return made
+
+    def _key_of(self, text: str) -> str:
+        """Return the key of the session that is called so; the text itself where none is."""
+        check_key(text)
+        with self.store.snapshot() as cursor:
+            registry = self.store.registry
+            if text in registry.session_ids or not registry.aliases:
+                return text
+            if self.store.find_chain(cursor, text) is not None:
+                return text
+            found = registry.called(text, os.path.realpath(text))
+        if len(found) > 1:
+            raise ambiguous(text, found)
+        return found[0] if found else text
 
     def _role_of(self, writer: str) -> str:
         with self.store.snapshot():
@@ -199,7 +217,11 @@ class Journal:
                 if key.startswith(prefix)
             )
             heads = _heads(cursor, [number for _, number in known] if prefix else None)
-        return [SessionInfo(key, *heads.get(number, (0, 0, 0, 0))) for key, number in known]
+            aliases = {number: tuple(self.store.registry.aliases.of(number)) for _, number in known}
+        return [
+            SessionInfo(key, *heads.get(number, (0, 0, 0, 0)), aliases[number])
+            for key, number in known
+        ]
 
     def writers(self) -> list[Writer]:
         """Return every declared writer, the revoked ones too."""
@@ -214,9 +236,15 @@ class Journal:
             known = self.store.registry.writer(name, role)
             return known or self.store.declare(cursor, name, role)
 
-    def revoke(self, name: str, reason: str) -> Writer:
-        """Revoke a writer from now on; what it wrote stays as it is."""
-        return self.store.revoke(name, reason)
+    def revoke(
+        self, name: str, reason: str, *, by: str | None = None, role: str = "operator"
+    ) -> Writer:
+        """Revoke a writer from now on; what it wrote stays as it is.
+
+        What it tries to write later is refused, and not kept. ``by`` is the writer, of
+        that role, who revokes it; the process is recorded in any case.
+        """
+        return self.store.revoke(name, reason, by=by, role=role)
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""

@@ -126,3 +126,52 @@ def cut_off(layout: Layout, dropped: Iterable[int], base: int) -> list[Extent]:
         if last.first < seq:
             extents.append(Extent(last.first, seq - 1))
     return extents
+
+
+def undone(now: Sequence[Extent], before: Layout, after: Layout, up_to: int) -> list[Extent]:
+    """Return an order in which what one layout took out of another stands where it stood.
+
+    Args:
+        now: the present order. Where it is still the one that was made, the former
+            one comes back whole, moved lines too; else only the lines taken out.
+        before: the layout that was replaced.
+        after: the one that replaced it.
+        up_to: the seq of the entry that made it: what is newer was not taken out.
+
+    """
+    if list(now) == list(after.extents):
+        return list(before.extents)
+    order, behind = list(now), 0
+    for extent in before.extents:
+        last = up_to if extent.last is None else min(extent.last, up_to)
+        for piece in _cut_at(Extent(extent.first, last), [*after.extents, *now]):
+            is_held = any(each.holds(piece.first) for each in order)
+            if not is_held and not after.holds(piece.first):
+                order = _put_behind(order, behind, piece)
+            elif not is_held:
+                continue  # somebody took it out since, and meant to
+            behind = piece.last or behind
+    return order
+
+
+def _cut_at(extent: Extent, others: Iterable[Extent]) -> list[Extent]:
+    """Return an extent in pieces such that each stands wholly in another one, or not at all."""
+    last = extent.last or 0
+    starts = {extent.first}
+    for other in others:
+        starts |= {other.first, other.first if other.last is None else other.last + 1}
+    firsts = sorted(seq for seq in starts if extent.first <= seq <= last)
+    return [Extent(first, end - 1) for first, end in pairwise([*firsts, last + 1])]
+
+
+def _put_behind(order: Sequence[Extent], seq: int, piece: Extent) -> list[Extent]:
+    """Return an order with a piece put in behind a seq; behind none it stands first."""
+    found: list[Extent] = [] if seq else [piece]
+    for extent in order:
+        if not (seq and extent.holds(seq)):
+            found.append(extent)
+            continue
+        found += [Extent(extent.first, seq), piece]
+        if extent.last is None or seq < extent.last:
+            found.append(Extent(seq + 1, extent.last))
+    return found

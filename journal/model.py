@@ -154,6 +154,8 @@ class Writer:
     revoked_us: int | None = None
     reason: str | None = None
     permitted: bool = False
+    revoked_by: str | None = None
+    revoked_instance: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ class SessionInfo:
     epochs: int
     bytes: int
     created_us: int
+    aliases: tuple[str, ...] = ()
 
 
 def check_key(key: str) -> str:

@@ -113,6 +113,21 @@ class ParkedRow(NamedTuple):
         return (self.content is None or digest == self.content_digest) and self.is_ours(store)
 
 
+class Settlement(NamedTuple):
+    """How a parked write ended: "applied" or "discarded"; by which writer and process, when, and why.
+
+    ``seqs`` are the entries that its lines became. ``by`` is None where whoever
+    discarded it did not say.
+    """
+
+    how: str
+    at_us: int
+    by: str | None = None
+    instance_id: int | None = None
+    seqs: tuple[int, ...] = ()
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Parked:
     """One refused write, kept whole.
@@ -134,6 +149,7 @@ class Parked:
     epoch_found: int
     claim_expected: int | None
     claim_found: int | None
+    settled_us: int | None = None
     _store: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,11 +168,25 @@ class Parked:
 
         return apply(self._store, self.id, writer, role)
 
-    def discard(self) -> None:
-        """Settle it without writing; the content stays for the record."""
-        with self._store.transaction() as cursor:
-            row = unsettled(cursor, self._store, self.id)
-            settle(cursor, self._store, row, "discarded")
+    def discard(
+        self, *, writer: str | None = None, role: str = "operator", reason: str | None = None
+    ) -> None:
+        """Settle it without writing; the content stays for the record, with who gave it up and why.
+
+        Raises:
+            RefusedError: it was settled already, is not what was parked, or the writer may not write.
+
+        """
+        from journal.settling import discard  # noqa: PLC0415 - it needs the write path
+
+        discard(self._store, self.id, writer, role, reason)
+
+    def settlement(self) -> Settlement | None:
+        """Return how it was settled: by whom, when, and as which entries; None while it is open."""
+        from journal.settling import settlement  # noqa: PLC0415 - it needs the write path
+
+        with self._store.snapshot() as cursor:
+            return settlement(cursor, self._store, whole(cursor, self._store, self.id))
 
 
 def park(  # noqa: PLR0913
@@ -229,6 +259,7 @@ def parked_of(row: ParkedRow, store: Store) -> Parked:
         row.epoch_found,
         row.claim_expected,
         row.claim_found,
+        row.settled_us,
         store,
     )
 

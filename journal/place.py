@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from journal.errors import NotFoundError, StorageError, UnsafeSQLite
-
-if TYPE_CHECKING:
-    import os
 
 # File systems on which SQLite's locks or its shared memory do not hold.
 UNSAFE_FILE_SYSTEMS: Final = frozenset(
@@ -49,23 +47,39 @@ def check_place(path: Path) -> None:
             f"{path}: {error.strerror}", hint="name another file with --db"
         ) from error
     if status is not None:
-        _check_file(path, status)
+        check_file(path, status)
     _check_mount(path)
 
 
-def _check_file(path: Path, status: os.stat_result) -> None:
+def check_file(path: Path, status: os.stat_result) -> None:
+    """Refuse what is no file with one name.
+
+    Raises:
+        StorageError: it is a directory, a device or the like.
+        UnsafeSQLite: a symbolic link, or one of several hard links.
+
+    """
     if stat.S_ISLNK(status.st_mode):
         raise UnsafeSQLite(
             f"{path} is a symbolic link: two names would mean two write-ahead logs",
-            hint=f"name the file itself: {path.resolve()}",
+            # Not Path.resolve(): of a link to itself it makes a RuntimeError.
+            hint=f"name the file itself: {os.path.realpath(path)}",
         )
     if not stat.S_ISREG(status.st_mode):
-        raise StorageError(f"{path} is not a regular file", hint="name another file with --db")
+        raise no_file(path)
     if status.st_nlink > 1:
         raise UnsafeSQLite(
             f"{path} has {status.st_nlink} hard links: two names would mean two write-ahead logs",
             hint="remove the other names, or copy it with VACUUM INTO",
         )
+
+
+def no_file(path: Path) -> StorageError:
+    """Return the refusal of what no database can be: a directory, a pipe, a device."""
+    if path.is_dir():
+        hint = f"name a file in it: --db {quote(str(path / 'journal.db'))}"
+        return StorageError(f"{path} is a directory", hint=hint)
+    return StorageError(f"{path} is not a regular file", hint="name another file with --db")
 
 
 def _check_mount(path: Path) -> None:

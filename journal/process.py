@@ -61,6 +61,13 @@ def start_time(pid: int) -> int | None:
     return int(fields[_START_FIELD]) * 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
+def is_same(one: Process | None, other: Process | None) -> bool:
+    """Whether both are known, and one process; it may have become another program since."""
+    if one is None or other is None:
+        return False
+    return replace(one, program="") == replace(other, program="")
+
+
 def is_dead(process: Process) -> bool:
     """Whether a process is known to be gone. What cannot be known counts as alive."""
     here = this_process()

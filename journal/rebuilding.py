@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -35,6 +36,7 @@ class Rebuilt(NamedTuple):
         file: its path below the directory.
         session: the session's key.
         original: the path it was once read from; None if it was never a file.
+        instead_of: the place it would have had, if another file has that; else None.
         bytes, lines, sha256: of the file as it was written.
         stepped_over: rows of the session that could not be believed, and are not in it.
 
@@ -47,6 +49,7 @@ class Rebuilt(NamedTuple):
     lines: int
     sha256: str
     stepped_over: tuple[SteppedOver, ...]
+    instead_of: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -58,11 +61,12 @@ def rebuild(
 ) -> list[Rebuilt]:
     """Write every session to a new directory, as the tree of files it once was.
 
-    A file that was migrated comes back under its own name and mode, below the directory that the
-    migration was given; its bytes are those that were read, then what was written since
-    (compressed anew where they were compressed, so that the archive may be another). A
-    session that never was a file stands in ``sessions/``. OpenClaw's ``sessions.json`` is made
-    anew, and ``journal-export.json`` lists everything.
+    A file that was migrated comes back under its own name and mode, in the place it had below
+    the directory that all migrations were given, or that all they were given have in common;
+    its bytes are those that were read, then what was written since (compressed anew where
+    they were compressed, so that the archive may be another). A session that never was a file
+    stands in ``sessions/``. OpenClaw's ``sessions.json`` is made anew, and names the new files;
+    ``journal-export.json`` lists everything.
 
     Raises:
         StorageError: the directory is there already and not empty, or cannot be written.
@@ -76,7 +80,8 @@ def rebuild(
             place = inner(place)  # noqa: PLW2901 - what is in it, then, and as well to be read
         relative = _free(place, taken)
         taken.add(relative.lower())  # on some systems two such names are one
-        done.append(_write(journal, directory, relative, key, receipt))
+        made = _write(journal, directory, relative, key, receipt)
+        done.append(made._replace(instead_of=None if relative == place else place))
         if progress is not None:
             progress(key)
     _write_indexes(journal, directory, done)
@@ -99,20 +104,20 @@ def _places(journal: Journal) -> Iterator[tuple[str, Receipt | None, str]]:
     """Yield each file there is to be: its session, its receipt, and its place."""
     store = journal.store
     with store.snapshot() as cursor:
-        sources = [
+        sources = {
             PurePosixPath(source)
             for (text,) in cursor.execute("SELECT source FROM migrations").fetchall()
             for source in json.loads(text)
-        ]
+        }
         found = [
             (key, receipts.of_session(cursor, number))
             for key, number in sorted(store.registry.session_ids.items())
         ]
-    several = len({source.name for source in sources}) > 1
+    root = _root(sources, [each.receipt.path for _, kept in found for each in kept])
     for key, kept in found:
         newest = {each.receipt.path: each.receipt for each in reversed(kept)}
         for receipt in newest.values():
-            yield key, receipt, _place_of(PurePosixPath(receipt.path), sources, several=several)
+            yield key, receipt, str(PurePosixPath(receipt.path).relative_to(root))
         if not newest:
             name = quote(key, safe="@+=,() ")
             if len(name) > _NAME_LIMIT:
@@ -120,14 +125,17 @@ def _places(journal: Journal) -> Iterator[tuple[str, Receipt | None, str]]:
             yield key, None, f"{_OWN}/{name}.jsonl"
 
 
-def _place_of(path: PurePosixPath, sources: list[PurePosixPath], *, several: bool) -> str:
-    """Return a file's place below what the migration was given; the nearest of several."""
-    above = [source for source in sources if path.is_relative_to(source) and path != source]
-    if not above:
-        return path.name
-    nearest = max(above, key=lambda source: len(source.parts))
-    relative = path.relative_to(nearest)
-    return str(PurePosixPath(nearest.name, relative) if several else relative)
+def _root(sources: set[PurePosixPath], paths: list[str]) -> PurePosixPath:
+    """Return the directory above all files: what the migrations were given, or have in common.
+
+    A file that was given by its own name counts with the directory it is in.
+    """
+    directories = {PurePosixPath(path).parent for path in paths}
+    tops = {
+        next((above for above in (*reversed(each.parents), each) if above in sources), each)
+        for each in directories
+    }
+    return PurePosixPath(posixpath.commonpath(tops)) if tops else PurePosixPath("/")
 
 
 def _free(place: str, taken: set[str]) -> str:
@@ -161,17 +169,25 @@ def _write(
 
 def _write_indexes(journal: Journal, directory: Path, done: list[Rebuilt]) -> None:
     """Make OpenClaw's index of each directory anew, from the aliases its files had."""
-    with journal.store.snapshot() as cursor:
-        known = {each.original: receipts.of_path(cursor, each.original)[0].receipt
-                 for each in done if each.original is not None}  # fmt: skip
     indexes: dict[Path, dict[str, Any]] = {}
     for each in done:
-        receipt = None if each.original is None else known[each.original]
-        if receipt is not None and receipt.format == "openclaw" and receipt.alias:
-            file = directory / each.file
-            entry = {"sessionId": each.session, "sessionFile": receipt.path}
-            entry["updatedAt"] = receipt.migrated_us // 1000  # type: ignore[assignment]
-            indexes.setdefault(file.parent, {})[receipt.alias] = entry
+        file = directory.absolute() / each.file
+        for receipt in _indexed(journal, each):
+            indexes.setdefault(file.parent, {})[receipt.alias or ""] = {
+                "sessionId": each.session,
+                # Never the file that it came from: who is pointed here is to write here.
+                "sessionFile": str(file),
+                "updatedAt": receipt.migrated_us // 1000,
+            }
     for parent, index in indexes.items():
         content = json.dumps(index, indent=2).encode() + b"\n"
         write_new(parent / "sessions.json", [content], force=False)
+
+
+def _indexed(journal: Journal, each: Rebuilt) -> list[Receipt]:
+    """Return a file's receipts under each key by which OpenClaw's index had it, the oldest first."""
+    if each.original is None:
+        return []
+    with journal.store.snapshot() as cursor:
+        known = [kept.receipt for kept in reversed(receipts.of_path(cursor, each.original))]
+    return [receipt for receipt in known if receipt.format == "openclaw" and receipt.alias]

@@ -8,15 +8,23 @@ outside the journal still holds cannot be erased from here; the receipts say so.
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from shlex import quote
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import parking
 from journal import statements as sql
 from journal.admission import refusal
 from journal.controls import CONTROL, fact
-from journal.errors import CorruptError, EntryError, MirrorError, NotFoundError
+from journal.errors import (
+    CorruptError,
+    EntryError,
+    JournalError,
+    MirrorError,
+    NotFoundError,
+)
 from journal.inputs import InputRow
+from journal.inspection import entry_of
 from journal.model import Row, check_label
 from journal.parts import PART_ROW, is_within
 from journal.places import positions
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.engine import Cursor
     from journal.mirror import Mirror
+    from journal.mirrorfile import MirrorFile
+    from journal.model import Entry
     from journal.session import Session
     from journal.store import Store
 
@@ -89,13 +99,30 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
     mirror = _mirror_of(session)
     with nullcontext() if mirror is None else mirror.lock:
         if mirror is not None:
-            mirror.reconcile()
+            with _told(mirror):
+                mirror.reconcile()
         rows = _rows(session, _whole_lines(session, wanted))
-        if mirror is not None and rows:
-            # The file first: were it last, a crash in between would bring the text back as a foreign line.
-            receipts.append(_overwrite(session, mirror, rows))
-        receipts += _erase(session, rows, reason)
+        with (
+            nullcontext()
+            if mirror is None or not rows
+            else _overwritten(session, mirror, rows) as done
+        ):
+            receipts += [] if done is None else [done]
+            receipts += _erase(session, rows, reason)
     return [*receipts, *cleaned(session.store)]
+
+
+def planned(session: Session, seqs: Iterable[int]) -> list[Entry]:
+    """Return the lines that :func:`redact` would erase; what was erased before is not among them.
+
+    Raises:
+        NotFoundError, EntryError: as for :func:`redact`.
+
+    """
+    rows = _rows(session, _whole_lines(session, sorted(set(seqs))))
+    with session.store.snapshot() as cursor:
+        chain, writers = _chain(session, cursor), session.store.registry.writers
+        return [entry_of(row, chain, writers) for row in rows]
 
 
 def forget(session: Session, reason: str) -> list[Receipt]:
@@ -149,17 +176,26 @@ def _rows(session: Session, wanted: list[int]) -> list[Row]:
     with session.store.snapshot() as cursor:
         chain = _chain(session, cursor)
         found = list(_sealed(cursor, chain, wanted))
-    missing = set(wanted) - {row.seq for row in found} - set(chain.redacted)
-    if missing:
-        message = (
-            f"entry {min(missing)} of {session.key!r} is not there, or is not as it was sealed"
-        )
-        raise NotFoundError(message, hint="journal audit", code="no-entry")
+        missing = set(wanted) - {row.seq for row in found} - set(chain.redacted)
+        if missing:
+            raise _missing(cursor, chain, min(missing))
     for row in found:
         if row.kind == CONTROL or not row.body:
             message = f"entry {row.seq} of {session.key!r} holds no line"
             raise EntryError(message, hint="name lines, as journal log lists them", code="no-line")
     return found
+
+
+def _missing(cursor: Cursor, chain: Chain, seq: int) -> NotFoundError:
+    what = f"entry {seq} of {chain.key!r}"
+    if cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone() is None:
+        hint = f"journal log {quote(chain.key)} lists what is"
+        return NotFoundError(f"{what} is not there", hint=hint, code="no-entry")
+    return NotFoundError(
+        f"{what} is not as it was sealed",
+        hint="journal audit shows in what it differs",
+        code="no-entry",
+    )
 
 
 def _whole_lines(session: Session, wanted: list[int]) -> list[int]:
@@ -198,27 +234,66 @@ def _sealed(cursor: Cursor, chain: Chain, seqs: list[int]) -> Iterator[Row]:
 # -- the file ---------------------------------------------------------------------------
 
 
-def _overwrite(session: Session, mirror: Mirror, rows: list[Row]) -> Receipt:
-    path = mirror.fact.path
-    file = mirror.file()
+@contextmanager
+def _told(mirror: Mirror) -> Iterator[None]:
+    """Have what the system could not do to a file be an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise MirrorError(
+            f"the mirror {mirror.fact.path}: {error}", hint="journal mirror status"
+        ) from error
+
+
+@contextmanager
+def _overwritten(session: Session, mirror: Mirror, rows: list[Row]) -> Iterator[Receipt]:
+    """Overwrite lines in a file, and put them back if the block could not erase their rows.
+
+    The file first: were it last, a crash in between would bring the text back as a
+    foreign line.
+    """
+    path, file = mirror.fact.path, mirror.file()
+    if file is None:
+        yield Receipt("mirror", OUT_OF_REACH, f"{path} is not there")
+        return
+    pieces = _pieces(session, file, path, rows)
+    try:
+        with _told(mirror):
+            file.overwrite([(offset, placeholder(len(body))) for offset, body in pieces])
+            file.sync()
+        yield Receipt("mirror", DONE, f"{path}: {len(pieces)} lines overwritten in place")
+    except Exception:
+        # Refused, or no disk: a file that keeps the placeholder would be called edited.
+        with suppress(JournalError, OSError):
+            if _stand(session, rows):
+                file.overwrite(pieces)
+                file.sync()
+        raise
+
+
+def _pieces(
+    session: Session, file: MirrorFile, path: str, rows: list[Row]
+) -> list[tuple[int, bytes]]:
+    """Return where in a file the rows' lines stand, and their bytes."""
     with session.store.snapshot() as cursor:
         at = positions(cursor, _chain(session, cursor), [row.seq for row in rows])
-    if file is None:
-        return Receipt("mirror", OUT_OF_REACH, f"{path} is not there")
-    pieces = []
-    for row in rows:
-        if row.seq in at:
-            body, offset = row.body or b"", at[row.seq].offset
-            if file.read(offset, len(body)) != body:
-                raise MirrorError(
-                    f"{path} does not hold entry {row.seq} where it should",
-                    hint=f"journal mirror reconcile {session.key} --apply, then again",
-                    code="mirror-differs",
-                )
-            pieces.append((offset, placeholder(len(body))))
-    file.overwrite(pieces)
-    file.sync()
-    return Receipt("mirror", DONE, f"{path}: {len(pieces)} lines overwritten in place")
+    pieces = [(at[row.seq].offset, row.body or b"") for row in rows if row.seq in at]
+    for (offset, body), row in zip(pieces, (row for row in rows if row.seq in at), strict=True):
+        if file.read(offset, len(body)) != body:
+            raise MirrorError(
+                f"{path} does not hold entry {row.seq} where it should",
+                hint=f"journal mirror reconcile {session.key} --apply, then again",
+                code="mirror-differs",
+            )
+    return pieces
+
+
+def _stand(session: Session, rows: list[Row]) -> bool:
+    """Whether none of the rows was erased: a commit that nobody answered for may have been one."""
+    with session.store.snapshot() as cursor:
+        chain = _chain(session, cursor)
+        found = {row.seq: row.body for row in _sealed(cursor, chain, [row.seq for row in rows])}
+    return all(found.get(row.seq) == row.body for row in rows)
 
 
 # -- the database -------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
+from journal.aliases import Aliases
 from journal.chain import Chain, rows_of
 from journal.controls import CONTROL, FORMAT, decode, fact
 from journal.eras import FIRST_KEY_ID, Keys
 from journal.errors import NotTrusted
+from journal.explanation import when
 from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Writer
 from journal.seal import fingerprint
 from journal.writing import Author, write
@@ -58,6 +60,7 @@ class Registry:
         self.session_keys: dict[int, str] = {}
         self.mirrors: dict[int, MirrorFact] = {}  # by session
         self.mirror_count = 0
+        self.aliases = Aliases()
         self._created_us: dict[int, int] = {}
         self._chains: dict[int, Chain] = {}
         self.chain = self._chain(REGISTRY_ID, REGISTRY_KEY)
@@ -82,15 +85,15 @@ class Registry:
                 self.is_damaged = True
                 continue
             self.is_damaged |= row.seq != self.read_up_to + 1
-            self._apply(decode(row.body), row.created_us)
+            self._apply(decode(row.body), row.created_us, row.instance_id)
             self.read_up_to = row.seq
 
-    def _apply(self, facts: dict[str, Any], at_us: int) -> None:
+    def _apply(self, facts: dict[str, Any], at_us: int, instance_id: int) -> None:
         what = facts.get("control")
         if what == "writer":
             self._keep(Writer(facts["id"], facts["name"], facts["role"], at_us))
         elif what == "revoke" and facts["id"] in self.writers:
-            self._keep(_revoked(self.writers[facts["id"]], at_us, facts.get("reason")))
+            self._keep(_revoked(self.writers[facts["id"]], at_us, instance_id, facts))
         elif what == "mirror":
             mirror = MirrorFact(*(facts[name] for name in MirrorFact._fields))
             self.mirrors[mirror.session_id] = mirror
@@ -102,6 +105,8 @@ class Registry:
         elif what == "session":
             self.know_session(facts["id"], facts["key"])
             self._created_us[facts["id"]] = at_us
+        elif what == "names":
+            self.aliases.learn(facts)
         elif what == "key":
             self.newer_key = facts if facts["key_id"] > self._keys.key_id else None
 
@@ -109,6 +114,11 @@ class Registry:
         """Take a session's number and key for known."""
         self.session_ids[key] = number
         self.session_keys[number] = key
+
+    def called(self, *texts: str) -> list[str]:
+        """Return the keys of the sessions that a migration found to be called so."""
+        found = (self.session_keys.get(number) for number in self.aliases.called(*texts))
+        return sorted(key for key in found if key is not None)
 
     def adopt_session(self, cursor: Cursor, key: str) -> Chain | None:
         """Return a session whose own fact is lost, if its rows prove its number and key.
@@ -190,11 +200,18 @@ class Registry:
         )
         return self.writers[number]
 
-    def revoke(
-        self, cursor: Cursor, author: Author, now_us: int, writer: Writer, reason: str
+    def revoke(  # noqa: PLR0913 - what a revocation says
+        self,
+        cursor: Cursor,
+        author: Author,
+        now_us: int,
+        writer: Writer,
+        reason: str,
+        by: str | None = None,
     ) -> None:
         """Take a writer's right to write, in the caller's transaction."""
-        self._write(cursor, author, now_us, fact("revoke", id=writer.id, reason=reason))
+        actor = {} if by is None else {"by": by}
+        self._write(cursor, author, now_us, fact("revoke", id=writer.id, reason=reason, **actor))
         cursor.execute(
             "UPDATE writers SET revoked_us = ?, reason = ? WHERE id = ?",
             (now_us, reason, writer.id),
@@ -223,7 +240,7 @@ class Registry:
     def _write(self, cursor: Cursor, author: Author, now_us: int, *items: Line) -> None:
         write(cursor, self.chain, author, now_us, facts=items)
         for item in items:
-            self._apply(decode(item.body), now_us)
+            self._apply(decode(item.body), now_us, author.instance_id)
         self.read_up_to = self.chain.head.seq
 
 
@@ -243,7 +260,8 @@ def check_standing(writer: Writer) -> None:
     """
     if writer.revoked_us is not None:
         raise NotTrusted(
-            f"writer {writer.name!r} was revoked: {writer.reason or 'no reason given'}",
+            f"writer {writer.name!r} was revoked at {when(writer.revoked_us)}: "
+            f"{writer.reason or 'no reason given'}; what it tries to write is not kept",
             hint="declare a new writer: journal writers add NAME --role ROLE",
             code="revoked",
         )
@@ -258,8 +276,14 @@ def check_role(role: str) -> str:
     return role
 
 
-def _revoked(writer: Writer, at_us: int, reason: str | None) -> Writer:
-    return replace(writer, revoked_us=at_us, reason=reason)
+def _revoked(writer: Writer, at_us: int, instance_id: int, facts: dict[str, Any]) -> Writer:
+    return replace(
+        writer,
+        revoked_us=at_us,
+        reason=facts.get("reason"),
+        revoked_by=facts.get("by"),
+        revoked_instance=instance_id,
+    )
 
 
 def genesis(cursor: Cursor, key: bytes, journal_id: str, instance_id: int, now_us: int) -> None:

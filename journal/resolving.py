@@ -2,21 +2,22 @@
 
 The decision is a sealed fact with its actor and reason. It never makes a foreign
 entry anyone else's: an accepted one stays external and is marked so, a rejected
-one leaves the file's layout and stays in the journal.
+one leaves the file's layout and stays in the journal. An edit that took lines out
+of the file, rejected, is undone: they stand again where they stood.
 """
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.admission import refusal, serve_mirror
 from journal.chain import MAX_SEQ, MIN_SEQ
-from journal.controls import fact
+from journal.commands import command_on
+from journal.controls import CONTROL, decode, fact
 from journal.errors import EntryError, NotFoundError, RefusedError
 from journal.inspection import entry_of
-from journal.layout import Extent
+from journal.layout import Extent, undone
 from journal.lines import parse
 from journal.model import Row, check_label
 from journal.rewriting import store_layout
@@ -92,7 +93,7 @@ def _foreign(cursor: Cursor, store: Store, chain: Chain, seq: int, *, accept: bo
         raise _not_there(chain.key, seq)
     row = Row._make(found)
     trust = _trust(store, chain, row)
-    show = f"journal show {quote(chain.key)} {seq}"
+    show = command_on(chain.key, "show", seq)
     if trust == "asserted":
         writer = entry_of(row, chain, store.registry.writers).writer
         message = f"entry {seq} of {chain.key!r} is by {writer!r}, a declared writer, not foreign"
@@ -111,7 +112,7 @@ def _check_open(chain: Chain, row: Row, show: str, *, accept: bool) -> None:
     if known.verdict == REJECT and accept:
         raise RefusedError(
             f"entry {row.seq} of {chain.key!r} was rejected, and left the file's layout",
-            hint=f"append its line again: {show} --raw",
+            hint=f"append its line again: {command_on(chain.key, 'show', row.seq, options='--raw')}",
             code="settled",
         )
     if known.verdict == (ACCEPT if accept else REJECT) or known.digest is not None:
@@ -121,7 +122,7 @@ def _check_open(chain: Chain, row: Row, show: str, *, accept: bool) -> None:
 
 def _not_there(key: str, seq: int) -> NotFoundError:
     message = f"there is no entry {seq} in {key!r}"
-    return NotFoundError(message, hint=f"journal who {quote(key)}", code="no-entry")
+    return NotFoundError(message, hint=command_on(key, "who"), code="no-entry")
 
 
 def _trust(store: Store, chain: Chain, row: Row) -> str:
@@ -168,7 +169,7 @@ def _record(  # noqa: PLR0913 - what a resolution says
     accept: bool,
     reason: str,
 ) -> None:
-    """Seal the decision, and with a rejection the layout without what was rejected."""
+    """Seal the decision, and with a rejection the layout as it was without what was rejected."""
     unsealed = {row.seq: _digest(row) for row in rows if _trust(store, chain, row) in _UNSEALED}
     resolution = fact(
         "resolution",
@@ -181,7 +182,10 @@ def _record(  # noqa: PLR0913 - what a resolution says
     )
     left = [] if accept else [row.seq for row in rows if chain.layout.holds(row.seq)]
     leaving = [seq for seq in left if seq not in unsealed]
-    closing = _without(chain, leaving, reason) if leaving else None
+    edits = [] if accept else [row for row in rows if row.seq not in unsealed]
+    extents = _without(_undone(chain, edits), leaving)
+    is_other = extents != list(chain.layout.extents)
+    closing = _relaid(chain, extents, reason) if is_other else None
     write(cursor, chain, author, store.clock(), facts=[resolution], closing=closing)
     chain.load_facts(cursor)
     if closing is not None:
@@ -190,14 +194,29 @@ def _record(  # noqa: PLR0913 - what a resolution says
     serve_mirror(store, chain)
 
 
-def _without(
-    chain: Chain, seqs: Sequence[int], reason: str
-) -> Callable[[Sequence[int], int], Line]:
-    """Return what makes the layout without these lines, once its own seq is known."""
-    base = chain.head.seq
+def _undone(chain: Chain, rows: Sequence[Row]) -> list[Extent]:
+    """Return the file's order without the edits of the file that these rows record."""
     extents = list(chain.layout.extents)
+    layouts = (*chain.earlier, chain.layout)
+    for row in sorted(rows, reverse=True, key=lambda row: row.seq):
+        facts = decode(row.body) if row.kind == CONTROL else {}
+        if facts.get("control") == "layout":
+            number = facts["no"]
+            extents = undone(extents, layouts[number - 1], layouts[number], row.seq)
+    return extents
+
+
+def _without(extents: Sequence[Extent], seqs: Sequence[int]) -> list[Extent]:
     for seq in seqs:
         extents = [piece for extent in extents for piece in _pieces(extent, seq)]
+    return list(extents)
+
+
+def _relaid(
+    chain: Chain, extents: Sequence[Extent], reason: str
+) -> Callable[[Sequence[int], int], Line]:
+    """Return what makes this order the layout, once its own seq is known."""
+    base = chain.head.seq
 
     def closing(_: Sequence[int], __: int) -> Line:
         return chain.layout.then(extents, base=base, reason=reason)

@@ -103,8 +103,8 @@ def _rewritten(  # noqa: PLR0913
 def cut(session: Session, count: int, base: int, reason: str) -> None:
     """Drop the last ``count`` lines up to a base from a session's file."""
     check_label(reason, "reason")
-    if count < 0:
-        raise EntryError(f"{count} lines cannot be cut", hint="cut 0 or more", code="count")
+    if not isinstance(count, int) or count < 0:
+        raise EntryError(f"{count!r} lines cannot be cut", hint="cut 0 or more", code="count")
     with session.store.transaction() as cursor:
         chain, error = _open(cursor, session, base)
         if error is None:
@@ -175,8 +175,8 @@ def _open(cursor: Cursor, session: Session, base: int) -> tuple[Chain, RefusedEr
     store = session.store
     chain = store.open_chain(cursor, session.key)
     chain.load_facts(cursor)
-    if not 0 <= base <= chain.head.seq:
-        message = f"base {base} is no position of {session.key!r}, whose head is {chain.head.seq}"
+    if not isinstance(base, int) or not 0 <= base <= chain.head.seq:
+        message = f"base {base!r} is no position of {session.key!r}, whose head is {chain.head.seq}"
         raise EntryError(message, hint="use session.head.seq as you read it", code="base")
     error = refusal(store, chain, session.author(cursor))
     if error is None and chain.layout_seq > base:

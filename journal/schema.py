@@ -10,11 +10,13 @@ import hashlib
 import logging
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import errors
 from journal.dialects import catalog
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
+from journal.place import no_file
 from journal.tables import metadata
 
 if TYPE_CHECKING:
@@ -56,12 +58,17 @@ def version_of(path: str) -> int | None:
     Looks through a read-only connection and changes nothing.
 
     Raises:
-        CorruptError: it is no database.
+        CorruptError: it is no database, or one that cannot even be opened.
+        StorageError: it is a directory, a pipe or the like.
         SchemaError: it is another program's database, or of a newer version.
 
     """
     file = Path(path)
-    if not file.exists() or file.stat().st_size == 0:
+    if not file.exists():
+        return None
+    if not file.is_file():
+        raise no_file(file)
+    if file.stat().st_size == 0:
         return None
     try:
         with closing(connect(path, mode="ro")) as connection:
@@ -71,7 +78,7 @@ def version_of(path: str) -> int | None:
             is_empty = execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
             is_bare = digest(objects(execute)) in SCHEMA_DIGESTS.values()
     except (driver().Error, UnicodeDecodeError) as error:
-        raise translated(error, path) from error
+        raise _unreadable(translated(error, path), file) from error
     if application_id != APPLICATION_ID:
         # Ours but for its number: made by Alembic's own command, without a first fact.
         if is_empty or is_bare:
@@ -80,6 +87,16 @@ def version_of(path: str) -> int | None:
     if version > SCHEMA_VERSION:
         raise newer(path, version)
     return version
+
+
+def _unreadable(error: errors.JournalError, path: Path) -> errors.JournalError:
+    """Lead past the audit, which cannot open it either, to what helps."""
+    if isinstance(error, errors.CorruptError):
+        whole, aside = quote(str(path)), quote(f"{path}.damaged")
+        back = f"mv {whole} {aside}, its -wal too, and then: journal restore BACKUP --apply"
+        is_none = error.code == "not-a-database"
+        error.hint = f"{error.hint}; or, if a journal was here, {back}" if is_none else back
+    return error
 
 
 def _foreign(path: str) -> errors.SchemaError:

@@ -179,8 +179,8 @@ class ServerStore(Store):
                 self.cursor.execute(_LOCK_HEADS)
             self._sync(self.cursor)
         except BaseException as error:
-            self._undo()
-            with suppress(RuntimeError):  # interrupted before the lock was taken
+            if self._has_lock():  # else interrupted before it came
+                self._undo()
                 self.lock.release()
             told = self.told(error)
             if told is error:

@@ -348,7 +348,8 @@ class Session:
 
         An accepted entry stays where it is, marked "accepted", by whom it was. An
         accepted stray's bytes become a new external entry; these are returned. A
-        rejected entry leaves the file's layout, never the journal.
+        rejected entry leaves the file's layout, never the journal; a rejected edit that
+        took lines out of the file, or moved them, is undone in both.
 
         Args:
             seqs: which ones; all of them or none.

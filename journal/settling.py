@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from journal import parking
-from journal.admission import store_lines, was_written
+from journal import parking, verdicts
+from journal.admission import of_request, store_lines, was_written
 from journal.errors import NotFoundError, RefusedError
-from journal.model import check_name
+from journal.inspection import entry_of
+from journal.model import check_label, check_name
+from journal.parking import Settlement
 from journal.registry import check_role, check_standing
 from journal.writing import Author
 
 if TYPE_CHECKING:
+    from journal.engine import Cursor
     from journal.model import Entry
+    from journal.parking import ParkedRow
     from journal.store import Store
 
 
@@ -47,14 +51,70 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
         )
         # The parked row is not in the chain, so its state could be put back; what it
         # became is: a second time finds the first one's entries.
-        request_id = row.request_id or f"parked:{row.id}"
+        request_id = _request_of(row)
         if was_written(cursor, chain, request_id):
             raise RefusedError(
                 f"the lines of {parked_id} are in the session already, as request {request_id!r}",
-                hint=f"journal parked discard {parked_id} closes it; nothing is lost by that",
+                hint=f"journal parked discard {parked_id}  # closes it; nothing is lost by that",
                 code="settled",
             )
         lines = parking.unpack(row.content)
         entries = store_lines(cursor, store, chain, author, lines, request_id, "parked")
         parking.settle(cursor, store, row, "applied")
     return entries
+
+
+def discard(
+    store: Store, parked_id: str, writer: str | None, role: str, reason: str | None
+) -> None:
+    """Give a parked write up; keep who did it, by which process, and why."""
+    check_label(reason, "reason")
+    if writer is not None:
+        check_name(writer)
+        check_role(role)
+    with store.transaction() as cursor:
+        row = parking.unsettled(cursor, store, parked_id)
+        author = (
+            store.author(cursor, writer, role, declare=True) if writer else store.keeper(cursor)
+        )
+        kept = verdicts.VerdictRow(
+            parking.new_id("v"), row.session_id, None, author.writer.id, author.instance_id,
+            verdicts.DISCARDED, "claim", "", 0, b"",
+        )  # fmt: skip
+        facts: dict[str, Any] = {"parked": row.id, "actor": writer, "reason": reason, "foreign": []}
+        verdicts.keep(cursor, store, kept, facts)
+        parking.settle(cursor, store, row, "discarded")
+
+
+def settlement(cursor: Cursor, store: Store, row: ParkedRow) -> Settlement | None:
+    """Return how a parked write ended; None while it is open."""
+    if row.settled is None:
+        return None
+    if row.settled == "applied":
+        return _applied(cursor, store, row)
+    kept = verdicts.discarding(cursor, store, row.session_id, row.id)
+    found = Settlement(row.settled, row.settled_us or 0)
+    if kept is None:
+        return found
+    facts = kept.facts
+    return found._replace(by=facts["actor"], instance_id=kept.instance_id, reason=facts["reason"])
+
+
+def _applied(cursor: Cursor, store: Store, row: ParkedRow) -> Settlement:
+    """Return what a parked write became, from the entries that its request made."""
+    found = Settlement("applied", row.settled_us or 0)
+    chain = store.find_chain(cursor, store.registry.session_keys.get(row.session_id, ""))
+    rows = [] if chain is None else of_request(cursor, chain, _request_of(row))
+    if chain is None or not rows:
+        return found
+    entries = [entry_of(each, chain, store.registry.writers) for each in rows]
+    first = entries[0]
+    return found._replace(
+        by=first.recorder or first.writer,
+        instance_id=first.instance_id,
+        seqs=tuple(entry.seq for entry in entries),
+    )
+
+
+def _request_of(row: ParkedRow) -> str:
+    return row.request_id or f"parked:{row.id}"

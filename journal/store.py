@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from journal import schema
 from journal.changes import Changes
 from journal.durability import CAN_SYNC, BySQLite, LogSync
-from journal.engine import is_compatible_mode, is_driver_error, translated, writing_engine
+from journal.engine import (
+    is_busy,
+    is_compatible_mode,
+    is_driver_error,
+    translated,
+    writing_engine,
+)
 from journal.errors import LockLost, NotTrusted, StorageError
 from journal.forks import check_not_inherited, keep, open_here
 from journal.group import Group, Ride
@@ -43,6 +49,8 @@ if TYPE_CHECKING:
     from journal.sidefile import Fresh
 
 EMPTY_WAIT_MS: Final = 1000
+BRIEF_WAIT_MS: Final = 100
+YIELD_S: Final = 0.001
 FOLD_IN_AFTER: Final = 200  # commits, in compatible mode
 
 log = logging.getLogger("journal")
@@ -114,6 +122,7 @@ class Store:
             self.journal_id, self.keys = find_keys(self.cursor, path, key_file)
             self.registry = Registry(self.keys)
             self.mac = self.keys.mac
+            self._wait_briefly()
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
@@ -171,7 +180,10 @@ class Store:
         if self._inside or self._reading:
             self.refuse_nested()
         try:
-            # Inside the try: a signal between the lock and the next line must free it again.
+            if self.forked or self._raw is None:
+                self._check_process()
+            # Inside the try: a signal between a lock and the next line must free it again.
+            self.ticket.take()  # before the lock: who only reads waits for nobody's turn
             self.lock.acquire()
             if self.forked or self._raw is None or self.durability.failed or self.poison:
                 self._check_process()
@@ -179,19 +191,44 @@ class Store:
                 self._undo()  # an interrupt left it open
             self._committing = False
             self._inside, self._owner = True, threading.get_ident()
-            self.ticket.take()
-            self.cursor.execute("BEGIN IMMEDIATE")
+            self._take_write_lock()
             self._sync(self.cursor)
         except BaseException as error:
-            self._undo()
-            self.ticket.give_back()
-            with suppress(RuntimeError):  # interrupted before the lock was taken
+            if self._has_lock():  # else interrupted before it came: what stands is another thread's
+                self._undo()
                 self.lock.release()
+            self.ticket.give_back()
+            if isinstance(error, (ValueError, OSError)):
+                self._check_process()  # closed by another thread between two of these lines
             told = self.told(error)
             if told is error:
                 raise
             raise told from error
         return self.cursor
+
+    def _take_write_lock(self) -> None:
+        """Wait for a program that knows of no tickets; who reads in this process goes on meanwhile."""
+        deadline = time.monotonic() + self.busy_timeout_s
+        while not self._is_free("BEGIN IMMEDIATE", deadline):
+            self._inside = False
+            self.lock.release()
+            time.sleep(YIELD_S)  # or this thread would take it again before anybody else woke up
+            self.lock.acquire()
+            self._check_process()
+            self._inside, self._owner = True, threading.get_ident()
+
+    def _is_free(self, statement: str, deadline: float) -> bool:
+        """Run a statement; return False if the database was busy, and there is time to try again."""
+        try:
+            self.cursor.execute(statement)
+        except Exception as error:
+            if not is_busy(error) or time.monotonic() >= deadline:
+                raise
+            return False
+        return True
+
+    def _has_lock(self) -> bool:
+        return self.lock._is_owned()  # type: ignore[attr-defined,no-any-return] # noqa: SLF001 - as threading.Condition asks it
 
     def commit(self, ride: Ride) -> list[Callable[[], None]]:
         """Make the transaction durable, let the lock go; return what was put off until now.
@@ -225,19 +262,25 @@ class Store:
 
         None where there is no log of the journal's own.
         """
-        with self.lock:
-            self._check_process()
-            self.ticket.take()
-            try:
+        self._check_process()
+        self.ticket.take()
+        try:
+            with self.lock:
+                self._check_process()
                 # A reader may hold it for hours: say so rather than wait.
                 self.cursor.execute(f"PRAGMA busy_timeout={EMPTY_WAIT_MS}")
                 found = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                self.cursor.execute(f"PRAGMA busy_timeout={int(self.busy_timeout_s * 1000)}")
-            except Exception as error:
-                raise translated(error, self.path) from error
-            finally:
-                self.ticket.give_back()
+                self._wait_briefly()
+        except Exception as error:
+            raise translated(error, self.path) from error
+        finally:
+            self.ticket.give_back()
         return bool(found[0] == 0)
+
+    def _wait_briefly(self) -> None:
+        """Have SQLite wait for a moment only: who waits longer does so where others can go on."""
+        wait_ms = min(int(self.busy_timeout_s * 1000), BRIEF_WAIT_MS)
+        self.cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
 
     def make_durable(self, number: int | None = None) -> None:
         """Return once what was committed up to a number survives power loss.
@@ -285,7 +328,7 @@ class Store:
 
     def refuse_nested(self) -> None:
         """Raise if the calling thread is inside a transaction or a snapshot: it would wait for itself."""
-        if self.lock._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks it
+        if self._has_lock():
             raise StorageError(
                 "a transaction of this thread is still open",
                 hint="let a policy or a callback only read, or open the journal anew after an interrupt",
@@ -305,6 +348,9 @@ class Store:
                 if not nested:
                     self._reading = True
                     cursor.execute("BEGIN")
+                    deadline = time.monotonic() + self.busy_timeout_s
+                    while not self._is_free("PRAGMA data_version", deadline):
+                        pass  # the log is being read anew after a crash, or folded in by the last to close
                 self._sync(cursor)
                 yield cursor
             except Exception as error:
@@ -427,7 +473,9 @@ class Store:
         keeper = self.keeper(cursor)
         return self.registry.add_writer(cursor, keeper, self.clock(), name, role)
 
-    def revoke(self, name: str, reason: str) -> Writer:
+    def revoke(
+        self, name: str, reason: str, *, by: str | None = None, role: str = "operator"
+    ) -> Writer:
         """Revoke a writer from now on; what it wrote stays as it is."""
         check_name(name)
         check_label(reason, "reason")
@@ -436,8 +484,10 @@ class Store:
             if writer is None:
                 raise NotTrusted(f"nobody declared the writer {name!r}", hint="journal writers")
             check_standing(writer)
+            if by is not None:
+                self.author(cursor, check_name(by), check_role(role), declare=True)
             self.touch(self.registry.chain)
-            self.registry.revoke(cursor, self.keeper(cursor), self.clock(), writer, reason)
+            self.registry.revoke(cursor, self.keeper(cursor), self.clock(), writer, reason, by)
             return self.registry.writers[writer.id]
 
     def find_chain(self, cursor: Cursor, key: str) -> Chain | None:
@@ -503,6 +553,9 @@ class Store:
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log in."""
         self.changes.close()  # first: a reader cannot be the last one
+        if self._fold_in_after and self._raw is not None and not self.forked:
+            with suppress(StorageError):  # folding in is only worth a turn that comes
+                self.ticket.take()
         with self.lock:
             open_here.discard(self)
             raw, self._raw = self._raw, None
@@ -522,11 +575,8 @@ class Store:
 
     def _checkpoint(self, raw: Any) -> None:  # noqa: ANN401
         try:
-            if self._fold_in_after:
-                self.ticket.take()
-            raw.driver_connection.execute(
-                "PRAGMA busy_timeout=0"
-            )  # others may be at work: do not wait
+            # Others may be at work: do not wait.
+            raw.driver_connection.execute("PRAGMA busy_timeout=0")
             raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except Exception as error:  # noqa: BLE001 - the log stays and is folded in later
             log.debug("%s: no checkpoint at close: %s", self.path, error)

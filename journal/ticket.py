@@ -27,7 +27,7 @@ _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
 
 
 class Ticket:
-    """One process's ticket for one journal; for one thread at a time."""
+    """One process's ticket for one journal; its threads take it one after the other."""
 
     def __init__(self, path: str, wait_s: float) -> None:
         self._path, self._wait_s = path, wait_s
@@ -35,6 +35,7 @@ class Ticket:
         # nobody wants it any more, must be another lock than the one that is held.
         self._own, self._waiters = _opened(f"{path}-ticket")
         self._pid = os.getpid()
+        self._thread = threading.RLock()
         self._held = self._own
         self._waiter: _Waiter | None = None
 
@@ -45,6 +46,14 @@ class Ticket:
             BusyError: it did not come in time; the error names who has it.
 
         """
+        self._thread.acquire()
+        try:
+            self._take()
+        except BaseException:
+            self.give_back()
+            raise
+
+    def _take(self) -> None:
         try:
             fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,11 +64,14 @@ class Ticket:
             os.pwrite(self._own, _HOLDER.pack(self._pid, time.time_ns() // 1000), 0)
 
     def give_back(self) -> None:
-        """Let the next one have its turn; harmless if it is not held."""
+        """Let the next one have its turn; harmless if this thread has it not."""
+        if not self._thread._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks it
+            return
         # By default the own one: an interrupt may have come before it was noted as held.
         held, self._held = self._held, self._own
         if held >= 0:
             fcntl.flock(held, fcntl.LOCK_UN)
+        self._thread.release()
 
     def _wait(self) -> None:
         if self._waiter is None:
@@ -84,6 +96,7 @@ class Ticket:
         os.close(self._own)
         os.close(self._waiters)
         self._own = self._held = -1
+        self._thread = threading.RLock()  # another thread of the parent may have had it
 
     def close(self) -> None:
         """Let go of the file; the last one to do so removes it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from journal.commands import command_on
+from journal.controls import decode
 from journal.explanation import (
     BETWEEN,
     Act,
@@ -16,6 +17,7 @@ from journal.explanation import (
     what_came,
     what_it_proves,
 )
+from journal.fileedit import EDIT, edit_words, sort_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +37,7 @@ REASONS = {
     "erased": "was erased without a sealed redaction",
     "missing": "was there and is gone",
     "external": "came from outside the journal",
+    EDIT: "records that the session's file was edited from outside",
 }
 RESOLVED = ("permitted", "accepted", "rejected")
 REFUSED = "is not accepted by the policy"
@@ -119,8 +122,7 @@ class Verdict:
 
     def explanation(self) -> Explanation:
         """Return what :meth:`explain` says, as a value."""
-        foreign = [(entry.seq, entry.trust) for entry in self.foreign]
-        trusts = [trust for _, trust in foreign]
+        foreign = [(entry.seq, sort_of(entry.trust, entry.kind)) for entry in self.foreign]
         pairs = zip(self.foreign, self.reasons, strict=True)
         rows = [
             *(_between(entry, reason, self.places.get(entry.seq)) for entry, reason in pairs),
@@ -129,8 +131,8 @@ class Verdict:
         return Explanation(
             self.id,
             self.session,
-            classes(self.outcome, trusts),
-            what_happened(self.outcome, foreign, len(self.arrived), None),
+            classes(self.outcome, [sort for _, sort in foreign]),
+            what_happened(self.outcome, foreign, len(self.arrived), None, self._edits()),
             rule_of(self.policy, self.outcome),
             {
                 "words": "only declared writers after",
@@ -143,14 +145,22 @@ class Verdict:
             acts=(Act("shows more", self.next_command()),),
         )
 
+    def _edits(self) -> tuple[str, ...]:
+        told = (edit_words(decode(entry.body)) for entry in _edits_in(self.foreign))
+        return tuple(words for words in told if words)
+
     def next_command(self) -> str:
         """Return the command that shows more."""
-        return f"journal why {self.id}" if self.id else f"journal audit {quote(self.session)}"
+        return f"journal why {self.id}" if self.id else command_on(self.session, "audit")
 
 
-def classes(outcome: str, trusts: Sequence[str]) -> tuple[str, ...]:
+def _edits_in(foreign: Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in foreign if sort_of(entry.trust, entry.kind) == EDIT]
+
+
+def classes(outcome: str, sorts: Sequence[str]) -> tuple[str, ...]:
     """Return the class of what a fence found, the gravest first."""
-    found = classes_of(trusts) or (outcome,)
+    found = classes_of(sorts) or (outcome,)
     return (*found, BETWEEN) if outcome == BETWEEN_FENCES else found
 
 
@@ -172,21 +182,30 @@ def rule_of(policy: str, outcome: str) -> str:
 
 
 def what_happened(
-    outcome: str, foreign: Sequence[tuple[int, str]], arrived: int, asker: str | None
+    outcome: str,
+    foreign: Sequence[tuple[int, str]],
+    arrived: int,
+    asker: str | None,
+    edits: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Say what a check found, sentence by sentence."""
-    who, trusts = asker or "the run", [trust for _, trust in foreign]
+    """Say what a check found, sentence by sentence.
+
+    ``foreign`` are the foreign entries, each with its sort; ``edits`` what those of
+    them say that record an edit of the file.
+    """
+    who, sorts = asker or "the run", [sort for _, sort in foreign]
     if outcome == ACCEPTED:
         return (f"{who} was away, and only those wrote who may.",)
     if outcome == BETWEEN_FENCES:
         first = f"When {who} raised a fence, it found what no fence had seen: {what_came(foreign)}."
         then = "The fence was raised behind that: it stops nobody, and stays listed until it is resolved."
-        return first, *what_it_proves(trusts), then
-    is_policy = set(trusts) == {"asserted"}
+        return first, *edits, *what_it_proves(sorts), then
+    is_policy = set(sorts) == {"asserted"}
     what = (
         "something came that it may not go on over" if is_policy else "its session was taken over"
     )
-    sentences = [f"While {who} was away, {what}: {what_came(foreign)}.", *what_it_proves(trusts)]
+    came = f"While {who} was away, {what}: {what_came(foreign)}."
+    sentences = [came, *edits, *what_it_proves(sorts)]
     if arrived:
         honest = counted(arrived, "other entry", "other entries")
         sentences.append(
@@ -240,7 +259,7 @@ def reason_of(
     if entry.is_line_end or entry.trust in RESOLVED:
         return None
     if not entry.trusted:
-        return REASONS[entry.trust]
+        return REASONS[sort_of(entry.trust, entry.kind)]
     if entry.instance_id == own_instance or entry.kind == "control" or policy(entry):
         return None
     return REFUSED

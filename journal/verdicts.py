@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _IS_TEXT: Final = tuple(isinstance(column.type, Text) for column in verdicts.c)
 LISTED: Final = 1000
+# What became of a refused write is kept beside why it was refused, and is no verdict itself.
+DISCARDED: Final = "discarded"
 
 
 class VerdictRow(NamedTuple):
@@ -78,11 +80,11 @@ def find(cursor: Cursor, store: Store, verdict_id: str) -> VerdictRow:
 
     """
     found = cursor.execute(f"{sql.all_of(verdicts)} WHERE id = ?", (verdict_id,)).fetchone()
-    if found is None:
+    row = None if found is None else VerdictRow.read(found)
+    if row is None or row.outcome == DISCARDED:
         raise NotFoundError(
-            f"there is no verdict {verdict_id!r}", hint="journal status", code="no-verdict"
+            f"there is no verdict {verdict_id!r}", hint="journal why", code="no-verdict"
         )
-    row = VerdictRow.read(found)
     if not row.holds(store):
         raise RefusedError(
             f"the verdict {verdict_id} was changed after it was stored",
@@ -97,8 +99,16 @@ def since(cursor: Cursor, store: Store, at_us: int) -> Iterator[VerdictRow]:
     where = f"{sql.all_of(verdicts)} WHERE judged_us >= ? ORDER BY judged_us DESC"
     for values in cursor.execute(where, (at_us,)).fetchall():
         row = VerdictRow.read(values)
-        if row.holds(store):
+        if row.outcome != DISCARDED and row.holds(store):
             yield row
+
+
+def newest(cursor: Cursor, store: Store, limit: int) -> list[VerdictRow]:
+    """Return the newest true verdicts of the whole journal, the newest first."""
+    where = f"{sql.all_of(verdicts)} ORDER BY judged_us DESC, id LIMIT ?"
+    rows = map(VerdictRow.read, cursor.execute(where, (LISTED,)).fetchall())
+    true = (row for row in rows if row.outcome != DISCARDED and row.holds(store))
+    return [row for _, row in zip(range(limit), true, strict=False)]
 
 
 def of_fence(cursor: Cursor, store: Store, fence_id: str) -> VerdictRow | None:
@@ -106,3 +116,26 @@ def of_fence(cursor: Cursor, store: Store, fence_id: str) -> VerdictRow | None:
     where = f"{sql.all_of(verdicts)} WHERE fence_id = ? ORDER BY judged_us DESC, id"
     rows = map(VerdictRow.read, cursor.execute(where, (fence_id,)).fetchall())
     return next((row for row in rows if row.holds(store)), None)
+
+
+def of_parked(cursor: Cursor, store: Store, session_id: int, parked_id: str) -> VerdictRow | None:
+    """Return the newest true verdict by which a parked write was refused, or None."""
+    rows = _about(cursor, store, session_id, parked_id)
+    return next((row for row in rows if row.outcome != DISCARDED), None)
+
+
+def discarding(cursor: Cursor, store: Store, session_id: int, parked_id: str) -> VerdictRow | None:
+    """Return what was kept when a parked write was discarded; None if it was not, or not kept."""
+    rows = _about(cursor, store, session_id, parked_id)
+    return next((row for row in rows if row.outcome == DISCARDED), None)
+
+
+def _about(cursor: Cursor, store: Store, session_id: int, parked_id: str) -> Iterator[VerdictRow]:
+    """Yield the true rows about a parked write, the newest first."""
+    where = (
+        f"{sql.all_of(verdicts)} WHERE session_id = ? AND instr(evidence, ?) > 0 "
+        "ORDER BY judged_us DESC"
+    )
+    named = f'"parked": "{parked_id}"'  # a quote inside a body is escaped: it matches none
+    rows = map(VerdictRow.read, cursor.execute(where, (session_id, named)).fetchall())
+    return (row for row in rows if row.holds(store))

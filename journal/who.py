@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal import policy as policies
 from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
 from journal.errors import NotFoundError
-from journal.inspection import entry_of, gone
+from journal.inspection import entry_of, gone, is_resolved
 from journal.model import check_key
 from journal.verdict import reason_of
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 ACCEPTED: Final = "accepted"
+# What the trust of an entry says that somebody has decided on.
+_DECIDED: Final = ("accepted", "rejected")
 _PAGE: Final = 500
 _GAP: Final = 1000
 
@@ -34,16 +36,18 @@ _GAP: Final = 1000
 class Attribution(NamedTuple):
     """One row of a session and what is made of it.
 
-    ``judged`` is "accepted", or why a fence would call it a takeover.
+    ``judged`` is "accepted", or why a fence would call it a takeover; of what somebody
+    has decided on "settled (accepted)" or "settled (rejected)".
     """
 
     entry: Entry
     judged: str
+    settled: str | None = None
 
     @property
     def accepted(self) -> bool:
         """Whether a fence would accept it."""
-        return self.judged == ACCEPTED
+        return self.judged == ACCEPTED or self.settled is not None
 
 
 def who(
@@ -67,27 +71,41 @@ def who(
             f"there is no session {key!r}", hint="journal sessions", code="no-session"
         )
     return (
-        Attribution(entry, reason_of(entry, None, chosen) or ACCEPTED)
-        for entry in _entries(journal.store, chain, MIN_SEQ if after is None else after + 1)
+        Attribution(
+            entry,
+            f"settled ({settled})" if settled else reason_of(entry, None, chosen) or ACCEPTED,
+            settled,
+        )
+        for entry, settled in _entries(
+            journal.store, chain, MIN_SEQ if after is None else after + 1
+        )
     )
 
 
-def _entries(store: Store, chain: Chain, first: int) -> Iterator[Entry]:
+def _entries(store: Store, chain: Chain, first: int) -> Iterator[tuple[Entry, str | None]]:
+    """Yield every row as an entry, and what somebody has decided about it."""
     expected = max(first, 1)
     while first <= MAX_SEQ:
         with store.snapshot() as cursor:
             store.fresh(chain).load_facts(cursor)
             page = _page(cursor, chain, first)
-            found = [entry_of(row, chain, store.registry.writers) for row in page]
-        for entry in found:
+            found = [(entry_of(row, chain, store.registry.writers), row) for row in page]
+        for entry, row in found:
             if entry.seq > expected and entry.trust != "stray":
-                yield from _missing(chain, expected, entry.seq)
+                yield from ((each, None) for each in _missing(chain, expected, entry.seq))
             if entry.trust != "stray" or entry.seq == expected:
                 expected = max(expected, entry.seq + 1)
-            yield entry
+            yield entry, _settled(entry, row, chain)
         if len(page) < _PAGE:
             return
         first = page[-1].seq + 1
+
+
+def _settled(entry: Entry, row: Row, chain: Chain) -> str | None:
+    """Return what was decided about a foreign row, a stray by plain SQL included; or None."""
+    if entry.trusted or not is_resolved(row, chain):
+        return None
+    return entry.trust if entry.trust in _DECIDED else f"{chain.resolved[row.seq].verdict}ed"
 
 
 def _page(cursor: Cursor, chain: Chain, first: int) -> list[Row]:

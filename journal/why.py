@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import explanation as told
 from journal import verdicts
+from journal.commands import command_on
 from journal.explanation import Act, Explanation, counted, when
+from journal.fileedit import EDIT, edit_words, sort_of
+from journal.holder import SUPERSEDED
 from journal.incident import SUPERSESSION, Incident
+from journal.process import this_process
 from journal.verdict import (
     BETWEEN_FENCES,
     CHANGED_SINCE,
@@ -53,6 +57,8 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
     with store.snapshot() as cursor:
         incident = Incident(store, cursor, wanted or "")
         between, left_out = incident.between()
+        removed = incident.removed()
+        settlement = incident.settlement()
         row, parked = incident.row, incident.parked
         same = list(verdicts.since(cursor, store, store.clock() - _WEEK_US))
     return Explanation(
@@ -67,9 +73,43 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
         incident.holder,
         between,
         left_out,
+        removed,
         _lately(store, row, same),
-        {} if parked is None else _parked_facts(parked),
+        {} if parked is None else {**_parked_facts(parked), "settlement": settlement},
         tuple(_acts(incident)),
+    )
+
+
+class Noticed(NamedTuple):
+    """One verdict to ask about: its id, when, in which session, its class, and who was judged.
+
+    ``parked`` is the refused write that was kept with it, or None.
+    """
+
+    id: str
+    at_us: int
+    session: str
+    verdict_class: str
+    writer: str | None
+    parked: str | None
+
+
+def newest(journal: Journal, limit: int = 20) -> list[Noticed]:
+    """Return the newest takeovers, refusals and supersessions of the whole journal, the newest first."""
+    store = journal.store
+    with store.snapshot() as cursor:
+        return [_noticed(store, row) for row in verdicts.newest(cursor, store, limit)]
+
+
+def _noticed(store: Store, row: VerdictRow) -> Noticed:
+    writer = store.registry.writers.get(row.writer_id or 0)
+    return Noticed(
+        row.id,
+        row.judged_us,
+        store.registry.session_keys.get(row.session_id, f"session {row.session_id}"),
+        ", ".join(classes(row.outcome, row.facts)),
+        None if writer is None else writer.name,
+        row.facts.get("parked"),
     )
 
 
@@ -97,8 +137,10 @@ def _claim_found(facts: Mapping[str, Any]) -> int | None:
 def _what(incident: Incident) -> tuple[str, ...]:
     asker = incident.asker()
     if incident.is_check:
-        foreign = [(item["seq"], item["trust"]) for item in incident.facts["foreign"]]
-        said = what_happened(incident.row.outcome, foreign, incident.facts["arrived_count"], asker)
+        foreign = [(item["seq"], _sort(item)) for item in incident.facts["foreign"]]
+        edits = [words for facts in incident.edits() if (words := edit_words(facts))]
+        arrived = incident.facts["arrived_count"]
+        said = what_happened(incident.row.outcome, foreign, arrived, asker, edits)
     else:
         said = _refused(incident, asker)
     more = incident.facts.get("foreign_count", 0) - len(incident.facts["foreign"])
@@ -129,9 +171,7 @@ def _refused(incident: Incident, asker: str) -> tuple[str, ...]:
     tried = f"{asker} tried to write without a turn while {who} held the session."
     if not _is_dead(holder):
         return (tried,)
-    gone = (
-        "The holder's process was gone by then: its claim is stranded, until a newer claim ends it."
-    )
+    gone = "The holder's process was gone by then: its claim is stranded, until it is released or a newer one ends it."
     return tried, gone
 
 
@@ -155,11 +195,24 @@ def _kept_words(parked: Parked | None) -> tuple[str, ...]:
 
 
 def _lately(store: Store, row: VerdictRow, kept: Iterable[VerdictRow]) -> dict[str, Any]:
-    """Count the verdicts of the last week that are the same trouble."""
+    """Count what happened in the last week that is the same trouble: a refusal each, a takeover once.
+
+    A fence that is checked again over the very same entries finds no second takeover.
+    """
     now, mine = store.clock(), _signature(store, row)
-    same = [each.judged_us for each in kept if _signature(store, each) == mine]
+    newest: dict[object, int] = {}
+    for each in kept:
+        if _signature(store, each) == mine:
+            newest.setdefault(_occasion(each), each.judged_us)
+    same = list(newest.values())
     day = sum(1 for at_us in same if at_us >= now - _DAY_US)
     return {"signature": mine, "day": day, "week": len(same)}
+
+
+def _occasion(row: VerdictRow) -> object:
+    if row.outcome != TAKEOVER or row.fence_id is None:
+        return row.id
+    return row.fence_id, row.facts["head"]["seq"]
 
 
 def _signature(store: Store, row: VerdictRow) -> str:
@@ -175,20 +228,31 @@ def _signature(store: Store, row: VerdictRow) -> str:
 
 def _acts(incident: Incident) -> Iterator[Act]:
     """Yield the commands that go on from here; each works as it stands, in a shell."""
-    key, who, parked = quote(incident.chain.key), _operator(incident.store), incident.parked
-    if _is_stranded(incident):
-        take = f"journal claim take {key} {who} --supersede 'its holder is gone'"
-        yield Act("ends the stranded claim; a run that claims the session does it too", take)
+    key, who, parked = incident.chain.key, _operator(incident.store), incident.parked
+    yield from _unstranding(incident, key)
     yield from _resolving(incident, key, who)
+    yield from _serving(incident, key)
     if parked is not None and parked.settled is None:
-        yield Act("shows what was refused", f"journal parked show {parked.id}")
-        yield Act("writes it now, at the end", f"journal parked apply {parked.id} {who}")
-        yield Act("gives it up", f"journal parked discard {parked.id}")
+        yield from _applying(incident, parked, who)
+        yield Act("gives it up", f"journal parked discard {parked.id} {who}")
     if not incident.is_check:
-        yield Act("shows who holds the session now", f"journal claim show {key}")
+        yield Act("shows who holds the session now", command_on(key, "claim show"))
     elif "missing" in {item["trust"] for item in incident.facts["foreign"]}:
-        yield Act("tells what else is gone or damaged", f"journal audit {key}")
-    yield Act("shows who wrote what", f"journal who {key}")
+        yield Act("tells what else is gone or damaged", command_on(key, "audit"))
+    yield Act("shows who wrote what", command_on(key, "who"))
+
+
+def _applying(incident: Incident, parked: Parked, who: str) -> Iterator[Act]:
+    """Yield what shows a refused write, and what writes it where that may be."""
+    shown = "shows what was refused"
+    if not incident.can_be_applied:
+        shown += f"; nobody can write it as {parked.writer}'s, for that writer was revoked"
+        shown = shown if parked.lines else "shows what was refused; its lines were erased"
+    yield Act(shown, f"journal parked show {parked.id}")
+    if incident.can_be_applied:
+        is_late = incident.row.outcome == SUPERSEDED
+        after = ", behind all that the newer turn wrote without it" if is_late else ""
+        yield Act(f"writes it now, at the end{after}", f"journal parked apply {parked.id} {who}")
 
 
 def _resolving(incident: Incident, key: str, who: str) -> Iterator[Act]:
@@ -196,17 +260,62 @@ def _resolving(incident: Incident, key: str, who: str) -> Iterator[Act]:
     seqs = incident.open_seqs()
     if not seqs:
         return
-    named = " ".join(map(str, seqs[:20]))
-    trusts = {item["trust"] for item in incident.facts["foreign"]}
-    is_unsealed = not trusts.isdisjoint(("stray", "altered", "erased"))
-    out = "settles it as not wanted; it is on record, and was never read as a line"
-    kept = "rescues its bytes as a new entry that stays marked as foreign"
-    if not is_unsealed:
-        out = "takes it out of the session's file; it stays on record"
-        kept = "or leaves it there, marked as accepted"
-    yield Act(out, f"journal resolve {key} {named} --reject --reason 'not ours' {who}")
-    if "erased" not in trusts:
-        yield Act(kept, f"journal resolve {key} {named} --accept --reason 'known' {who}")
+    sorts = {_sort(item) for item in incident.facts["foreign"] if item["seq"] in seqs}
+    out, kept = _choices(sorts, is_undone=any("no" in facts for facts in incident.edits()))
+    reject, accept = f"--reject --reason 'not ours' {who}", f"--accept --reason 'known' {who}"
+    yield Act(out, command_on(key, "resolve", *seqs[:20], options=reject))
+    if "erased" not in sorts:
+        yield Act(kept, command_on(key, "resolve", *seqs[:20], options=accept))
+
+
+def _choices(sorts: set[str], *, is_undone: bool) -> tuple[str, str]:
+    """Say what rejecting does with what came, and what accepting does."""
+    if not sorts.isdisjoint(("stray", "altered", "erased")):
+        out = "settles it as not wanted; it is on record, and was never read as a line"
+        return out, "rescues its bytes as a new entry that stays marked as foreign"
+    if EDIT in sorts and not is_undone:
+        return "settles it as not wanted; it stays on record", "or settles it as known"
+    if EDIT in sorts:
+        out = "undoes the edit: in the file stands again what stood there; it stays on record"
+        return out, "or lets the file be as it was edited"
+    out = "takes it out of the session's file; it stays on record"
+    return out, "or leaves it there, marked as accepted"
+
+
+def _serving(incident: Incident, key: str) -> Iterator[Act]:
+    """Yield how a file is served again that stopped by this edit, where it is this host's."""
+    what = {facts.get("what") for facts in incident.edits()}
+    mirror = incident.store.registry.mirrors.get(incident.chain.session_id)
+    if mirror is None or mirror.host != this_process().host:
+        return
+    if incident.chain.mirror_state == "gone" and "gone" in what:
+        yield Act("makes the file again", command_on(key, "mirror sync", options="--recreate"))
+    if incident.chain.mirror_state == "refused" and "refused" in what:
+        resume = command_on(key, "mirror resume", options="--reason 'seen'")
+        yield Act("has the file written to again; until then it is left alone", resume)
+
+
+def _unstranding(incident: Incident, key: str) -> Iterator[Act]:
+    """Yield what ends a dead run's claim; first what leaves nobody else's in its place."""
+    holder = incident.holder
+    if holder is None or not _is_stranded(incident):
+        return
+    if _may_write(incident.store, holder["writer"]):
+        by = f"-w {quote(holder['writer'])}"
+        release = command_on(key, "claim release", holder["token"], options=by)
+        yield Act("ends the stranded claim; nobody holds the session then, and runs write", release)
+    asker = incident.store.registry.writers.get(incident.row.writer_id or 0)
+    if asker is not None and asker.role == "run" and asker.revoked_us is None:
+        take = command_on(key, "claim take", options=f"-w {quote(asker.name)}")
+        done = (
+            "what a successor does: it holds the session for the process that calls, until released"
+        )
+        yield Act(done, take)
+
+
+def _may_write(store: Store, name: str) -> bool:
+    writer = store.registry.by_name.get(name)
+    return writer is not None and writer.revoked_us is None
 
 
 def _is_stranded(incident: Incident) -> bool:
@@ -218,7 +327,7 @@ def _is_stranded(incident: Incident) -> bool:
 def classes(outcome: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the class of a kept verdict, from its evidence alone."""
     if outcome in (TAKEOVER, BETWEEN_FENCES):
-        return classes_of(outcome, [item["trust"] for item in facts["foreign"]])
+        return classes_of(outcome, [_sort(item) for item in facts["foreign"]])
     dead = _is_dead(facts.get("holder"))
     if outcome == SUPERSESSION:
         return (told.SUPERSESSION, told.STRANDED) if dead else (told.SUPERSESSION,)
@@ -227,6 +336,10 @@ def classes(outcome: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
     if outcome == "claimed":
         return (told.STRANDED,) if dead else (told.CLAIMED,)
     return (told.RELEASED,) if outcome == "released" else (told.SUPERSEDED,)
+
+
+def _sort(item: Mapping[str, Any]) -> str:
+    return sort_of(item["trust"], item.get("kind", "line"))
 
 
 def _rule(outcome: str) -> str:

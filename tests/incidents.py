@@ -1,4 +1,4 @@
-"""Ten incidents, staged for real, and what ``journal why`` says of each.
+"""Incidents, staged for real, and what ``journal why`` says of each.
 
     python -m tests.incidents          stage them all and print every explanation
 
@@ -84,6 +84,17 @@ def by_file(stage: Stage) -> str:
     return stage.caught(lambda: fence.append(REPLY))
 
 
+def by_edit(stage: Stage) -> str:
+    """Let another program cut the session's file short, and end it inside a line."""
+    path = stage.home / "session.jsonl"
+    stage.journal.session(KEY, writer="gateway", mirror=path)
+    stage.gateway.append({"type": "message", "n": 3})
+    fence = stage.gateway.fence()
+    first, second, _ = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + second[:-9])
+    return stage.caught(lambda: fence.append(REPLY))
+
+
 def altered(stage: Stage) -> str:
     """Change a delivery in the database while the run is away."""
     stage.heartbeat.append({"type": "custom"})
@@ -155,7 +166,7 @@ def hold(stage: Stage) -> None:
 
 
 INCIDENTS: Final = (
-    *(by_database, by_file, altered, gone, refused_by_policy),
+    *(by_database, by_file, by_edit, altered, gone, refused_by_policy),
     *(superseded, claimed, stranded, supersession, between_fences),
 )
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, NotFoundError, StorageError
+from journal import Journal, NotFoundError, StorageError, backup, engine
 from journal.anchor import take
 from journal.audit import AnchorFile, audit
 from journal.backup import back_up, plan_restore, restore
+from journal.errors import FullError
 from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
@@ -176,3 +179,62 @@ def test_an_anchor_says_what_a_backup_lacks(journal_path: Path, tmp_path: Path) 
         anchor = AnchorFile("a", take(journal).text.encode())
     plan = plan_restore(copy, journal_path, anchors=[anchor])
     assert [(found.id, found.ranges) for found in plan.report.findings] == [("J801", ((2, 2),))]
+
+
+def test_a_copy_whose_log_could_not_be_folded_in_is_not_put_in_place(
+    gateway: Session, journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing a database on a full disk leaves pages in its log and says nothing."""
+    gateway.append({"n": 0})
+
+    class Full:
+        """A connection whose checkpoint finds the disk full."""
+
+        def __init__(self, real: Any) -> None:
+            self.real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
+        def execute(self, statement: str) -> Any:
+            if "wal_checkpoint" in statement:
+                raise FullError("no space left")
+            return self.real.execute(statement)
+
+    class Source(Full):
+        def backup(self, target: Any, pages: int) -> None:
+            self.real.backup(target.real, pages=pages)
+
+    real = engine.connect
+    monkeypatch.setattr(
+        backup,
+        "connect",
+        lambda path, mode="rw": (Source if mode == "ro" else Full)(real(path, mode=mode)),
+    )
+
+    with pytest.raises(FullError):
+        back_up(journal_path, tmp_path / "copy.db")
+    assert not list(tmp_path.glob("*copy.db*"))
+
+
+@pytest.mark.parametrize("number, kind", [(errno.ENOSPC, FullError), (errno.EIO, StorageError)])
+def test_what_the_system_cannot_do_is_an_error_of_ours(
+    gateway: Session,
+    journal_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    kind: type[Exception],
+) -> None:
+    """With the file and what to do, and no draft is left."""
+    gateway.append({"n": 0})
+
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+
+    with pytest.raises(kind, match=r"copy\.db could not be written") as caught:
+        back_up(journal_path, tmp_path / "copy.db")
+    assert type(caught.value) is kind
+    assert not list(tmp_path.glob("*copy.db*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -44,20 +45,20 @@ EXAMPLES = dict(every_example())
 TYPED = list(typed())
 
 
-@pytest.fixture
-def shell(tmp_path, key_file):
-    """Run a script where ``journal`` is this one, in a directory with a store in its home."""
-    place, door = tmp_path / "place", tmp_path / "bin" / "journal"
+def shell_at(home, key_file):
+    """Return what runs a script where ``journal`` is this one, in a directory with a store in its home."""
+    place, door = home / "place", home / "bin" / "journal"
     (place / ".openclaw").mkdir(parents=True)
     door.parent.mkdir()
     door.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m journal "$@"\n')
     door.chmod(0o755)
-    subprocess.run(["cp", "-r", STORE / "agents", place / ".openclaw"], check=True)
+    shutil.copytree(STORE / "agents", place / ".openclaw" / "agents")
     environment = {
         **os.environ,
         "HOME": str(place),
         "PATH": os.pathsep.join([str(door.parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "JOURNAL_KEY_FILE": str(key_file),
     }
     environment.pop("JOURNAL_DB", None)
 
@@ -75,10 +76,28 @@ def shell(tmp_path, key_file):
     return shell
 
 
+@pytest.fixture
+def shell(tmp_path, key_file):
+    return shell_at(tmp_path, key_file)
+
+
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory):
+    """A journal as the first two examples leave it, and its key; made once, for it takes two programs."""
+    home = tmp_path_factory.mktemp("begun")
+    done = shell_at(home, home / "journal.key")(
+        "\n".join([*EXAMPLES["init",][:1], *EXAMPLES["append",]])
+    )
+    assert done.returncode == 0, done.stderr
+    return home
+
+
 @pytest.mark.parametrize("words", EXAMPLES, ids=" ".join)
-def test_the_examples_of_each_help_work(shell, words):
+def test_the_examples_of_each_help_work(shell, begun, tmp_path, key_file, words):
     """Copied line by line to a shell that has a journal, each ends with exit 0."""
-    assert shell("\n".join([*EXAMPLES["init",][:1], *EXAMPLES["append",]])).returncode == 0
+    shutil.copytree(begun / "place", tmp_path / "place", dirs_exist_ok=True)
+    key_file.parent.mkdir(exist_ok=True, mode=0o700)
+    shutil.copy2(begun / "journal.key", key_file)
 
     done = shell("\n".join(EXAMPLES[words]))
 
@@ -115,3 +134,20 @@ def test_the_readme_has_two_commands():
     assert "journal demo" in TYPED
     assert any(line.startswith("pytest") for line in TYPED)
     assert PROJECT["scripts"] == {"journal": "journal.cli:main"}
+
+
+def test_the_readme_names_every_command_and_extra():
+    """Whoever reads nothing else knows what there is, and what it wants installed."""
+    told = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
+    words = {word for cell in told for word in re.findall(r"[\w-]+", cell)}
+
+    assert set(cli.list_commands(click.Context(cli))) <= words
+    assert set(PROJECT["optional-dependencies"]) - {"bench"} <= words
+    assert "session-journal[anchors]" in README
+    assert "(docs/turns.md)" in README
+
+
+def test_the_readme_says_what_becomes_of_the_keys():
+    """They are not the program's, and outlive it."""
+    assert re.search(r"pip uninstall session-journal` takes the program and nothing else", README)
+    assert "keys\nstay**" in README

@@ -306,6 +306,24 @@ def test_a_real_error_of_the_driver_becomes_ours(database, make, kind, code):
     assert "database is locked" not in str(error)
 
 
+@pytest.mark.parametrize(
+    "name, code",
+    [
+        ("SQLITE_IOERR_SHMSIZE", "io-error"),
+        ("SQLITE_IOERR_FSYNC", "io-error"),
+        ("SQLITE_IOERR_SHORT_READ", "corrupt"),
+    ],
+)
+def test_a_disk_that_fails_is_not_a_damaged_journal(name, code):
+    """No more room for the shared memory says nothing of what is in the file."""
+    error = driver().OperationalError("disk I/O error")
+    error.sqlite_errorname = name
+
+    told = translated(error, "agent.db")
+
+    assert (told.code, told.hint is None) == (code, False)
+
+
 def test_a_wrapped_error_is_told_by_what_it_wraps(database):
     made = writing_engine(database)
     with pytest.raises(Exception, match="UNIQUE") as caught, made.begin() as connection:

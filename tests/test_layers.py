@@ -24,6 +24,7 @@ LAYERS = (
     # Standard library only; no clock, no disk, no SQL.
     {
         "errors",
+        "aliases",
         "model",
         "seal",
         "eras",
@@ -40,6 +41,9 @@ LAYERS = (
         "formats",
         "escape",
         "explanation",
+        "fileedit",
+        "commands",
+        "factwords",
     },
     {
         "engine",
@@ -51,6 +55,7 @@ LAYERS = (
         "guards",
         "signing",
         "files",
+        "openers",
     },
     {
         "schema",
@@ -118,6 +123,8 @@ LAYERS = (
         "watching",
         "bundled",
         "adopting",
+        "serving",
+        "doctor",
     },
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journal import Journal, SessionTakeover
+from journal import EntryError, Journal, SessionTakeover
 from journal import parts as module
 from journal.audit import audit
 from journal.export import export
@@ -91,6 +91,13 @@ def test_every_way_to_write_takes_one(journal: Journal, session: Session) -> Non
     with journal.batch() as batch:
         batch.append(session, LONG)
     assert out(journal) == b'{"n":1}\n' + LONG + b'\n{"n":2}\n' + OTHER + b"\n" + LONG + b"\n"
+
+
+@pytest.mark.parametrize("count, base", [("x", 1), (1, "x"), (1, None)])
+def test_what_is_no_number_is_refused(session: Session, count: Any, base: Any) -> None:
+    session.append({"n": 1})
+    with pytest.raises(EntryError):
+        session.cut(count, base=base, reason="r")
 
 
 def test_a_cut_counts_lines(journal: Journal, session: Session) -> None:

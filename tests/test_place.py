@@ -121,7 +121,7 @@ def test_what_is_no_file_is_refused(tmp_path, make):
     path = tmp_path / "agent.db"
     make(path)
 
-    with pytest.raises(StorageError, match="not a regular file") as caught:
+    with pytest.raises(StorageError, match=r"is a directory|is not a regular file") as caught:
         check_place(path)
 
     assert caught.value.hint
@@ -132,3 +132,12 @@ def test_a_name_that_is_too_long(tmp_path):
         check_place(tmp_path / ("n" * 300))
 
     assert caught.value.hint
+
+
+def test_a_link_to_itself_is_refused_like_any_link(tmp_path):
+    """It leads nowhere, and is no error of ours."""
+    loop = tmp_path / "a.db"
+    loop.symlink_to(loop)
+
+    with pytest.raises(UnsafeSQLite, match="symbolic link"):
+        check_place(loop)

@@ -79,6 +79,22 @@ def test_openclaws_index_is_made_anew(journal: Journal, tmp_path: Path) -> None:
     assert {key: each["sessionId"] for key, each in made.items()} == {
         key: known[key]["sessionId"] for key in made
     }
+    for each in made.values():
+        assert Path(each["sessionFile"]).parent == index.parent
+        assert Path(each["sessionFile"]).exists()
+
+
+def test_every_key_of_an_index_is_in_the_new_one(journal: Journal, tmp_path: Path) -> None:
+    sessions = tmp_path / "agents" / "main" / "sessions"
+    sessions.mkdir(parents=True)
+    file = sessions / "11111111-1111-1111-1111-111111111111.jsonl"
+    file.write_text(f'{{"type":"session","version":3,"id":"{file.stem}"}}\n')
+    index = {key: {"sessionId": file.stem} for key in ("agent:main:main", "agent:main:too")}
+    (sessions / "sessions.json").write_text(json.dumps(index))
+    migrate(journal, tmp_path / "agents")
+    rebuild(journal, tmp_path / "rebuilt")
+    made = json.loads((tmp_path / "rebuilt" / "main" / "sessions" / "sessions.json").read_text())
+    assert list(made) == list(index)
 
 
 def test_files_of_one_name_do_not_meet(journal: Journal, tmp_path: Path) -> None:
@@ -87,8 +103,47 @@ def test_files_of_one_name_do_not_meet(journal: Journal, tmp_path: Path) -> None
         (tmp_path / name / "a.jsonl").write_text(f'{{"in":"{name}"}}\n')
         migrate(journal, tmp_path / name / "a.jsonl")
     rebuild(journal, tmp_path / "rebuilt")
-    found = {file.read_text() for file in (tmp_path / "rebuilt").glob("*.jsonl")}
-    assert found == {'{"in":"one"}\n', '{"in":"two"}\n'}
+    assert tree(tmp_path / "rebuilt") == {
+        "one/a.jsonl": b'{"in":"one"}\n',
+        "two/a.jsonl": b'{"in":"two"}\n',
+    }
+
+
+def test_a_directory_named_from_where_one_stands_is_a_directory(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path, a trailing slash and ".": the layout comes back, whoever rebuilds where."""
+    for place in ("fx/pi/a.jsonl", "fx/codex/2026/b.jsonl", "fx/c.jsonl"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(f'{{"at":"{place}"}}\n')
+    monkeypatch.chdir(tmp_path)
+    apply(journal, plan(["fx"]))
+    apply(journal, plan(["fx/pi/", "./fx/codex"]))
+    monkeypatch.chdir("/")
+    rebuild(journal, tmp_path / "rebuilt")
+    assert tree(tmp_path / "rebuilt") == tree(tmp_path / "fx")
+
+
+def test_two_stores_stand_below_what_they_have_in_common(journal: Journal, tmp_path: Path) -> None:
+    for name in ("one/sessions", "two/sessions"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.jsonl").write_text(f'{{"in":"{name}"}}\n')
+        migrate(journal, tmp_path / name)
+    written = rebuild(journal, tmp_path / "rebuilt")
+    assert [each.file for each in written] == ["one/sessions/a.jsonl", "two/sessions/a.jsonl"]
+    assert [each.instead_of for each in written] == [None, None]
+
+
+def test_a_place_that_is_taken_is_told(journal: Journal, tmp_path: Path) -> None:
+    for name in ("a.jsonl", "A.jsonl"):
+        (tmp_path / "fx").mkdir(exist_ok=True)
+        (tmp_path / "fx" / name).write_text(f'{{"in":"{name}"}}\n')
+    migrate(journal, tmp_path / "fx")
+    written = rebuild(journal, tmp_path / "rebuilt")
+    assert {(each.file, each.instead_of) for each in written} == {
+        ("A.jsonl", None),
+        ("2-a.jsonl", "a.jsonl"),
+    }
 
 
 def test_a_directory_with_anything_in_it_is_left_alone(journal: Journal, tmp_path: Path) -> None:

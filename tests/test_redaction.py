@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import EntryError, Journal, NotFoundError, RefusedError, SessionTakeover, Superseded
+from journal import (
+    EntryError,
+    Journal,
+    MirrorError,
+    NotFoundError,
+    RefusedError,
+    SessionTakeover,
+    StorageError,
+    Superseded,
+    redaction,
+)
 from journal.audit import audit
 from journal.engine import connect
+from journal.errors import FullError
 from journal.export import export
+from journal.mirrorfile import MirrorFile
 from journal.redacted import placeholder
 from tests.thieves import KEY, Thief
 
@@ -279,3 +291,80 @@ def test_what_stands_for_a_line_has_its_size_and_parses(size: int) -> None:
     assert len(placeholder(size)) == size
     if size:
         json.loads(placeholder(size))
+
+
+class TestNotErased:
+    """What could not be erased from the database stands in the file as it stood."""
+
+    @pytest.fixture
+    def mirrored(self, journal: Journal, gateway: Session, tmp_path: Path) -> tuple[Path, int]:
+        path = tmp_path / "mirror.jsonl"
+        journal.mirrors.add(KEY, path)
+        gateway.append({"n": 1})
+        seq = gateway.append(LINE).seq
+        gateway.append({"n": 3})
+        return path, seq
+
+    def test_a_refused_redaction_leaves_the_file_alone(
+        self, journal: Journal, gateway: Session, mirrored: tuple[Path, int], told: list[Any]
+    ) -> None:
+        """Else the next check would call the placeholder somebody's edit."""
+        path, seq = mirrored
+        before = path.read_bytes()
+        journal.session(KEY, writer="another", role="run").claim()
+        with pytest.raises(RefusedError):
+            gateway.redact([seq], reason=WHY)
+        assert path.read_bytes() == before
+        assert journal.session(KEY, writer="cron", role="cron").fence().check().accepted
+        assert told == []
+
+    def test_a_full_disk_leaves_the_file_alone(
+        self, operator: Session, mirrored: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The error says that nothing was kept, and nothing is."""
+        path, seq = mirrored
+        before = path.read_bytes()
+
+        def full(*_: object) -> None:
+            raise FullError("no space left")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(redaction, "_erase", full)
+            with pytest.raises(FullError):
+                operator.redact([seq], reason=WHY)
+        assert path.read_bytes() == before
+        assert states(operator.redact([seq], reason=WHY), "mirror") == ["done"]
+
+    def test_rows_that_are_gone_are_not_brought_back(
+        self, operator: Session, mirrored: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A commit that was not answered for may have been one: then the file stays erased."""
+        path, seq = mirrored
+        real = redaction._erase
+
+        def unanswered(*given: Any) -> None:
+            real(*given)
+            raise StorageError("the log could not be synced")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(redaction, "_erase", unanswered)
+            with pytest.raises(StorageError):
+                operator.redact([seq], reason=WHY)
+        assert SAID.encode() not in path.read_bytes()
+        assert operator.fence().check().accepted
+
+    def test_a_file_that_cannot_be_written_is_an_error_of_ours(
+        self, operator: Session, mirrored: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the file's name; and the database has the line still."""
+        path, seq = mirrored
+
+        def broken(*_: object) -> None:
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(MirrorFile, "sync", broken)
+            with pytest.raises(MirrorError, match=r"mirror\.jsonl"):
+                operator.redact([seq], reason=WHY)
+        assert SAID.encode() in path.read_bytes()
+        assert not operator.read()[seq - 1].redacted

@@ -74,6 +74,95 @@ def test_a_rejected_entry_leaves_the_file_and_stays_in_the_journal(
     assert base.fence().unresolved == []
 
 
+def cut_short(mirror, keep: int) -> None:
+    """Take all lines of the file but the first few, behind the journal's back."""
+    mirror.write_bytes(b"".join(mirror.read_bytes().splitlines(keepends=True)[:keep]))
+
+
+@pytest.fixture
+def longer(base, mirror):
+    """Write three lines more; return the file's bytes."""
+    base.extend({"n": number} for number in range(3))
+    return mirror.read_bytes()
+
+
+def foreign_seqs(base) -> list[int]:
+    return [entry.seq for entry in base.fence().unresolved]
+
+
+def test_a_rejected_cut_is_undone(base, alice, mirror, longer, journal_path):
+    """What was taken out of the file stands in it again, and in the session's order."""
+    lines = [entry.seq for entry in base.read()]
+    cut_short(mirror, 2)
+    edits = foreign_seqs(base)
+    assert [entry.seq for entry in base.read()] == lines[:2]
+
+    alice.resolve(edits, accept=False, reason="not ours")
+    base.append({"after": 1})
+
+    assert mirror.read_bytes() == longer + b'{"after":1}\n'
+    assert [entry.seq for entry in base.read()][:4] == lines
+    assert base.fence().unresolved == []
+    assert findings(journal_path) == []
+
+
+def test_a_rejected_cut_inside_a_line_is_undone_with_its_fragment(base, alice, mirror, longer):
+    mirror.write_bytes(longer[:-4])
+    edits = foreign_seqs(base)
+    assert len(edits) == 2
+
+    alice.resolve(edits, accept=False, reason="not ours")
+    base.fence()
+
+    assert mirror.read_bytes() == longer
+
+
+def test_a_rejected_move_is_undone(base, alice, mirror, longer):
+    mirror.write_bytes(b"".join(reversed(longer.splitlines(keepends=True))))
+    edits = foreign_seqs(base)
+
+    alice.resolve(edits, accept=False, reason="not ours")
+    base.fence()
+
+    assert mirror.read_bytes() == longer
+
+
+def test_an_accepted_cut_stays(base, alice, mirror, longer):
+    cut_short(mirror, 2)
+    alice.resolve(foreign_seqs(base), accept=True, reason="known")
+    base.append({"after": 1})
+
+    assert mirror.read_bytes() == longer[: longer.index(b'{"n":1}')] + b'{"after":1}\n'
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0,), (1,)])
+def test_cuts_are_undone_in_any_order(base, alice, mirror, longer, journal_path, order):
+    """Each gives back its own lines, whatever was written or cut since."""
+    cut_short(mirror, 3)
+    base.fence()
+    base.append({"between": 1})
+    cut_short(mirror, 2)
+    base.append({"after": 1})
+    edits = foreign_seqs(base)
+    assert len(edits) == 2
+
+    for each in order:
+        alice.resolve([edits[each]], accept=False, reason="not ours")
+    base.fence()
+
+    n1, n2, between = b'{"n":1}\n', b'{"n":2}\n', b'{"between":1}\n'
+    begin, after = longer[: longer.index(n1)], b'{"after":1}\n'
+    given = {
+        (0,): n2,
+        (1,): n1 + between,
+        (1, 0): n1 + n2 + between,
+        (0, 1): n1 + between + n2,  # behind their own neighbour, for n2 was none of theirs
+    }
+    middle = given[order]
+    assert mirror.read_bytes() == begin + middle + after
+    assert findings(journal_path) == []
+
+
 @pytest.mark.parametrize("accept", [True, False])
 def test_the_decision_is_sealed_with_actor_and_reason(alice, edited, thief, accept, journal_path):
     alice.resolve([edited], accept=accept, reason="because")

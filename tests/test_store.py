@@ -361,3 +361,37 @@ def test_a_request_is_found_by_its_own_index(journal, gateway):
     with journal.store.snapshot() as cursor:
         plan = cursor.execute(f"EXPLAIN QUERY PLAN {sql.rows_of_request()}", (2, "r1")).fetchall()
     assert any("ix_entries_request" in row[3] for row in plan)
+
+
+def test_an_interrupt_while_another_thread_writes_leaves_its_transaction_alone(
+    journal, base, monkeypatch
+):
+    """Ctrl-C reaches the main thread while it waits for its turn: what stands is not its own."""
+    store = journal.store
+    with store.transaction():
+        base_chain = store.find_chain(store.cursor, base.key)
+        assert base_chain is not None
+        take = store.ticket.take
+        waiting: list[BaseException] = []
+
+        def interrupted():
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store.ticket, "take", interrupted)
+
+        def write():
+            try:
+                store._inside = False  # as it is for whoever begins before the other one is in
+                store.begin()
+            except KeyboardInterrupt as error:
+                waiting.append(error)
+            finally:
+                store._inside = True
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+        monkeypatch.setattr(store.ticket, "take", take)
+
+        assert len(waiting) == 1
+        assert store._connection.in_transaction

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
 
 import click
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from journal import EntryError, NotFoundError, RefusedError, SessionTakeover, Superseded
 from journal.cli import cli
 from journal.escape import is_unsafe
+from journal.explanation import when
+from journal.factwords import fact_words
+from journal.fileedit import edit_words
 from journal.why import why
 from tests import incidents
 from tests.incidents import INCIDENTS, Stage, explained
@@ -33,6 +38,16 @@ TOLD = {
         "takeover by file",
         ("session.jsonl, line 3, byte 85", "external:mirror-1", "* seq 3", "From outside."),
     ),
+    "by_edit": (
+        "takeover by file, edit by file",
+        (
+            "2 lines (seq 2-3) were removed from the session's file; the journal still has them.",
+            "- seq 3, by gateway (run)",
+            '{"type":"message","n":3}',
+            "undoes the edit",
+            "it records that the session's file was edited from outside",
+        ),
+    ),
     "altered": (
         "altered after sealing",
         ("* seq 4", "it was sealed by heartbeat", "a backup may still have", "mallory"),
@@ -47,6 +62,7 @@ TOLD = {
         (
             *("through turn 3", "telegram-run (run) had superseded it", "a visible user turn"),
             *("claim 5", "run run-2", "alive then", "the claim that ended the turn"),
+            "behind all that the newer turn wrote",
         ),
     ),
     "claimed": (
@@ -96,7 +112,7 @@ def test_the_document_holds_all_that_is_told(incident, tmp_path):
 
     assert set(told) == {
         *("id", "session", "class", "classes", "judged_us", "what", "rule", "expected", "found"),
-        *("holder", "between", "left_out", "lately", "parked", "next"),
+        *("holder", "between", "left_out", "removed", "lately", "parked", "next"),
     }
     assert any(row["cause"] for row in told["between"])
     assert {"seq", "epoch", "writer", "role", "instance", "claim", "origin"} <= set(
@@ -117,6 +133,170 @@ def test_every_next_command_works(incident, tmp_path, monkeypatch):
         copy = tmp_path / f"copy-{acts.index(act)}.db"
         copy.write_bytes(stage.path.read_bytes())
         assert run(act.command, copy) in (0, 3), act.command
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """Give a stage to act on."""
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()
+
+
+def next_command(found, word: str) -> str:
+    command: str = next(act.command for act in found.acts if word in act.command)
+    return command
+
+
+@pytest.mark.parametrize("key", ["-it's a b", "--help", "a b"])
+def test_each_command_works_for_any_key(key, tmp_path):
+    """And each line as a whole can be pasted into a shell: what it is for is a comment."""
+    stage = Stage(tmp_path)
+    base = stage.journal.session(key, writer="gateway", role="run")
+    base.append({"n": 1})
+    fence = base.fence()
+    stage.thief.insert_copy(key)
+    found = why(stage.journal, stage.caught(lambda: fence.append(REPLY)))
+    stage.close()
+
+    assert len(found.acts) == 6
+    for act in found.acts:
+        copy = tmp_path / f"copy-{found.acts.index(act)}.db"
+        copy.write_bytes(stage.path.read_bytes())
+        assert run(act.command, copy) in (0, 3), act.command
+    lines = found.as_text().partition("Next:\n")[2].splitlines()
+    assert [shlex.split(line, comments=True) for line in lines] == [
+        shlex.split(act.command) for act in found.acts
+    ]
+    done = subprocess.run(["sh", "-nc", "\n".join(lines)], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_hint_of_a_refusal_is_a_command(base, journal):
+    base.claim()
+    other = journal.session(base.key, writer="other", role="run")
+
+    with pytest.raises(RefusedError) as caught:
+        other.claim()
+
+    words = shlex.split(caught.value.hint or "", comments=True)
+    assert words == [*f"journal claim take {base.key} -w other --supersede REASON".split()]
+
+
+def test_the_hint_beside_a_dead_holder_locks_nobody_out(staged):
+    incidents.hold(staged)
+    with pytest.raises(RefusedError) as caught:
+        staged.gateway.append(REPLY)
+
+    assert run((caught.value.hint or "").partition("  #")[0], staged.path) == 0
+    staged.gateway.append(REPLY)
+
+
+def test_what_was_cut_out_of_the_file_is_put_back_by_the_first_command(staged):
+    """Whoever follows the first line has the file as it was."""
+    verdict_id = incidents.by_edit(staged)
+    path = staged.home / "session.jsonl"
+    first = why(staged.journal, verdict_id).acts[0]
+    assert "undoes the edit" in first.purpose
+    staged.journal.close()
+
+    assert run(first.command, staged.path) == 0
+
+    lines = path.read_bytes().splitlines()
+    assert lines[2] == b'{"type":"message","n":3}'
+    assert b"Mend it." in lines[1]
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    "facts, words",
+    [
+        ({"control": "layout", "lost": [[3, 3]]}, "1 line (seq 3) was removed"),
+        ({"control": "layout", "lost": [[3, 3]]}, "still has it."),
+        ({"control": "layout", "lost": [[3, 3], [5, 6]]}, "3 lines (seq 3, 5-6) were removed"),
+        ({"control": "layout", "lost": []}, "another order"),
+        ({"control": "edit", "what": "lost", "seqs": [[2, 2]]}, "before it was written anew"),
+    ],
+)
+def test_an_edit_of_the_file_is_told_for_what_it_was(facts, words):
+    assert words in (edit_words(facts) or "")
+
+
+def test_what_was_removed_is_told_with_its_text_and_cannot_steer_a_terminal(staged):
+    path = staged.home / "session.jsonl"
+    staged.gateway.append({"evil": "\u202e"})
+    staged.gateway.append(b'{"raw":"\x1b]52;c;cm0=\x07"}')
+    staged.journal.session(staged.gateway.key, writer="gateway", mirror=path)
+    fence = staged.gateway.fence()
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    verdict = fence.check(raise_=False)
+
+    found = why(staged.journal, verdict.id)
+
+    assert found.classes == ("edit by file",)
+    assert "3 lines (seq 2-4) were removed" in verdict.explain()
+    assert [row.seq for row in found.removed] == [2, 3, 4]
+    assert [row["seq"] for row in found.as_json()["removed"]] == [2, 3, 4]
+    assert "brought in" not in found.as_text()
+    assert "\\x1b]52" in found.as_text()
+    assert not {char for char in found.as_text() if is_unsafe(char) and char != "\n"}
+
+
+def test_a_file_left_alone_since_an_edit_is_served_again_by_a_command(staged):
+    """on_edit="refuse": rejecting and resuming give the file back whole."""
+    path = staged.home / "session.jsonl"
+    staged.journal.mirrors.add(staged.gateway.key, path, on_edit="refuse")
+    whole = path.read_bytes()
+    fence = staged.gateway.fence()
+    path.write_bytes(whole.splitlines(keepends=True)[0])
+    verdict = fence.check(raise_=False)
+
+    found = why(staged.journal, verdict.id)
+    reject, resume = next_command(found, "--reject"), next_command(found, "mirror resume")
+    assert "left alone" in found.as_text()
+    staged.journal.close()
+
+    assert run(reject, staged.path) == 0
+    assert run(resume, staged.path) == 0
+    assert path.read_bytes() == whole
+
+
+def test_a_file_that_is_gone_is_made_again_by_a_command(staged):
+    path = staged.home / "session.jsonl"
+    staged.journal.mirrors.add(staged.gateway.key, path)
+    whole = path.read_bytes()
+    fence = staged.gateway.fence()
+    path.unlink()
+    verdict = fence.check(raise_=False)
+
+    found = why(staged.journal, verdict.id)
+    assert "The session's file was removed" in found.as_text()
+    staged.journal.close()
+
+    assert run(next_command(found, "mirror sync"), staged.path) in (0, 3)
+    assert path.read_bytes() == whole
+
+
+def test_the_first_command_ends_a_stranded_claim_and_locks_nobody_out(staged):
+    """Whoever was refused writes again, and needs no turn."""
+    verdict_id = incidents.stranded(staged)
+    first, second = why(staged.journal, verdict_id).acts[:2]
+
+    assert first.command.startswith("journal claim release ")
+    assert second.command == f"journal claim take {staged.gateway.key} -w gateway"
+    assert run(first.command, staged.path) == 0
+    assert staged.gateway.append(REPLY).writer == "gateway"
+    assert "claim release" not in why(staged.journal, verdict_id).as_text()
+
+
+def test_a_dead_holder_that_was_revoked_is_not_let_write_again(staged):
+    verdict_id = incidents.stranded(staged)
+    staged.journal.revoke("nightly", "its host was lost")
+
+    first = why(staged.journal, verdict_id).acts[0]
+
+    assert first.command.startswith("journal claim take ")
+    assert run(first.command, staged.path) == 0
 
 
 def run(command: str, path) -> int:
@@ -172,7 +352,137 @@ def test_a_parked_write_is_explained_by_its_own_id(base, journal):
     for _ in range(2):
         with pytest.raises(Superseded):
             turn.append(REPLY)
-    assert "refused 3 times" in why(journal, caught.value.why).as_text()
+    found = why(journal, caught.value.parked)
+    assert "refused 3 times since" in found.as_text()
+    assert found.lately["day"] == 3
+
+
+def test_a_write_refused_again_by_another_is_explained_by_the_latest_refusal(staged):
+    """Who held the session then, when, and by which rule; the first one keeps its own id."""
+    first = incidents.stranded(staged)
+    (parked,) = staged.gateway.parked()
+    other = staged.journal.session(staged.gateway.key, writer="other", role="run")
+    other.claim(supersede="it is gone")
+
+    second = staged.caught(lambda: staged.gateway.append(incidents.REPLY))
+
+    assert staged.gateway.parked()[0].times == 2
+    found = why(staged.journal, parked.id)
+    assert found.classes == ("claimed by another",)
+    assert "while other (run) held" in found.as_text()
+    assert found.at_us == why(staged.journal, second).at_us
+    assert why(staged.journal, first).classes == ("stranded claim",)
+
+
+def test_a_takeover_that_is_looked_at_again_is_one(base, thief, open_journal):
+    """The same fence, checked by another process over the same entries, finds nothing new."""
+    fence_id = base.fence().stored()
+    thief.insert_copy()
+    for _ in range(2):
+        other = open_journal()
+        verdict = other.fence(fence_id).check(raise_=False)
+
+    assert why(other, verdict.id).lately["day"] == 1
+
+
+def test_what_was_applied_is_told_by_whom_when_and_as_which_seq(base, journal, clock):
+    turn = base.claim()
+    base.claim(supersede="x").release()
+    with pytest.raises(Superseded) as caught:
+        turn.append(REPLY)
+    clock.step(3_000_000)
+    (entry,) = journal.parked(caught.value.parked).apply(writer="alice")
+
+    found = why(journal, caught.value.parked)
+
+    told = found.parked["settlement"]
+    assert (told["how"], told["by"], told["seqs"]) == ("applied", "alice", [entry.seq])
+    assert told["at_us"] == clock()
+    assert f"; applied as seq {entry.seq} by alice (pid {os.getpid()} on " in found.as_text()
+    assert f" at {when(clock())}" in found.as_text()
+
+
+@pytest.mark.parametrize("name", ["alice", None])
+def test_what_was_discarded_is_told_by_whom_when_and_why(base, journal, clock, name):
+    """Without a name the process is known; a verdict it is not, and none of its kind."""
+    turn = base.claim()
+    base.claim(supersede="x")
+    with pytest.raises(Superseded) as caught:
+        turn.append(REPLY)
+    clock.step(3_000_000)
+    journal.parked(caught.value.parked).discard(writer=name, reason="asked again")
+
+    found = why(journal, caught.value.parked)
+
+    by = name or "somebody who gave no name"
+    assert f"; discarded by {by} (pid {os.getpid()} on " in found.as_text()
+    assert f" at {when(clock())}: asked again" in found.as_text()
+    assert found.classes == ("superseded",)
+    assert found.lately["day"] == 1
+    settled = journal.parked(caught.value.parked).settlement()
+    assert (settled.how, settled.by, settled.reason) == ("discarded", name, "asked again")
+    assert settled.at_us == journal.parked(caught.value.parked).settled_us == clock()
+
+
+def test_what_a_revoked_writer_was_refused_is_not_offered_to_be_applied(staged):
+    verdict_id = incidents.claimed(staged)
+    staged.journal.revoke("gateway", "its host was lost")
+
+    found = why(staged.journal, verdict_id)
+
+    assert "parked apply" not in found.as_text()
+    assert "nobody can write it as gateway's, for that writer was revoked" in found.as_text()
+    assert "parked discard" in found.as_text()
+
+
+def test_each_entry_between_is_told_with_its_time(base, heartbeat, thief, journal, clock):
+    """What a stray says of its own time is said to be no more than that; what is gone has none."""
+    fence = base.fence()
+    clock.step(60_000_000)
+    entry = heartbeat.append({"n": 1})
+    stray = thief.insert_copy(created_us=entry.created_us + 60_000_000)
+    verdict = fence.check(raise_=False)
+
+    for text in (verdict.explain(), why(journal, verdict.id).as_text()):
+        lines = text.splitlines()
+        (honest,) = (line for line in lines if f"  seq {entry.seq}, " in line)
+        (forged,) = (line for line in lines if f"* seq {stray}, " in line)
+        assert honest.endswith(f"; at {when(entry.created_us)}")
+        assert forged.endswith(f"; it says at {when(entry.created_us + 60_000_000)}")
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (b'{"control":"resolution","verdict":"reject","seqs":[4,5],"actor":"bob"}',
+         "control: resolution, verdict reject, seqs 4, 5, actor bob"),
+        (b'{"control":"stray","rows":[{"sort":"stray","ranges":[[4,4],[6,9]],"count":5}]}',
+         "control: stray, rows stray at seq 4, 6-9"),
+        (b'{"control":"layout","no":2,"lost":[[3,3],[5,6]],"reason":"x"}',
+         "control: layout, reason x, lost 3, 5-6, no 2"),
+        (b'{"control":"claim","token":3,"supersedes":null}', "control: claim 3"),
+        (b'{"type":"message"}', '{"type":"message"}'),
+        (b"[1]", "[1]"),
+        (b"\xff", "\\xff"),
+        (b"", ""),
+    ],
+)  # fmt: skip
+def test_a_fact_is_told_in_words(body, words):
+    """Never as a program would print it; a forged one as it stands."""
+    assert fact_words(body) == words
+
+
+def test_no_value_is_told_as_python_prints_it(base, thief, journal):
+    fence = base.fence()
+    thief.insert_copy(kind="control", body=b'{"type":"message"}')
+    base.append(REPLY)
+    verdict = fence.check(raise_=False)
+
+    text = why(journal, verdict.id).as_text()
+
+    assert "None" not in text
+    assert "{'" not in text
+    assert "stray at seq" in text
 
 
 def test_a_fence_is_explained_by_its_newest_verdict(base, thief, journal):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
-from journal.audit import database, keyring, projections, proofs
+from journal.audit import database, keyring, projections, proofs, redactions
+from journal.audit.ahead import Ahead
 from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
@@ -20,6 +21,7 @@ from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.tally import Tally
 from journal.controls import decode
+from journal.dialects.address import is_url
 from journal.engine import is_driver_error
 from journal.model import REGISTRY_ID, REGISTRY_KEY
 from journal.seal import UNFIT
@@ -121,10 +123,20 @@ def sighted(  # noqa: PLR0913 - as for an audit
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Sighting]:
     """Audit a journal and keep its snapshot open for the block; arguments and errors are those of an audit."""
-    with opened(path_of(path)) as source:
+    with (
+        closing(Ahead(path_of(path), is_wanted=not quick and not is_url(path))) as ahead,
+        opened(path_of(path), ahead) as source,
+    ):
         scope = Scope(tuple(sessions), since_us, is_quick=quick)
         run = _Audit(
-            source, key_file, scope, anchors, verifiers, mirrors=mirrors, progress=progress
+            source,
+            key_file,
+            scope,
+            anchors,
+            verifiers,
+            mirrors=mirrors,
+            progress=progress,
+            ahead=ahead,
         )
         report = run.report()
         yield Sighting(source, run.keyring, run.known, report)
@@ -143,8 +155,10 @@ class _Audit:
         *,
         mirrors: bool,
         progress: Callable[[int, int], None] | None,
+        ahead: Ahead,
     ) -> None:
         self.source = source
+        self.ahead = ahead
         self.scope = scope
         self.progress = progress
         self.mirrors = mirrors
@@ -260,7 +274,8 @@ class _Audit:
     def _tell_lost_keys(self) -> None:
         """Say which entries stand under a seal that nobody can check any more."""
         for key_id in self.keyring.lost:
-            began = self.known.eras.get(key_id + 1, {})
+            later = (each for each in self.known.eras.values() if each["was"] == key_id)
+            began: dict[str, Any] = next(later, {})
             how = "was at hand" if began.get("was_at_hand") else "was lost"
             self.open.append(
                 f"who wrote the entries of key era {key_id}: its key is not at hand (it {how} when the "
@@ -316,15 +331,37 @@ class _Audit:
         chosen, left = self.scope.chosen(self.source, self.known)
         self.open += left
         told = self.scope.telling(self.source, chosen, self.progress)
+        self._share_out(sorted(chosen))
         for number in sorted(chosen):
             self._audit_session(number, self.known.sessions[number].key, told)
+
+    def _share_out(self, numbers: list[int]) -> None:
+        """Have others look at large sessions from the far end, but for migrated ones: those are summed in order."""
+        keyring = self.keyring
+        if not self.ahead or keyring.keys is None:
+            return
+        with self.part("the table of sessions"):
+            found = self.source.query("SELECT id, head_seq, cum_bytes FROM sessions").fetchall()
+            sizes = {number: sizes for number, *sizes in found}
+            migrated = set(self.source.session_ids(tables.migrated_files.name))
+            shared = [number for number in numbers if number in sizes and number not in migrated]
+            told = [(number, self.known.sessions[number].key, *sizes[number]) for number in shared]
+            redacted = {number: self._redacted(number, key) for number, key, *_ in told}
+            self.ahead.plan(told, keyring.keys, self.known, redacted)
+
+    def _redacted(self, number: int, key: str) -> dict[int, int]:
+        return redactions.sizes(
+            redactions.read(self.source, number, self.keyring.sealer(number, key))
+        )
 
     def _audit_session(
         self, number: int, key: str, told: Callable[[int], None] | None = None
     ) -> None:
         with self.part(f"session {key!r}"):
             session = SessionAudit(self.source, self.keyring, self.known, self.found, number, key)
-            session.run(told, is_quick=self.scope.is_quick and number != REGISTRY_ID)
+            session.run(
+                told, is_quick=self.scope.is_quick and number != REGISTRY_ID, ahead=self.ahead
+            )
             self.tally.add(session.tally)
             self.heads.append(session.head)
             for name, count in session.counts.items():

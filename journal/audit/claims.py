@@ -67,6 +67,14 @@ class Claims:
         elif facts.get("control") == "release":
             self._release(int(facts["token"]))
 
+    def agrees(self, writes: Iterable[Row]) -> bool:
+        """Whether writes without a claim or release in them follow from what stands, all of them."""
+        stands = self._after if self._first is None else self._first.claim
+        return all(
+            (stands is _Standing.UNKNOWN or row.claim == stands) and self._fits_run(row)
+            for row in writes
+        )
+
     def close(self) -> None:
         """Judge the write that ends here: does its claim follow from what stood before?"""
         row, decided = self._first, self._decided
@@ -80,12 +88,16 @@ class Claims:
         self._after = row.claim
 
     def _judge_run(self, row: Row) -> None:
+        if not self._fits_run(row):
+            self._note("J108", "another process held the claim", row)
+
+    def _fits_run(self, row: Row) -> bool:
+        """Whether a run that writes under a claim is the one that holds it."""
         writer = self._known.writers.get(row.writer_id)
         record = None if row.claim is None else self.records.get(row.claim)
         if record is None or writer is None or writer.role != "run" or row.origin in KEPT:
-            return
-        if (record.writer_id, record.instance_id) != (row.writer_id, row.instance_id):
-            self._note("J108", "another process held the claim", row)
+            return True
+        return (record.writer_id, record.instance_id) == (row.writer_id, row.instance_id)
 
     def _claim(self, row: Row, facts: dict[str, Any]) -> None:
         token, before = int(facts["token"]), facts.get("supersedes")

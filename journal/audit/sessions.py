@@ -24,6 +24,7 @@ from journal.strays import Ranges
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from journal.audit.ahead import Ahead
     from journal.audit.declarations import Declarations
     from journal.audit.findings import Findings
     from journal.audit.keyring import Keyring
@@ -110,20 +111,30 @@ class SessionAudit:
             return Head(self.key, 0, 0, "", 0, 0)
         return Head(self.key, last.seq, last.epoch, last.seal[:8].hex(), tally.entries, tally.bytes)
 
-    def run(self, told: Callable[[int], None] | None = None, *, is_quick: bool = False) -> None:
+    def run(
+        self,
+        told: Callable[[int], None] | None = None,
+        *,
+        is_quick: bool = False,
+        ahead: Ahead | None = None,
+    ) -> None:
         """Look at everything; quickly, at all but the lines' bytes.
 
         Args:
             told: called now and then with how many bytes of lines were looked at since.
             is_quick: believe the lines' bytes.
+            ahead: who may have judged some of it already.
 
         """
         if is_quick and self._sealer is not None:
             self._receipts = []  # they are sums over the lines
             rows, whole_row = self._source.rows(self.session_id, lines=False), self._source.row
+            self._walk.feed_all(rows if told is None else _telling(rows, told), whole_row)
+        elif ahead is not None and ahead.has(self.session_id):
+            self._walk_towards(ahead, told)
         else:
-            rows, whole_row = self._source.rows(self.session_id), None
-        self._walk.feed_all(rows if told is None else _telling(rows, told), whole_row)
+            rows = self._source.rows(self.session_id)
+            self._walk.feed_all(rows if told is None else _telling(rows, told))
         self._walk.finish()
         self._check_eras()
         self._claims.close()
@@ -132,6 +143,20 @@ class SessionAudit:
         self._check_requests()
         self._settle()
         self._check_tables()
+
+    def _walk_towards(self, ahead: Ahead, told: Callable[[int], None] | None) -> None:
+        """Walk a session stretch by stretch, and take over those that somebody found plain."""
+        walk, claims_of = self._walk, self._claims
+        for at, first, last in ahead.stretches(self.session_id):
+            said, plain = walk.tally.bytes, ahead.answer(at)
+            if plain and walk.follows(plain.before) and claims_of.agrees(plain.writes):
+                for row in plain.writes:
+                    claims_of.feed(row, None, links=True)
+                walk.skip(plain)
+            else:
+                walk.feed_all(self._source.rows_between(self.session_id, first, last))
+            if told is not None:
+                told(walk.tally.bytes - said)
 
     # -- while walking ----------------------------------------------------------------
 

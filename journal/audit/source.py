@@ -6,14 +6,14 @@ state. Text comes as bytes, for a row put there by plain SQL need not be UTF-8.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import schema, tables
 from journal.dialects import catalog, postgres
 from journal.dialects.address import is_url, parsed
-from journal.engine import driver, reading_engine, translated
+from journal.engine import connect, driver, reading_engine, translated
 from journal.errors import NotFoundError
 from journal.model import Row
 
@@ -30,6 +30,7 @@ _ONE: Final = f"SELECT {_COLUMNS} FROM entries WHERE id = ?"  # noqa: S608
 _WITHOUT_LINES: Final = _ROWS.replace(
     '"body"', "CASE WHEN kind IN ('line', 'raw') THEN NULL ELSE body END"
 )
+_TRIES: Final = 50
 MAX_INT: Final = 2**63 - 1
 MIN_INT: Final = -(2**63)
 
@@ -144,9 +145,24 @@ def _no_journal(where: str) -> NotFoundError:
     return NotFoundError(f"there is no journal at {where}", hint="journal init", code="no-journal")
 
 
+class Companions(Protocol):
+    """Others who are to look at the same state of a database."""
+
+    def __bool__(self) -> bool:
+        """Whether there is anybody."""
+
+    def begin(self) -> None:
+        """Have them look at the database as it stands now."""
+
+    def close(self) -> None:
+        """Let them go."""
+
+
 @contextmanager
-def opened(path: str) -> Iterator[Source]:
+def opened(path: str, companions: Companions | None = None) -> Iterator[Source]:
     """Open a journal read-only, in one transaction that ends with the block.
+
+    Companions that are let see another state than this are let go.
 
     Raises:
         NotFoundError: there is no journal.
@@ -166,11 +182,29 @@ def opened(path: str) -> Iterator[Source]:
             connection.begin()  # never ended but by the connection's own end: there is nothing to commit
             raw: Any = connection.connection.driver_connection
             raw.text_factory = bytes
+            if companions:
+                _begin_together(path, raw, companions)
             yield Source(path, raw)
     except driver().Error as error:
         raise translated(error, path) from error
     finally:
         engine.dispose()
+
+
+def _begin_together(path: str, connection: Any, companions: Companions) -> None:  # noqa: ANN401 - a driver's
+    """Begin again until nobody has committed between this snapshot and the companions'."""
+    with closing(connect(path, mode="ro")) as watch:
+        for _ in range(_TRIES):
+            version = watch.execute("PRAGMA data_version").fetchone()
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN")
+            connection.execute(
+                "SELECT count(*) FROM sqlite_schema"
+            ).fetchall()  # takes the snapshot
+            companions.begin()
+            if watch.execute("PRAGMA data_version").fetchone() == version:
+                return
+    companions.close()
 
 
 def path_of(path: str | Path) -> str:

@@ -33,6 +33,7 @@ from journal.strays import Ranges
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from journal.audit.ahead import Plain
     from journal.audit.declarations import Declarations
     from journal.audit.findings import Findings
     from journal.audit.judging import Judge
@@ -78,6 +79,8 @@ class Walk:
         replaced: seqs at one of which an entry stood, and strays do.
         skipped: seqs that the chain links across although nothing stands there.
         external: entries that came from outside.
+        trusted_whos: writer, process, recorder and trust of entries, where they are as declared.
+        number: the row number of the entry before the last.
 
     """
 
@@ -107,9 +110,34 @@ class Walk:
         self._known = known
         self._found = found
         self._on_entry = on_entry
-        self._trusted_whos: set[tuple[int, int, int, int]] = set()
+        self.trusted_whos: set[tuple[int, int, int, int]] = set()
         self._link = b""
-        self._number = 0
+        self.number = 0
+
+    # -- what others looked at --------------------------------------------------------
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was odd so far that would not be a finding already."""
+        odd = (self.strays, self.changed, self.moved, self.missing, self.skipped, self.external)
+        tally = self.tally
+        return not (any(odd) or self.replaced or self.aside.seqs or tally.altered or tally.erased)
+
+    def resume(self, before: Row) -> None:
+        """Go on behind an entry that holds, and that this walk has not looked at."""
+        self.last, self._link = before, before.seal[:PREV_SIZE]
+
+    def follows(self, before: tuple[int, int, bytes]) -> bool:
+        """Whether the newest entry is the one of this row number, seq and seal, with nothing behind it."""
+        last = self.last
+        return last is not None and not self.aside.seqs and (last.id, last.seq, last.seal) == before
+
+    def skip(self, plain: Plain) -> None:
+        """Take over what somebody else found a plain stretch to come to."""
+        self.tally.add(plain.tally)
+        self.trusted_whos |= plain.whos
+        self.number = plain.number
+        self.resume(plain.last)
 
     # -- one row ----------------------------------------------------------------------
 
@@ -152,7 +180,7 @@ class Walk:
             or key_id != known.key_id
             or end not in TERMINATORS
             or origin not in ORIGINS
-            or (writer, instance, recorder, trusted) not in self._trusted_whos
+            or (writer, instance, recorder, trusted) not in self.trusted_whos
         ):
             return False
         if epoch == before.epoch:
@@ -168,7 +196,7 @@ class Walk:
         tally.lines += 1
         tally.raw_lines += kind == b"raw"
         tally.bytes += size
-        self._number = before.id
+        self.number = before.id
         self._on_entry(row, None, True)  # noqa: FBT003 - it links
         self.last, self._link = row, seal[:PREV_SIZE]
         return True
@@ -225,12 +253,12 @@ class Walk:
 
     def _judge_who(self, row: Row) -> None:
         who = (row.writer_id, row.instance_id, row.recorder_id, row.trusted)
-        if who not in self._trusted_whos:
+        if who not in self.trusted_whos:
             faults = who_faults(row, self._known)
             for check, fault in faults:
                 self._note(check, fault, row)
             if not faults:
-                self._trusted_whos.add(who)
+                self.trusted_whos.add(who)
         if self._known.revoked:
             self._note("J109", revoked_fault(row, self._known), row)
 
@@ -242,9 +270,9 @@ class Walk:
         fault = number_fault(row.id, 0 if before is None else before.id)
         if fault is not None:
             # The one before is the odd one, if this one follows what stood before it.
-            odd = row if before is None or row.id <= max(self._number, 0) else before
+            odd = row if before is None or row.id <= max(self.number, 0) else before
             self._note("J207", fault, odd)
-        self._number = 0 if before is None else before.id
+        self.number = 0 if before is None else before.id
 
     def _note_damage(self, row: Row, status: str) -> None:
         if status == "erased":

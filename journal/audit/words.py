@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from journal.audit.catalog import RULES
 from journal.audit.findings import spans
 from journal.escape import escape
+from journal.explanation import counted
+from journal.model import REGISTRY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from journal.audit.report import Report
 
 _HEADS: Final = 20
+_ONE: Final = {"entries": "entry"}
 
 
 def told(report: Report) -> str:
@@ -31,25 +34,40 @@ def _summary(report: Report) -> Iterator[str]:
     yield f"journal: {escape(str(journal['path']))}, id {escape(str(journal['id']))}, schema {journal['schema']}"
     yield f"key:     {escape(str(journal['key']))}"
     yield f"scope:   {_scope(report)}"
-    looked = ", ".join(
-        f"{number} {name.replace('_', ' ')}"
-        for name, number in report.completeness.items()
-        if number
-    )
+    looked = ", ".join(_looked(report))
     yield f"looked:  {looked or 'at nothing'}"
     for head in report.heads[:_HEADS]:
         yield (
-            f"  {escape(head.session)}: seq {head.seq}, epoch {head.epoch}, seal {head.seal or '-'}, "
-            f"{head.entries} entries, {head.bytes} bytes"
+            f"  {_name(head.session)}: seq {head.seq}, epoch {head.epoch}, seal {head.seal or '-'}, "
+            f"{counted(head.entries, 'entry', 'entries')}, {counted(head.bytes, 'byte')}"
         )
     if len(report.heads) > _HEADS:
-        yield f"  … and {len(report.heads) - _HEADS} more sessions"
+        yield f"  … and {counted(len(report.heads) - _HEADS, 'more session')}"
 
 
 def _scope(report: Report) -> str:
     if report.scope is None:
-        return f"the whole journal, {len(report.heads)} sessions"
+        apart = sum(head.session == REGISTRY_KEY for head in report.heads)
+        sessions = counted(len(report.heads) - apart, "session")
+        return f"the whole journal, {sessions}{' and the registry' if apart else ''}"
     return ", ".join(map(escape, report.scope))
+
+
+def _name(session: str) -> str:
+    """Return a session's key; the registry, which only the journal itself writes to, by its name."""
+    return "the registry" if session == REGISTRY_KEY else escape(session)
+
+
+def _looked(report: Report) -> Iterator[str]:
+    """Yield what was counted, the registry apart: no listing of the sessions has it."""
+    apart = any(head.session == REGISTRY_KEY for head in report.heads)
+    for name, found in report.completeness.items():
+        number = found - (apart and name in ("sessions", "registered_sessions"))
+        noun = name.replace("_", " ")
+        if number:
+            yield counted(number, _ONE.get(noun, noun.removesuffix("s")), noun)
+        if apart and name == "sessions":
+            yield "the registry"
 
 
 def _findings(report: Report) -> Iterator[str]:

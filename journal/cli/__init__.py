@@ -14,6 +14,7 @@ from journal.cli.frame import Commands
 COMMANDS: Final = {
     "init": "Make a new journal and its key.",
     "status": "Show what the journal is, and what about it is unsafe.",
+    "doctor": "Tell the facts of this machine and journal, each with what to do next.",
     "sessions": "List the sessions.",
     "log": "List a session's entries, each with its writer.",
     "show": "Show one entry whole.",

@@ -10,8 +10,15 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, opened
-from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.cli.opening import check_writer, key_to_write, opened, turn_of
+from journal.cli.options import (
+    Settings,
+    claim_option,
+    json_option,
+    pid_option,
+    session_argument,
+    writer_options,
+)
 from journal.errors import EntryError
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ _CHUNK: Final = 1024 * 1024
 @click.option("--run-id", metavar="ID", help="The run it is written in.")
 @click.option("--on-behalf-of", metavar="NAME", help="For whom it is written.")
 @click.option("--mirror", metavar="PATH", help="Keep this file equal to the session from now on.")
+@claim_option
+@pid_option
 @json_option
 @click.pass_obj
 def command(  # noqa: PLR0913 - one for each option
@@ -48,23 +57,31 @@ def command(  # noqa: PLR0913 - one for each option
     run_id: str | None,
     on_behalf_of: str | None,
     mirror: str | None,
+    claim: int | None,
+    pid: int | None,
 ) -> None:
     """Write lines to a session.
 
     Each LINE, or each line of the standard input, becomes an entry, its bytes kept
-    exactly; together they are one write. Prints the seq of each once it is on disk.
+    exactly; together they are one write. Prints the seq of each once it is on disk. A
+    SESSION that nobody wrote to is made, and that is said.
     """
     with opened(settings) as journal:
         check_writer(journal, writer, role)
+        key = key_to_write(journal, session)
         to = journal.session(
-            session, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of,
+            key, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of,
             mirror=mirror,
         )  # fmt: skip
+        if claim is not None:
+            to = turn_of(to, claim, pid)
         content = [_argument(line) for line in lines] if lines else _input()
         found = to.extend(content, request_id=request_id)
+    if found[0].epoch == 1:
+        output.say(f"{key!r} is a new session.")
     if settings.json:
         told = [{"seq": entry.seq, "epoch": entry.epoch} for entry in found]
-        output.document("append", session=session, writer=writer, entries=told)
+        output.document("append", session=key, writer=writer, entries=told)
         return
     for entry in found:
         output.line(entry.seq)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,36 +10,42 @@ import click
 from journal.cli import output
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import check_writer, known_key, opened
-from journal.cli.options import Settings, json_option, session_argument, writer_options
-from journal.errors import EntryError
+from journal.cli.opening import (
+    calling_process,
+    check_writer,
+    key_to_write,
+    known_key,
+    opened,
+    turn_of,
+)
+from journal.cli.options import (
+    Settings,
+    claim_option,
+    json_option,
+    pid_option,
+    session_argument,
+    writer_options,
+)
 
 if TYPE_CHECKING:
     from journal import Journal
     from journal.holder import Ending, Holder
-    from journal.model import Process
 
 _LISTED = 20
-
-pid_option = click.option(
-    "--pid",
-    type=click.IntRange(min=1),
-    metavar="PID",
-    help="The process whose life the claim goes with; else the one that called this.",
-)
 
 
 @make_group(
     "claim",
-    "token=$(journal claim take agent:main:main -w alice --role operator)",
-    "journal claim show agent:main:main",
-    "journal claim release agent:main:main $token -w alice",
+    "token=$(journal claim take agent:main:main -w gateway --role run)",
+    'journal append agent:main:main -w gateway --claim $token \'{"type":"message"}\'',
+    "journal claim release agent:main:main $token -w gateway",
 )
 def command() -> None:
     """Show who holds a session, take it, take its inputs, or let it go.
 
     A claim is a run's right to act for a session. A newer one supersedes it: from then on
-    the older turn's writes are refused and parked.
+    the older turn's writes are refused and parked. It goes with the process that called,
+    a shell: the commands that this one calls write in its turn with --claim TOKEN.
     """
 
 
@@ -86,24 +91,27 @@ def take(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Claim a session and print the claim's token.
 
-    It holds other runs off until it is released, superseded, or its process is gone.
+    Other runs' writes are refused and parked until it is released or another claim ends it.
+    That one needs --supersede; not so once the process is gone that the claim goes with: it
+    stands until then all the same.
     """
     from journal.claim import claim  # noqa: PLC0415 - with the rest of the library
 
-    process = _process(pid)
+    process = calling_process(pid)
     with opened(settings) as journal:
         check_writer(journal, writer, role)
-        handle = journal.session(session, writer=writer, role=role, run_id=run_id)
+        key = key_to_write(journal, session)
+        handle = journal.session(key, writer=writer, role=role, run_id=run_id)
         turn = claim(handle, supersede, process=process)
     if settings.json:
         output.document(
-            "claim.take", session=session, token=turn.token, writer=writer, pid=process.pid,
+            "claim.take", session=key, token=turn.token, writer=writer, pid=process.pid,
             verdict=turn.why,
         )  # fmt: skip
         return
     output.line(turn.token)
     if turn.why is not None:
-        output.say(f"It ended another's claim: journal why {turn.why} tells whose.")
+        output.say(f"It ended the claim that stood: journal why {turn.why} tells whose.")
 
 
 @make_command(
@@ -127,7 +135,7 @@ def release(  # noqa: PLR0913 - one for each option
     """
     from journal.claim import end_claim  # noqa: PLC0415 - with the rest of the library
 
-    process = _process(pid)
+    process = calling_process(pid)
     with opened(settings) as journal:
         key = known_key(journal, session)
         check_writer(journal, writer, role)
@@ -142,20 +150,33 @@ def release(  # noqa: PLR0913 - one for each option
 @session_argument
 @writer_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@claim_option
+@pid_option
 @json_option
 @click.pass_obj
-def inputs(
-    settings: Settings, session: str, writer: str, role: str | None, limit: int | None
+def inputs(  # noqa: PLR0913 - one for each option
+    settings: Settings,
+    session: str,
+    writer: str,
+    role: str | None,
+    limit: int | None,
+    claim: int | None,
+    pid: int | None,
 ) -> None:
     """Take what was submitted to a session: claim it, make entries of the inputs, let it go.
 
-    Each becomes an entry of who submitted it, once, in order. Prints the seq of each.
+    With --claim it is done in a turn that is held already, and the turn goes on. Each becomes
+    an entry of who submitted it, once, in order. Prints the seq of each.
     """
     with opened(settings) as journal:
         key = known_key(journal, session)
         check_writer(journal, writer, role)
-        with journal.session(key, writer=writer, role=role).claim() as turn:
-            taken = turn.take_inputs(limit)
+        handle = journal.session(key, writer=writer, role=role)
+        if claim is not None:
+            taken = turn_of(handle, claim, pid).take_inputs(limit)
+        else:
+            with handle.claim() as turn:
+                taken = turn.take_inputs(limit)
     if settings.json:
         told = [{"seq": entry.seq, "writer": entry.writer} for entry in taken]
         left = [{"input": each.id, "state": each.state} for each in taken.left]
@@ -167,19 +188,6 @@ def inputs(
 
 for _command in (show, take, release, inputs):
     command.add_command(_command)
-
-
-def _process(pid: int | None) -> Process:
-    from journal.process import other_process  # noqa: PLC0415 - with the rest of the library
-
-    found = other_process(pid or os.getppid())
-    if found is None:
-        raise EntryError(
-            f"there is no process {pid or os.getppid()}",
-            hint="name a running one with --pid",
-            code="no-process",
-        )
-    return found
 
 
 def _claims(journal: Journal, key: str) -> list[tuple[Holder, Ending]]:

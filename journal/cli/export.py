@@ -151,6 +151,9 @@ def _tell_rebuilt(directory: Path, files: list[Rebuilt]) -> None:
     rows = [(each.session, each.lines, each.bytes, each.file) for each in files]
     output.table(("session", "lines", "bytes", "file"), rows)
     size = output.size(sum(each.bytes for each in files))
+    for each in files:
+        if each.instead_of is not None:
+            output.say(f"Note: {each.instead_of} is another file's place: wrote {each.file}.")
     output.say(f"Wrote {output.counted(len(files), 'file')}, {size}, to {directory}.")
 
 

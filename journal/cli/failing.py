@@ -117,6 +117,6 @@ def with_db(hint: str, settings: Settings) -> str:
 
 
 _COMMAND: Final = re.compile(
-    r"\bjournal (?=(?:anchor|append|audit|backup|claim|export|fence|forget|init|key|log|migrate|mirror|parked|redact|resolve|restore|sessions"
+    r"\bjournal (?=(?:anchor|append|audit|backup|claim|doctor|export|fence|forget|init|key|log|migrate|mirror|parked|redact|resolve|restore|sessions"
     r"|show|status|submit|upgrade|watch|who|why|writers)\b(?! --help))"
 )

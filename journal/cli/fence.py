@@ -11,12 +11,13 @@ from journal.cli.entries import brief
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import check_writer, opened
+from journal.cli.opening import check_writer, key_to_write, known_key, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.errors import NotFoundError
 from journal.policy import POLICIES
 
 if TYPE_CHECKING:
-    from journal import Verdict
+    from journal import Journal, Verdict
 
 
 @make_group(
@@ -41,24 +42,37 @@ def raise_(settings: Settings, session: str, writer: str, role: str | None) -> N
     """Raise a fence and print its id.
 
     Whatever is foreign in the session already is said now, and is no takeover later.
+    A SESSION that nobody wrote to is made, and that is said: a misspelt one guards nothing.
     """
     with opened(settings, on_takeover=_say_between) as journal:
         check_writer(journal, writer, role)
-        fence = journal.session(session, writer=writer, role=role).fence()
+        slip = _may_be_a_slip(journal, session)
+        key = key_to_write(journal, session)
+        fence = journal.session(key, writer=writer, role=role).fence()
         fence_id = fence.stored()
         unresolved = fence.unresolved
+    if slip is not None:
+        output.say(slip)
     if settings.json:
         mark = {"seq": fence.mark.seq, "epoch": fence.mark.epoch}
         open_rows = [brief(entry) for entry in unresolved]
-        output.document(
-            "fence.raise", fence=fence_id, session=session, **mark, unresolved=open_rows
-        )
+        output.document("fence.raise", fence=fence_id, session=key, **mark, unresolved=open_rows)
         return
     output.line(fence_id)
     if unresolved:
         output.say(
             f"Unresolved before this fence: {output.counted(len(unresolved), 'foreign row')}."
         )
+
+
+def _may_be_a_slip(journal: Journal, session: str) -> str | None:
+    """Return what to say of the name of a session that is not there; None if it is."""
+    try:
+        known_key(journal, session)
+    except NotFoundError as error:
+        if error.code == "no-session":
+            return f"{session!r} is a new session. If it is misspelt: {error.hint}"
+    return None
 
 
 def _say_between(verdict: Verdict) -> None:

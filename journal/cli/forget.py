@@ -9,7 +9,7 @@ from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.opening import check_writer, known_key, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
-from journal.cli.redact import tell
+from journal.cli.redact import applying, tell
 
 
 @make_command(
@@ -50,7 +50,7 @@ def command(  # noqa: PLR0913 - one for each option
         output.say(
             with_db(
                 f"{key}: {output.counted(lines, 'line')} would be erased. Nothing was changed. "
-                "Try: the same with --apply",
+                f"Try: {applying(['forget', key], reason, writer, role)}",
                 settings,
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -28,12 +28,29 @@ class _WithExample(click.Command):
         _write_example(formatter, self.example)
 
 
+_HELP: Final = {"help_option_names": ["-h", "--help"]}
+_WHOLE: Final = 1000  # longer than any sentence
+
+
 class Command(_WithExample):
     """One command."""
 
 
 class Group(_WithExample, click.Group):
     """A command that has commands of its own."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list with the whole of each first sentence, wrapped and never cut off."""
+        names = self.list_commands(ctx)
+        known = [(name, self.get_command(ctx, name)) for name in names]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, each.get_short_help_str(_WHOLE))
+                    for name, each in known
+                    if each is not None
+                ]
+            )
 
 
 def _write_example(formatter: click.HelpFormatter, example: Sequence[str]) -> None:
@@ -62,6 +79,7 @@ class Commands(click.Group):
             name,
             invoke_without_command=True,
             callback=_bare,
+            context_settings=_HELP,
             help="Keep AI-agent sessions in a journal: who wrote what, and may the run go on?",
             params=[
                 db_option(outermost=True),

@@ -6,7 +6,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import exists, opened
+from journal.cli.opening import KEEP_ITS_KEY, exists, key_of, opened
 from journal.cli.options import Settings, json_option, name_db, settings_of
 
 
@@ -27,12 +27,9 @@ def command(ctx: click.Context, path: str | None) -> None:
 
 
 def _init(settings: Settings) -> None:
-    from journal import keys  # noqa: PLC0415 - with the rest of the library
-
     existed = exists(settings)
     with opened(settings, create=True) as journal:
-        key = keys.key_path(journal.id)
-        told = {"path": journal.where, "id": journal.id, "key": str(key)}
+        told = {"path": journal.where, "id": journal.id, "key": key_of(journal)}
     if settings.json:
         output.document("init", created=not existed, **told)
         return
@@ -40,6 +37,4 @@ def _init(settings: Settings) -> None:
     if existed:
         output.say("It was there already and was left as it is.")
     else:
-        output.say(
-            "Made a new journal. Keep a copy of its key: without it nothing can be written or verified."
-        )
+        output.say(f"Made a new journal. {KEEP_ITS_KEY}")

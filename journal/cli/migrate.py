@@ -10,7 +10,7 @@ import click
 from journal.cli import migrated, output
 from journal.cli.failing import EXIT_FAILED, EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import file_of, opened
+from journal.cli.opening import file_of, opened, opened_or_made
 from journal.cli.options import Settings, json_option
 from journal.cli.progress import progress as progress_to
 from journal.formats import FORMATS
@@ -61,8 +61,8 @@ def command(  # noqa: PLR0913 - one for each option
     """Bring flat session files into the journal.
 
     Finds the sessions below each PATH and shows what would become of them. --apply does
-    it: each line becomes an entry, byte for byte, and the files stay as they are. What is
-    there already adds nothing, so it can be run again; of a file that was changed since,
+    it, in a new journal where there is none: each line becomes an entry, byte for byte, and
+    the files stay as they are. What is there already adds nothing, so it can be run again; of a file that was changed since,
     both versions are kept. Exits 3 if a file was set aside, 1 if no other was there.
 
     journal migrate list shows the runs there were, journal migrate show RUN the files of one.
@@ -79,6 +79,7 @@ def command(  # noqa: PLR0913 - one for each option
         result = _apply(settings, found, mirror=is_mirrored)
         if not settings.json:
             migrated.result(result)
+            migrated.left(found)
         elif not is_verified:
             output.document("migrate", applied=True, **result.as_json())
         aside, handled = result.set_aside, len(result.files)
@@ -175,7 +176,7 @@ def _apply(settings: Settings, found: Plan, *, mirror: bool) -> Result:
     from journal.migration import apply  # noqa: PLC0415
 
     with (
-        opened(settings, create=True) as journal,
+        opened_or_made(settings) as journal,
         progress_to(found.bytes, "Migrating") as progress,
     ):
         return apply(journal, found, progress=progress, mirror=mirror)

@@ -25,9 +25,11 @@ def plan(found: Plan, room: Room) -> None:
     files = output.counted(len(found.files), "file")
     sessions = output.counted(found.sessions, "session")
     output.say(
-        f"{files}, {found.lines} lines, {output.size(found.bytes)}, would become {sessions}."
+        f"{files}, {output.counted(found.lines, 'line')}, {output.size(found.bytes)}, "
+        f"would become {sessions}."
     )
     _say_notes(found)
+    left(found)
     need, free = output.size(room.needed), output.size(room.free)
     enough = "" if room.is_enough else ": too little"
     output.say(f"Disk: {need} needed at most, {free} free in {room.place}{enough}.")
@@ -43,6 +45,18 @@ def _say_notes(found: Plan) -> None:
     for index, absent in groupby(found.absent, key=lambda each: each.path):
         names = [f"{each.key!r} ({each.name})" for each in absent]
         output.say(f"Note: {index} names what is not there: {_listed(names)}.")
+
+
+def left(found: Plan) -> None:
+    """Say which files belong to a store and hold no session, and how many others no lines."""
+    for what in dict.fromkeys(each.file_class for each in found.left):
+        files = [each.path for each in found.left if each.file_class == what]
+        count = output.counted(len(files), "file")
+        output.say(
+            f"Left: {count} of the class {what!r}, with no session's lines: {_listed(files)}."
+        )
+    if found.ignored and not found.files:
+        output.say(f"Left: {output.counted(found.ignored, 'file')} of no kind that holds lines.")
 
 
 def _say_cause(files: Sequence[PlannedFile], what: str) -> None:

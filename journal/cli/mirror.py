@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from journal import Journal
     from journal.cli.edits import Change
     from journal.cli.mirrored import Report
+    from journal.registry import MirrorFact
 
 _ADD: Final = "journal mirror add agent:main:main main.jsonl"
 _reason = click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
@@ -240,18 +242,29 @@ def resume(settings: Settings, session: str, reason: str) -> int:
 @json_option
 @click.pass_obj
 def remove(settings: Settings, session: str) -> None:
-    """Stop keeping a session's file; the file stays as it is."""
+    """Stop keeping a session's file; the file stays as it is, where there is one."""
     with opened(settings) as journal:
         key = _with_mirror(journal, session)
         fact = journal.mirrors.remove(key)
     if settings.json:
         output.document("mirror.remove", session=key, path=fact.path)
     else:
-        output.say(f"{fact.path} is a file like any other now.")
+        output.say(_let_go(fact))
 
 
 for _command in (add, list_, status, sync, reconcile, permit, resume, remove):
     command.add_command(_command)
+
+
+def _let_go(fact: MirrorFact) -> str:
+    """Say what became of a file that is a mirror no more."""
+    from journal.process import this_process  # noqa: PLC0415 - with the library
+
+    if fact.host != this_process().host:
+        return f"{fact.path} on {fact.host} is no mirror any more."
+    if not os.path.lexists(fact.path):
+        return f"{fact.path} is no mirror any more, and no file: it was gone already."
+    return f"{fact.path} is a file like any other now."
 
 
 def _with_mirror(journal: Journal, session: str) -> str:

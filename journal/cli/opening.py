@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from journal.cli import output
 from journal.dialects.address import is_url, parsed
-from journal.errors import NotFoundError, NotTrusted
+from journal.errors import EntryError, NotFoundError, NotTrusted
 from journal.model import check_name
+
+KEEP_ITS_KEY: Final = "Keep a copy of its key: without it nothing can be written or verified."
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from journal import Journal, Verdict
+    from journal import Journal, Session, Turn, Verdict
     from journal.cli.options import Settings
+    from journal.model import Process
 
 
 def opened(
@@ -33,6 +38,38 @@ def opened(
     from journal.journal import Journal as Opened  # noqa: PLC0415
 
     return Opened(settings.db, create=create, on_takeover=on_takeover, strict=settings.strict)
+
+
+def exists(settings: Settings) -> bool:
+    """Whether there is a journal, of whatever version.
+
+    Raises:
+        SchemaError: it is another program's database, or of a newer version.
+        StorageError: it is no database.
+
+    """
+    from journal.schema import version_of, version_on_server  # noqa: PLC0415
+
+    if is_url(settings.db):
+        return version_on_server(parsed(settings.db)) is not None
+    return version_of(str(file_of(settings))) is not None
+
+
+def opened_or_made(settings: Settings) -> Journal:
+    """Return the journal of this run, made where there is none, which is said with where its key is."""
+    existed = exists(settings)
+    journal = opened(settings, create=True)
+    if not existed:
+        output.say(f"Made a new journal, {journal.where}; its key is {key_of(journal)}.")
+        output.say(KEEP_ITS_KEY)
+    return journal
+
+
+def key_of(journal: Journal) -> str:
+    """Return where the journal's key is."""
+    from journal import keys  # noqa: PLC0415 - with the rest of the library
+
+    return str(keys.key_path(journal.id))
 
 
 def file_of(settings: Settings) -> Path:
@@ -78,15 +115,6 @@ def place_of(settings: Settings) -> str:
     return settings.db
 
 
-def exists(settings: Settings) -> bool:
-    """Whether there is a journal."""
-    from journal.schema import version_of, version_on_server  # noqa: PLC0415
-
-    if is_url(settings.db):
-        return version_on_server(parsed(settings.db)) is not None
-    return version_of(str(file_of(settings))) is not None
-
-
 def shown(settings: Settings) -> str:
     """Return how the journal was named, without a password."""
     return parsed(settings.db).shown if is_url(settings.db) else settings.db
@@ -100,11 +128,79 @@ def known_key(journal: Journal, text: str) -> str:
         NotFoundError: no session is called so.
 
     """
-    if journal.session(text).exists:
-        return text
+    handle = journal.session(text)
+    if handle.exists:
+        return handle.key
     from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone
 
     return resolve_key(journal, text)
+
+
+def key_to_write(journal: Journal, text: str) -> str:
+    """Return the key of the session that a write to this name goes to; the name itself if it is new.
+
+    Says which session it is, where that has another key.
+
+    Raises:
+        EntryError: no session can have such a key.
+        NotFoundError: more than one session is called so, or only an unsealed record calls one so.
+
+    """
+    named = journal.session(text)
+    if named.key != text:
+        output.say(f"{text!r} is a name of the session {named.key!r}.")
+    elif not named.exists:
+        _check_not_hidden(journal, text)
+    return named.key
+
+
+def _check_not_hidden(journal: Journal, text: str) -> None:
+    """Refuse a new session under a name that reads another."""
+    from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone
+
+    try:
+        key = resolve_key(journal, text)
+    except NotFoundError as error:
+        if error.code == "ambiguous":
+            raise
+        return
+    raise NotFoundError(
+        f"there is no session {text!r}, and a record that nobody sealed calls {key!r} so",
+        hint=f"write to {shlex.quote(key)}, or migrate its file again: that seals its names",
+        code="unsealed-name",
+    )
+
+
+def calling_process(pid: int | None) -> Process:
+    """Return the process that called this command, or the one of this number.
+
+    Raises:
+        EntryError: it is not running.
+
+    """
+    from journal.process import other_process  # noqa: PLC0415 - with the rest of the library
+
+    found = other_process(pid or os.getppid())
+    if found is None:
+        raise EntryError(
+            f"there is no process {pid or os.getppid()}",
+            hint="name a running one with --pid",
+            code="no-process",
+        )
+    return found
+
+
+def turn_of(handle: Session, token: int, pid: int | None) -> Turn:
+    """Return the turn that the calling process holds by this token.
+
+    Raises:
+        RefusedError: the claim is another writer's, or goes with another process.
+        EntryError: there is no such claim, or no such process.
+
+    """
+    from journal.claim import resume  # noqa: PLC0415 - with the rest of the library
+
+    return resume(handle, token, process=calling_process(pid))
 
 
 def mirrored_key(journal: Journal, text: str) -> str:

@@ -113,6 +113,26 @@ def writer_options(command: F) -> F:
     return writer(role_option("Needed at the writer's first use", required=False)(command))
 
 
+def claim_option(command: F) -> F:
+    """Add ``--claim``."""
+    return click.option(
+        "--claim",
+        type=click.IntRange(min=1),
+        metavar="TOKEN",
+        help="Write in the turn that 'journal claim take' gave this token for.",
+    )(command)
+
+
+def pid_option(command: F) -> F:
+    """Add ``--pid``."""
+    return click.option(
+        "--pid",
+        type=click.IntRange(min=1),
+        metavar="PID",
+        help="The process that the claim goes with; else the one that called this.",
+    )(command)
+
+
 def role_option(why: str, *, required: bool) -> Callable[[F], F]:
     """Return what adds ``--role``."""
     return click.option(

@@ -142,14 +142,20 @@ def _json_escape(char: str) -> str:
 
 
 def table(
-    headers: Sequence[str], rows: Iterable[Sequence[object]], *, is_last_cut: bool = False
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    is_last_cut: bool = False,
+    spare: Sequence[str] = (),
 ) -> None:
     """Write rows: a table at a terminal, tab-separated lines elsewhere.
 
-    At a terminal the last column alone gives way: cut to the width, or folded.
+    At a terminal the last column gives way: cut to the width, or folded. Where that is
+    not enough, those of ``spare`` are left out, the first of them first.
     """
     if sys.stdout.isatty():
-        _rich_table(headers, [[escape(str(cell)) for cell in row] for row in rows], is_last_cut)
+        cells = [[escape(str(cell)) for cell in row] for row in rows]
+        _rich_table(headers, cells, is_last_cut, spare)
         return
     for row in rows:
         line(*row)
@@ -157,17 +163,29 @@ def table(
             return
 
 
-def _rich_table(headers: Sequence[str], rows: list[list[str]], is_last_cut: bool) -> None:  # noqa: FBT001
+def _rich_table(
+    headers: Sequence[str],
+    rows: list[list[str]],
+    is_last_cut: bool,  # noqa: FBT001
+    spare: Sequence[str],
+) -> None:
     # Imported when there is a terminal: rich costs 50 ms.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(file=sys.stdout, color_system=None if is_plain() else "auto", highlight=False)
+    left_out = [name for name in spare if name in headers]
+    headers, rows = _fitting(headers, rows, console.width, left_out)
     shown = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     last = len(headers) - 1
     for number, header in enumerate(headers):
-        shown.add_column(header, no_wrap=number < last or is_last_cut, overflow="fold")
+        # The first column says what a row is about, so it is there at any width.
+        least = None if number else _width([header], rows) - _GAP
+        no_wrap = number < last or is_last_cut
+        shown.add_column(
+            header, no_wrap=no_wrap, overflow="ellipsis" if no_wrap else "fold", min_width=least
+        )
     room = console.width - _width(headers[:last], rows)
     for row in rows:
         cells = [Text(cell) for cell in row]
@@ -175,6 +193,22 @@ def _rich_table(headers: Sequence[str], rows: list[list[str]], is_last_cut: bool
             cells[last].truncate(max(room, _LEAST), overflow="ellipsis")
         shown.add_row(*cells)
     _guard(lambda: console.print(shown))
+    gone = [name for name in left_out if name not in headers]
+    if gone:
+        say(f"Left out, for the terminal is narrow: {', '.join(gone)}; --json has them.")
+
+
+def _fitting(
+    headers: Sequence[str], rows: list[list[str]], room: int, spare: Sequence[str]
+) -> tuple[Sequence[str], list[list[str]]]:
+    """Return the columns that fit a width, without the first of the spare ones that do not."""
+    for name in spare:
+        if _width(headers[:-1], rows) + _LEAST <= room:
+            break
+        at = headers.index(name)
+        headers = [*headers[:at], *headers[at + 1 :]]
+        rows = [[*row[:at], *row[at + 1 :]] for row in rows]
+    return headers, rows
 
 
 def _width(headers: Sequence[str], rows: list[list[str]]) -> int:

@@ -10,7 +10,7 @@ from journal.cli import output
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import check_writer, known_key, opened
-from journal.cli.options import Settings, json_option, writer_options
+from journal.cli.options import Settings, json_option, role_option, writer_options
 
 if TYPE_CHECKING:
     from journal.parking import Parked
@@ -65,13 +65,15 @@ def show(settings: Settings, parked_id: str, *, raw: bool) -> None:
         )
     with opened(settings) as journal:
         found = journal.parked(parked_id)
+        settled = _settlement(found)
     if raw:
         output.raw(found.lines)
     elif settings.json:
         lines = [line.decode("utf-8", "backslashreplace") for line in found.lines]
-        output.document("parked.show", parked={**_as_json(found), "content": lines})
+        output.document("parked.show", parked={**_as_json(found), **settled, "content": lines})
     else:
-        output.facts([(name, value) for name, value in _told(found).items() if value is not None])
+        facts = {**_told(found), **settled}
+        output.facts([(name, value) for name, value in facts.items() if value is not None])
         output.line()
         for line in found.lines:
             output.line(line.decode("utf-8", "backslashreplace").rstrip("\r\n"))
@@ -105,16 +107,25 @@ def apply(settings: Settings, parked_id: str, writer: str, role: str | None) -> 
 
 
 @make_command(
-    "discard", "for id in $(journal parked list | cut -f1); do journal parked discard $id; done"
+    "discard",
+    "for id in $(journal parked list | cut -f1); do journal parked discard $id -w alice --role operator; done",
 )
 @click.argument("parked_id", metavar="ID")
+@click.option("--writer", "-w", metavar="NAME", help="Who gives it up; recorded.")
+@role_option("Needed at the writer's first use", required=False)
+@click.option("--reason", metavar="TEXT", help="Why; recorded.")
 @json_option
 @click.pass_obj
-def discard(settings: Settings, parked_id: str) -> None:
+def discard(
+    settings: Settings, parked_id: str, writer: str | None, role: str | None, reason: str | None
+) -> None:
     """Settle a parked write without writing it; its lines stay on record."""
     with opened(settings) as journal:
+        if writer is not None:
+            check_writer(journal, writer, role)
+            role = role or _role_of(journal.writers(), writer)
         found = journal.parked(parked_id)
-        found.discard()
+        found.discard(writer=writer, role=role or "operator", reason=reason)
     if settings.json:
         output.document("parked.discard", id=parked_id, session=found.session)
     else:
@@ -127,6 +138,14 @@ for _command in (list_, show, apply, discard):
 
 def _role_of(known: list[Any], name: str) -> str:
     return next(str(writer.role) for writer in known if writer.name == name)
+
+
+def _settlement(found: Parked) -> dict[str, Any]:
+    """Return how it ended: by whom, why, and as which entries."""
+    how = found.settlement()
+    if how is None:
+        return {}
+    return {"settled_by": how.by, "settled_as": list(how.seqs), "settled_reason": how.reason}
 
 
 def _size(each: Parked) -> int:
@@ -144,6 +163,9 @@ def _cells(each: Parked) -> tuple[object, ...]:
 def _told(each: Parked) -> dict[str, Any]:
     told = _as_json(each)
     told["time"] = output.when(told.pop("parked_us"))
+    if each.settled_us is not None:
+        told["settled"] = f"{each.settled} {output.when(each.settled_us)}"
+    del told["settled_us"]
     told["why"] = None if each.verdict_id is None else f"journal why {each.id}"
     return told
 
@@ -158,6 +180,7 @@ def _as_json(each: Parked) -> dict[str, Any]:
         "parked_us": each.parked_us,
         "times": each.times,
         "settled": each.settled,
+        "settled_us": each.settled_us,
         "claim_expected": each.claim_expected,
         "claim_found": each.claim_found,
         "epoch_expected": each.epoch_expected,

@@ -54,16 +54,18 @@ def command(  # noqa: PLR0913 - one for each option
         check_writer(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
         if not is_applied:
-            _show(settings, handle, sorted(set(seqs)))
+            words = ["redact", key, *map(str, sorted(set(seqs)))]
+            _show(settings, handle, seqs, applying(words, reason, writer, role))
             return 0
         receipts = handle.redact(seqs, reason=reason)
     return tell(settings, "redact", key, receipts)
 
 
-def _show(settings: Settings, session: Session, seqs: Sequence[int]) -> None:
-    found = [
-        entry for seq in seqs for entry in session.read(after=seq - 1, limit=1) if entry.seq == seq
-    ]
+def _show(settings: Settings, session: Session, seqs: Sequence[int], command: str) -> None:
+    from journal.redaction import planned  # noqa: PLC0415 - with the rest of the library
+
+    found = planned(session, seqs)
+    before = sorted(set(seqs) - {entry.seq for entry in found})
     if settings.json:
         output.document(
             "redact", applied=False, session=session.key,
@@ -71,11 +73,15 @@ def _show(settings: Settings, session: Session, seqs: Sequence[int]) -> None:
         )  # fmt: skip
         return
     output.table(entries.HEADERS, map(entries.cells, found), is_last_cut=True)
-    missing = sorted(set(seqs) - {entry.seq for entry in found})
-    if missing:
-        output.say(f"Not there: {', '.join(map(str, missing))}")
-    command = shlex.join(["journal", "redact", session.key, *map(str, seqs)])
-    output.say(with_db(f"Nothing was changed. Try: {command} … --apply", settings))
+    if before:
+        output.say(f"Erased before: {', '.join(map(str, before))}")
+    output.say(with_db(f"Nothing was changed. Try: {command}", settings))
+
+
+def applying(words: list[str], reason: str, writer: str, role: str | None) -> str:
+    """Return the command that does what was only shown."""
+    who = ["-w", writer, *(["--role", role] if role else [])]
+    return shlex.join(["journal", *words, "--reason", reason, *who, "--apply"])
 
 
 def tell(settings: Settings, what: str, key: str, receipts: list[Receipt]) -> int:

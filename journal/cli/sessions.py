@@ -19,7 +19,8 @@ def command(settings: Settings) -> None:
     """List the sessions.
 
     Each with the number of its entries (the journal's own notes among them), of its
-    writes, and of its bytes as a file.
+    writes, its bytes as a file, and by what else a migration found it to be called:
+    every command takes such a name for the session.
     """
     with opened(settings) as journal:
         found = journal.sessions()
@@ -28,9 +29,16 @@ def command(settings: Settings) -> None:
         output.document("sessions", sessions=[asdict(session) for session in found])
         return
     rows = [
-        (item.key, item.entries, item.epochs, item.bytes, output.when(item.created_us))
+        (
+            item.key,
+            item.entries,
+            item.epochs,
+            item.bytes,
+            output.when(item.created_us),
+            ", ".join(item.aliases) or "-",
+        )
         for item in found
     ]
-    output.table(("session", "entries", "writes", "bytes", "since"), rows)
+    output.table(("session", "entries", "writes", "bytes", "since", "also called"), rows)
     if not found:
         output.say(f"There is no session in {where} yet.")

@@ -11,6 +11,7 @@ from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
 from journal.cli.opening import known_key, opened
 from journal.cli.options import Settings, json_option, session_argument
+from journal.commands import command_on
 from journal.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -66,14 +67,8 @@ def _find(journal: Journal, key: str, seq: int) -> Entry:
                 found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
     if found is None or chain is None:
         message = f"there is no entry {seq} in {key!r}"
-        raise NotFoundError(message, hint=f"journal log {_quoted(key)}", code="no-entry")
+        raise NotFoundError(message, hint=command_on(key, "log"), code="no-entry")
     return entry_of(Row._make(found), chain, store.registry.writers)
-
-
-def _quoted(key: str) -> str:
-    import shlex  # noqa: PLC0415 - only on the bad path
-
-    return shlex.quote(key)
 
 
 def _print(entry: Entry) -> None:

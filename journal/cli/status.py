@@ -31,7 +31,8 @@ UNKNOWN: Final = "not known without opening it"
 def command(settings: Settings) -> int:
     """Show what the journal is, and what about it is unsafe.
 
-    The counts are those of its listings; ``journal audit`` verifies every row.
+    The counts are those of its listings; the bytes are those of its sessions as files, the
+    file is the database. To verify every row: journal audit.
     """
     unsafe: list[str] = []
     if is_url(settings.db):
@@ -44,7 +45,7 @@ def command(settings: Settings) -> int:
     if settings.json:
         output.document("status", **told, unsafe=unsafe)
     else:
-        _print(told)
+        _print(told, settings)
     for text in unsafe:
         output.say(f"Unsafe: {with_db(text, settings)}")
     return 0 if problem is None else problem.exit_code
@@ -162,7 +163,7 @@ def _add_overview(
         )
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(told: dict[str, Any], settings: Settings) -> None:
     safe = "" if told["sqlite_is_safe"] else ", unsafe"
     output.facts(
         [
@@ -174,9 +175,9 @@ def _print(told: dict[str, Any]) -> None:
             ("file", output.size(told["file_bytes"])),
             ("sessions", _known(told["sessions"])),
             ("entries", _known(told["entries"])),
-            ("lines", _known(told["bytes"] and output.size(told["bytes"]))),
+            ("bytes", _known(told["bytes"] and output.size(told["bytes"]))),
             ("parked", _known(told["parked"])),
-            ("takeovers", _takeovers(told["takeovers"])),
+            ("takeovers", with_db(_takeovers(told["takeovers"]), settings)),
             ("mirrors", _mirrors(told["mirrors"])),
         ]
     )
@@ -211,4 +212,4 @@ def _takeovers(found: list[dict[str, Any]] | None) -> str:
     newest = found[0]
     seqs = ", ".join(map(str, newest["foreign"][:5]))
     where = f"{newest['session']} at {output.when(newest['judged_us'])}, seq {seqs}"
-    return f"the newest ({newest['outcome']}): {where}"
+    return f"the newest ({newest['outcome']}): {where}; journal why {newest['verdict']}"

@@ -11,7 +11,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, known_key, opened
+from journal.cli.opening import check_writer, key_to_write, known_key, opened
 from journal.cli.options import Settings, json_option, role_option, session_argument
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def command(  # noqa: PLR0913 - one for each option
         raise click.UsageError("Missing option '--writer' / '-w'.", ctx)
     with opened(settings) as journal:
         check_writer(journal, writer, role)
-        handle = journal.session(session, writer=writer, role=role, on_behalf_of=on_behalf_of)
+        key = key_to_write(journal, session)
+        handle = journal.session(key, writer=writer, role=role, on_behalf_of=on_behalf_of)
         kept = handle.submit(_data(line), request_id=request_id)
     if settings.json:
-        output.document("submit", session=session, input=_as_json(kept))
+        output.document("submit", session=key, input=_as_json(kept))
     else:
         output.line(kept.id or f"taken as seq {kept.taken_seq}")
 

@@ -14,7 +14,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import opened
+from journal.cli.opening import opened_or_made
 from journal.cli.options import Settings, json_option
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(
     """
     from journal.watching import Watch  # noqa: PLC0415 - with the rest of the library
 
-    with opened(settings, create=True) as journal, _telling(settings) as tell:
+    with opened_or_made(settings) as journal, _telling(settings) as tell:
         watch = Watch(journal, directories, permit=permit)
         if once:
             for seen in watch.catch_up():

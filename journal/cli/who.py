@@ -19,6 +19,8 @@ HEADERS: Final = (
     *("seq", "time", "writer", "role", "trust", "epoch", "run", "on behalf of", "kind"),
     "judged",
 )
+# The least important first: what says who wrote what, and how it is judged, stays.
+SPARE: Final = ("run", "on behalf of", "epoch", "kind", "role", "trust", "time")
 
 
 @make_command("who", "journal who agent:main:main", "journal who agent:main:main --policy strict")
@@ -39,7 +41,11 @@ def command(settings: Settings, session: str, after: int | None, policy: str) ->
     """Show who wrote what in a session, for whom, and whether it is allowed.
 
     One line for each row, also those that a reader never gets: control entries, rows
-    that nobody sealed, and seqs at which something is gone.
+    that nobody sealed, and seqs at which something is gone. The time and the recorder of
+    a row that nobody sealed are what it says of itself.
+
+    In a pipe a line has ten columns, set apart by tabs: seq, time, writer (with its recorder),
+    role, trust, epoch, run, on behalf of, kind, judged. A narrow terminal leaves some out.
     """
     from journal.who import who  # noqa: PLC0415 - with the rest of the library
 
@@ -51,7 +57,7 @@ def command(settings: Settings, session: str, after: int | None, policy: str) ->
                 "who", "rows", map(_as_json, found), session=lambda: key, policy=lambda: policy
             )
         else:
-            output.table(HEADERS, map(_cells, found), is_last_cut=True)
+            output.table(HEADERS, map(_cells, found), is_last_cut=True, spare=SPARE)
 
 
 def _cells(found: Attribution) -> tuple[object, ...]:

@@ -91,7 +91,7 @@ def _come_back(
         "The gateway comes back, and is told",
         f"Verdict: {'accepted' if caught is None else caught.verdict.summary()}.",
         *(
-            f"Seq {item.seq} claims writer {item.writer!r}; it is a {origin}."
+            f"Seq {item.seq} claims writer {item.writer!r}; it is {origin}."
             for item, origin in origins
         ),
         *(f"Seq {item.seq} by {item.writer} is accepted." for item in arrived),

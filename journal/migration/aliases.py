@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import LargeBinary, cast, select
 
+from journal.aliases import SUFFIX, ambiguous, listed
 from journal.errors import NotFoundError
 from journal.migration.receipts import path_text
 from journal.statements import compiled
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 _CLOSE: Final = 3
-_LISTED: Final = 5
 # Comparing with each of a hundred thousand names would take minutes.
 _COMPARED: Final = 5000
 
@@ -52,7 +52,7 @@ def resolve_key(journal: Journal, text: str) -> str:
         if len(keys) == 1:
             return keys[0]
         if keys:
-            raise _ambiguous(text, keys)
+            raise ambiguous(text, keys)
     raise _unknown(text, store, rows)
 
 
@@ -88,15 +88,7 @@ def _levels(text: str, rows: list[_Names]) -> Iterator[list[str]]:
     yield [key for key, alias, _, _ in rows if alias == text]
     yield [key for key, _, path, _ in rows if path in (text, whole)]
     yield [key for key, _, _, name in rows if name == text]
-    yield [key for key, _, _, name in rows if name.partition(".jsonl")[0] == text]
-
-
-def _ambiguous(text: str, keys: list[str]) -> NotFoundError:
-    return NotFoundError(
-        f"{text!r} may mean {len(keys)} sessions",
-        hint=f"name one by its key: {_listed(keys)}",
-        code="ambiguous",
-    )
+    yield [key for key, _, _, name in rows if name.partition(SUFFIX)[0] == text]
 
 
 def _unknown(text: str, store: Store, rows: list[_Names]) -> NotFoundError:
@@ -105,7 +97,7 @@ def _unknown(text: str, store: Store, rows: list[_Names]) -> NotFoundError:
         dict.fromkeys(name for _, alias, _, name in rows for name in (alias, name) if name)
     )
     close = _close_to(text, known)
-    hint = f"is it one of these: {_listed(close)}" if close else "journal sessions"
+    hint = f"is it one of these: {listed(close)}" if close else "journal sessions"
     return NotFoundError(f"there is no session {text!r}", hint=hint, code="no-session")
 
 
@@ -113,8 +105,3 @@ def _close_to(text: str, known: Iterable[str]) -> list[str]:
     some = list(known)
     begun = [each for each in some if text and each.startswith(text)]
     return begun or get_close_matches(text, some[:_COMPARED], n=_CLOSE, cutoff=0.6)
-
-
-def _listed(keys: list[str]) -> str:
-    more = "" if len(keys) <= _LISTED else f" and {len(keys) - _LISTED} more"
-    return ", ".join(keys[:_LISTED]) + more

@@ -55,13 +55,13 @@ def walk(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Found | SetAside]:
     """
     seen: set[str] = set()
     for given in paths:
-        for found in _below(_absolute(given)):
+        for found in _below(absolute(given)):
             if found.path not in seen:
                 seen.add(found.path)
                 yield found
 
 
-def _absolute(given: str | os.PathLike[str]) -> str:
+def absolute(given: str | os.PathLike[str]) -> str:
     """Return the path with its directory resolved, so that one file has one path."""
     path = os.path.abspath(os.fspath(given))  # noqa: PTH100 - pathlib would drop a surrogate's bytes
     parent, name = os.path.split(path)

@@ -11,7 +11,7 @@ from journal.errors import JournalError, MirrorError, StorageError
 from journal.formats import by_name
 from journal.migration import receipts
 from journal.migration.choosing import choose
-from journal.migration.discovery import SetAside, set_aside
+from journal.migration.discovery import SetAside, absolute, set_aside
 from journal.migration.outcome import FileResult, Result
 from journal.migration.packed import open_source
 from journal.migration.room import check_room
@@ -102,7 +102,8 @@ class _Run:
         self._aside: list[SetAside] = list(plan.set_aside)
         self._told: dict[str, int] = {}
         self.mirrors: Mirrors | None = None
-        self._number = receipts.begin_run(store, plan.sources)
+        # Whole, for the way back: where this runs says nothing tomorrow.
+        self._number = receipts.begin_run(store, map(absolute, plan.sources))
 
     def through(self) -> Result:
         try:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from journal.controls import fact
 from journal.errors import CorruptError
 from journal.migration import receipts
 from journal.migration.bulk import write_lines
@@ -84,10 +85,11 @@ class Transfer:
         if self._choice.holding.relation == "more":
             self._raw_lines = self._file.raw_lines
         missing = self._missing_receipts(facts.sha256)
-        if missing or self._kept is not None:
+        if missing or self._kept is not None or not self._is_named():
             with self._store.transaction() as cursor:
                 for receipt in missing:
                     self._keep(cursor, receipt)
+                self._name(cursor, self._session_id())
         self._job.tell(facts.bytes)
         return self._result()
 
@@ -186,6 +188,28 @@ class Transfer:
         self._kept = self._keep(cursor, self._receipt(session_id, state, first, sha256))
         for alias in more if is_last else ():
             receipts.add(cursor, self._receipt(session_id, DONE, alias, sha256))
+        self._name(cursor, session_id)
+
+    # -- its names ------------------------------------------------------------------------
+
+    def _names(self) -> tuple[str, str, list[str]]:
+        path, name = path_text(self._file.path), path_text(self._file.name)
+        return path, name, [path_text(each) for each in self._file.aliases]
+
+    def _is_named(self) -> bool:
+        """Whether the session is called by the file's names already, or was never the file's."""
+        names = self._names()
+        of_file = self._choice.of_file
+        with self._store.snapshot():
+            registry = self._store.registry
+            return not of_file or registry.aliases.knows(of_file[0].receipt.session_id, *names)
+
+    def _name(self, cursor: Cursor, session_id: int) -> None:
+        """Seal by what the session is called, so that whoever uses a name writes to it."""
+        path, name, aliases = self._names()
+        if not self._store.registry.aliases.knows(session_id, path, name, aliases):
+            told = fact("names", session_id=session_id, aliases=aliases, path=path, name=name)
+            self._store.record(cursor, told)
 
     # -- its record -------------------------------------------------------------------
 

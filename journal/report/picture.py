@@ -176,6 +176,8 @@ class Picture:
 
     def _verdicts(self) -> Iterator[dict[str, Any]]:
         for row in self._rows(tables.verdicts):
+            if row["outcome"] == "discarded":
+                continue  # what became of a refused write, and no verdict
             yield {
                 "id": row["id"], "session": row["session"], "writer": row["writer_id"],
                 "outcome": row["outcome"], "policy": row["policy"],

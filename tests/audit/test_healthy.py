@@ -63,6 +63,23 @@ def test_the_counts_are_those_of_the_journal(report, thief):
     assert counts["instances"] == thief.count("instances")
 
 
+def test_the_words_count_the_registry_apart(tmp_path):
+    """As every listing of sessions does; and one is one."""
+    with Journal(tmp_path / "one.db") as journal:
+        session = journal.session("s", writer="gateway", role="run")
+        session.append({"n": 1})
+        session.fence().stored()
+
+    told = audit(tmp_path / "one.db").as_text()
+
+    assert "scope:   the whole journal, 1 session and the registry" in told
+    assert "looked:  1 session, the registry, 1 registered session, " in told
+    assert ", 1 fence" in told
+    assert ", 1 entry, 8 bytes" in told
+    assert "\n  the registry: seq " in told
+    assert "journal::" not in told
+
+
 def test_the_heads_are_those_of_the_sessions(report, busy):
     heads = {head.session: head for head in report().heads}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 
 import pytest
@@ -308,6 +309,14 @@ class TestAppend:
         assert (told["run_id"], told["on_behalf_of"]) == ("r7", "ann")
 
 
+def test_the_status_calls_bytes_bytes(run, session):
+    """A size is not the number of lines."""
+    told = dict(line.split(None, 1) for line in run("status").stdout.splitlines())
+
+    assert told["bytes"] == f"{document(run('status', '--json'))['bytes']} B"
+    assert "lines" not in told
+
+
 class TestFence:
     def test_only_the_id_comes_out(self, run, session):
         """So that a shell can keep it in a variable."""
@@ -316,6 +325,18 @@ class TestFence:
         assert len(done.stdout.split()) == 1
         assert done.stderr == ""
         assert run("fence", "check", done.stdout.strip()).exit_code == 0
+
+    def test_a_misspelt_session_is_said(self, run, session):
+        """It is made, as by an append, and both say so; a fence also says what may be meant."""
+        done = run("fence", "raise", session[:-1], "-w", "gateway")
+
+        assert done.exit_code == 0
+        assert done.stderr == (
+            f"{session[:-1]!r} is a new session. If it is misspelt: is it one of these: {session}\n"
+        )
+        made = run("append", "new", "-w", "gateway", "{}")
+        assert made.stderr == "'new' is a new session.\n"
+        assert run("append", "new", "-w", "gateway", "{}").stderr == ""
 
     def test_a_session_may_be_new(self, run):
         """A run may guard a session that nobody has written to yet."""
@@ -413,7 +434,20 @@ class TestWriters:
 
         assert run("append", session, "-w", "heartbeat", "{}").exit_code == 11
         assert rows(run("writers"))[1][3].endswith("gone mad")
+        assert f" by pid {os.getpid()} on " in rows(run("writers"))[1][3]
         assert len(rows(run("log", session))) == 3
+
+    @pytest.mark.usefixtures("session")
+    def test_who_revoked_one_is_told(self, run):
+        """By name where one was given; that one must be a writer."""
+        who = ("--reason", "gone mad", "-w", "alice")
+        assert run("writers", "revoke", "heartbeat", *who).exit_code == 11
+
+        assert run("writers", "revoke", "heartbeat", *who, "--role", "operator").exit_code == 0
+
+        assert f" by alice, pid {os.getpid()} on " in rows(run("writers"))[1][3]
+        writers = document(run("writers", "--json"))["writers"]
+        assert writers[1]["revoked_by"] == "alice"
 
 
 class TestUpgrade:

@@ -43,6 +43,31 @@ class TestMigrate:
         assert again["counts"] == {"already": 4, "set_aside": 0, "new_entries": 0, "new_bytes": 0}
         assert "4 already" in run("migrate", DEMO_STORE, "--apply").stderr
 
+    @pytest.mark.parametrize("applied", [(), ("--apply",)], ids=["shown", "applied"])
+    def test_a_file_that_holds_no_session_is_said_to(self, run, home, applied):
+        """Rather than "0 files" without a reason; one line is a line."""
+        (home / "a.jsonl").write_bytes(b'{"type":"session","version":3,"id":"one"}\n')
+        (home / "a.jsonl.lock").write_bytes(b"{}")
+
+        alone = run("migrate", home / "a.jsonl.lock", *applied)
+        beside = run("migrate", home, *applied)
+
+        left = "Left: 1 file of the class 'lock', with no session's lines: "
+        assert f"{left}{home / 'a.jsonl.lock'}." in alone.stderr.splitlines()
+        assert left in beside.stderr
+        assert applied or "1 file, 1 line, 42 B, would become 1 session." in beside.stderr
+
+    def test_a_journal_that_is_made_is_said(self, run, home, key_file):
+        """With its key and what to do with it, as init does; once."""
+        first = run("migrate", DEMO_STORE, "--apply")
+        again = run("migrate", DEMO_STORE, "--apply")
+
+        made = f"Made a new journal, {home / 'journal.db'}; its key is {key_file}."
+        assert made in first.stderr.splitlines()
+        keep = "Keep a copy of its key: without it nothing can be written or verified."
+        assert keep in first.stderr.splitlines()
+        assert "Made" not in again.stderr
+
     def test_what_is_set_aside_is_said(self, run, home):
         """Exit 3, with the reason; the rest is done."""
         (home / "good.jsonl").write_bytes(b'{"a":1}\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -217,3 +218,26 @@ def test_completion_is_clicks(start, monkeypatch):
     out, _ = start().communicate(timeout=60)
 
     assert out.decode().split() == ["plain,sessions"]
+
+
+def every_help(run):
+    """Give each command's words and its help, those of groups and of what is in them."""
+    for name in cli.list_commands(click.Context(cli)):
+        inner = getattr(cli.get_command(click.Context(cli), name), "commands", {})
+        for words in [(name,), *((name, sub) for sub in inner)]:
+            yield words, run(*words, "--help").stdout
+
+
+def test_no_help_is_cut_off_or_marked_up(run):
+    """A sentence is told to its end, and nobody is shown how the docs are written."""
+    for words, told in every_help(run):
+        assert not re.search(r"[a-z]\.\.\.", told), words  # but SEQ... may be several
+        assert "``" not in told, words
+    group = " ".join(run("mirror", "--help").stdout.split())
+    first = " ".join(run("mirror", "permit", "--help").stdout.split("\n\n")[1].split())
+    assert first in group
+
+
+def test_h_is_help(run):
+    for command in ((), ("append",), ("fence", "raise")):
+        assert run(*command, "-h").stdout == run(*command, "--help").stdout

@@ -60,6 +60,8 @@ def unsafe(*texts):
         ("fence", "raise", KEY, "-w", WRITER),
         ("audit",),
         ("upgrade",),
+        ("doctor",),
+        ("-d", f"{HOSTILE}/journal.db", "doctor"),
         ("show", KEY, "99"),
         ("append", KEY, "-w", WRITER, "--role", "cron", "{}"),
         ("append", KEY, "-w", "\u202enobody", "{}"),
@@ -169,3 +171,20 @@ def test_a_terminal_shows_a_table(run, hostile):
 def test_no_color_is_heeded(run, hostile):
     """NO_COLOR leaves not one escape sequence."""
     assert "\x1b" not in at_a_terminal(["log", KEY], NO_COLOR="1")
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 120, 200])
+def test_a_narrow_terminal_shows_every_seq_and_verdict(session, steal, width):
+    """What a table is about stays at any width; what is left out is said."""
+    stray = steal()
+
+    shown = at_a_terminal(["who", session], COLUMNS=str(width), NO_COLOR="1").splitlines()
+
+    words = [line.split() for line in shown]
+    assert words[0][0] == "seq"
+    assert [line[0] for line in words[1:5]] == ["1", "2", "3", str(stray)]
+    assert "judged" in words[0]
+    assert any("takeover:" in line for line in words[4])
+    assert all(len(line) <= width for line in shown[:5])
+    left_out = [line for line in shown if "Left out" in line]
+    assert bool(left_out) == (width <= 100)

@@ -18,7 +18,7 @@ STATUS = (
     "path id schema_version newest_schema_version sqlite driver sqlite_is_safe file_bytes key key_ok sessions "
     "entries bytes parked takeovers mirrors unsafe"
 )
-WRITER = "id name role declared_us revoked_us reason permitted"
+WRITER = "id name role declared_us revoked_us reason permitted revoked_by revoked_instance"
 
 
 def fields(text):
@@ -60,6 +60,7 @@ def fields(text):
             "audit",
             "verdict journal scope heads completeness findings not_checked sqlite",
         ),
+        ("doctor", "doctor", "path state facts"),
         ("upgrade", "upgrade", "path schema_version newest_schema_version differences applied"),
         (
             "upgrade --apply",
@@ -90,7 +91,7 @@ def test_the_parts_have_their_fields_too(run, session):
     entry = json.loads(run("log", session, "--json").stdout)["entries"][0]
     writer = json.loads(run("writers", "--json").stdout)["writers"][0]
 
-    assert set(one) == fields("key entries epochs bytes created_us")
+    assert set(one) == fields("key entries epochs bytes created_us aliases")
     assert set(entry) == fields(ENTRY)
     assert set(writer) == fields(WRITER)
     assert set(json.loads(run("show", session, "1", "--json").stdout)["entry"]) == fields(ENTRY)

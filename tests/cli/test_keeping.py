@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.thieves import KEY
 
 
@@ -116,3 +118,39 @@ def test_a_bundle_says_what_is_in_it(run, session):
     assert document["sessions"] == 2  # the registry's chain is always in it
     assert document["entries"] > 3
     assert run("export", "--bundle", "b.zip").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "command", [("init",), ("status",), ("audit",), ("log", KEY)], ids=" ".join
+)
+def test_a_directory_is_no_journal(run, home, command):
+    """It is called what it is, and the hint names a file that can be made."""
+    outcome = run("-d", ".", *command)
+    assert outcome.exit_code == 1
+    assert outcome.stderr.startswith(f"Error: {home} is a directory\nTry: name a file in it: --db ")
+    assert run(*outcome.stderr.split("in it: ")[1].split(), "init").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("init",), ("status",), ("audit",), ("log", KEY)], ids=" ".join
+)
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+def test_what_cannot_be_opened_leads_to_a_backup(run, session, home, command, damage):
+    """Not to the audit, which cannot open it either; done as it is said, the journal is back."""
+    assert run("backup", "copy.db").exit_code == 0
+    file = home / "journal.db"
+    content = file.read_bytes()
+    for end in ("-wal", "-shm"):
+        (home / f"journal.db{end}").unlink(missing_ok=True)
+    file.write_bytes(content[:5000] if damage == "cut" else b"\0" * 4096)
+
+    outcome = run("-d", "journal.db", *command)
+
+    assert outcome.exit_code == 1
+    hint = outcome.stderr.strip().rpartition("\n")[2]
+    assert f"mv {file} {file}.damaged, its -wal too" in hint
+    assert hint.endswith("journal -d journal.db restore BACKUP --apply")
+    for path in home.glob("journal.db*"):
+        path.rename(path.with_name(f"{path.name}.damaged"))
+    assert run("-d", "journal.db", "restore", "copy.db", "--apply").exit_code == 0
+    assert len(told(run("log", session, "--json"))["entries"]) == 3

@@ -273,6 +273,16 @@ def test_a_refused_edit_stops_the_mirror_until_it_is_resumed(run, session, home)
     assert run("mirror", "resume", session, "--reason", "again").exit_code == 1
 
 
+def test_a_mirror_whose_file_is_gone_is_removed_as_such(run, file, session):
+    """Nobody is told of a file that is not there."""
+    file.unlink()
+    done = run("mirror", "remove", session)
+    assert (done.exit_code, done.stderr) == (
+        0,
+        f"{file} is no mirror any more, and no file: it was gone already.\n",
+    )
+
+
 def test_a_removed_mirror_is_a_file_like_any_other(run, file, session):
     """It stays as it is, and nothing writes to it any more."""
     stood = file.read_bytes()

@@ -60,7 +60,7 @@ def test_lines_are_piped_in_and_out(shell, session):
         f"&& journal export {session} | cmp - b && cat seqs"
     )
 
-    assert done.stderr == b""
+    assert done.stderr == b"'copy' is a new session.\n"
     assert done.stdout == b"1\n2\n3\n"
 
 

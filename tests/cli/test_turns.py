@@ -11,7 +11,7 @@ import sys
 import click
 import pytest
 
-from journal.cli import cli
+from journal.cli import cli, who
 from tests.thieves import Thief
 
 REPLY = '{"type":"message","reply":1}'
@@ -126,6 +126,92 @@ def test_bad_claims_change_nothing(run, session, words, code):
     assert Thief("journal.db").dump() == before
 
 
+def test_the_shell_that_claimed_writes_in_its_turn(run, session):
+    """By the token, with what it submitted meanwhile; the refusal without one says how."""
+    token = run("claim", "take", session, "-w", "gateway").stdout.strip()
+    run("submit", session, "-w", "heartbeat", REPLY)
+
+    refused = run("append", session, "-w", "gateway", REPLY)
+    hint = f"journal append {session} -w gateway --claim {token}  # writes in that turn"
+    assert refused.exit_code == 11
+    assert f"Try: {hint}; or journal claim take" in refused.stderr
+
+    done = run("append", session, "-w", "gateway", "--claim", token, REPLY)
+    assert (done.exit_code, done.stderr) == (0, "")
+    taken = run("claim", "inputs", session, "-w", "gateway", "--claim", token)
+    assert (taken.exit_code, len(taken.stdout.split())) == (0, 1)
+    last = told(run("log", session, "-n", "2", "--json"))["entries"]
+    assert [(each["writer"], each["claim"]) for each in last] == [
+        ("gateway", int(token)),
+        ("heartbeat", int(token)),
+    ]
+    assert run("claim", "show", session).stdout.split("\t")[6] == "standing"
+    assert run("claim", "release", session, token, "-w", "gateway").exit_code == 0
+    over = run("append", session, "-w", "gateway", "--claim", token, REPLY)
+    assert (over.exit_code, "it was released" in over.stderr) == (11, True)
+    assert "it was parked" in over.stderr
+
+
+def test_a_token_alone_opens_no_turn(run, session):
+    """The writer and the process must be the claim's; nothing is changed else."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        pid = str(holder.pid)
+        token = run("claim", "take", session, "-w", "gateway", "--pid", pid).stdout.strip()
+        run("writers", "add", "bob", "--role", "run")
+        before = Thief("journal.db").dump()
+        args = ("append", session, REPLY, "--claim", token)
+
+        others = run(*args, "-w", "bob", "--pid", pid)
+        elsewhere = run(*args, "-w", "gateway")
+        without = run("claim", "inputs", session, "-w", "gateway")
+
+        assert (others.exit_code, elsewhere.exit_code, without.exit_code) == (11, 11, 11)
+        assert "is not 'bob''s" in others.stderr
+        assert f"Try: --pid {pid}" in elsewhere.stderr
+        assert f"--claim {token} --pid {pid}  # writes in that turn" in without.stderr
+        assert Thief("journal.db").dump() == before
+        assert run(*args, "-w", "gateway", "--pid", pid).exit_code == 0
+        assert run(*args[:-1], "99", "-w", "gateway").exit_code == 2
+        holder.kill()
+    gone = run(*args, "-w", "gateway")
+    assert (gone.exit_code, "it is gone" in gone.stderr) == (11, True)
+    assert f"Try: journal claim take {session} -w gateway  # takes it anew" in gone.stderr
+    assert run("claim", "take", session, "-w", "gateway").exit_code == 0
+
+
+def test_a_dead_holders_claim_stands_until_another_is_taken(run, session):
+    """As the help says: it holds others off, and is ended without a reason."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        run("claim", "take", session, "-w", "alice", "--role", "operator", "--pid", holder.pid)
+        holder.kill()
+
+    assert run("append", session, "-w", "gateway", REPLY).exit_code == 11
+    assert run("claim", "take", session, "-w", "gateway").exit_code == 0
+    help_text = " ".join(run("claim", "take", "--help").stdout.split())
+    assert "until it is released or another claim ends it" in help_text
+    assert "its process is gone" not in help_text
+
+
+def test_a_shells_own_turn(run, session):
+    """The words of docs/turns.md, in a shell: what it calls stands in the turn that it took."""
+    journal = f"{shlex.quote(sys.executable)} -m journal"
+    script = f"""
+        set -e
+        token=$({journal} claim take {session} -w gateway)
+        {journal} append {session} -w gateway --claim $token '{REPLY}'
+        printf '%s\\n' '{REPLY}' | {journal} append {session} -w gateway --claim $token
+        {journal} claim release {session} $token -w gateway
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    done = subprocess.run(
+        ["sh", "-c", script], env=env, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "Released.\n")
+    assert len(done.stdout.split()) == 2
+
+
 # --- submit
 
 
@@ -201,12 +287,20 @@ def test_a_parked_write_is_applied_once(run, session, parked):
     assert Thief("journal.db").dump() == before
     assert "Nothing is parked." in run("parked", "list").stderr
     assert "\tapplied" in run("parked", "list", "--all").stdout
+    shown = told(run("parked", "show", parked, "--json"))["parked"]
+    assert (shown["settled_by"], shown["settled_as"]) == ("bob", [entry["seq"]])
 
 
 def test_a_parked_write_is_discarded_and_kept(run, session, parked):
-    assert run("parked", "discard", parked).exit_code == 0
+    who = ("-w", "alice", "--reason", "asked again")
+    assert run("parked", "discard", parked, *who).exit_code == 0
 
     assert run("parked", "list", session).stdout == ""
+    shown = told(run("parked", "show", parked, "--json"))["parked"]
+    assert (shown["settled"], shown["settled_by"]) == ("discarded", "alice")
+    assert (shown["settled_as"], shown["settled_reason"]) == ([], "asked again")
+    assert shown["settled_us"] >= shown["parked_us"]
+    assert "asked again" in run("parked", "show", parked).stdout
     assert run("parked", "show", parked, "--raw").stdout == REPLY + "\n"
 
 
@@ -234,6 +328,16 @@ def test_what_is_not_parked(run, session, action):
 # --- resolve, why, who
 
 
+def test_the_columns_of_a_pipe_are_named_in_the_help(run, session):
+    """In their order; they are as many."""
+    columns = run("who", session).stdout.splitlines()[0].split("\t")
+    text = " ".join(run("who", "--help").stdout.split())
+
+    named = text[text.index("by tabs: ") + len("by tabs: ") : text.index(". A narrow")]
+    assert [each.split(" (")[0] for each in named.split(", ")] == list(who.HEADERS)
+    assert len(columns) == len(who.HEADERS) == 10
+
+
 def test_a_stray_is_rejected_and_the_audit_is_content(run, session, foreign):
     assert run("audit").exit_code == 3
 
@@ -253,7 +357,7 @@ def test_a_stray_is_accepted_as_a_new_entry(run, session, foreign):
     row = run("who", session, "--after", int(made) - 1).stdout.split("\n")[0].split("\t")
     assert row[0] == made
     assert row[2:5] == ["external:strays (recorded by alice)", "external", "accepted"]
-    assert row[-1] == "accepted"
+    assert row[-1] == "settled (accepted)"
     assert run("audit").exit_code == 0
 
 
@@ -290,6 +394,23 @@ def test_who_tells_every_row_and_how_it_is_judged(run, session, foreign):
     ]
 
 
+@pytest.mark.parametrize("verdict", ["reject", "accept"])
+def test_who_says_of_a_stray_that_it_is_settled(run, session, steal, foreign, verdict):
+    """So the example in the help of resolve finds what is open, each time; another row is open again."""
+    options = ("--reason", "x", "-w", "alice", "--role", "operator")
+    assert run("resolve", session, foreign, f"--{verdict}", *options).exit_code == 0
+
+    rows = {line.split("\t")[0]: line for line in run("who", session).stdout.splitlines()}
+
+    assert rows[str(foreign)].split("\t")[-1] == f"settled ({verdict}ed)"
+    assert not any("takeover:" in row for row in rows.values())
+    (told_row,) = (r for r in told(run("who", session, "--json"))["rows"] if r["seq"] == foreign)
+    assert (told_row["trust"], told_row["accepted"]) == ("stray", True)
+    newer = steal()
+    rows = {line.split("\t")[0]: line for line in run("who", session).stdout.splitlines()}
+    assert [seq for seq, row in rows.items() if "takeover:" in row] == [str(newer)]
+
+
 def test_who_tells_what_is_gone(run, session):
     Thief("journal.db").delete(2)
 
@@ -300,6 +421,32 @@ def test_who_tells_what_is_gone(run, session):
         ("2", "missing"),
         ("3", "asserted"),
     ]
+
+
+def test_why_lists_the_newest_where_nothing_is_named(run, session, parked, steal):
+    """So nobody needs the id that a message named and that is gone."""
+    fence = run("fence", "raise", session, "-w", "gateway").stdout.strip()
+    steal()
+    assert run("fence", "check", fence).exit_code == 3
+
+    rows = [line.split("\t") for line in run("why").stdout.splitlines()]
+
+    assert [row[2:] for row in rows] == [
+        [session, "takeover by database", "gateway", "-"],
+        [session, "claimed by another", "gateway", parked],
+    ]
+    listed = told(run("why", "--json"))
+    assert (listed["schema"], len(listed["newest"])) == ("journal.why.list/1", 2)
+    for row in rows:
+        assert run("why", row[0]).exit_code == 0
+    assert f"journal why {rows[0][0]}" in run("status").stdout
+
+
+def test_why_of_a_calm_journal_lists_nothing(run, session):
+    done = run("why")
+
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "Nothing was taken over" in done.stderr
 
 
 def test_why_explains_what_a_refusal_named(run, session, parked):
@@ -353,7 +500,7 @@ def test_why_of_nothing(run, session, wanted, code):
         (
             "why P",
             "why",
-            "id session class classes judged_us what rule expected found holder between left_out lately parked next",
+            "id session class classes judged_us what rule expected found holder between left_out removed lately parked next",
         ),
     ],
 )

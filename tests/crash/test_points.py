@@ -1,40 +1,50 @@
-"""Killed at each write, sync and truncation of an append, and of the close that follows it."""
+"""Every call that changes a file fails, or is its process's last: nothing acknowledged is lost."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
-from pathlib import Path
+import time
 
 import pytest
 
-from tests.crash.parties import apart
+from tests.crash.acts import ACTS
+from tests.crash.points import MODES, built, sampled
 
-COMPILER = shutil.which("cc") or shutil.which("gcc")
 pytestmark = [
     pytest.mark.crash,
     pytest.mark.skipif(
         not sys.platform.startswith("linux"), reason="the shim is for Linux's loader"
     ),
-    pytest.mark.skipif(COMPILER is None, reason="there is no C compiler to build the shim with"),
+    pytest.mark.skipif(
+        not (shutil.which("cc") or shutil.which("gcc")),
+        reason="there is no C compiler to build the shim with",
+    ),
 ]
+SAMPLE_S = 8
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    built = tmp_path_factory.mktemp("shim") / "points.so"
-    source = Path(__file__).with_name("points.c")
-    command = [COMPILER, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", built, source, "-ldl"]
-    subprocess.run(command, check=True)
-    return built
+    return built(tmp_path_factory.mktemp("shim"))
 
 
-@pytest.mark.parametrize("act", ["first append", "append", "batch", "fence.append"])
-def test_killed_at_every_call_a_write_is_whole_or_not_there(tmp_path, shim, act):
-    """At every point the line is there whole or not at all, and there if it was acknowledged."""
-    told = apart("tests.crash.points:run", preload=shim, home=str(tmp_path), act=act)
+def test_a_sample_of_all_points(shim):
+    """Other points each day; the seed is in the answer, and goes with it into a report."""
+    told = sampled(shim, seed=int(time.time() / 86_400), seconds=SAMPLE_S)
+
+    assert told["wrong"] == [], told["seed"]
+    assert set(told["calls"]) == set(ACTS)
+    assert all(count > 10 for count in told["calls"].values()), told["calls"]
+    assert told["tried"] > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", ACTS)
+def test_every_point_of_an_act(shim, act):
+    """At each call, in each way: whole or not there, there if acknowledged, and nobody accused."""
+    told = sampled(shim, seed=1, seconds=None, acts=[act])
+
     assert told["wrong"] == []
-    assert told["points"] > 10
-    # Some were killed before the commit and some after it: both sides were seen.
-    assert set(told["outcomes"]) == {"0 there", "1 there"}
+    assert told["tried"] == told["points"]
+    assert set(told["by_act"][act]) == set(MODES)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from journal.aliases import Aliases
 from journal.errors import NotFoundError
 from journal.migration import naming, plan, resolve_key
 from journal.model import check_key
@@ -126,6 +127,57 @@ def test_an_alias_that_the_index_gained_later(home, store, migrate, journal):
     assert migrate(store).counts == {"already": 2}
     assert resolve_key(journal, "agent:main:new") == "other-id"
     assert resolve_key(journal, "agent:main:main") == "11111111-1111-1111-1111-111111111111"
+
+
+def test_whoever_writes_by_a_name_writes_to_its_session(home, store, migrate, journal):
+    """An index's key, a path, a file's name and its stem all lead a writer where they lead a reader."""
+    migrate(store)
+    key = "11111111-1111-1111-1111-111111111111"
+    path = home / f"{key}.jsonl"
+
+    for name in ("agent:main:main", "agent:main:too", str(path), path.name):
+        session = journal.session(name, writer="gateway", role="run")
+        session.append({"by": name})
+        assert session.key == key
+        assert journal.session(name).read()[-1].json() == {"by": name}
+
+    assert [info.key for info in journal.sessions()] == [key, "other-id"]
+    assert journal.sessions()[0].aliases == ("agent:main:main", "agent:main:too", path.name)
+
+
+def test_a_name_of_two_sessions_is_refused_to_whoever_writes(store, migrate, journal):
+    """Rather than make a third session that hides both."""
+    for place in ("x", "y"):
+        session_file(store / place / "s.jsonl", {"n": place}, session_id=f"s-{place}")
+    migrate(store)
+
+    with pytest.raises(NotFoundError, match="may mean 2 sessions") as caught:
+        journal.session("s.jsonl", writer="gateway", role="run")
+
+    assert "s-x, s-y" in str(caught.value.hint)
+
+
+def test_a_record_that_nobody_sealed_leads_no_writer(store, migrate, journal):
+    """Rule: no decision on the write path reads an unsealed table."""
+    session_file(store / "s.jsonl", {"n": 1})
+    migrate(store)
+    with journal.store.transaction() as cursor:
+        cursor.execute("UPDATE migrated_files SET alias = 'agent:main:new'")
+
+    assert resolve_key(journal, "agent:main:new") == "s-1"
+    assert journal.session("agent:main:new", writer="gateway", role="run").key == "agent:main:new"
+
+
+def test_names_that_were_not_sealed_are_when_the_file_is_migrated_again(store, migrate, journal):
+    """As in a journal that an earlier version made."""
+    session_file(store / "s.jsonl", {"n": 1})
+    migrate(store)
+    journal.store.registry.aliases = Aliases()
+    assert journal.session("s.jsonl").key == "s.jsonl"
+
+    migrate(store)
+
+    assert journal.session("s.jsonl").key == "s-1"
 
 
 def test_a_key_is_preferred_to_an_alias(store, migrate, journal):

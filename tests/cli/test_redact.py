@@ -1,0 +1,63 @@
+"""Redaction on the command line: what is shown first is what would be done."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from tests.cli.test_commands import document, rows
+from tests.thieves import Thief
+
+WHY = ("--reason", "it's a password", "-w", "alice", "--role", "operator")
+
+
+@pytest.mark.parametrize("applied", [(), ("--apply",)], ids=["shown", "applied"])
+def test_what_is_not_there_is_refused(run, session, applied):
+    """Exit 10 with a hint that works, whether it is to be done or only shown."""
+    done = run("redact", session, "2", "99", *WHY, *applied)
+
+    assert (done.exit_code, done.stdout) == (10, "")
+    assert f"entry 99 of {session!r} is not there" in done.stderr
+    assert done.stderr.splitlines()[-1] == f"Try: journal log {session} lists what is"
+    assert "heartbeat" in run("log", session).stdout
+
+
+@pytest.mark.parametrize("applied", [(), ("--apply",)], ids=["shown", "applied"])
+def test_what_was_altered_is_refused_as_such(run, session, applied):
+    """The audit shows in what it differs, and that is where the hint leads."""
+    thief = Thief("journal.db", session)
+    with thief.without_triggers():
+        thief.execute("UPDATE entries SET body = x'7b7d' WHERE session_id = 2 AND seq = 2")
+    thief.close()
+
+    done = run("redact", session, "2", *WHY, *applied)
+
+    assert done.exit_code == 10
+    assert "is not as it was sealed" in done.stderr
+    assert "Try: journal audit" in done.stderr
+
+
+@pytest.mark.parametrize("what", [("redact", "2"), ("forget",)], ids=lambda what: what[0])
+def test_the_hint_does_what_was_shown(run, session, what):
+    """Pasted as it stands, with its reason and its writer."""
+    name, *seqs = what
+    shown = run("-d", "journal.db", name, session, *seqs, *WHY)
+    assert shown.exit_code == 0
+    command = shown.stderr.strip().rpartition("Try: ")[2]
+    assert "…" not in command
+
+    done = run(*shlex.split(command)[1:], "--json")
+
+    assert (done.exit_code, document(done)["applied"]) == (0, True)
+
+
+def test_what_was_erased_before_is_said(run, session):
+    """It is no error to name it again, and it is not shown as still to be done."""
+    assert run("redact", session, "2", *WHY, "--apply").exit_code == 0
+
+    shown = run("redact", session, "1", "2", *WHY)
+
+    assert shown.exit_code == 0
+    assert len(rows(shown)) == 1
+    assert "Erased before: 2" in shown.stderr

@@ -1,0 +1,185 @@
+"""What is there after a fault: the journal is opened anew, gone on with, and held against what was said."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import Journal
+from journal.audit import audit
+from journal.backup import back_up
+from journal.custody import custody
+from journal.errors import JournalError
+from journal.export import export
+from journal.migration import apply, plan
+from journal.who import who
+from tests.crash.acts import FOREIGN, KEY, LINE, MIRRORED, OTHER, SECRET, SECRET_SEQ
+from tests.crash.parties import Party, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# What an audit says of a session whose file somebody else wrote to.
+_EXPECTED: Final = {"mirror reconcile": {"J110"}}
+
+
+class Looker:
+    """A process of its own that looks at journals, one after another."""
+
+    def __init__(self) -> None:
+        self._party: Party = start(_look_when_told)
+
+    def begin(self, place: Path, name: str, said: list[list[Any]]) -> None:
+        """Let it look at what is left."""
+        self._party.tell(json.dumps([str(place), name, said]))
+
+    def wrong(self) -> list[str]:
+        """Wait for what it found wrong."""
+        found = self._party.hear()
+        return [str(each) for each in found[1:]]
+
+    def leave(self) -> None:
+        """Let the process go."""
+        self._party.tell("")
+        self._party.end()
+
+
+def _look_when_told(say: Callable[..., None], listen: Callable[[], str]) -> None:
+    while word := listen():
+        place, name, said = json.loads(word)
+        try:
+            wrong = list(faults(Path(place), name, said))
+        except JournalError as error:
+            wrong = [f"{type(error).__name__} {error.code}: {error}"]
+        except Exception as error:  # noqa: BLE001 - what a look ends with is a fault like any other
+            wrong = [f"looking at it raised {error!r}"]
+        say("looked", *wrong)
+
+
+def is_known(name: str, mode: str, wrong: str) -> bool:
+    """Whether a fault is one that docs/reliability.md admits.
+
+    A mirror's file is overwritten before the database: a kill in between, or a disk that
+    takes no more, makes the placeholder a foreign line. Where it was torn, the rest of the
+    line is part of that. And a copy has its draft's name too until that is removed.
+    """
+    if name == "backup":
+        return wrong == "copy: J507"
+    return name == "redact" and (
+        "redacted" in wrong
+        or wrong.endswith(": came from outside the journal")
+        or wrong == "audit: J110 by an external writer"
+        or (mode == "torn" and wrong.startswith("the secret is still in"))
+    )
+
+
+def faults(place: Path, name: str, said: list[list[Any]]) -> Iterator[str]:
+    """Yield what is wrong with a journal after an act, by what its party said."""
+    path, key = place / "a.db", place / "key"
+    yield from _spoken(name, said)
+    with Journal(path, key_file=key, durability="normal", on_takeover=lambda _: None) as journal:
+        yield from _verdict(journal, place, name)
+        # No run, so that a claim whose holder died keeps it from nothing.
+        session = journal.session(KEY, writer="heartbeat", role="heartbeat")
+        session.append({"by": "look", "n": 0})
+        if name == "migrate":
+            apply(journal, plan([place / "store"]))
+        if name == "redact":
+            session.redact([SECRET_SEQ], reason="asked for")
+        session.fence().check(raise_=False)
+        yield from _lines(journal, name, said)
+        if name in MIRRORED and (place / "s.jsonl").read_bytes() != b"".join(export(journal, KEY)):
+            yield "the mirror is not what an export gives"
+        if name == "migrate":
+            yield from _migrated(journal, place)
+    report = audit(str(path), key_file=key)
+    expected = _EXPECTED.get(name, set())
+    yield from (
+        f"audit: {each.id} {each.cause}" for each in report.findings if each.id not in expected
+    )
+    if name == "redact":
+        yield from _secrets(place)
+    if name == "backup":
+        yield from _copies(place, said)
+    if name == "key adopt":
+        yield from _eras(path, key, said)
+
+
+def _spoken(name: str, said: list[list[Any]]) -> Iterator[str]:
+    """Yield what a party said that none should say."""
+    for what, *rest in said:
+        if what == "error":
+            yield str(rest[0])
+        if what == "takeover" and (name != "mirror reconcile" or rest[0] != [FOREIGN]):
+            yield f"a false takeover: {rest[0]}"
+
+
+def _verdict(journal: Journal, place: Path, name: str) -> Iterator[str]:
+    """Check the fence that was raised before; only what came by the file may be foreign."""
+    verdict = journal.fence((place / "fence").read_text()).check(raise_=False)
+    bodies = [_value(entry.body or b"{}") for entry in verdict.foreign]
+    if not verdict.accepted and (name != "mirror reconcile" or bodies != [FOREIGN]):
+        yield f"a false verdict: {verdict.outcome} {bodies}"
+
+
+def _value(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
+
+
+def _lines(journal: Journal, name: str, said: list[list[Any]]) -> Iterator[str]:
+    """Yield what was acknowledged and is not there, and what is there twice."""
+    found: dict[tuple[str, int], tuple[str, int]] = {}
+    for info in journal.sessions():
+        for each in who(journal, info.key):
+            line = each.entry.json() if each.entry.kind == "line" and each.entry.body else {}
+            if "by" in line:
+                found[info.key, each.entry.seq] = (line["by"], line["n"])
+            if not each.accepted and line != FOREIGN:
+                yield f"{info.key} {each.entry.seq}: {each.judged}"
+    for what, *rest in said:
+        if what == "acked" and found.get((rest[0], rest[1])) != (rest[2], rest[3]):
+            yield f"acknowledged and lost: {rest}"
+    counts = Counter((key, *line) for (key, _), line in found.items())
+    yield from (f"{line} is there {count} times" for line, count in counts.items() if count > 1)
+    makers = [counts[KEY, "maker", number] for number in range(4)]
+    if makers != [1, 1, 1, 1]:
+        yield f"what was there before is there {makers} times"
+    if name == "mirror reconcile" and counts[KEY, FOREIGN["by"], FOREIGN["n"]] != 1:
+        yield "the foreign line is not an entry"
+    if name == "batch" and counts[KEY, LINE["by"], 1] != counts[OTHER, LINE["by"], 1]:
+        yield "half a batch is there"
+
+
+def _migrated(journal: Journal, place: Path) -> Iterator[str]:
+    wanted = sorted(file.read_bytes() for file in (place / "store").iterdir())
+    keys = {info.key for info in journal.sessions()} - {KEY, OTHER}
+    if sorted(b"".join(export(journal, key)) for key in keys) != wanted:
+        yield f"what was migrated is not the files: {sorted(keys)}"
+
+
+def _secrets(place: Path) -> Iterator[str]:
+    for file in place.iterdir():  # the journal is closed: no lock can be lost
+        if file.is_file() and SECRET.encode() in file.read_bytes():
+            yield f"the secret is still in {file.name}"
+
+
+def _copies(place: Path, said: list[list[Any]]) -> Iterator[str]:
+    copy, key = place / "copy.db", str(place / "key")
+    if not copy.exists() and any(what == "copied" for what, *_ in said):
+        yield "the copy that was acknowledged is not there"
+    if copy.exists():
+        yield from (f"copy: {each.id}" for each in audit(str(copy), key_file=key).findings)
+    back_up(place / "a.db", place / "second.db", key_file=key)
+
+
+def _eras(path: Path, key: Path, said: list[list[Any]]) -> Iterator[str]:
+    known = custody(path, str(key))
+    told = [rest[0] for what, *rest in said if what == "adopted"]
+    # What was adopted and not acknowledged may have been adopted all the same.
+    if known.lost or known.era not in (told or (1, 2)):
+        yield f"era {known.era}, lost {known.lost}"

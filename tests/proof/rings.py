@@ -1,0 +1,170 @@
+"""The rings: each tries for its share of the time to break one promise, and counts what it tried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.crash.parties import ROOT, apart
+from tests.crash.points import built, sampled
+from tests.proof import hostile, tampering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_KILLS: Final = 50
+_OPS: Final = 1000
+
+
+@dataclass
+class Told:
+    """What one ring did.
+
+    Attributes:
+        count: how often it tried, in units of ``unit``.
+        known: how many of them broke what the docs say is not promised.
+        wrong: what broke, in words, with what makes it again.
+        skipped: why nothing was tried, if nothing was.
+
+    """
+
+    name: str
+    unit: str
+    count: int = 0
+    took_s: float = 0.0
+    known: int = 0
+    wrong: list[str] = field(default_factory=list)
+    skipped: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, name: str, count: int) -> None:
+        """Count one of the details."""
+        self.details[name] = self.details.get(name, 0) + count
+
+
+def crash_points(told: Told, seed: int, until: float, home: Path) -> None:
+    """A call that changes a file fails, or is its process's last."""
+    if not sys.platform.startswith("linux") or not (shutil.which("cc") or shutil.which("gcc")):
+        told.skipped = "it takes Linux and a C compiler"
+        return
+    found = sampled(built(home), seed, _left(until))
+    told.count, told.known, told.wrong = found["tried"], found["known"], found["wrong"]
+    told.details = {name: found[name] for name in ("points", "calls", "by_act")}
+
+
+def kills(told: Told, seed: int, until: float, home: Path) -> None:
+    """A writer is killed with -9 at any moment, alone and while others write."""
+    for number in _rounds(until):
+        options: dict[str, Any] = {
+            "seed": seed + number,
+            "kills": _KILLS,
+            "company": number % 2 == 1,
+        }
+        place = home / f"{number}"
+        place.mkdir()
+        found = apart("tests.crash.kills:run", home=str(place), **options)
+        shutil.rmtree(place)
+        told.count += found["kills"]
+        for name in ("acks", "checks"):
+            told.add(name, found[name])
+        told.wrong += [f"{options}: {each}" for each in found["wrong"]]
+
+
+def histories(told: Told, seed: int, until: float, home: Path) -> None:
+    """Eight processes claim two sessions from each other, are stopped and killed; the history is checked."""
+    for number in _rounds(until):
+        place = home / f"{number}"
+        place.mkdir()
+        options: dict[str, Any] = {"seed": seed + number, "ops": _OPS}
+        found = apart("tests.history.test_turns:run", home=str(place), **options)
+        shutil.rmtree(place)
+        told.count += found["ops"]
+        for name in ("supersessions", "refused", "stops", "kills"):
+            told.add(name, found[name])
+        told.wrong += [f"{options}: {each}" for each in found["wrong"]]
+
+
+def tampered(told: Told, seed: int, until: float, home: Path) -> None:
+    """A cell is edited, or a row taken away, and an audit must say so."""
+    for number in _rounds(until):
+        found = tampering.one_journal(home, seed + number, until)
+        told.count += found.edits + found.removals
+        told.add("edits", found.edits)
+        told.add("removals", found.removals)
+        told.wrong += [f"seed {seed + number}: {each}" for each in found.wrong]
+
+
+def lock_breaches(told: Told, _: int, until: float, home: Path) -> None:
+    """Each way to lose SQLite's locks or its files that tests/test_guards.py knows, again and again."""
+    for number in _rounds(until):
+        report = home / f"{number}.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, f"--junitxml={report}", "tests/test_guards.py"],
+            cwd=ROOT, capture_output=True, text=True, check=False, env=_environment(),
+        )  # fmt: skip
+        suite = next(ET.parse(report).getroot().iter("testsuite")).attrib  # noqa: S314 - pytest's own
+        bad = int(suite["failures"]) + int(suite["errors"])
+        told.count += int(suite["tests"]) - int(suite["skipped"]) - bad
+        if bad:
+            told.wrong.append(done.stdout[-2000:])
+
+
+def hostile_input(told: Told, seed: int, until: float, _: Path) -> None:
+    """Bytes that nobody would write, through the parsers, the planner of mirrors and the escaping."""
+    for number in _rounds(until):
+        for name, check in hostile.CHECKS.items():
+            if time.monotonic() > until:
+                break
+            count, wrong = hostile.run(check, seed + number)
+            told.count += count
+            told.add(name, count)
+            told.wrong += [f"seed {seed + number}, {name}: {each}" for each in wrong]
+
+
+def _rounds(until: float) -> Iterator[int]:
+    """Yield the rounds there is time for: one at least."""
+    number = 0
+    while number == 0 or time.monotonic() < until:
+        yield number
+        number += 1
+
+
+def _left(until: float) -> float:
+    return max(1.0, until - time.monotonic())
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+RINGS: Final[dict[str, tuple[str, Callable[[Told, int, float, Path], None]]]] = {
+    "crash points": ("points", crash_points),
+    "kill -9": ("kills", kills),
+    "histories": ("operations", histories),
+    "tampering": ("mutations", tampered),
+    "lock breaches": ("breaches", lock_breaches),
+    "hostile input": ("inputs", hostile_input),
+}
+
+
+def run(name: str, seed: int, seconds: float) -> Told:
+    """Let one ring try for so long; what it ends with is told, and never raised."""
+    unit, ring = RINGS[name]
+    told, began = Told(name, unit), time.monotonic()
+    where = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - quick, and a kill loses none of it
+    with tempfile.TemporaryDirectory(dir=where) as home:
+        try:
+            ring(told, seed, began + seconds, Path(home))
+        except Exception as error:  # noqa: BLE001 - the other rings go on
+            told.wrong.append(f"the ring ended with {type(error).__name__}: {error}"[:2000])
+    told.took_s = round(time.monotonic() - began, 1)
+    return told
