@@ -7,6 +7,7 @@ and the new secret is in its file, synced, before anything is sealed with it.
 
 from __future__ import annotations
 
+import os
 import secrets
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
@@ -23,12 +24,12 @@ from journal.instance import store_instance
 from journal.keyfinding import find_keys, possible_ids, rows_beginning
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
 from journal.registry import Registry
-from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint
+from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds
+from journal.sidefile import SideFile
 from journal.store import now_us
 from journal.writing import Author
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -78,12 +79,23 @@ def adopt_key(
         with closing(connect(where)) as connection:
             schema.check(connection.cursor().execute, where)
             connection.execute("BEGIN IMMEDIATE")
-            _Adoption(connection, where, reason, key_file).run(without_key=without_key)
+            old, new = _Adoption(connection, where, reason, key_file).run(without_key=without_key)
             connection.execute("COMMIT")  # on any error before it, closing rolls back
+            _prove_mirrors(where, old, new)
     except Exception as error:
         raise translated(error, where) from error
     # Finding the key also has its file say that the era began.
     return custody(path, None if key_file is None else str(key_file))
+
+
+def _prove_mirrors(where: str, old: Keys | None, new: Keys) -> None:
+    """Have what is known of each mirror's file go on being believed."""
+    path = f"{where}-mirrors"
+    if old is None or not os.path.exists(path):  # noqa: PTH110 - a path that is text
+        return
+    with closing(SideFile(path, old.mac)) as side:
+        side.prove_anew(new.mac)
+        side.sync()
 
 
 class _Adoption:
@@ -105,8 +117,8 @@ class _Adoption:
         self.cursor = connection.cursor()
         self.at_us = now_us()
 
-    def run(self, *, without_key: bool) -> None:
-        """Do all of it."""
+    def run(self, *, without_key: bool) -> tuple[Keys | None, Keys]:
+        """Do all of it; return the keys from before, where they are at hand, and those from now on."""
         self.value = secrets.token_bytes(SECRET_SIZE)
         journal_id, old = self._old(without_key=without_key)
         new = self._rotated(journal_id, old) if old else self._believed(journal_id)
@@ -118,6 +130,7 @@ class _Adoption:
         self.cursor.execute(
             "UPDATE meta SET value = ? WHERE name = 'key_fingerprint'", (fingerprint(new.key),)
         )
+        return old, new
 
     def _old(self, *, without_key: bool) -> tuple[str, Keys | None]:
         try:
@@ -189,7 +202,7 @@ class _Adoption:
             if seq:
                 sealer, digest = known.sealer(number, names[number]), EraDigest()
                 for row in rows_of(self.cursor, number, 1, seq):
-                    if sealer.seal_holds(row):
+                    if holds(sealer, row):
                         digest.feed(row)
                 yield number, digest.bound()
 
@@ -244,7 +257,7 @@ class _Adoption:
         for number, key, seq, mac in found.fetchall():
             name = key.decode("utf-8", "replace")
             if old is None or mac == old.sealer(number, name).examined_mac(seq):
-                proof = new.sealer(number, name).examined_mac(seq) if seq else mac
+                proof = new.sealer(number, name).examined_mac(seq) if seq or mac else mac
                 self.cursor.execute(
                     "UPDATE sessions SET examined_mac = ? WHERE id = ?", (proof, number)
                 )

@@ -87,18 +87,28 @@ def import_key(path: Path, source: Path) -> Custody:
     proved = custody(path, key_file=str(source))
     target = keys.key_path(proved.journal_id)
     if target.exists():
-        _check_replaceable(source, target)
+        _check_ours(path, source, target)
     for secret in keys.read_secrets(source):
         keys.add_secret(target, secret)
     return custody(path)
 
 
-def _check_replaceable(source: Path, target: Path) -> None:
-    """Refuse a file that is there and holds none of the secrets: it is somebody else's."""
+def _check_ours(path: Path, source: Path, target: Path) -> None:
+    """Refuse a file that is there and holds neither of the secrets nor any of this journal's."""
     held = {each.value for each in keys.read_secrets(target)}
-    if held.isdisjoint(each.value for each in keys.read_secrets(source)):
+    ours = {each.value for each in keys.read_secrets(source)}
+    if held.isdisjoint(ours) and not _is_ours(path, target):
         raise KeyMissing(
             f"another key is at {target} already; it was left as it is",
             hint=f"name this one with {keys.KEY_FILE_VARIABLE}={source}",
             code="key-exists",
         )
+
+
+def _is_ours(path: Path, key_file: Path) -> bool:
+    """Whether a key file holds a key of the journal's, be it of another era."""
+    try:
+        custody(path, str(key_file))
+    except KeyMissing as error:
+        return error.code == "key-changed"
+    return True

@@ -17,6 +17,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import openers, schema
+from journal.commands import command_on
 from journal.custody import custody
 from journal.engine import WAL_LIMIT_BYTES, connect, driver, is_compatible_mode, translated
 from journal.errors import JournalError
@@ -76,7 +77,7 @@ def examine(path: Path, *, strict: bool = False) -> list[Fact]:
     found += [_told("file system", lambda: _file_system(path)), _told("disk", lambda: _disk(path))]
     found += [_told("file", lambda: _file(path))]
     found += [_told("clock", lambda: _clock(path))]
-    return [*found, *_of_journal(path)] if path.is_file() else found
+    return [*found, *_of_journal(path)] if os.path.isfile(path) else found  # noqa: PTH113 - never an error
 
 
 def _of_journal(path: Path) -> Iterator[Fact]:
@@ -359,9 +360,10 @@ def _mirrors(path: Path) -> Fact:
     details = {"mirrors": [one._asdict() for one in found]}
     if not off:
         return Fact("mirrors", OK, words, None, details)
-    key = quote(off[0].key)
-    steps = {
-        "gone": f"journal mirror sync {key} --recreate",
-        "refused": f"journal mirror resume {key} --reason WHY",
+    words_of = {
+        "gone": ("mirror sync", "--recreate"),
+        "refused": ("mirror resume", "--reason WHY"),
     }
-    return Fact("mirrors", WARNING, words, steps[off[0].state], details)
+    command, options = words_of[off[0].state]
+    step = command_on(off[0].key, command, options=options)
+    return Fact("mirrors", WARNING, words, step, details)

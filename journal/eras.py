@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal.controls import decode
 from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT, Era, Mac, Sealer, derive_key, row_digest
+from journal.seal import UNFIT, Era, Mac, Sealer, body_holds, derive_key, holds, row_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ FIRST_KEY_ID: Final = 1
 ERA_BODY: Final = b'{"control":"era"'
 KEY_BODY: Final = b'{"control":"key"'
 MAX_SEQ: Final = 2**63 - 1
-_WRONG: Final = (KeyError, TypeError, ValueError)
+_WRONG: Final = (KeyError, TypeError, ValueError, OverflowError)
 
 
 class Secret(NamedTuple):
@@ -89,12 +89,12 @@ class Keys:
 
     def sealer(self, session_id: int, session_key: str) -> Sealer:
         """Return what seals and verifies the rows of one session."""
-        eras = [
-            Era(key_id, self.earlier.get(key_id), bound[session_id].seq)
-            for key_id, bound in sorted(self.bounds.items())
-            if session_id in bound
-        ]
-        return Sealer(self.key, self.key_id, session_id, session_key, eras)
+        eras, until = [], MAX_SEQ
+        for key_id, bound in sorted(self.bounds.items(), reverse=True):
+            # An era ended before the next one did, whatever its own entries say.
+            until = min(until, bound.get(session_id, NOWHERE).seq)
+            eras.append(Era(key_id, self.earlier.get(key_id), until))
+        return Sealer(self.key, self.key_id, session_id, session_key, eras[::-1])
 
     @property
     def lost(self) -> list[int]:
@@ -139,20 +139,20 @@ def prove(
             code="key-era",
         )
     bounds: dict[int, dict[int, Bound]] = {}
-    key_id, limit, newest = top, MAX_SEQ, NOWHERE
+    key_id, limit = top, MAX_SEQ
     while key_id > FIRST_KEY_ID:
+        key = later.get(key_id)
         held = [row for row in begun if row.key_id == key_id and row.seq <= limit]
-        if key_id in later:
-            held = [row for row in held if _holds(later[key_id], row)]
-        else:
-            _check_adopted(rows(None), newest)
+        held = [row for row in held if (body_holds(row) if key is None else _holds(key, row))]
         was = min((_was(row) for row in held), default=FIRST_KEY_ID)
         key_id, bounds[was] = was, _bounds_of(held)
-        newest = bounds[was][REGISTRY_ID]
-        limit = newest.seq
+        limit = bounds[was][REGISTRY_ID].seq
     first = _first(firsts, rows(None), limit)
     earlier = {era: later.get(era, first if era == FIRST_KEY_ID else None) for era in bounds}
-    return Keys(later[top], top, earlier, bounds, pending.get(top))
+    keys = Keys(later[top], top, earlier, bounds, pending.get(top))
+    if len(bounds) > 1:
+        _check_adopted(keys, rows(None))
+    return keys
 
 
 def _later(
@@ -186,14 +186,15 @@ def _was(row: Row) -> int:
     return was if isinstance(was, int) and FIRST_KEY_ID <= was < row.key_id else FIRST_KEY_ID
 
 
-def _check_adopted(rows: Iterable[Row], bound: Bound) -> None:
-    """Refuse what stands under a lost key in the registry, if it is not what the next era's key sealed of it."""
-    digest = EraDigest()
+def _check_adopted(keys: Keys, rows: Iterable[Row]) -> None:
+    """Hold the registry against what the newest era's key sealed of it: older eras' own entries stand in that."""
+    bound = keys.bounds[max(keys.bounds)][REGISTRY_ID]
+    sealer, digest = keys.sealer(REGISTRY_ID, REGISTRY_KEY), EraDigest()
     for row in rows:
-        if row.seq <= bound.seq:
+        if 1 <= row.seq <= bound.seq and holds(sealer, row):
             digest.feed(row)
     if digest.bound() != bound:
-        raise damaged("entries of the registry from before the key was lost were changed")
+        raise damaged("entries of the registry from before the newest key era were changed")
 
 
 def damaged(what: str) -> CorruptError:
@@ -234,7 +235,7 @@ def _said_of(rows: Iterable[Row]) -> tuple[dict[int, Bound], int]:
             facts = decode(row.body)
             count = int(facts["count"])
             for number, seq, digest in facts["sessions"]:
-                found[int(number)] = Bound(int(seq), str(digest))
+                found[int(number)] = Bound(min(int(seq), MAX_SEQ), str(digest))
         except _WRONG:
             continue
     return found, count

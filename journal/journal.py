@@ -13,6 +13,7 @@ from journal.dialects.address import is_url, parsed
 from journal.engine import DURABILITY, check_strictly
 from journal.errors import EntryError, NotFoundError, SchemaError
 from journal.fence import Fence
+from journal.files import forget_drafts
 from journal.mirrors import Mirrors
 from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_key, check_name
 from journal.place import check_place
@@ -314,6 +315,7 @@ def _make_sure_on_server(
 
 def _make_sure(path: Path, key_file: str | os.PathLike[str] | None, *, create: bool) -> None:
     """Make sure that a journal of this version is there."""
+    forget_drafts(path)
     check_place(path)
     version = version_of(str(path))
     if version is None:

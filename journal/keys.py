@@ -24,12 +24,14 @@ import platformdirs
 
 from journal.eras import Secret
 from journal.errors import KeyMissing
+from journal.files import forget_drafts
 from journal.seal import SECRET_SIZE
 
 KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
 _DIGITS: Final = 2 * SECRET_SIZE
 _MOST: Final = 256  # secrets in one file
-_LINE: Final = re.compile(rb"\s*([0-9a-fA-F]{64})(?: ([0-9a-f]{32}) ([1-9]\d{0,8})( pending)?)?\s*")
+_LINE: Final = re.compile(rb"([0-9a-fA-F]{64})(?: ([0-9a-f]{32}) ([1-9]\d{0,8})( pending)?)?")
+_TORN: Final = re.compile(rb"[0-9a-f]{0,63}|[0-9a-f]{64} [0-9a-f]{0,32}(?: \d+ p[a-z]*)?")
 _LINE_LIMIT: Final = 128
 _TRIES: Final = 50
 _PAUSE_S: Final = 0.01
@@ -75,19 +77,20 @@ def read_secrets(path: Path) -> list[Secret]:
     except OSError as error:
         raise _unsafe(path, f"cannot be opened ({error.strerror})") from error
     try:
-        _await_single_name(descriptor)
+        _await_single_name(path, descriptor)
         _check_safe(path, os.fstat(descriptor))
         return _decoded(path, os.read(descriptor, _MOST * _LINE_LIMIT))
     finally:
         os.close(descriptor)
 
 
-def _await_single_name(descriptor: int) -> None:
+def _await_single_name(path: Path, descriptor: int) -> None:
     """Wait a moment for whoever is just making the key: it has two names then, the draft's and its own."""
     for _ in range(_TRIES):
         if os.fstat(descriptor).st_nlink <= 1:
             return
         time.sleep(_PAUSE_S)
+    forget_drafts(path)
 
 
 def _check_safe(path: Path, status: os.stat_result) -> None:
@@ -104,14 +107,14 @@ def _check_safe(path: Path, status: os.stat_result) -> None:
 def _decoded(path: Path, text: bytes) -> list[Secret]:
     if len(text) == SECRET_SIZE:
         return [Secret(text)]
-    *lines, last = text.split(b"\n")
-    # Without its line end the last one may be what a power cut left of it.
-    found = [_LINE.fullmatch(line) for line in [*lines, *([last] if not lines else [])] if line]
-    if last and lines and (match := _LINE.fullmatch(last)) and not match[2]:
-        found.append(match)
-    if not found or not all(found):
+    lines = [line.strip() for line in text.split(b"\n") if line.strip()]
+    matches = [_LINE.fullmatch(line) for line in lines]
+    found = [_secret(match) for match in matches if match]
+    # A shorter one was torn while it was added: by a power cut, or for want of space.
+    torn = [line for line, match in zip(lines, matches, strict=True) if not match]
+    if not found or not all(_TORN.fullmatch(line) for line in torn):
         raise _unsafe(path, f"does not hold {_DIGITS} hexadecimal digits on each line")
-    return [_secret(match) for match in found if match]
+    return found
 
 
 def _secret(match: re.Match[bytes]) -> Secret:
@@ -171,7 +174,8 @@ def add_secret(path: Path, secret: Secret) -> None:
     """Add a secret to a key file, or make one with it; what is in the file stays.
 
     Raises:
-        KeyMissing: the file is not safe, or is full.
+        KeyMissing: the file is not safe, is full, or holds bytes and not digits; it
+            is left as it is.
 
     """
     if not os.path.lexists(path):
@@ -179,6 +183,9 @@ def add_secret(path: Path, secret: Secret) -> None:
     held = read_secrets(path)
     if secret in held:
         return
+    if path.stat().st_size == SECRET_SIZE:
+        digits = f"write it as {_DIGITS} hexadecimal digits and a line end first (xxd -p -c {SECRET_SIZE})"
+        raise _unsafe(path, f"is {SECRET_SIZE} bytes, and cannot take another secret", digits)
     if len(held) >= _MOST:
         raise _unsafe(path, f"holds {_MOST} secrets already")
     _append(path, line_of(secret))
@@ -200,7 +207,7 @@ def _append(path: Path, line: bytes) -> None:
 def _publish(draft: Path, path: Path) -> None:
     with suppress(FileExistsError):
         os.link(draft, path)  # unlike rename, it never replaces another's key
-    draft.unlink()
+    draft.unlink(missing_ok=True)  # a reader may have grown tired of waiting for that
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

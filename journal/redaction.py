@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, nullcontext, suppress
-from shlex import quote
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import parking
 from journal import statements as sql
 from journal.admission import refusal
+from journal.commands import command_on
 from journal.controls import CONTROL, fact
 from journal.errors import (
     CorruptError,
@@ -189,11 +189,11 @@ def _rows(session: Session, wanted: list[int]) -> list[Row]:
 def _missing(cursor: Cursor, chain: Chain, seq: int) -> NotFoundError:
     what = f"entry {seq} of {chain.key!r}"
     if cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone() is None:
-        hint = f"journal log {quote(chain.key)} lists what is"
+        hint = f"{command_on(chain.key, 'log')}  # lists what is"
         return NotFoundError(f"{what} is not there", hint=hint, code="no-entry")
     return NotFoundError(
         f"{what} is not as it was sealed",
-        hint="journal audit shows in what it differs",
+        hint="journal audit  # shows in what it differs",
         code="no-entry",
     )
 
@@ -262,8 +262,8 @@ def _overwritten(session: Session, mirror: Mirror, rows: list[Row]) -> Iterator[
             file.overwrite([(offset, placeholder(len(body))) for offset, body in pieces])
             file.sync()
         yield Receipt("mirror", DONE, f"{path}: {len(pieces)} lines overwritten in place")
-    except Exception:
-        # Refused, or no disk: a file that keeps the placeholder would be called edited.
+    except BaseException:
+        # Refused, interrupted, or no disk: a file that keeps the placeholder would be called edited.
         with suppress(JournalError, OSError):
             if _stand(session, rows):
                 file.overwrite(pieces)
@@ -282,7 +282,7 @@ def _pieces(
         if file.read(offset, len(body)) != body:
             raise MirrorError(
                 f"{path} does not hold entry {row.seq} where it should",
-                hint=f"journal mirror reconcile {session.key} --apply, then again",
+                hint=f"{command_on(session.key, 'mirror reconcile', options='--apply')}  # then again",
                 code="mirror-differs",
             )
     return pieces

@@ -179,7 +179,7 @@ class ServerStore(Store):
                 self.cursor.execute(_LOCK_HEADS)
             self._sync(self.cursor)
         except BaseException as error:
-            if self._has_lock():  # else interrupted before it came
+            if self._has_lock():  # else interrupted before it came: what stands is another thread's
                 self._undo()
                 self.lock.release()
             told = self.told(error)

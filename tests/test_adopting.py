@@ -303,6 +303,30 @@ def test_an_exported_key_opens_the_journal_elsewhere_in_every_era(path, key_path
     assert verdict(path) == "ok, not anchored"
 
 
+def test_a_lost_key_that_is_found_proves_its_era_again(path, key_path, tmp_path):
+    """As doctor says: it is imported beside the new one, which stays."""
+    found = tmp_path / "found.key"
+    key_path.rename(found)
+    adopt_key(path, without_key=True)
+
+    known = import_key(path, found)
+
+    assert (known.era, known.lost) == (2, ())
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_nothing_is_added_to_a_file_that_holds_only_others_keys(path, key_path, tmp_path):
+    own, others = tmp_path / "own.key", (b"x" * 32).hex() + "\n"
+    export_key(path, own)
+    key_path.write_text(others)
+
+    with pytest.raises(KeyMissing, match="another key") as caught:
+        import_key(path, own)
+
+    assert caught.value.code == "key-exists"
+    assert key_path.read_text() == others
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -477,6 +501,31 @@ def test_a_secret_that_never_began_an_era_stands_in_nobodys_way(path, key_path, 
     assert custody(path).era == 1
     assert adopt_key(path).era == 2
     assert verdict(path) == "ok, not anchored"
+
+
+def test_a_session_that_only_a_file_wrote_to_stays_whole(path, tmp_path):
+    """Nobody examined it, and that is proved too."""
+    file = tmp_path / "outside.jsonl"
+    with Journal(path) as journal:
+        journal.mirrors.add("outside", file)
+        file.write_bytes(b'{"type":"message"}\n')
+        journal.mirrors.reconcile(journal.store.registry.session_ids["outside"])
+    before = checks(path)
+    adopt_key(path)
+    assert checks(path) == before
+
+
+def test_an_older_eras_own_entry_cannot_reach_past_the_next_eras_beginning(path, key_path):
+    """Two keys lost: what the first adoption's entry says is only believed as the second found it."""
+    for _ in range(2):
+        key_path.unlink()
+        adopt_key(path, without_key=True)
+    more = "CAST(replace(CAST(body AS TEXT), '[2,', '[2,9') AS BLOB)"
+    assert alter(path, f"UPDATE entries SET body = {more} WHERE line_type = 'era' AND key_id = 2")
+
+    with pytest.raises((CorruptError, KeyMissing)), Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    assert audit(path).verdict in ("broken", "not verified")
 
 
 def test_two_journals_of_one_key_file_have_their_own_eras(path, key_path, tmp_path):

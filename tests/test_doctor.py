@@ -55,6 +55,13 @@ def test_the_worst_fact_is_the_whole(closed):
     assert worst([*facts, doctor.Fact("d", PROBLEM, "")]) == PROBLEM
 
 
+def test_a_path_that_the_system_refuses_is_a_fact(tmp_path):
+    """As one in a directory that this user may not look into."""
+    facts = examine(tmp_path / ("x" * 300))
+
+    assert worst(facts) == PROBLEM
+
+
 def test_nothing_is_changed(closed):
     """Not a byte of the database, the key, the mirror or the mirrors' own file."""
     files = [one for one in closed.parent.rglob("*") if one.is_file()]

@@ -318,19 +318,24 @@ class TestNotErased:
         assert journal.session(KEY, writer="cron", role="cron").fence().check().accepted
         assert told == []
 
-    def test_a_full_disk_leaves_the_file_alone(
-        self, operator: Session, mirrored: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("error", [FullError("no space left"), KeyboardInterrupt()])
+    def test_a_full_disk_or_an_interrupt_leaves_the_file_alone(
+        self,
+        operator: Session,
+        mirrored: tuple[Path, int],
+        monkeypatch: pytest.MonkeyPatch,
+        error: BaseException,
     ) -> None:
         """The error says that nothing was kept, and nothing is."""
         path, seq = mirrored
         before = path.read_bytes()
 
         def full(*_: object) -> None:
-            raise FullError("no space left")
+            raise error
 
         with monkeypatch.context() as broken:
             broken.setattr(redaction, "_erase", full)
-            with pytest.raises(FullError):
+            with pytest.raises(type(error)):
                 operator.redact([seq], reason=WHY)
         assert path.read_bytes() == before
         assert states(operator.redact([seq], reason=WHY), "mirror") == ["done"]

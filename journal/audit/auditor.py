@@ -13,7 +13,6 @@ from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
 from journal.audit.held import MirrorAudit
-from journal.audit.judging import holds
 from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, OK, Report
 from journal.audit.scope import Scope
 from journal.audit.sessions import Head, SessionAudit
@@ -24,7 +23,7 @@ from journal.controls import decode
 from journal.dialects.address import is_url
 from journal.engine import is_driver_error
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT
+from journal.seal import UNFIT, holds
 
 if TYPE_CHECKING:
     import os
@@ -260,9 +259,7 @@ class _Audit:
             self._believe_instances()
         else:
             with self.part("the instances"):
-                for evidence in proofs.instance_faults(
-                    self.source, self.keyring.mac, self.known.instances
-                ):
+                for evidence in proofs.instance_faults(self.source, self.keyring.mac, self.known):
                     self.found.add("J408", "the proof does not hold", evidence=evidence)
         self._audit_session(REGISTRY_ID, REGISTRY_KEY)
         self._tell_lost_keys()
@@ -285,7 +282,7 @@ class _Audit:
     def _believe_instances(self) -> None:
         with self.part("the instances"):
             for row in self.source.table(tables.instances):
-                self.known.instances[row[0]] = row[1]
+                self.known.learn_instance(row)
 
     def _adopt(self) -> None:
         """Find sessions whose registration is gone, by rows that hold under their number and key."""

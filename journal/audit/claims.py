@@ -20,6 +20,8 @@ class _Standing(Enum):
     UNDECIDED = "no claim or release in this write"
 
 
+_PROCESS: Final = ("host", "pid_ns", "boot_id", "pid", "started_us")
+
 Token = int | None | _Standing
 UNACCOUNTED: Final = "no sealed claim accounts for the row"
 
@@ -46,6 +48,8 @@ class Claims:
 
     def __init__(self, known: Declarations, note: Callable[[str, str, Row], None]) -> None:
         self.records: dict[int, Record] = {}
+        # Those that go with another process, a shell: the commands that it calls write in its turn.
+        self._anothers: set[int] = set()
         self._known = known
         self._note = note
         self._after: Token = None
@@ -97,13 +101,23 @@ class Claims:
         record = None if row.claim is None else self.records.get(row.claim)
         if record is None or writer is None or writer.role != "run" or row.origin in KEPT:
             return True
-        return (record.writer_id, record.instance_id) == (row.writer_id, row.instance_id)
+        is_holders = row.claim in self._anothers or record.instance_id == row.instance_id
+        return is_holders and record.writer_id == row.writer_id
+
+    def _is_anothers(self, row: Row, process: object) -> bool:
+        """Whether a claim goes with another process than the one that wrote it."""
+        own = self._known.processes.get(row.instance_id)
+        if own is None or not isinstance(process, dict):
+            return False
+        return tuple(str(process.get(name)) for name in _PROCESS) != own
 
     def _claim(self, row: Row, facts: dict[str, Any]) -> None:
         token, before = int(facts["token"]), facts.get("supersedes")
         if token != row.epoch:
             self._note("J107", "a claim's token is not its epoch", row)
         self.records[token] = Record(row.writer_id, row.instance_id, facts.get("run_id"))
+        if self._is_anothers(row, facts.get("process")):
+            self._anothers.add(token)
         if before in self.records:
             self.records[before] = replace(
                 self.records[before],

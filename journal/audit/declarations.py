@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from journal.audit.source import text
 from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Declarations:
         revoked: revocations by the writer's number.
         sessions: by number.
         instances: which writer each process wrote as, of rows whose proof holds.
+        processes: which process each of these is, as the sealed claims name processes.
         mirrors: by number, the removed ones too.
         removed: the numbers of mirrors that were taken away.
         permitted: external writers whose entries are permitted.
@@ -79,6 +81,7 @@ class Declarations:
         default_factory=lambda: {REGISTRY_ID: Registered(REGISTRY_KEY, None)}
     )
     instances: dict[int, int] = field(default_factory=dict)
+    processes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     mirrors: dict[int, MirrorDeclared] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
     permitted: set[int] = field(default_factory=set)
@@ -113,6 +116,11 @@ class Declarations:
         else:
             return self._learn_mirror(facts)
         return True
+
+    def learn_instance(self, row: tuple[Any, ...]) -> None:
+        """Take in a row of instances: whose it is, and which process."""
+        self.instances[row[0]] = row[1]
+        self.processes[row[0]] = tuple(map(text, row[2:7]))
 
     def _learn_era(self, row: Row, key_id: int, facts: dict[str, Any]) -> None:
         self.key_id = max(self.key_id, key_id)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
+    from journal.audit.declarations import Declarations
     from journal.audit.source import Source
     from journal.seal import Mac
 
@@ -41,11 +42,11 @@ def proof_holds(mac: Mac, kind: str, values: Iterable[Any], proof: object) -> bo
         return False
 
 
-def instance_faults(source: Source, mac: Mac, known: dict[int, int]) -> Iterator[dict[str, Any]]:
+def instance_faults(source: Source, mac: Mac, known: Declarations) -> Iterator[dict[str, Any]]:
     """J408: yield rows of instances whose proof does not hold; learn the others."""
     for row in source.table(tables.instances):
         if proof_holds(mac, "instance", row[:-1], row[-1]):
-            known[row[0]] = row[1]
+            known.learn_instance(row)
         else:
             yield {"instance": row[0], "writer": row[1], "host": text(row[2]), "pid": row[5]}
 

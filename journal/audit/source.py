@@ -108,6 +108,19 @@ class Source:
             (found,) = self.query(statement, found).fetchone()
 
 
+class Companions(Protocol):
+    """Others who are to look at the same state of a database."""
+
+    def __bool__(self) -> bool:
+        """Whether there is anybody."""
+
+    def begin(self) -> None:
+        """Have them look at the database as it stands now."""
+
+    def close(self) -> None:
+        """Let them go."""
+
+
 class ServerSource(Source):
     """One state of a journal's database on a PostgreSQL server."""
 
@@ -143,19 +156,6 @@ def _opened_on_server(url: str) -> Iterator[Source]:
 
 def _no_journal(where: str) -> NotFoundError:
     return NotFoundError(f"there is no journal at {where}", hint="journal init", code="no-journal")
-
-
-class Companions(Protocol):
-    """Others who are to look at the same state of a database."""
-
-    def __bool__(self) -> bool:
-        """Whether there is anybody."""
-
-    def begin(self) -> None:
-        """Have them look at the database as it stands now."""
-
-    def close(self) -> None:
-        """Let them go."""
 
 
 @contextmanager

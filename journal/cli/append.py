@@ -75,9 +75,10 @@ def command(  # noqa: PLR0913 - one for each option
         )  # fmt: skip
         if claim is not None:
             to = turn_of(to, claim, pid)
+        existed = to.exists
         content = [_argument(line) for line in lines] if lines else _input()
         found = to.extend(content, request_id=request_id)
-    if found[0].epoch == 1:
+    if not existed:
         output.say(f"{key!r} is a new session.")
     if settings.json:
         told = [{"seq": entry.seq, "epoch": entry.epoch} for entry in found]

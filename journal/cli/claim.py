@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from journal.cli import output
+from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import (
@@ -111,7 +112,8 @@ def take(  # noqa: PLR0913 - one for each option
         return
     output.line(turn.token)
     if turn.why is not None:
-        output.say(f"It ended the claim that stood: journal why {turn.why} tells whose.")
+        told = f"It ended the claim that stood: journal why {turn.why} tells whose."
+        output.say(with_db(told, settings))
 
 
 @make_command(

@@ -52,7 +52,7 @@ def raise_(settings: Settings, session: str, writer: str, role: str | None) -> N
         fence_id = fence.stored()
         unresolved = fence.unresolved
     if slip is not None:
-        output.say(slip)
+        output.say(with_db(slip, settings))
     if settings.json:
         mark = {"seq": fence.mark.seq, "epoch": fence.mark.epoch}
         open_rows = [brief(entry) for entry in unresolved]

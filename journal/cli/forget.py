@@ -50,7 +50,7 @@ def command(  # noqa: PLR0913 - one for each option
         output.say(
             with_db(
                 f"{key}: {output.counted(lines, 'line')} would be erased. Nothing was changed. "
-                f"Try: {applying(['forget', key], reason, writer, role)}",
+                f"Try: {applying('forget', key, (), reason, writer, role)}",
                 settings,
             )
         )

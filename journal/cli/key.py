@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from journal.cli import output
+from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import path_of
@@ -101,7 +102,7 @@ def adopt(settings: Settings, reason: str, *, without_key: bool) -> None:
 
     known = adopt_key(path_of(settings), reason=reason, without_key=without_key)
     _tell(settings, "key.adopt", known)
-    output.say("Keep a copy of the new key: journal key export FILE")
+    output.say(with_db("Keep a copy of the new key: journal key export FILE", settings))
 
 
 def _tell(settings: Settings, what: str, known: Custody, *, file: Path | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from journal.cli import output
+from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import check_writer, known_key, opened
@@ -129,7 +130,8 @@ def discard(
     if settings.json:
         output.document("parked.discard", id=parked_id, session=found.session)
     else:
-        output.say(f"Discarded {parked_id}; journal parked show {parked_id} still has its lines.")
+        told = f"Discarded {parked_id}; journal parked show {parked_id} still has its lines."
+        output.say(with_db(told, settings))
 
 
 for _command in (list_, show, apply, discard):

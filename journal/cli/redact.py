@@ -12,6 +12,7 @@ from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.opening import check_writer, known_key, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.commands import command_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +55,8 @@ def command(  # noqa: PLR0913 - one for each option
         check_writer(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
         if not is_applied:
-            words = ["redact", key, *map(str, sorted(set(seqs)))]
-            _show(settings, handle, seqs, applying(words, reason, writer, role))
+            told = applying("redact", key, sorted(set(seqs)), reason, writer, role)
+            _show(settings, handle, seqs, told)
             return 0
         receipts = handle.redact(seqs, reason=reason)
     return tell(settings, "redact", key, receipts)
@@ -78,10 +79,13 @@ def _show(settings: Settings, session: Session, seqs: Sequence[int], command: st
     output.say(with_db(f"Nothing was changed. Try: {command}", settings))
 
 
-def applying(words: list[str], reason: str, writer: str, role: str | None) -> str:
+def applying(  # noqa: PLR0913 - what a command is made of
+    words: str, key: str, seqs: Sequence[int], reason: str, writer: str, role: str | None
+) -> str:
     """Return the command that does what was only shown."""
     who = ["-w", writer, *(["--role", role] if role else [])]
-    return shlex.join(["journal", *words, "--reason", reason, *who, "--apply"])
+    options = shlex.join(["--reason", reason, *who, "--apply"])
+    return command_on(key, words, *seqs, options=options)
 
 
 def tell(settings: Settings, what: str, key: str, receipts: list[Receipt]) -> int:

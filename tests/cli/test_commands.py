@@ -337,6 +337,9 @@ class TestFence:
         made = run("append", "new", "-w", "gateway", "{}")
         assert made.stderr == "'new' is a new session.\n"
         assert run("append", "new", "-w", "gateway", "{}").stderr == ""
+        again = ("append", "another", "-w", "gateway", "--request-id", "r1", "{}")
+        assert run(*again).stderr == "'another' is a new session.\n"
+        assert run(*again).stderr == ""
 
     def test_a_session_may_be_new(self, run):
         """A run may guard a session that nobody has written to yet."""

@@ -19,7 +19,7 @@ def test_what_is_not_there_is_refused(run, session, applied):
 
     assert (done.exit_code, done.stdout) == (10, "")
     assert f"entry 99 of {session!r} is not there" in done.stderr
-    assert done.stderr.splitlines()[-1] == f"Try: journal log {session} lists what is"
+    assert done.stderr.splitlines()[-1] == f"Try: journal log {session}  # lists what is"
     assert "heartbeat" in run("log", session).stdout
 
 
@@ -50,6 +50,19 @@ def test_the_hint_does_what_was_shown(run, session, what):
     done = run(*shlex.split(command)[1:], "--json")
 
     assert (done.exit_code, document(done)["applied"]) == (0, True)
+
+
+@pytest.mark.parametrize("what", [("redact", "1"), ("forget",)], ids=lambda what: what[0])
+def test_the_hint_works_for_any_key(run, what):
+    """One that begins with a dash would be taken for an option."""
+    name, *seqs = what
+    run("init")
+    run("append", "-w", "heartbeat", "--role", "heartbeat", "--", "-k s", "a line")
+    command = run(name, *WHY, "--", "-k s", *seqs).stderr.strip().rpartition("Try: ")[2]
+
+    done = run(*shlex.split(command)[1:])
+
+    assert (done.exit_code, "done" in done.stdout) == (0, True), done.stderr
 
 
 def test_what_was_erased_before_is_said(run, session):

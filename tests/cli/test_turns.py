@@ -150,6 +150,8 @@ def test_the_shell_that_claimed_writes_in_its_turn(run, session):
     over = run("append", session, "-w", "gateway", "--claim", token, REPLY)
     assert (over.exit_code, "it was released" in over.stderr) == (11, True)
     assert "it was parked" in over.stderr
+    audited = run("audit")
+    assert audited.exit_code == 0, audited.stdout
 
 
 def test_a_token_alone_opens_no_turn(run, session):
