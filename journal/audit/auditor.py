@@ -20,6 +20,7 @@ from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.tally import Tally
 from journal.controls import decode
+from journal.dialects.address import is_url
 from journal.engine import is_driver_error
 from journal.model import REGISTRY_ID, REGISTRY_KEY
 from journal.seal import UNFIT, holds
@@ -122,7 +123,7 @@ def sighted(  # noqa: PLR0913 - as for an audit
 ) -> Iterator[Sighting]:
     """Audit a journal and keep its snapshot open for the block; arguments and errors are those of an audit."""
     with (
-        closing(Ahead(path_of(path), is_wanted=not quick)) as ahead,
+        closing(Ahead(path_of(path), is_wanted=not quick and not is_url(path))) as ahead,
         opened(path_of(path), ahead) as source,
     ):
         scope = Scope(tuple(sessions), since_us, is_quick=quick)
