@@ -33,6 +33,7 @@ FIRST_KEY_ID: Final = 1
 ERA_BODY: Final = b'{"control":"era"'
 KEY_BODY: Final = b'{"control":"key"'
 MAX_SEQ: Final = 2**63 - 1
+_FEW: Final = 16
 _WRONG: Final = (KeyError, TypeError, ValueError, OverflowError)
 
 
@@ -174,10 +175,17 @@ def _later(
     return found, pending
 
 
-def _first(keys: Iterable[bytes], rows: Iterable[Row], until: int) -> bytes | None:
+def _first(keys: Sequence[bytes], rows: Iterable[Row], until: int) -> bytes | None:
     """Return the key that sealed the first era of this journal, up to a seq of its registry."""
-    held = [row for row in rows if row.key_id == FIRST_KEY_ID and row.seq <= until] if keys else []
-    return next((key for key in keys if any(_holds(key, row) for row in held)), None)
+    if not keys:
+        return None
+    held = [row for row in rows if row.key_id == FIRST_KEY_ID and 1 <= row.seq <= until]
+    # The first few tell nearly always, and a file may hold many secrets.
+    for some in (held[:_FEW], held[_FEW:]):
+        for key in keys:
+            if any(_holds(key, row) for row in some):
+                return key
+    return None
 
 
 def _was(row: Row) -> int:

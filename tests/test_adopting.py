@@ -12,7 +12,8 @@ import pytest
 
 from journal import CorruptError, Journal, KeyMissing, StorageError, Superseded, adopting, keys
 from journal.adopting import adopt_key
-from journal.audit import audit
+from journal.anchor import take
+from journal.audit import AnchorFile, audit
 from journal.bundle import write_bundle
 from journal.custody import custody, export_key, import_key
 from journal.redaction import redact
@@ -538,3 +539,17 @@ def test_two_journals_of_one_key_file_have_their_own_eras(path, key_path, tmp_pa
 
     assert (custody(path).era, custody(other).era) == (3, 2)
     assert (verdict(path), verdict(other)) == ("ok, not anchored", "ok, not anchored")
+
+
+def test_an_anchor_of_the_old_key_shows_what_is_gone_and_vouches_for_nothing(path):
+    """Who has the old key can sign what stands today with it."""
+    with Journal(path) as journal:
+        old = AnchorFile("old", take(journal).text.encode())
+    adopt_key(path)
+    with Journal(path) as journal:
+        new = AnchorFile("new", take(journal).text.encode())
+
+    assert audit(path, anchors=[old]).verdict == "ok, not anchored"
+    assert audit(path, anchors=[old, new]).verdict == "ok"
+    assert alter(path, "DELETE FROM entries WHERE session_id = 2 AND seq > 30")
+    assert "J801" in {finding.id for finding in audit(path, anchors=[old]).findings}

@@ -49,6 +49,7 @@ class Anchors:
         self._keyring = keyring
         self._verifiers = list(verifiers)
         self.relied: list[tuple[AnchorFile, Statement]] = []
+        self._newest_key: list[Statement] = []
         self.faults: list[Fault] = []
         for file in files:
             self._take(file)
@@ -59,19 +60,35 @@ class Anchors:
         evidence = {"anchor": escape(file.name), "journal": escape(statement.journal_id)}
         if statement.journal_id != self._keyring.journal_id:
             self._tell("J804", "it is an anchor of another journal", evidence)
-        elif not any(is_signed(note, known) for known in self._known(statement.journal_id)):
+        elif any(is_signed(note, known) for known in self._known(statement.journal_id)):
+            self.relied.append((file, statement))
+            self._newest_key.append(statement)
+        elif any(is_signed(note, known) for known in self._earlier(statement.journal_id)):
+            self.relied.append((file, statement))
+        else:
             signers = [escape(each.name) for each in note.signatures]
             cause = "no signature in it is of a key that is known here"
             self._tell("J804", cause, {**evidence, "signers": signers})
-        else:
-            self.relied.append((file, statement))
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether one of them says where the journal stood, by somebody who may say it today.
+
+        One that an earlier era's key signed shows what is gone since; who has that key
+        by now can have signed it yesterday.
+        """
+        return bool(self._newest_key)
 
     def _tell(self, check: str, cause: str, evidence: dict[str, Any]) -> None:
         self.faults.append(Fault(check, cause, None, (), evidence))
 
     def _known(self, journal_id: str) -> Iterator[Verifier]:
         yield from self._verifiers
-        for key in self._keyring.all():
+        if self._keyring.key is not None:
+            yield Signer(signer_name(journal_id), derived_seed(self._keyring.key)).verifier
+
+    def _earlier(self, journal_id: str) -> Iterator[Verifier]:
+        for key in self._keyring.all()[1:]:
             yield Signer(signer_name(journal_id), derived_seed(key)).verifier
 
     def check(self, source: Source, numbers: Mapping[str, int], heads: Iterable[Head]) -> None:
@@ -86,9 +103,9 @@ class Anchors:
 
     def newer(self, heads: Iterable[Head]) -> tuple[int, int]:
         """Return how many entries in how many sessions came after the newest anchor."""
-        if not self.relied:
+        if not self._newest_key:
             return 0, 0
-        _, newest = max(self.relied, key=lambda pair: pair[1].at_us)
+        newest = max(self._newest_key, key=lambda statement: statement.at_us)
         anchored = {head.session: head.seq for head in newest.heads}
         counts = [head.seq - anchored.get(head.session, 0) for head in heads]
         return sum(count for count in counts if count > 0), sum(count > 0 for count in counts)

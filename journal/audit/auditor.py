@@ -203,7 +203,7 @@ class _Audit:
             return BROKEN
         if self.keyring.key is None or self.scope.is_quick:
             return NOT_VERIFIED
-        return OK if self.anchors.relied else NOT_ANCHORED
+        return OK if self.anchors.is_anchored else NOT_ANCHORED
 
     def _completeness(self) -> dict[str, int]:
         counts = {"sessions": len(self.heads), "registered_sessions": len(self.known.sessions)}
@@ -390,7 +390,7 @@ class _Audit:
             self.found.add(
                 fault.check, fault.cause, session=fault.session, seqs=fault.seqs, evidence=fault.evidence
             )  # fmt: skip
-        if anchors.relied:
+        if anchors.is_anchored:
             entries, sessions = anchors.newer(self.heads)
             self.open[0] = (
                 f"what came after the newest anchor, {entries} entries in {sessions} sessions: "
