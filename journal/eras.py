@@ -94,9 +94,9 @@ def prove(
 
     """
     begun = list(rows(ERA_BODY))
-    proved = _proved(candidates, begun)
+    first = next((key for key in candidates if _began(key, rows(None), MAX_SEQ)), None)
+    proved = _proved([key for key in candidates if key != first], begun)
     if not proved:
-        first = next((key for key in candidates if _began(key, rows(None), MAX_SEQ)), None)
         return None if first is None else Keys(first)
     bounds, limit = {}, None
     for key_id in range(max(proved), FIRST_KEY_ID, -1):
@@ -111,11 +111,15 @@ def prove(
 
 
 def _proved(candidates: Sequence[bytes], eras: Iterable[Row]) -> dict[int, bytes]:
-    """Return which key began which era."""
+    """Return which key began which era: each the first one that it did.
+
+    Else whoever has an old key could begin another era with it, and seal again.
+    """
     found: dict[int, bytes] = {}
-    for row in eras:
+    for row in sorted(eras, key=lambda row: row.key_id):
         for key in candidates:
-            if row.key_id > FIRST_KEY_ID and row.key_id not in found and _holds(key, row):
+            is_new = row.key_id not in found and key not in found.values()
+            if row.key_id > FIRST_KEY_ID and is_new and _holds(key, row):
                 found[row.key_id] = key
     return found
 
