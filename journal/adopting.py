@@ -7,6 +7,7 @@ and the new secret is in its file, synced, before anything is sealed with it.
 
 from __future__ import annotations
 
+import os
 import secrets
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
@@ -17,18 +18,18 @@ from journal.chain import rows_of
 from journal.controls import fact
 from journal.custody import Custody, custody
 from journal.engine import connect, translated
-from journal.eras import ERA_BODY, Bound, EraDigest, Keys, bounds_in
+from journal.eras import ERA_BODY, Bound, EraDigest, Keys, Secret, bounds_in
 from journal.errors import CorruptError, KeyMissing
 from journal.instance import store_instance
 from journal.keyfinding import find_keys, possible_ids, rows_beginning
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
 from journal.registry import Registry
-from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint
+from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds
+from journal.sidefile import SideFile
 from journal.store import now_us
 from journal.writing import Author
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -78,11 +79,23 @@ def adopt_key(
         with closing(connect(where)) as connection:
             schema.check(connection.cursor().execute, where)
             connection.execute("BEGIN IMMEDIATE")
-            _Adoption(connection, where, reason, key_file).run(without_key=without_key)
+            old, new = _Adoption(connection, where, reason, key_file).run(without_key=without_key)
             connection.execute("COMMIT")  # on any error before it, closing rolls back
+            _prove_mirrors(where, old, new)
     except Exception as error:
         raise translated(error, where) from error
+    # Finding the key also has its file say that the era began.
     return custody(path, None if key_file is None else str(key_file))
+
+
+def _prove_mirrors(where: str, old: Keys | None, new: Keys) -> None:
+    """Have what is known of each mirror's file go on being believed."""
+    path = f"{where}-mirrors"
+    if old is None or not os.path.exists(path):  # noqa: PTH110 - a path that is text
+        return
+    with closing(SideFile(path, old.mac)) as side:
+        side.prove_anew(new.mac)
+        side.sync()
 
 
 class _Adoption:
@@ -104,11 +117,12 @@ class _Adoption:
         self.cursor = connection.cursor()
         self.at_us = now_us()
 
-    def run(self, *, without_key: bool) -> None:
-        """Do all of it."""
-        secret = secrets.token_bytes(SECRET_SIZE)
+    def run(self, *, without_key: bool) -> tuple[Keys | None, Keys]:
+        """Do all of it; return the keys from before, where they are at hand, and those from now on."""
+        self.value = secrets.token_bytes(SECRET_SIZE)
         journal_id, old = self._old(without_key=without_key)
-        new = self._rotated(secret, journal_id, old) if old else self._believed(secret, journal_id)
+        new = self._rotated(journal_id, old) if old else self._believed(journal_id)
+        secret = Secret(self.value, journal_id, new.key_id, is_pending=True)
         keys.add_secret(keys.key_path(journal_id, self.key_file), secret)
         self._begin(new, was_at_hand=old is not None)
         self._prove_anew(None if old is None else old.mac, new.mac)
@@ -116,6 +130,7 @@ class _Adoption:
         self.cursor.execute(
             "UPDATE meta SET value = ? WHERE name = 'key_fingerprint'", (fingerprint(new.key),)
         )
+        return old, new
 
     def _old(self, *, without_key: bool) -> tuple[str, Keys | None]:
         try:
@@ -128,12 +143,21 @@ class _Adoption:
 
     # -- where the old era ends ---------------------------------------------------------
 
-    def _rotated(self, secret: bytes, journal_id: str, old: Keys) -> Keys:
+    def _next_era(self, journal_id: str, last: int) -> int:
+        """Return the number of the next era: one that the key file knows nothing of either."""
+        try:
+            known = keys.read_secrets(keys.key_path(journal_id, self.key_file))
+        except KeyMissing:
+            known = []
+        own = [each for each in known if each.journal_id == journal_id and not each.is_pending]
+        return max([last, *(each.era for each in own)]) + 1
+
+    def _rotated(self, journal_id: str, old: Keys) -> Keys:
         """Say under the old key that there is a new one; return the keys from then on."""
-        new_key = derive_key(secret, journal_id)
+        new_key, era = derive_key(self.value, journal_id), self._next_era(journal_id, old.key_id)
         registry = Registry(old)
         registry.refresh(self.cursor)
-        handover = fact("key", key_id=old.key_id + 1, fingerprint=fingerprint(new_key))
+        handover = fact("key", key_id=era, fingerprint=fingerprint(new_key))
         self._record(registry, old, handover)
         heads = {REGISTRY_ID: registry.chain.head.seq}
         for key, number in registry.session_ids.items():
@@ -145,12 +169,12 @@ class _Adoption:
         bounds = dict(self._bounds(old, heads, names))
         return Keys(
             new_key,
-            old.key_id + 1,
+            era,
             {**old.earlier, old.key_id: old.key},
             {**old.bounds, old.key_id: bounds},
         )
 
-    def _believed(self, secret: bytes, journal_id: str) -> Keys:
+    def _believed(self, journal_id: str) -> Keys:
         """Take what is there for the old era, if all that can be checked of it without the key is right."""
         with sighted(self.where, key_file=self.key_file, mirrors=False) as sighting:
             report, known = sighting.report, sighting.known
@@ -166,10 +190,10 @@ class _Adoption:
         names = {number: session.key for number, session in known.sessions.items()}
         last, bounds = known.key_id, bounds_in(rows_beginning(self.cursor, ERA_BODY))
         bounds[last] = {number: Bound(seq, "") for number, seq in heads.items() if seq}
-        key = derive_key(secret, journal_id)
-        believed = Keys(key, last + 1, {}, bounds)
+        key, era = derive_key(self.value, journal_id), self._next_era(journal_id, last)
+        believed = Keys(key, era, {}, bounds)
         bounds[last] = dict(self._bounds(believed, heads, names))
-        return Keys(key, last + 1, {}, bounds)
+        return Keys(key, era, {}, bounds)
 
     def _bounds(
         self, known: Keys, heads: Mapping[int, int], names: Mapping[int, str]
@@ -178,7 +202,7 @@ class _Adoption:
             if seq:
                 sealer, digest = known.sealer(number, names[number]), EraDigest()
                 for row in rows_of(self.cursor, number, 1, seq):
-                    if sealer.seal_holds(row):
+                    if holds(sealer, row):
                         digest.feed(row)
                 yield number, digest.bound()
 
@@ -186,14 +210,17 @@ class _Adoption:
 
     def _begin(self, new: Keys, *, was_at_hand: bool) -> None:
         """Write the first entries that the new key seals: where the old era ended."""
-        sessions = [[number, *bound] for number, bound in new.bounds[new.key_id - 1].items()]
+        was = max(new.bounds)
+        sessions = [[number, *bound] for number, bound in new.bounds[was].items()]
         facts = [
             fact(
                 "era",
                 key_id=new.key_id,
+                was=was,
                 fingerprint=fingerprint(new.key),
                 was_at_hand=was_at_hand,
                 reason=self.reason,
+                count=len(sessions),
                 sessions=sessions[at : at + _SESSIONS_A_FACT],
             )
             for at in range(0, len(sessions), _SESSIONS_A_FACT)
@@ -230,7 +257,7 @@ class _Adoption:
         for number, key, seq, mac in found.fetchall():
             name = key.decode("utf-8", "replace")
             if old is None or mac == old.sealer(number, name).examined_mac(seq):
-                proof = new.sealer(number, name).examined_mac(seq) if seq else mac
+                proof = new.sealer(number, name).examined_mac(seq) if seq or mac else mac
                 self.cursor.execute(
                     "UPDATE sessions SET examined_mac = ? WHERE id = ?", (proof, number)
                 )

@@ -150,7 +150,8 @@ class Chain:
         if self._stands(cursor):
             return
         before = self.head
-        self.highest = max(self.highest, before.seq)
+        # What the present key's era began after was there: a write below it would be in the wrong era.
+        self.highest = max(self.highest, before.seq, self.sealer.until)
         found = cursor.execute(sql.projection_of(), (self.session_id,)).fetchone()
         self.occupied.clear()
         # Found anew below: what another process has named or written meanwhile is odd no more.

@@ -11,7 +11,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from journal.engine import connect, driver
+from journal.engine import connect, is_driver_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,8 @@ class Changes:
         with self._guard:
             if self._thread is None and not self._end.is_set():
                 # Opened here: what is committed once this has returned is noticed.
-                connection = connect(self._path, mode="ro")
-                seen = _version(connection)
+                connection = self._opened()
+                seen = self._version(connection)
                 self._thread = threading.Thread(
                     target=self._watch, args=(connection, seen), name="journal-tail", daemon=True
                 )
@@ -58,12 +58,18 @@ class Changes:
         if thread is not None:
             thread.join()
 
-    def _watch(self, connection: Connection, seen: int) -> None:
+    def _opened(self) -> Connection:
+        return connect(self._path, mode="ro")
+
+    def _version(self, connection: Connection) -> Any:  # noqa: ANN401 - whatever changes with each commit
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _watch(self, connection: Connection, seen: object) -> None:
         try:
             while not self._end.wait(GLANCE_S) and not self._is_over():
                 version = self._glance(connection)
                 if version not in (seen, None):
-                    seen = version or 0
+                    seen = version
                     self.tell()
         finally:
             connection.close()
@@ -75,10 +81,13 @@ class Changes:
             self._thread = None
             return True
 
-    def _glance(self, connection: Connection) -> int | None:
+    def _glance(self, connection: Connection) -> object:
         try:
-            return _version(connection)
-        except driver().Error as error:  # busy with a recovery; whoever reads is told what is wrong
+            return self._version(connection)
+        except Exception as error:
+            if not is_driver_error(error):
+                raise
+            # Busy with a recovery, or the server is away; whoever reads is told what is wrong.
             log.debug("%s: no glance at the journal: %s", self._path, error)
             return None
 
@@ -88,10 +97,6 @@ class Changes:
             followers = list(self._followers)
         for call in followers:
             call()
-
-
-def _version(connection: Connection) -> int:
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 class Following:

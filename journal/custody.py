@@ -65,8 +65,12 @@ def export_key(path: Path, target: Path, *, force: bool = False) -> Custody:
 
     """
     known = custody(path)
-    lines = [secret.hex().encode() + b"\n" for secret in keys.read_secrets(known.path)]
-    write_new(target, lines, force=force)
+    mine = [
+        each
+        for each in keys.read_secrets(known.path)
+        if each.journal_id in (None, known.journal_id) and not each.is_pending
+    ]
+    write_new(target, map(keys.line_of, mine), force=force)
     return known
 
 
@@ -91,8 +95,9 @@ def import_key(path: Path, source: Path) -> Custody:
 
 def _check_ours(path: Path, source: Path, target: Path) -> None:
     """Refuse a file that is there and holds neither of the secrets nor any of this journal's."""
-    held = set(keys.read_secrets(target))
-    if held.isdisjoint(keys.read_secrets(source)) and not _is_ours(path, target):
+    held = {each.value for each in keys.read_secrets(target)}
+    ours = {each.value for each in keys.read_secrets(source)}
+    if held.isdisjoint(ours) and not _is_ours(path, target):
         raise KeyMissing(
             f"another key is at {target} already; it was left as it is",
             hint=f"name this one with {keys.KEY_FILE_VARIABLE}={source}",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from journal import errors
+from journal.dialects import postgres
 from journal.guards import opening
 
 if TYPE_CHECKING:
@@ -244,7 +245,9 @@ def _engine(creator: Any, begin: str) -> Engine:  # noqa: ANN401
 def is_driver_error(error: BaseException) -> bool:
     """Whether an error is the driver's own, to be translated."""
     # A catalogue written by hand may hold text that the driver cannot even decode.
-    return isinstance(error, UnicodeDecodeError) or hasattr(error, "sqlite_errorname")
+    if isinstance(error, UnicodeDecodeError) or hasattr(error, "sqlite_errorname"):
+        return True
+    return hasattr(error, "sqlstate")  # PostgreSQL's
 
 
 def is_busy(error: BaseException) -> bool:
@@ -264,6 +267,8 @@ def translated(error: BaseException, where: str = "the journal") -> errors.Journ
     original = getattr(error, "orig", None) or error
     if isinstance(original, UnicodeDecodeError):
         return _corrupt(where, original)
+    if hasattr(original, "sqlstate"):
+        return postgres.translated(original, where)
     name = getattr(original, "sqlite_errorname", None) or ""
     for prefix, make in _NAMES.items():
         if name.startswith(prefix):

@@ -5,6 +5,11 @@ the registry under the old key, where that is at hand, says so (``key``), and th
 first entries under the new one (``era``) name for each session the last entry of
 the old era and a digest over all of them. So whoever has an old key can seal
 nothing new, and can change nothing old that the digest would not show.
+
+Which secret is the newest is never taken from the database, for an old key would
+seal any claim to that: the key file says it, with the journal's id and the era on
+the line of each later secret. A database that knows less of eras than its key file
+is an older copy, and is refused.
 """
 
 from __future__ import annotations
@@ -14,8 +19,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.controls import decode
+from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT, Era, Mac, Sealer, row_digest
+from journal.seal import UNFIT, Era, Mac, Sealer, body_holds, derive_key, holds, row_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +33,24 @@ FIRST_KEY_ID: Final = 1
 ERA_BODY: Final = b'{"control":"era"'
 KEY_BODY: Final = b'{"control":"key"'
 MAX_SEQ: Final = 2**63 - 1
-_WRONG: Final = (KeyError, TypeError, ValueError)
+_WRONG: Final = (KeyError, TypeError, ValueError, OverflowError)
+
+
+class Secret(NamedTuple):
+    """One secret of a key file.
+
+    Attributes:
+        value: the 32 bytes.
+        journal_id: whose later era it is; None for one that any journal may begin with.
+        era: the number of that era.
+        is_pending: written before the era had begun, so it may never have.
+
+    """
+
+    value: bytes
+    journal_id: str | None = None
+    era: int = FIRST_KEY_ID
+    is_pending: bool = False
 
 
 class Bound(NamedTuple):
@@ -49,6 +72,7 @@ class Keys:
         key_id: the number of its era.
         earlier: the keys of the eras before, by number; None where one is lost.
         bounds: where each earlier era ended, by its number and then by session.
+        pending: the secret of the newest era, where its file does not say yet that it began.
 
     """
 
@@ -56,6 +80,7 @@ class Keys:
     key_id: int = FIRST_KEY_ID
     earlier: Mapping[int, bytes | None] = field(default_factory=dict)
     bounds: Mapping[int, Mapping[int, Bound]] = field(default_factory=dict)
+    pending: Secret | None = None
 
     @property
     def mac(self) -> Mac:
@@ -64,12 +89,12 @@ class Keys:
 
     def sealer(self, session_id: int, session_key: str) -> Sealer:
         """Return what seals and verifies the rows of one session."""
-        eras = [
-            Era(key_id, self.earlier.get(key_id), bound[session_id].seq)
-            for key_id, bound in sorted(self.bounds.items())
-            if session_id in bound
-        ]
-        return Sealer(self.key, self.key_id, session_id, session_key, eras)
+        eras, until = [], MAX_SEQ
+        for key_id, bound in sorted(self.bounds.items(), reverse=True):
+            # An era ended before the next one did, whatever its own entries say.
+            until = min(until, bound.get(session_id, NOWHERE).seq)
+            eras.append(Era(key_id, self.earlier.get(key_id), until))
+        return Sealer(self.key, self.key_id, session_id, session_key, eras[::-1])
 
     @property
     def lost(self) -> list[int]:
@@ -83,83 +108,144 @@ class Keys:
 
 
 def prove(
-    candidates: Sequence[bytes], rows: Callable[[bytes | None], Iterable[Row]]
+    secrets: Sequence[Secret], journal_id: str, rows: Callable[[bytes | None], Iterable[Row]]
 ) -> Keys | None:
-    """Return a journal's keys, of those that may be, by what they sealed; None if none of them did.
+    """Return a journal's keys, of the secrets of a key file; None if none of them sealed anything in it.
 
     Args:
-        candidates: keys that may be the journal's.
+        secrets: what the key file holds.
+        journal_id: the journal's.
         rows: gives rows of the registry, in the order of seq: those whose bodies begin
             so, or all.
 
+    Raises:
+        KeyMissing: the journal is older than its key file: no entry began its newest era.
+
     """
+    firsts = [
+        derive_key(each.value, journal_id) for each in secrets if each.journal_id != journal_id
+    ]
     begun = list(rows(ERA_BODY))
-    first = next((key for key in candidates if _began(key, rows(None), MAX_SEQ)), None)
-    proved = _proved([key for key in candidates if key != first], begun)
-    if not proved:
+    later, pending = _later([each for each in secrets if each.journal_id == journal_id], begun)
+    if not later:
+        first = _first(firsts, rows(None), MAX_SEQ)
         return None if first is None else Keys(first)
-    bounds, limit = {}, None
-    for key_id in range(max(proved), FIRST_KEY_ID, -1):
-        held = [row for row in begun if row.key_id == key_id and _counts(proved, row, limit)]
-        bounds[key_id - 1] = _bounds_of(held)
-        limit = bounds[key_id - 1].get(REGISTRY_ID, NOWHERE).seq
-    first = next((key for key in candidates if _began(key, rows(None), limit or 0)), None)
-    earlier = {
-        key_id: proved.get(key_id, first if key_id == FIRST_KEY_ID else None) for key_id in bounds
+    top = max(later)
+    if not any(row.key_id == top and _holds(later[top], row) for row in begun):
+        raise KeyMissing(
+            f"the journal is older than its key: the key file knows key era {top}, and no entry began it",
+            hint="an older copy was put back, or its newest entries were cut off; if that was you, "
+            "journal key adopt --without-key goes on from it",
+            code="key-era",
+        )
+    bounds: dict[int, dict[int, Bound]] = {}
+    key_id, limit = top, MAX_SEQ
+    while key_id > FIRST_KEY_ID:
+        key = later.get(key_id)
+        held = [row for row in begun if row.key_id == key_id and row.seq <= limit]
+        held = [row for row in held if (body_holds(row) if key is None else _holds(key, row))]
+        was = min((_was(row) for row in held), default=FIRST_KEY_ID)
+        key_id, bounds[was] = was, _bounds_of(held)
+        limit = bounds[was][REGISTRY_ID].seq
+    first = _first(firsts, rows(None), limit)
+    earlier = {era: later.get(era, first if era == FIRST_KEY_ID else None) for era in bounds}
+    keys = Keys(later[top], top, earlier, bounds, pending.get(top))
+    if len(bounds) > 1:
+        _check_adopted(keys, rows(None))
+    return keys
+
+
+def _later(
+    secrets: Sequence[Secret], begun: Sequence[Row]
+) -> tuple[dict[int, bytes], dict[int, Secret]]:
+    """Return the keys of later eras, and those secrets of which only the database tells that their era began."""
+    found = {
+        each.era: derive_key(each.value, str(each.journal_id))
+        for each in secrets
+        if not each.is_pending
     }
-    return Keys(proved[max(proved)], max(proved), earlier, bounds)
+    pending = {}
+    for each in secrets:
+        key = derive_key(each.value, str(each.journal_id))
+        if each.era not in found and any(
+            row.key_id == each.era and _holds(key, row) for row in begun
+        ):
+            found[each.era], pending[each.era] = key, each
+    return found, pending
 
 
-def _proved(candidates: Sequence[bytes], eras: Iterable[Row]) -> dict[int, bytes]:
-    """Return which key began which era: each the first one that it did.
+def _first(keys: Iterable[bytes], rows: Iterable[Row], until: int) -> bytes | None:
+    """Return the key that sealed the first era of this journal, up to a seq of its registry."""
+    held = [row for row in rows if row.key_id == FIRST_KEY_ID and row.seq <= until] if keys else []
+    return next((key for key in keys if any(_holds(key, row) for row in held)), None)
 
-    Else whoever has an old key could begin another era with it, and seal again.
-    """
-    found: dict[int, bytes] = {}
-    for row in sorted(eras, key=lambda row: row.key_id):
-        for key in candidates:
-            is_new = row.key_id not in found and key not in found.values()
-            if row.key_id > FIRST_KEY_ID and is_new and _holds(key, row):
-                found[row.key_id] = key
-    return found
+
+def _was(row: Row) -> int:
+    """Return the era before the one that an entry began."""
+    was = decode(row.body).get("was")
+    return was if isinstance(was, int) and FIRST_KEY_ID <= was < row.key_id else FIRST_KEY_ID
+
+
+def _check_adopted(keys: Keys, rows: Iterable[Row]) -> None:
+    """Hold the registry against what the newest era's key sealed of it: older eras' own entries stand in that."""
+    bound = keys.bounds[max(keys.bounds)][REGISTRY_ID]
+    sealer, digest = keys.sealer(REGISTRY_ID, REGISTRY_KEY), EraDigest()
+    for row in rows:
+        if 1 <= row.seq <= bound.seq and holds(sealer, row):
+            digest.feed(row)
+    if digest.bound() != bound:
+        raise damaged("entries of the registry from before the newest key era were changed")
+
+
+def damaged(what: str) -> CorruptError:
+    """Return the refusal of a journal of which nobody can tell where its eras ended."""
+    return CorruptError(
+        f"{what}: where a key era ended cannot be told, and nothing is written in the wrong one",
+        hint="journal audit shows it; restore a backup",
+        code="era-damaged",
+    )
 
 
 def _holds(key: bytes, row: Row) -> bool:
+    """Whether a key sealed an entry of the registry, the facts in it and all."""
     try:
-        return Sealer(key, row.key_id, REGISTRY_ID, REGISTRY_KEY).seal_holds(row)
+        return Sealer(key, row.key_id, REGISTRY_ID, REGISTRY_KEY).status(row) == "sealed"
     except UNFIT:
         return False
 
 
-def _began(key: bytes, rows: Iterable[Row], until: int) -> bool:
-    """Whether a key sealed the first era of this journal, up to a seq of its registry."""
-    return any(row.key_id == FIRST_KEY_ID and row.seq <= until and _holds(key, row) for row in rows)
-
-
-def _counts(proved: Mapping[int, bytes], row: Row, limit: int | None) -> bool:
-    """Whether an entry that begins an era is to be believed: by its seal, or as it was adopted later."""
-    if limit is not None and row.seq > limit:
-        return False
-    key = proved.get(row.key_id)
-    return limit is not None if key is None else _holds(key, row)
-
-
 def _bounds_of(rows: Iterable[Row]) -> dict[int, Bound]:
+    """Return where an era ended in each session, as the entries that began the next one say.
+
+    Raises:
+        CorruptError: one of them is missing.
+
+    """
+    found, count = _said_of(rows)
+    if REGISTRY_ID not in found or len(found) != count:
+        raise damaged("an entry that began a key era is missing, or was changed")
+    return found
+
+
+def _said_of(rows: Iterable[Row]) -> tuple[dict[int, Bound], int]:
     found: dict[int, Bound] = {}
+    count = 0
     for row in rows:
         try:
-            for number, seq, digest in decode(row.body)["sessions"]:
-                found[int(number)] = Bound(int(seq), str(digest))
+            facts = decode(row.body)
+            count = int(facts["count"])
+            for number, seq, digest in facts["sessions"]:
+                found[int(number)] = Bound(min(int(seq), MAX_SEQ), str(digest))
         except _WRONG:
             continue
-    return found
+    return found, count
 
 
 def bounds_in(rows: Iterable[Row]) -> dict[int, dict[int, Bound]]:
     """Return where each era ended, as rows of the registry say; they are believed."""
     found: dict[int, dict[int, Bound]] = {}
     for row in rows:
-        found.setdefault(row.key_id - 1, {}).update(_bounds_of([row]))
+        found.setdefault(_was(row), {}).update(_said_of([row])[0])
     return found
 
 

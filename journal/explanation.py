@@ -137,11 +137,10 @@ class Explanation:
             yield f"Kept:      {_kept(self.parked)}"
         if self.lately:
             yield f"Lately:    {_lately(self.lately)}"
-        yield from (
-            # A comment, so that the whole line can be pasted into a shell.
-            f"{_label(n)}{act.command}  # {act.purpose}"
-            for n, act in enumerate(self.acts)
-        )
+        if self.acts:
+            yield "Next:"
+        # Each a line that can be pasted whole: what it is for is a comment to a shell.
+        yield from (f"           {act.command}  # {act.purpose}" for act in self.acts)
 
     def _rows(self) -> Iterator[str]:
         count = len(self.between) + self.left_out
@@ -216,10 +215,6 @@ def _row_as_json(row: Between) -> dict[str, Any]:
     told = row._asdict()
     told["body"] = row.body.decode("utf-8", "backslashreplace")
     return told
-
-
-def _label(number: int) -> str:
-    return "Next:      " if number == 0 else "           "
 
 
 # -- words --------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ def edit_words(facts: Mapping[str, Any]) -> str | None:
         ranges = removed_by(facts)
         if not ranges:
             return "Lines of the session's file were put into another order."
-        return f"{_lines(ranges)} removed from the session's file; the journal still has them."
+        them = "it" if len(ranges) == 1 and ranges[0][0] == ranges[0][1] else "them"
+        return f"{_lines(ranges)} removed from the session's file; the journal still has {them}."
     if facts.get("control") != "edit":
         return None
     if facts.get("what") == "lost":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
-from contextlib import contextmanager
+import stat
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from journal.errors import StorageError
@@ -88,6 +90,28 @@ def put_in_place(draft: Path, target: Path, *, force: bool) -> None:
         except FileExistsError:
             raise is_there(target) from None
     sync_directory(target.parent)
+
+
+def forget_drafts(path: Path) -> None:
+    """Take from a file the names of its drafts: whoever put it in place died before he could.
+
+    A file of two names is refused wherever one name matters. Whoever is only just doing
+    it does not miss the name.
+    """
+    with suppress(OSError):
+        status = path.lstat()
+        if status.st_nlink < 2 or not stat.S_ISREG(status.st_mode):  # noqa: PLR2004 - its own and another
+            return
+        pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}")
+        with os.scandir(path.parent) as found:
+            drafts = [
+                each.path
+                for each in found
+                if pattern.fullmatch(each.name) and each.inode() == status.st_ino
+            ]
+        for draft in drafts:
+            os.unlink(draft)  # noqa: PTH108 - as the directory has it
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from journal import creation, parking
 from journal.aliases import ambiguous
 from journal.batch import Batch
+from journal.dialects.address import is_url, parsed
 from journal.engine import DURABILITY, check_strictly
 from journal.errors import EntryError, NotFoundError, SchemaError
 from journal.fence import Fence
+from journal.files import forget_drafts
 from journal.mirrors import Mirrors
 from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_key, check_name
 from journal.place import check_place
-from journal.schema import SCHEMA_VERSION, version_of
+from journal.schema import SCHEMA_VERSION, version_of, version_on_server
 from journal.session import Identity, Session
 from journal.store import Store
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from journal.dialects.address import Address
     from journal.engine import Cursor
     from journal.parking import Parked
     from journal.policy import Policy
@@ -34,7 +37,8 @@ class Journal:
     """A journal, opened for reading and writing; made if it is not there.
 
     Args:
-        path_or_url: the database file, or ``sqlite:///PATH``.
+        path_or_url: the database file, ``sqlite:///PATH``, or
+            ``postgresql+psycopg://USER@HOST/DATABASE`` (docs/postgres.md).
         key_file: the file with the secret; else ``$JOURNAL_KEY_FILE``, else one
             in the user's data directory.
         durability: "full": what returned survives power loss. "normal": the last
@@ -72,13 +76,24 @@ class Journal:
                 hint="durability='full'",
                 code="durability",
             )
-        self.path = path_of(path_or_url)
         self._on_takeover = on_takeover
-        _make_sure(self.path, key_file, create=create)
-        self.store = Store(
-            str(self.path), key_file=key_file, durability=durability, busy_timeout_s=busy_timeout
-        )
+        opening: Any = {
+            "key_file": key_file, "durability": durability, "busy_timeout_s": busy_timeout
+        }  # fmt: skip
+        self.store: Store
+        if is_url(path_or_url):
+            address = parsed(str(path_or_url))
+            self.path, self.where = Path(address.shown), address.shown
+            _make_sure_on_server(str(path_or_url), address, key_file, create=create)
+            # Imported here: nobody else pays for it.
+            from journal.serverstore import ServerStore  # noqa: PLC0415
 
+            self.store = ServerStore(address, **opening)
+        else:
+            self.path = path_of(path_or_url)
+            self.where = str(self.path)
+            _make_sure(self.path, key_file, create=create)
+            self.store = Store(str(self.path), **opening)
         self.mirrors = self.store.mirrors = Mirrors(self.store)
 
     @property
@@ -272,10 +287,16 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
     text = str(path_or_url)
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
+    elif is_url(text):
+        raise EntryError(
+            "this works on a journal in a file, and not yet on a server",
+            hint="docs/postgres.md says what does",
+            code="not-on-a-server",
+        )
     elif "://" in text:
         raise EntryError(
             f"{text.partition('://')[0]} is not a database this version knows",
-            hint="name a file, or sqlite:///PATH",
+            hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
             code="url",
         )
     if not text or "\0" in text:
@@ -283,8 +304,20 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
     return Path(text).absolute()
 
 
+def _make_sure_on_server(
+    url: str, address: Address, key_file: str | os.PathLike[str] | None, *, create: bool
+) -> None:
+    if version_on_server(address) is None:
+        if not create:
+            raise NotFoundError(
+                f"there is no journal at {address.shown}", hint="journal init", code="no-journal"
+            )
+        creation.create(url, key_file)
+
+
 def _make_sure(path: Path, key_file: str | os.PathLike[str] | None, *, create: bool) -> None:
     """Make sure that a journal of this version is there."""
+    forget_drafts(path)
     check_place(path)
     version = version_of(str(path))
     if version is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,11 +14,11 @@ from journal.controls import decode
 from journal.eras import KEY_BODY, newer_key, prove
 from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID, Row
-from journal.seal import derive_key
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from journal.engine import Cursor
     from journal.eras import Keys
@@ -36,18 +37,24 @@ def find_keys(
 
     """
     for journal_id in possible_ids(cursor, where):
-        secrets = keys.read_secrets(keys.key_path(journal_id, key_file))
-        proved = prove(
-            [derive_key(secret, journal_id) for secret in secrets], partial(_rows, cursor)
-        )
+        path = keys.key_path(journal_id, key_file)
+        proved = prove(keys.read_secrets(path), journal_id, partial(_rows, cursor))
         if proved is not None:
             check_newest(newer_key(rows_beginning(cursor, KEY_BODY), proved), where)
+            _settle(path, proved)
             return journal_id, proved
     raise KeyMissing(
         f"the key at hand is not the key of {where}",
         hint="name this journal's own key file with JOURNAL_KEY_FILE",
         code="key-of-another-journal",
     )
+
+
+def _settle(path: Path, proved: Keys) -> None:
+    """Have the key file say that its newest era began, if whoever began it did not come to that."""
+    if proved.pending is not None:
+        with suppress(KeyMissing, OSError):  # it may be read only; the database tells it as well
+            keys.add_secret(path, proved.pending._replace(is_pending=False))
 
 
 def check_newest(newer: Mapping[str, Any] | None, where: str) -> None:

@@ -2,13 +2,16 @@
 
 The file is 64 hexadecimal digits and a line end, mode 0600 in a directory of
 mode 0700. ``$JOURNAL_KEY_FILE`` names one that may serve many journals; each
-journal's key is derived from it with the journal's id. Each key era adds a line:
-the old secret stays, for it proves what was sealed with it.
+journal's key is derived from it with the journal's id. Each later key era of a
+journal adds a line, ``SECRET JOURNAL-ID ERA``: the old secret stays, for it proves
+what was sealed with it, and the line says that it is not the newest any more. A
+line that ends with ``pending`` was written before its era began.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 import time
@@ -19,12 +22,17 @@ from typing import Final
 
 import platformdirs
 
+from journal.eras import Secret
 from journal.errors import KeyMissing
+from journal.files import forget_drafts
 from journal.seal import SECRET_SIZE
 
 KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
 _DIGITS: Final = 2 * SECRET_SIZE
 _MOST: Final = 256  # secrets in one file
+_LINE: Final = re.compile(rb"([0-9a-fA-F]{64})(?: ([0-9a-f]{32}) ([1-9]\d{0,8})( pending)?)?")
+_TORN: Final = re.compile(rb"[0-9a-f]{0,63}|[0-9a-f]{64} [0-9a-f]{0,32}(?: \d+ p[a-z]*)?")
+_LINE_LIMIT: Final = 128
 _TRIES: Final = 50
 _PAUSE_S: Final = 0.01
 
@@ -49,10 +57,10 @@ def read_secret(path: Path) -> bytes:
         KeyMissing: no such file, or one that others may read or have replaced.
 
     """
-    return read_secrets(path)[0]
+    return read_secrets(path)[0].value
 
 
-def read_secrets(path: Path) -> list[bytes]:
+def read_secrets(path: Path) -> list[Secret]:
     """Return every secret of a key file, in their order.
 
     Raises:
@@ -69,19 +77,20 @@ def read_secrets(path: Path) -> list[bytes]:
     except OSError as error:
         raise _unsafe(path, f"cannot be opened ({error.strerror})") from error
     try:
-        _await_single_name(descriptor)
+        _await_single_name(path, descriptor)
         _check_safe(path, os.fstat(descriptor))
-        return _decoded(path, os.read(descriptor, _MOST * (_DIGITS + 2)))
+        return _decoded(path, os.read(descriptor, _MOST * _LINE_LIMIT))
     finally:
         os.close(descriptor)
 
 
-def _await_single_name(descriptor: int) -> None:
+def _await_single_name(path: Path, descriptor: int) -> None:
     """Wait a moment for whoever is just making the key: it has two names then, the draft's and its own."""
     for _ in range(_TRIES):
         if os.fstat(descriptor).st_nlink <= 1:
             return
         time.sleep(_PAUSE_S)
+    forget_drafts(path)
 
 
 def _check_safe(path: Path, status: os.stat_result) -> None:
@@ -95,19 +104,34 @@ def _check_safe(path: Path, status: os.stat_result) -> None:
         raise _unsafe(path, "belongs to another user")
 
 
-def _decoded(path: Path, text: bytes) -> list[bytes]:
+def _decoded(path: Path, text: bytes) -> list[Secret]:
     if len(text) == SECRET_SIZE:
-        return [text]
-    lines = text.split()
+        return [Secret(text)]
+    lines = [line.strip() for line in text.split(b"\n") if line.strip()]
+    matches = [_LINE.fullmatch(line) for line in lines]
+    found = [_secret(match) for match in matches if match]
     # A shorter one was torn while it was added: by a power cut, or for want of space.
-    lines = [line for line in lines if len(line) >= _DIGITS] or lines
-    try:
-        secrets_found = [bytes.fromhex(line.decode("ascii")) for line in lines]
-    except ValueError:
-        secrets_found = []
-    if not secrets_found or {len(secret) for secret in secrets_found} != {SECRET_SIZE}:
+    torn = [line for line, match in zip(lines, matches, strict=True) if not match]
+    if not found or not all(_TORN.fullmatch(line) for line in torn):
         raise _unsafe(path, f"does not hold {_DIGITS} hexadecimal digits on each line")
-    return secrets_found
+    return found
+
+
+def _secret(match: re.Match[bytes]) -> Secret:
+    value, journal_id, era, pending = match.groups()
+    if journal_id is None:
+        return Secret(bytes.fromhex(value.decode()))
+    return Secret(
+        bytes.fromhex(value.decode()), journal_id.decode(), int(era), is_pending=bool(pending)
+    )
+
+
+def line_of(secret: Secret) -> bytes:
+    """Return a secret's line of a key file."""
+    line = secret.value.hex()
+    if secret.journal_id is not None:
+        line += f" {secret.journal_id} {secret.era}{' pending' if secret.is_pending else ''}"
+    return line.encode() + b"\n"
 
 
 def _unsafe(path: Path, why: str, hint: str | None = None) -> KeyMissing:
@@ -126,17 +150,19 @@ def find_or_make_secret(path: Path) -> bytes:
 
 
 def put_secret(path: Path, secret: bytes) -> None:
-    """Write a key file, unless one is there.
+    """Write a key file, unless one is there."""
+    _put(path, line_of(Secret(secret)))
 
-    Written under another name first, synced, then linked into place, so that
-    two processes never see half a key and never use two.
-    """
+
+def _put(path: Path, line: bytes) -> None:
+    # Written under another name first, synced, then linked into place, so that two
+    # processes never see half a key and never use two.
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secret.hex().encode() + b"\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
         _publish(draft, path)
@@ -144,7 +170,7 @@ def put_secret(path: Path, secret: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def add_secret(path: Path, secret: bytes) -> None:
+def add_secret(path: Path, secret: Secret) -> None:
     """Add a secret to a key file, or make one with it; what is in the file stays.
 
     Raises:
@@ -153,7 +179,7 @@ def add_secret(path: Path, secret: bytes) -> None:
 
     """
     if not os.path.lexists(path):
-        put_secret(path, secret)
+        _put(path, line_of(secret))
     held = read_secrets(path)
     if secret in held:
         return
@@ -162,7 +188,7 @@ def add_secret(path: Path, secret: bytes) -> None:
         raise _unsafe(path, f"is {SECRET_SIZE} bytes, and cannot take another secret", digits)
     if len(held) >= _MOST:
         raise _unsafe(path, f"holds {_MOST} secrets already")
-    _append(path, secret.hex().encode() + b"\n")
+    _append(path, line_of(secret))
     if secret not in read_secrets(path):
         raise _unsafe(path, "cannot take another secret")
 
@@ -181,7 +207,7 @@ def _append(path: Path, line: bytes) -> None:
 def _publish(draft: Path, path: Path) -> None:
     with suppress(FileExistsError):
         os.link(draft, path)  # unlike rename, it never replaces another's key
-    draft.unlink()
+    draft.unlink(missing_ok=True)  # a reader may have grown tired of waiting for that
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

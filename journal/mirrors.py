@@ -74,6 +74,12 @@ class Mirrors:
         """
         if on_edit not in (KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
+        if not self._store.keeps_files:
+            raise MirrorError(
+                "a journal on a server keeps no mirrors yet",
+                hint="keep this session's journal in a file, or journal export SESSION",
+                code="no-mirrors-here",
+            )
         found = real_path(path)
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)

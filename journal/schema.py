@@ -14,6 +14,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import errors
+from journal.dialects import catalog
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
 from journal.place import no_file
 from journal.tables import metadata
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from journal.dialects.address import Address
+    from journal.engine import Cursor
+
 SCHEMA_VERSION: Final = 1
 # The digest of our sqlite_schema by version; a test holds it to the migrations.
 SCHEMA_DIGESTS: Final = {1: "73d74b84ec13072e32e07450fdcfbe23628af37e7211db03dfe1b6fa2e497564"}
 
+_PAGE: Final = 4096
 TABLE_NAMES: Final = frozenset(metadata.tables)
 
 log = logging.getLogger("journal")
@@ -64,7 +69,7 @@ def version_of(path: str) -> int | None:
         return None
     if not file.is_file():
         raise no_file(file)
-    if file.stat().st_size == 0:
+    if file.stat().st_size == 0 or _is_begun(file):
         return None
     try:
         with closing(connect(path, mode="ro")) as connection:
@@ -93,6 +98,15 @@ def _unreadable(error: errors.JournalError, path: Path) -> errors.JournalError:
         is_none = error.code == "not-a-database"
         error.hint = f"{error.hint}; or, if a journal was here, {back}" if is_none else back
     return error
+
+
+def _is_begun(file: Path) -> bool:
+    """Whether somebody is making a database there, or died at it: one page at most, not yet committed.
+
+    A page holds no table, so nothing can be lost. What is in the rollback journal must be
+    rolled back first, which only a connection that may write can do.
+    """
+    return file.stat().st_size <= _PAGE and Path(f"{file}-journal").exists()
 
 
 def _foreign(path: str) -> errors.SchemaError:
@@ -132,6 +146,19 @@ def create(path: str, genesis: Callable[[Connection], None]) -> bool:
     finally:
         engine.dispose()
     return True
+
+
+def create_on_server(address: Address, genesis: Callable[[Cursor], None]) -> bool:
+    """Create the schema on a PostgreSQL server where there is none; as :func:`create`."""
+    return catalog.create(address, genesis, run_migrations, SCHEMA_VERSION)
+
+
+def version_on_server(address: Address) -> int | None:
+    """Return the schema version of the journal on a server; as :func:`version_of`."""
+    version = catalog.version_of(address)
+    if version is not None and version > SCHEMA_VERSION:
+        raise newer(address.shown, version)
+    return version
 
 
 def upgrade(path: str) -> int:

@@ -387,6 +387,14 @@ def _genesis(sealed_with: KeyedHash) -> bytes:
     return sealed_with(field(b"session-journal/genesis/1"))[:PREV_SIZE]
 
 
+def holds(sealer: Sealer, row: Row) -> bool:
+    """Whether a row's seal holds; False for values no seal could cover."""
+    try:
+        return sealer.seal_holds(row)
+    except UNFIT:
+        return False
+
+
 def body_holds(row: Row) -> bool:
     """Whether the row's line is the one its commitment was made for."""
     if row.body is None or row.salt is None or len(row.salt) != SALT_SIZE:

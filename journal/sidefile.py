@@ -117,6 +117,19 @@ class SideFile:
         """Make the next comparison a full one."""
         os.pwrite(self._descriptor, bytes(SLOT_SIZE), (number - 1) * SLOT_SIZE)
 
+    def prove_anew(self, mac: Mac) -> None:
+        """Prove every slot with another key from now on, where it was proved with this one."""
+        old, size = self._mac, os.fstat(self._descriptor).st_size
+        for number in range(1, size // SLOT_SIZE + 1):
+            if self.lock(number):
+                self._mac = old
+                known = self.read(number)
+                self._mac = mac
+                if known is not None:
+                    self.write(number, known)
+                self.unlock(number)
+        self._mac = mac
+
     def sync(self) -> None:
         """Make what was shared survive a power cut."""
         os.fdatasync(self._descriptor)

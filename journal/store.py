@@ -85,6 +85,10 @@ class MirrorKeeper(Protocol):
 class Store:
     """A journal's database, opened for writing."""
 
+    keeps_files = True  # mirrors; a server's journal has none yet
+    durability: Durability
+    guard: Guard
+
     def __init__(
         self,
         path: str,
@@ -94,27 +98,10 @@ class Store:
         busy_timeout_s: float = 30.0,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        self.path = path
-        self.busy_timeout_s = busy_timeout_s
-        self.clock = clock
-        self.lock = threading.RLock()
-        self.forked = False
-        self.generation = 0
-        self.mirrors: MirrorKeeper | None = None
-        self.changes = Changes(path)
-        self._data_version: int | None = None
-        self._versions: tuple[int, int] | None = None
-        self.instances: dict[int, int] = {}
-        self._new_instances: dict[int, int] = {}
-        self._touched: list[tuple[Chain, Any]] = []
-        self._done: list[Callable[[], None]] = []
-        self._fresh: dict[int, Fresh | None] = {}
+        self._start_out(path, busy_timeout_s, clock)
         self.identity = check_not_inherited(path)
-        self.durability: Durability = BySQLite()
-        self.guard: Guard = NoPins()
         self._fold_in_after = FOLD_IN_AFTER if is_compatible_mode() else 0
         self._unfolded = 0
-        self.poison: LockLost | None = None
         is_ours = durability == "full" and CAN_SYNC
         self._engine = writing_engine(
             path,
@@ -125,9 +112,6 @@ class Store:
         self.ticket = Ticket(path, busy_timeout_s)
         self._raw = self._connected()
         self._connection: Any = self._raw.driver_connection
-        self._inside, self._owner, self._committing = False, 0, False
-        self.group = Group(self)
-        self._reading = False
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
@@ -145,6 +129,30 @@ class Store:
                 raise translated(error, path) from error
             raise
         open_here.add(self)
+
+    def _start_out(self, path: str, busy_timeout_s: float, clock: Callable[[], int]) -> None:
+        """Know nothing yet, whichever engine keeps the journal."""
+        self.path = path
+        self.busy_timeout_s = busy_timeout_s
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.forked = False
+        self.generation = 0
+        self.mirrors: MirrorKeeper | None = None
+        self.changes = Changes(path)
+        self._data_version: int | None = None
+        self._versions: tuple[int, int] | None = None
+        self.instances: dict[int, int] = {}
+        self._new_instances: dict[int, int] = {}
+        self._touched: list[tuple[Chain, Any]] = []
+        self._done: list[Callable[[], None]] = []
+        self._fresh: dict[int, Fresh | None] = {}
+        self.durability = BySQLite()
+        self.guard = NoPins()
+        self.poison: LockLost | None = None
+        self._inside, self._owner, self._committing = False, 0, False
+        self.group = Group(self)
+        self._reading = False
 
     def _connected(self) -> Any:  # noqa: ANN401 - SQLAlchemy's proxied connection
         try:
@@ -249,8 +257,11 @@ class Store:
             except Exception as error:  # noqa: BLE001 - it was committed; the log is folded in later
                 log.debug("%s: no checkpoint: %s", self.path, error)
 
-    def empty_log(self) -> bool:
-        """Fold the whole log in and empty it; False if a reader holds it, or somebody writes on."""
+    def empty_log(self) -> bool | None:
+        """Fold the whole log in and empty it; False if a reader holds it, or somebody writes on.
+
+        None where there is no log of the journal's own.
+        """
         self._check_process()
         self.ticket.take()
         try:
@@ -360,6 +371,10 @@ class Store:
                 self.cursor.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.warning("%s: the rollback failed too: %s", self.path, error)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of the transaction that was rolled back."""
         self._committing = False
         had_facts = any(chain is self.registry.chain for chain, _ in self._touched)
         for chain, saved in reversed(self._touched):

@@ -171,9 +171,7 @@ def _refused(incident: Incident, asker: str) -> tuple[str, ...]:
     tried = f"{asker} tried to write without a turn while {who} held the session."
     if not _is_dead(holder):
         return (tried,)
-    gone = (
-        "The holder's process was gone by then: its claim is stranded, until a newer claim ends it."
-    )
+    gone = "The holder's process was gone by then: its claim is stranded, until it is released or a newer one ends it."
     return tried, gone
 
 

@@ -57,6 +57,10 @@ def verdict(path):
     return report.verdict
 
 
+def settled(key_path):
+    return [each for each in keys.read_secrets(key_path) if not each.is_pending]
+
+
 def alter(path, statement, *values):
     """Change a database by plain SQL, its triggers put back as they were; return how many rows it was."""
     with closing(sqlite3.connect(path)) as thief, thief:
@@ -83,7 +87,7 @@ def test_a_rotation_changes_what_seals_and_nothing_that_stands(path, key_path):
 
     assert (old.era, new.era) == (1, 2)
     assert new.fingerprint != old.fingerprint
-    assert len(keys.read_secrets(key_path)) == 2
+    assert [each.era for each in settled(key_path)] == [1, 2]
     assert bodies(path) == before
     assert verdict(path) == "ok, not anchored"
     with Journal(path) as journal:
@@ -101,7 +105,7 @@ def test_eras_follow_each_other(path, key_path):
         with Journal(path) as journal:
             journal.session(KEY, writer="gateway", role="run").append({"era": era})
             journal.session(f"of era {era}", writer="gateway", role="run").append({"era": era})
-    assert len(keys.read_secrets(key_path)) == 4
+    assert [each.era for each in settled(key_path)] == [1, 2, 3, 4]
     assert verdict(path) == "ok, not anchored"
     assert len(bodies(path)) == len([*LINES, 1, 2, 3, 4])
 
@@ -197,7 +201,7 @@ def test_a_thief_begins_no_era_with_an_old_key(path, key_path, times):
     for _ in range(times):
         adopt_key(path)
     known = custody(path)
-    hand = OldHand(path, keys.read_secrets(key_path)[times - 1])
+    hand = OldHand(path, keys.read_secrets(key_path)[times - 1].value)
     hand.numbers["journal:"] = 1
     row = hand.newest("journal:")
     row |= {"id": None, "seq": row["seq"] + 1, "epoch": row["epoch"] + 1, "prev": row["seal"][:16]}
@@ -289,7 +293,7 @@ def test_the_second_key_may_be_lost_too(path, key_path, tmp_path):
     with Journal(path) as journal:
         journal.session(KEY, writer="gateway", role="run").append({"type": "message"})
     first = keys.read_secrets(key_path)[0]
-    key_path.write_text(first.hex() + "\n")
+    key_path.write_text(first.value.hex() + "\n")
     with pytest.raises(KeyMissing):
         adopt_key(path)
 
@@ -344,13 +348,60 @@ def test_nothing_is_added_to_a_file_that_holds_only_others_keys(path, key_path, 
     assert key_path.read_text() == others
 
 
-def test_a_damaged_first_entry_of_an_era_is_not_taken_for_none(path):
-    """Without it nobody knows where the old era ended; nothing is written in the wrong one."""
-    adopt_key(path)
-    assert alter(path, "UPDATE entries SET commitment = zeroblob(32) WHERE line_type = 'era'")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entries SET commitment = zeroblob(32) WHERE line_type = 'era'",
+        "UPDATE entries SET body = CAST(replace(CAST(body AS TEXT), '[1,', '[9,') AS BLOB) WHERE line_type = 'era'",
+        "DELETE FROM entries WHERE line_type = 'era' AND seq = (SELECT max(seq) FROM entries WHERE line_type = 'era')",
+    ],
+)
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_damaged_first_entry_of_an_era_is_not_taken_for_none(
+    path, key_path, monkeypatch, change, is_lost
+):
+    """Without it nobody knows where the old era ended; nothing is written in the wrong one, and no fence accepts."""
+    monkeypatch.setattr(adopting, "_SESSIONS_A_FACT", 1)
+    if is_lost:
+        key_path.unlink()
+    adopt_key(path, without_key=is_lost)
+    assert alter(path, change)
 
-    with pytest.raises(KeyMissing):
+    with pytest.raises((KeyMissing, CorruptError)):
         Journal(path)
+    assert audit(path).verdict in ("broken", "not verified")
+
+
+def test_a_lost_eras_first_entry_is_held_against_the_next_eras_digest(path, key_path):
+    """The key of the second era is lost, so no seal tells that its first entry was forged."""
+    adopt_key(path)
+    key_path.unlink()
+    adopt_key(path, without_key=True)
+    body = 'CAST(replace(CAST(body AS TEXT), \'"reason":""\', \'"reason":"x"\') AS BLOB)'
+    salted = alter(
+        path,
+        f"UPDATE entries SET body = {body}, commitment = zeroblob(32) WHERE line_type = 'era' AND key_id = 2",
+    )
+    assert salted
+
+    with pytest.raises(CorruptError) as caught:
+        Journal(path)
+    assert caught.value.code == "era-damaged"
+
+
+def test_nothing_is_written_in_the_wrong_era(path):
+    """The old era's newest rows are gone, so the head is below where the new one began."""
+    with Journal(path) as journal:
+        head = journal.session(KEY).head.seq
+    adopt_key(path)
+    assert alter(path, "DELETE FROM entries WHERE session_id = 2 AND seq > ?", head - 3) == 3
+
+    with Journal(path) as journal:
+        run = journal.session(KEY, writer="gateway", role="run")
+        assert run.append({"type": "message", "id": "after"}).seq > head
+    with Journal(path) as journal:
+        assert list(journal.session(KEY))[-1].json()["id"] == "after"
+    assert {"J113", "J306"} <= checks(path)
 
 
 def test_an_adoption_that_does_not_come_to_its_end_changes_nothing(path, monkeypatch):
@@ -394,3 +445,117 @@ def test_a_bundle_tells_the_eras_apart(path, key_path, tmp_path, is_lost):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("NOT CHECKED" in done.stdout) == is_lost
+
+
+@pytest.fixture
+def copy(path, tmp_path):
+    """The journal as it stood in the first era."""
+    with (
+        closing(sqlite3.connect(path)) as source,
+        closing(sqlite3.connect(tmp_path / "old.db")) as to,
+    ):
+        source.backup(to)
+    return tmp_path / "old.db"
+
+
+def test_an_older_copy_is_not_taken_for_the_journal(path, copy, tmp_path):
+    """Who has the old key and puts the old state back could seal what he likes in it."""
+    adopt_key(path)
+    copy.replace(path)
+
+    with pytest.raises(KeyMissing) as caught:
+        Journal(path)
+    assert caught.value.code == "key-era"
+    report = audit(path)
+    assert report.verdict == "not verified"
+    assert "older than its key" in str(report.findings)
+
+
+def test_an_older_copy_goes_on_in_an_era_of_its_own_if_somebody_says_so(path, copy):
+    adopt_key(path)
+    copy.replace(path)
+
+    new = adopt_key(path, without_key=True, reason="the newer one is lost")
+
+    assert (new.era, new.lost) == (3, ())  # the first era's key is there, so its seals are checked
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_an_old_key_begins_no_era(path, key_path):
+    """He seals the first entry of a third era with the key of the first: the key file knows better."""
+    hand = OldHand(path, keys.read_secret(key_path))
+    hand.numbers["journal:"] = 1
+    adopt_key(path)
+    row = hand.newest("journal:")
+    body = b'{"control":"era","key_id":3,"was":2,"fingerprint":"","was_at_hand":true,"reason":"","sessions":[]}'
+    row |= {"id": None, "seq": row["seq"] + 1, "epoch": row["epoch"] + 1, "prev": row["seal"][:16]}
+    row = hand.sealed("journal:", row, body) | {"terminator": b"", "key_id": 3}
+    row["commitment"] = commitment(row["salt"], body, b"")
+    sealer = Sealer(hand.key, 3, 1, "journal:")
+    row["seal"] = sealer.seal(*(row[name] for name in SEALED))
+    marks = ", ".join("?" * len(row))
+    assert alter(path, f"INSERT INTO entries VALUES ({marks})", *row.values())
+
+    assert custody(path).era == 2
+    assert "J301" in checks(path)
+
+
+def test_an_adoption_that_was_cut_off_after_its_commit_is_completed(path, key_path, monkeypatch):
+    """The key file says only that the era may have begun; the journal that it has."""
+    with monkeypatch.context() as patch:
+        patch.setattr(adopting, "custody", lambda *_: None)
+        adopt_key(path)
+    assert [each.is_pending for each in keys.read_secrets(key_path)] == [False, True]
+
+    assert verdict(path) == "ok, not anchored"
+    Journal(path).close()
+    assert [each.is_pending for each in keys.read_secrets(key_path)] == [False, True, False]
+
+
+def test_a_secret_that_never_began_an_era_stands_in_nobodys_way(path, key_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(adopting._Adoption, "_begin", lambda *_, **__: 1 / 0)
+        with pytest.raises(StorageError):
+            adopt_key(path)
+
+    Journal(path).close()
+    assert custody(path).era == 1
+    assert adopt_key(path).era == 2
+    assert verdict(path) == "ok, not anchored"
+
+
+def test_a_session_that_only_a_file_wrote_to_stays_whole(path, tmp_path):
+    """Nobody examined it, and that is proved too."""
+    file = tmp_path / "outside.jsonl"
+    with Journal(path) as journal:
+        journal.mirrors.add("outside", file)
+        file.write_bytes(b'{"type":"message"}\n')
+        journal.mirrors.reconcile(journal.store.registry.session_ids["outside"])
+    before = checks(path)
+    adopt_key(path)
+    assert checks(path) == before
+
+
+def test_an_older_eras_own_entry_cannot_reach_past_the_next_eras_beginning(path, key_path):
+    """Two keys lost: what the first adoption's entry says is only believed as the second found it."""
+    for _ in range(2):
+        key_path.unlink()
+        adopt_key(path, without_key=True)
+    more = "CAST(replace(CAST(body AS TEXT), '[2,', '[2,9') AS BLOB)"
+    assert alter(path, f"UPDATE entries SET body = {more} WHERE line_type = 'era' AND key_id = 2")
+
+    with pytest.raises((CorruptError, KeyMissing)), Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    assert audit(path).verdict in ("broken", "not verified")
+
+
+def test_two_journals_of_one_key_file_have_their_own_eras(path, key_path, tmp_path):
+    other = tmp_path / "other.db"
+    with Journal(other) as journal:
+        journal.session("s", writer="w", role="run").append({"n": 1})
+    adopt_key(path)
+    adopt_key(other)
+    adopt_key(path)
+
+    assert (custody(path).era, custody(other).era) == (3, 2)
+    assert (verdict(path), verdict(other)) == ("ok, not anchored", "ok, not anchored")

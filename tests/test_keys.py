@@ -9,10 +9,12 @@ import threading
 import pytest
 
 from journal import KeyMissing, keys
+from journal.eras import Secret
 from tests.limits import no_longer_than
 
 SECRET = bytes(range(32))
 DIGITS = SECRET.hex().encode() + b"\n"
+NEXT = Secret(b"n" * 32, "0123456789abcdef" * 2, 2)
 
 
 @pytest.fixture
@@ -91,28 +93,30 @@ def test_anything_else_is_refused(written, content):
 
 
 def test_a_secret_is_added_and_what_is_there_stays(written):
-    keys.add_secret(written, b"n" * 32)
-    keys.add_secret(written, b"n" * 32)
+    keys.add_secret(written, NEXT)
+    keys.add_secret(written, NEXT)
 
-    assert keys.read_secrets(written) == [SECRET, b"n" * 32]
+    assert keys.read_secrets(written) == [Secret(SECRET), NEXT]
 
 
-@pytest.mark.parametrize("torn", [b"abc", b"abcd", DIGITS[:20]])
+@pytest.mark.parametrize(
+    "torn", [b"abc", b"abcd", DIGITS[:20], keys.line_of(NEXT)[:80], keys.line_of(NEXT)[:-3]]
+)
 def test_a_line_that_was_torn_spoils_neither_the_others_nor_the_next(written, torn):
     """A power cut, or a full disk, while a secret was added."""
     written.write_bytes(DIGITS + torn)
-    assert keys.read_secrets(written) == [SECRET]
+    assert keys.read_secrets(written) == [Secret(SECRET)]
 
-    keys.add_secret(written, b"n" * 32)
+    keys.add_secret(written, NEXT)
 
-    assert keys.read_secrets(written) == [SECRET, b"n" * 32]
+    assert keys.read_secrets(written) == [Secret(SECRET), NEXT]
 
 
 def test_a_file_of_bytes_takes_no_second_secret_and_is_left_as_it_is(written):
     written.write_bytes(SECRET)
 
     with pytest.raises(KeyMissing, match="cannot take another") as caught:
-        keys.add_secret(written, b"n" * 32)
+        keys.add_secret(written, NEXT)
 
     assert "hexadecimal" in (caught.value.hint or "")
     assert written.read_bytes() == SECRET

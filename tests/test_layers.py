@@ -77,6 +77,7 @@ LAYERS = (
         "transaction",
         "pins",
         "store",
+        "serverstore",
         "creation",
         "mirrorfile",
         "sidefile",
@@ -147,6 +148,7 @@ SOLE = {
     "watchfiles": {"watching"},  # an extra
     "msgspec": {"lines"},  # a pure function in C; the one stranger in the lowest layer
     "platformdirs": {"keys"},
+    "psycopg": {"dialects"},  # an extra
     "pysqlite3": {"engine"},  # two SQLite libraries on one file in one process lose its locks
     "rich": {"cli", "report"},
     "sqlite3": {"engine"},

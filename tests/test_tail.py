@@ -112,7 +112,7 @@ def test_no_row_is_read_while_nobody_commits(
     glances = threading.Semaphore(0)
     real = Changes._glance
 
-    def glance(self: Changes, connection: object) -> int | None:
+    def glance(self: Changes, connection: object) -> object:
         glances.release()
         return real(self, connection)
 

@@ -15,6 +15,7 @@ from journal.cli import cli
 from journal.escape import is_unsafe
 from journal.explanation import when
 from journal.factwords import fact_words
+from journal.fileedit import edit_words
 from journal.why import why
 from tests import incidents
 from tests.incidents import INCIDENTS, Stage, explained
@@ -163,7 +164,7 @@ def test_each_command_works_for_any_key(key, tmp_path):
         copy = tmp_path / f"copy-{found.acts.index(act)}.db"
         copy.write_bytes(stage.path.read_bytes())
         assert run(act.command, copy) in (0, 3), act.command
-    lines = found.as_text().partition("Next:")[2].splitlines()
+    lines = found.as_text().partition("Next:\n")[2].splitlines()
     assert [shlex.split(line, comments=True) for line in lines] == [
         shlex.split(act.command) for act in found.acts
     ]
@@ -205,6 +206,20 @@ def test_what_was_cut_out_of_the_file_is_put_back_by_the_first_command(staged):
     assert lines[2] == b'{"type":"message","n":3}'
     assert b"Mend it." in lines[1]
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    "facts, words",
+    [
+        ({"control": "layout", "lost": [[3, 3]]}, "1 line (seq 3) was removed"),
+        ({"control": "layout", "lost": [[3, 3]]}, "still has it."),
+        ({"control": "layout", "lost": [[3, 3], [5, 6]]}, "3 lines (seq 3, 5-6) were removed"),
+        ({"control": "layout", "lost": []}, "another order"),
+        ({"control": "edit", "what": "lost", "seqs": [[2, 2]]}, "before it was written anew"),
+    ],
+)
+def test_an_edit_of_the_file_is_told_for_what_it_was(facts, words):
+    assert words in (edit_words(facts) or "")
 
 
 def test_what_was_removed_is_told_with_its_text_and_cannot_steer_a_terminal(staged):

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.audit import audit
+from journal.dialects.address import is_url, parsed
+from journal.dialects.postgres import Cursor, connect
 from journal.engine import driver
 from journal.guards import opening
 from journal.model import Row
@@ -145,8 +147,12 @@ class Thief:
         return int(row["seq"])
 
     def _row(self, session_id: int, seq: int | None) -> dict[str, Any]:
-        which = "seq = ?2" if seq is not None else "?2 IS NULL ORDER BY seq DESC LIMIT 1"
-        statement = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE session_id = ?1 AND {which}"
+        seq = (
+            self.ask("SELECT max(seq) FROM entries WHERE session_id = ?", session_id)
+            if seq is None
+            else seq
+        )
+        statement = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE session_id = ? AND seq = ?"
         return dict(zip(COLUMNS, self.execute(statement, session_id, seq).fetchone(), strict=True))
 
     def insert(self, row: dict[str, Any], verb: str = "INSERT") -> None:
@@ -191,6 +197,49 @@ class Thief:
                 self.execute(
                     "DELETE FROM entries WHERE session_id = ? AND seq = ?", session_id, seq
                 )
+
+
+class ServerThief(Thief):
+    """The same thief on a PostgreSQL server, as whoever owns the tables."""
+
+    def __init__(self, url: str, key: str = KEY) -> None:
+        self.key = key
+        self.connection = ServerConnection(url)
+
+    def drop_triggers(self) -> None:
+        self.execute("ALTER TABLE entries DISABLE TRIGGER USER")
+
+    @contextmanager
+    def without_triggers(self) -> Iterator[None]:
+        with self.transaction():
+            self.drop_triggers()
+            yield
+            self.execute("ALTER TABLE entries ENABLE TRIGGER USER")
+
+
+class ServerConnection:
+    """A plain connection to a server, with the names of SQLite's."""
+
+    def __init__(self, url: str) -> None:
+        self._raw = connect(parsed(url))
+
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self._raw.info.transaction_status)
+
+    def execute(self, statement: str, values: Any = ()) -> Any:
+        return Cursor(self._raw).execute(statement.replace("BEGIN IMMEDIATE", "BEGIN"), values)
+
+    def executemany(self, statement: str, values: Iterable[Any]) -> Any:
+        return Cursor(self._raw).executemany(statement, values)
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+def thief_at(path: str | os.PathLike[str]) -> Thief:
+    """Return a thief, whichever engine keeps the journal."""
+    return ServerThief(str(path)) if is_url(path) else Thief(path)
 
 
 def forged_value(column: str, value: Any) -> object:

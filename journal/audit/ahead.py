@@ -13,13 +13,15 @@ keys by a pipe, and never as an argument.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import select
 import subprocess
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.audit.findings import Findings
 from journal.audit.judging import Sealed
@@ -40,6 +42,10 @@ WORTH_BYTES: Final = 48 * 1024 * 1024
 _MOST: Final = 3
 _STRETCH_BYTES: Final = 4 * 1024 * 1024
 _STRETCH_ROWS: Final = range(256, 8192)
+_WAIT_S: Final = 10.0
+_FLAGS: Final = ["-I", *(["-S"] if sys.flags.no_site else [])]
+# Isolated from the environment, and with the very path that this package was found by.
+_PROGRAM: Final = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from journal.audit.ahead import main; main()"
 
 
 class Stretch(NamedTuple):
@@ -89,10 +95,10 @@ class Ahead:
         self._answers: dict[int, Plain | None] = {}
         self._grid: list[Stretch] = []
         self._shared: frozenset[int] = frozenset()
-        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._helpers: list[_Helper] = []
         for _ in range(_helpers_for(path) if is_wanted else 0):
             with suppress(OSError):
-                self._helpers.append(_start(path))
+                self._helpers.append(_Helper(path))
 
     def __bool__(self) -> bool:
         return bool(self._helpers)
@@ -101,11 +107,10 @@ class Ahead:
         """Have each helper look at the database as it stands now; let them go if one cannot."""
         try:
             for helper in self._helpers:
-                _send(helper, "begin")
+                helper.send("begin")
             for helper in self._helpers:
-                if pickle.load(_out(helper)) != "begun":  # noqa: S301 - our own program wrote it
-                    raise EOFError  # noqa: TRY301 - told as one
-        except (OSError, EOFError, pickle.UnpicklingError):
+                helper.begun()
+        except Exception:  # noqa: BLE001 - whatever is wrong with one, the audit does without
             self.close()
 
     def plan(
@@ -125,12 +130,12 @@ class Ahead:
             thread = threading.Thread(target=self._listen, args=(helper, task), daemon=True)
             thread.start()
 
-    def _listen(self, helper: subprocess.Popen[bytes], task: Task) -> None:
+    def _listen(self, helper: _Helper, task: Task) -> None:
         # Whatever ends a helper ends its part: the audit does the rest itself.
         with suppress(Exception):
-            _send(helper, task)
+            helper.send(task)
             while True:
-                at, answer = pickle.load(_out(helper))  # noqa: S301 - our own program wrote it
+                at, answer = helper.answer()
                 self._answers[at] = answer
 
     def has(self, session: int) -> bool:
@@ -160,13 +165,7 @@ class Ahead:
     def _end(self) -> None:
         helpers, self._helpers = self._helpers, []
         for helper in helpers:
-            helper.kill()
-        for helper in helpers:
-            helper.wait()
-            for pipe in (helper.stdin, helper.stdout):
-                with suppress(OSError):
-                    assert pipe is not None  # noqa: S101 - both were asked for
-                    pipe.close()
+            helper.end()
 
     def close(self) -> None:
         """Let the helpers go."""
@@ -181,31 +180,62 @@ def _helpers_for(path: str) -> int:
     # What was frozen into one program has no interpreter to start: it would start itself.
     is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return min(_MOST, cores - 1) if size >= WORTH_BYTES and is_python else 0
+    can = os.name == "posix" and is_python
+    return min(_MOST, cores - 1) if size >= WORTH_BYTES and can else 0
 
 
-def _start(path: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    helper = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from journal.audit.ahead import main; main()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
-    _send(helper, path)
-    return helper
+class _Helper:
+    """One program, as the audit sees it."""
 
+    def __init__(self, path: str) -> None:
+        reader, writer = os.pipe()
+        # Not its stdout: whatever is imported there may print.
+        self._answers = os.fdopen(reader, "rb")
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - this very package
+                [sys.executable, *_FLAGS, "-c", _PROGRAM, str(writer), json.dumps(sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[writer],
+            )
+        except BaseException:
+            self._answers.close()
+            raise
+        finally:
+            os.close(writer)
+        self.send(path)
 
-def _send(helper: subprocess.Popen[bytes], what: object) -> None:
-    assert helper.stdin is not None  # noqa: S101 - it was asked for
-    pickle.dump(what, helper.stdin)
-    helper.stdin.flush()
+    def send(self, what: object) -> None:
+        """Tell it something."""
+        asked = self.process.stdin
+        assert asked is not None  # noqa: S101 - it was asked for
+        pickle.dump(what, asked)
+        asked.flush()
 
+    def answer(self) -> Any:  # noqa: ANN401 - whatever it says
+        """Return the next thing that it says."""
+        return pickle.load(self._answers)  # noqa: S301 - our own program wrote it
 
-def _out(helper: subprocess.Popen[bytes]) -> IO[bytes]:
-    assert helper.stdout is not None  # noqa: S101 - it was asked for
-    return helper.stdout
+    def begun(self) -> None:
+        """Wait until it has begun, but not for ever.
+
+        Raises:
+            TimeoutError: it did not say so.
+
+        """
+        ready, _, _ = select.select([self._answers], [], [], _WAIT_S)
+        if not ready or self.answer() != "begun":
+            raise TimeoutError
+
+    def end(self) -> None:
+        """End it, whatever it is at."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdin is not None:
+            with suppress(OSError):
+                self.process.stdin.close()
+        self._answers.close()
 
 
 def _stretches(number: int, key: str, head: int, size: int) -> Iterator[Stretch]:
@@ -277,8 +307,8 @@ def looked_at(source: Source, task: Task, stretch: Stretch) -> Plain | None:
 
 
 def main() -> None:
-    """Serve one audit, by pickles on stdin and stdout."""
-    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    """Serve one audit, by pickles on stdin and the pipe that the argument names."""
+    asked, answers = sys.stdin.buffer, os.fdopen(int(sys.argv[1]), "wb")
     path = pickle.load(asked)  # noqa: S301 - the audit that started this wrote it
     with suppress(EOFError, BrokenPipeError), ExitStack() as stack:
         source = None

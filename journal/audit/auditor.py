@@ -13,7 +13,6 @@ from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
 from journal.audit.held import MirrorAudit
-from journal.audit.judging import holds
 from journal.audit.report import BROKEN, NOT_ANCHORED, NOT_VERIFIED, OK, Report
 from journal.audit.scope import Scope
 from journal.audit.sessions import Head, SessionAudit
@@ -21,9 +20,9 @@ from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.tally import Tally
 from journal.controls import decode
-from journal.engine import driver
+from journal.engine import is_driver_error
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT
+from journal.seal import UNFIT, holds
 
 if TYPE_CHECKING:
     import os
@@ -184,7 +183,7 @@ class _Audit:
         journal = {
             "path": self.source.path,
             "id": self.keyring.journal_id,
-            "schema": int(self.source.query("PRAGMA user_version").fetchone()[0]),
+            "schema": self.source.version(),
             "key": "at hand" if self.keyring.why_not is None else self.keyring.why_not,
         }
         return Report(
@@ -216,7 +215,9 @@ class _Audit:
         """Go on with the other parts if SQLite cannot read this one, and say so."""
         try:
             yield
-        except driver().Error as error:
+        except Exception as error:
+            if not is_driver_error(error):
+                raise
             self.found.add("J502", name, evidence={"sqlite": text(str(error))})
             self.open.append(f"{name}: it could not be read whole")
 
@@ -228,7 +229,9 @@ class _Audit:
             if others:
                 self.open.append(f"{others} tables in the file that are not the journal's")
         database.check_files(self.source.path, self.found)
-        if not database.sqlite_facts()["wal_reset_fixed"]:
+        if self.source.schema_name is not None:
+            self.open += database.NOT_ON_SERVERS
+        elif not database.sqlite_facts()["wal_reset_fixed"]:
             self.open.append("damage by SQLite's WAL-reset bug: the library at hand has it")
 
     @contextmanager
@@ -267,7 +270,8 @@ class _Audit:
     def _tell_lost_keys(self) -> None:
         """Say which entries stand under a seal that nobody can check any more."""
         for key_id in self.keyring.lost:
-            began = self.known.eras.get(key_id + 1, {})
+            later = (each for each in self.known.eras.values() if each["was"] == key_id)
+            began: dict[str, Any] = next(later, {})
             how = "was at hand" if began.get("was_at_hand") else "was lost"
             self.open.append(
                 f"who wrote the entries of key era {key_id}: its key is not at hand (it {how} when the "

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import schema
 from journal.audit.source import opened, text
+from journal.dialects import catalog
+from journal.dialects.address import is_url
 from journal.engine import driver, sqlite_version, wal_reset_fixed
 from journal.place import UNSAFE_FILE_SYSTEMS, mount_of
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from journal.audit.source import Source
 
 MESSAGES: Final = 100
+NOT_ON_SERVERS: Final = (
+    "the server's own pages and indexes (pg_amcheck, and its checksums, do that)",
+    "who else may write to the tables, and whether a standby has what was acknowledged",
+)
 # What Alembic's own table says of a schema version.
 REVISIONS: Final = {1: "0001"}
 _CONSTRAINTS: Final = ("CHECK constraint failed", "NULL value in", "non-", "NUMERIC value in")
@@ -38,6 +44,8 @@ def integrity(path: str) -> list[str] | Exception:
     and so it costs nothing where there is a second core. It may see a later state than
     the rest of an audit; what it looks for does not depend on that.
     """
+    if is_url(path):
+        return []
     with opened(path) as source:
         try:
             found: list[tuple[object]] = source.query(
@@ -67,8 +75,10 @@ def _sorted(message: str) -> tuple[str, str]:
 
 def check_schema(source: Source, found: Findings) -> int:
     """J503, J504: tables, indexes and triggers are ours; return how many others' tables there are."""
+    if source.schema_name is not None:
+        return _check_catalog(source, source.schema_name, found)
     objects, others = _objects(source)
-    version = int(source.query("PRAGMA user_version").fetchone()[0])
+    version = source.version()
     if version not in schema.SCHEMA_DIGESTS:
         found.add("J504", f"user_version is {version}", evidence={"user_version": version})
     elif schema.digest(objects) != schema.SCHEMA_DIGESTS[version]:
@@ -79,6 +89,26 @@ def check_schema(source: Source, found: Findings) -> int:
             )
     _check_revision(source, found, version)
     return others
+
+
+def _check_catalog(source: Source, name: str, found: Findings) -> int:
+    version = source.version()
+    objects = catalog.objects(_Asking(source), name)
+    if version not in catalog.DIGESTS:
+        found.add("J504", f"the schema's version is {version}", evidence={"version": version})
+    for fault in catalog.faults(objects, version):
+        found.add("J503", fault, evidence={"schema": name})
+    return sum(row[0] == "table" and row[1] not in schema.TABLE_NAMES for row in objects)
+
+
+class _Asking:
+    """A source, for whoever asks as of a cursor."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def execute(self, statement: str, values: tuple[object, ...]) -> Any:  # noqa: ANN401 - rows
+        return self._source.query(statement, *values)
 
 
 def _objects(source: Source) -> tuple[list[schema.Object], int]:
@@ -107,6 +137,8 @@ def _check_revision(source: Source, found: Findings, version: int) -> None:
 
 def check_files(path: str, found: Findings) -> None:
     """J506, J507: nobody else may write to the files, and the place keeps locks."""
+    if is_url(path):
+        return
     for name, mode in _modes(path):
         if mode & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
             evidence = {"path": name, "mode": oct(stat.S_IMODE(mode))}

@@ -125,7 +125,7 @@ class Declarations:
     def _learn_era(self, row: Row, key_id: int, facts: dict[str, Any]) -> None:
         self.key_id = max(self.key_id, key_id)
         if facts["control"] == "era" and key_id not in self.eras:
-            names = ("fingerprint", "was_at_hand", "reason")
+            names = ("was", "fingerprint", "was_at_hand", "reason")
             self.eras[key_id] = {name: facts[name] for name in names} | {"at_us": row.created_us}
 
     def _learn_mirror(self, facts: dict[str, Any]) -> bool:

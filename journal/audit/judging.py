@@ -172,14 +172,6 @@ def changed_column(sealer: Sealer, row: Row, before: Row | None, link: bytes) ->
     return None
 
 
-def holds(sealer: Sealer, row: Row) -> bool:
-    """Whether a row's seal holds; False for values no seal could cover."""
-    try:
-        return sealer.seal_holds(row)
-    except UNFIT:
-        return False
-
-
 def true_seal(sealer: Sealer, row: Row) -> bytes:
     """Return the seal that a row's columns should have; nothing for values no seal could cover."""
     try:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 from journal import keys
 from journal.controls import decode
 from journal.eras import KEY_BODY, newer_key, prove
-from journal.errors import KeyMissing
+from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID
-from journal.seal import derive_key
 
 if TYPE_CHECKING:
     import os
@@ -84,12 +83,10 @@ def find(source: Source, key_file: str | os.PathLike[str] | None) -> Keyring:
     for journal_id in known:
         try:
             secrets = keys.read_secrets(keys.key_path(journal_id, key_file))
-        except KeyMissing as error:
+            proved = prove(secrets, journal_id, partial(_rows, source))
+        except (KeyMissing, CorruptError) as error:
             why_not = str(error)
             continue
-        proved = prove(
-            [derive_key(secret, journal_id) for secret in secrets], partial(_rows, source)
-        )
         if proved is None:
             why_not = "no entry of the registry was sealed with the key at hand"
         elif newer_key(_rows(source, KEY_BODY), proved) is not None:

@@ -16,11 +16,10 @@ from contextlib import contextmanager, suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journal.audit.judging import holds
 from journal.audit.source import MAX_INT
 from journal.escape import escape
 from journal.filelocks import lock_bytes
-from journal.seal import body_holds
+from journal.seal import body_holds, holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from journal.audit.judging import holds
 from journal.audit.source import text
 from journal.controls import decode
-from journal.seal import UNFIT
+from journal.seal import UNFIT, holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -65,8 +65,8 @@ def format_fault(row: Row, known: Declarations) -> str | None:
     if row.kind not in KINDS or row.origin not in ORIGINS:
         return "a kind or origin that is none"
     # The entry that begins an era is of that era, and tells of it only when it is read.
-    newest = known.key_id + (row.kind == CONTROL)
-    if row.terminator not in TERMINATORS or not 1 <= row.key_id <= newest:
+    is_known = row.key_id <= known.key_id or row.kind == CONTROL
+    if row.terminator not in TERMINATORS or row.key_id < 1 or not is_known:
         return "a line end or key era that is none"
     return None
 

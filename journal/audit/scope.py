@@ -82,7 +82,7 @@ def _newest_us(source: Source, number: int) -> int:
     try:
         found = source.query(
             "SELECT max(created_us) FROM (SELECT created_us FROM entries WHERE session_id = ? "
-            "ORDER BY seq DESC LIMIT 100)",
+            "ORDER BY seq DESC LIMIT 100) AS newest",
             number,
         ).fetchone()
     except driver().Error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import tables
 from journal.audit import claims, named, projections, proofs, redactions
 from journal.audit.findings import EVIDENCE_LIMIT
-from journal.audit.judging import Linked, Sealed, holds
+from journal.audit.judging import Linked, Sealed
 from journal.audit.layouts import Layouts
 from journal.audit.migrated import Receipt
 from journal.audit.proofs import Witness
@@ -18,7 +18,7 @@ from journal.audit.witnesses import Hearing
 from journal.controls import CONTROL
 from journal.eras import EraDigest
 from journal.model import REGISTRY_ID
-from journal.seal import UNFIT
+from journal.seal import UNFIT, holds
 from journal.strays import Ranges
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import schema, tables
+from journal.dialects import catalog, postgres
+from journal.dialects.address import is_url, parsed
 from journal.engine import connect, driver, reading_engine, translated
 from journal.errors import NotFoundError
 from journal.model import Row
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Table
+
+    from journal.dialects.address import Address
 
 _COLUMNS: Final = ", ".join(f'"{column.name}"' for column in tables.entries.c)
 _ROWS: Final = f"SELECT {_COLUMNS} FROM entries WHERE session_id = ?"  # noqa: S608 - names of our own
@@ -34,9 +38,15 @@ MIN_INT: Final = -(2**63)
 class Source:
     """One state of a journal's database, as it stands."""
 
+    schema_name: str | None = None  # on a server
+
     def __init__(self, path: str, connection: Any) -> None:  # noqa: ANN401 - a driver's connection
         self.path = path
         self._connection = connection
+
+    def version(self) -> int:
+        """Return the version of the schema."""
+        return int(self.query("PRAGMA user_version").fetchone()[0])
 
     def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
         """Run one statement on a cursor of its own; its rows are fetched as they are wanted."""
@@ -111,6 +121,43 @@ class Companions(Protocol):
         """Let them go."""
 
 
+class ServerSource(Source):
+    """One state of a journal's database on a PostgreSQL server."""
+
+    def __init__(self, address: Address, connection: Any) -> None:  # noqa: ANN401 - the driver's
+        super().__init__(address.shown, connection)
+        self._address = address
+        self.schema_name = address.schema
+
+    def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
+        """Run one statement on a cursor of its own."""
+        return postgres.Cursor(self._connection).execute(statement, values)
+
+    def version(self) -> int:
+        """Return the version of the schema."""
+        return catalog.version_in(postgres.Cursor(self._connection), self._address) or 0
+
+
+@contextmanager
+def _opened_on_server(url: str) -> Iterator[Source]:
+    address = parsed(url)
+    if schema.version_on_server(address) is None:
+        raise _no_journal(address.shown)
+    connection = postgres.connect(address, text_as_bytes=True)
+    try:
+        postgres.check_server(connection, address.shown, durability=None)
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield ServerSource(address, connection)
+    except postgres.driver().Error as error:
+        raise translated(error, address.shown) from error
+    finally:
+        connection.close()
+
+
+def _no_journal(where: str) -> NotFoundError:
+    return NotFoundError(f"there is no journal at {where}", hint="journal init", code="no-journal")
+
+
 @contextmanager
 def opened(path: str, companions: Companions | None = None) -> Iterator[Source]:
     """Open a journal read-only, in one transaction that ends with the block.
@@ -123,10 +170,12 @@ def opened(path: str, companions: Companions | None = None) -> Iterator[Source]:
         SchemaError: another program's database, or a newer version's journal.
 
     """
+    if is_url(path):
+        with _opened_on_server(path) as source:
+            yield source
+        return
     if schema.version_of(path) is None:
-        raise NotFoundError(
-            f"there is no journal at {path}", hint="journal init", code="no-journal"
-        )
+        raise _no_journal(path)
     engine = reading_engine(path)
     try:
         with engine.connect() as connection:
@@ -159,7 +208,9 @@ def _begin_together(path: str, connection: Any, companions: Companions) -> None:
 
 
 def path_of(path: str | Path) -> str:
-    """Return the database's absolute path, of a path or a ``sqlite:///`` URL."""
+    """Return the database's absolute path, of a path or a ``sqlite:///`` URL; a server's URL as it is."""
+    if is_url(path):
+        return str(path)
     return str(Path(str(path).removeprefix("sqlite:///")).absolute())
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.audit.judging import ORIGINS, Change, Sealed, changed_column, holds, true_seal
+from journal.audit.judging import ORIGINS, Change, Sealed, changed_column, true_seal
 from journal.audit.rules import (
     TERMINATORS,
     derived_fault,
@@ -27,7 +27,7 @@ from journal.audit.rules import (
 from journal.audit.spans import without
 from journal.audit.tally import Tally
 from journal.controls import CONTROL, decode
-from journal.seal import PREV_SIZE
+from journal.seal import PREV_SIZE, holds
 from journal.strays import Ranges
 
 if TYPE_CHECKING:

@@ -116,10 +116,10 @@ def is_signed(public: bytes, text: bytes, signature: bytes) -> bool:
 # -- the checks -----------------------------------------------------------------------
 
 
-def check_session(session: dict, path: Path, keys: list[bytes], wanted: dict, wrong: list[str]) -> dict:
+def check_session(session: dict, path: Path, keys: list[tuple], wanted: dict, wrong: list[str]) -> dict:
     """Check one chain; return its counts, and the seals at the anchored places."""
-    owns = [mac(key, b"session-journal/session/1", session["number"], session["key"]) for key in keys]
-    before, genesis = None, [mac(own, b"session-journal/genesis/1")[:16] for own in owns]
+    owns = [(era, mac(key, b"session-journal/session/1", session["number"], session["key"])) for era, key in keys]
+    before, genesis = None, [mac(own, b"session-journal/genesis/1")[:16] for _, own in owns]
     counts = {"entries": 0, "erased": 0, "unproved": 0}
     for row in rows_of(path):
         where = f"{session['key']!r}, seq {row['seq']}"
@@ -129,12 +129,13 @@ def check_session(session: dict, path: Path, keys: list[bytes], wanted: dict, wr
             counts["erased"] += 1
         elif commitment(row) != row["commitment"]:
             wrong.append(f"{where}: the line is not the one that was committed to")
-        if owns and not is_lost and row["seal"] not in [seal(own, row) for own in owns]:
+        if owns and not is_lost and row["seal"] not in [seal(own, row) for era, own in owns if era == row["key_id"]]:
             wrong.append(f"{where}: the seal does not hold")
         links = genesis if before is None else [before["seal"][:16]]
         if links and row["prev"] not in links and not (before is None and is_lost):
             wrong.append(f"{where}: it does not link to the entry before it")
-        if before and not (row["seq"] > before["seq"] and row["epoch"] in (before["epoch"], before["epoch"] + 1)):
+        steps = [row[name] - before[name] for name in ("seq", "key_id", "epoch")] if before else [1, 0, 0]
+        if steps[0] < 1 or steps[1] < 0 or steps[2] not in (0, 1):
             wrong.append(f"{where}: it is out of order")
         if row["seq"] in wanted:
             wanted[row["seq"]] = row["seal"].hex()
@@ -150,16 +151,14 @@ def check_anchor(name: str, data: bytes, manifest: dict, wrong: list[str]) -> di
     text, _, lines = data.decode().rpartition("\n\n")
     for verifier in manifest["verifiers"]:
         signer, _, public = verifier.split("+", 2)
-        public = base64.b64decode(public)[1:]
         for line in lines.splitlines():
             _, who, blob = line.split(" ")
-            if who == signer and is_signed(public, f"{text}\n".encode(), base64.b64decode(blob)[4:]):
+            if who == signer and is_signed(base64.b64decode(public)[1:], f"{text}\n".encode(), base64.b64decode(blob)[4:]):
                 _, journal, taken, _, *heads = text.splitlines()
                 if journal != manifest["journal"]:
                     wrong.append(f"{name}: it is another journal's")
                 print(f"  {name}: signed by {verifier}, taken at {int(taken) / 1e6:.0f} s since 1970")
-                split = [head.split(" ", 4) for head in heads]
-                return {json.loads(head[4]): (int(head[0]), head[3]) for head in split}
+                return {json.loads(h[4]): (int(h[0]), h[3]) for h in (head.split(" ", 4) for head in heads)}
     wrong.append(f"{name}: no key that the manifest names has signed it")
     return {}
 
@@ -170,9 +169,10 @@ def main() -> int:
     options = parser.parse_args()
     top, wrong = Path(__file__).resolve().parent, []
     manifest, keys = json.loads((top / "manifest.json").read_text("utf-8")), []
-    for secret in Path(options.key).read_text("ascii").split() if options.key else []:
+    for line in Path(options.key).read_text("ascii").splitlines() if options.key else []:
+        secret, journal, era = [*line.split(), "", "1"][:3]
         extracted = hmac.digest(manifest["journal"].encode(), bytes.fromhex(secret), "sha256")
-        keys.append(hmac.digest(extracted, b"session-journal/key/1\x01", "sha256"))
+        keys.append((int(era) if journal == manifest["journal"] else 1, hmac.digest(extracted, b"session-journal/key/1\x01", "sha256")))
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256((top / name).read_bytes()).hexdigest() != digest:
             wrong.append(f"{name}: it is not the file that was put into the bundle")

@@ -10,10 +10,11 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
-from journal.cli.opening import path_of
+from journal.cli.opening import place_of
 from journal.cli.options import Settings, json_option
 from journal.cli.progress import bar
 from journal.cli.times import Moment
+from journal.dialects.address import is_url
 from journal.files import refuse_journals_own, write_new
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def command(  # noqa: PLR0913 - its options
     from journal.audit import AnchorFile, audit  # noqa: PLC0415 - with the rest of the library
     from journal.note import parsed_verifier  # noqa: PLC0415
 
-    path = path_of(settings)
+    path = place_of(settings)
     against: dict[str, Any] = {
         "sessions": sessions,
         "anchors": [AnchorFile(str(each), each.read_bytes()) for each in anchors],
@@ -86,7 +87,7 @@ def command(  # noqa: PLR0913 - its options
     }
     if page is None:
         with bar("Auditing") as progress:
-            report = audit(str(path), **against, progress=progress)
+            report = audit(path, **against, progress=progress)
     else:
         report = _write_page(path, page.absolute(), against, flags)
     if settings.json:
@@ -96,14 +97,13 @@ def command(  # noqa: PLR0913 - its options
     return EXIT_FOUND if flags["strict"] and report.verdict != "ok" else report.exit_code
 
 
-def _write_page(path: Path, page: Path, against: dict[str, Any], flags: dict[str, bool]) -> Report:
+def _write_page(path: str, page: Path, against: dict[str, Any], flags: dict[str, bool]) -> Report:
     from journal.report import write_page  # noqa: PLC0415 - needs a template engine
 
-    refuse_journals_own(page, path, force=flags["force"])
+    if not is_url(path):
+        refuse_journals_own(page, Path(path), force=flags["force"])
     with bar("Auditing") as progress:
-        report, content = write_page(
-            str(path), **against, progress=progress, bodies=flags["bodies"]
-        )
+        report, content = write_page(path, **against, progress=progress, bodies=flags["bodies"])
     write_new(page, [content.encode("utf-8", "backslashreplace")], force=flags["force"])
     output.say(f"Wrote {page}, {output.size(page.stat().st_size)}.")
     return report

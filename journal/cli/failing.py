@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from journal.cli import output
+from journal.dialects.address import is_url, parsed
 from journal.errors import JournalError, RefusedError, SessionTakeover
 
 if TYPE_CHECKING:
@@ -100,11 +101,19 @@ def _say(settings: Settings, message: str, hint: str | None, code: str, exit_cod
     return exit_code
 
 
+def _shown(db: str) -> str:
+    """Return how the journal was named, without a password: it is printed."""
+    try:
+        return parsed(db).shown if is_url(db) else db
+    except JournalError:
+        return "URL"
+
+
 def with_db(hint: str, settings: Settings) -> str:
     """Return the hint with the journal's name in its commands, where a copied one would miss it."""
     if not settings.db_is_named:
         return hint
-    return _COMMAND.sub(lambda found: f"{found[0]}-d {shlex.quote(settings.db)} ", hint)
+    return _COMMAND.sub(lambda found: f"{found[0]}-d {shlex.quote(_shown(settings.db))} ", hint)
 
 
 _COMMAND: Final = re.compile(

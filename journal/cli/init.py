@@ -29,7 +29,7 @@ def command(ctx: click.Context, path: str | None) -> None:
 def _init(settings: Settings) -> None:
     existed = exists(settings)
     with opened(settings, create=True) as journal:
-        told = {"path": str(journal.path), "id": journal.id, "key": key_of(journal)}
+        told = {"path": journal.where, "id": journal.id, "key": key_of(journal)}
     if settings.json:
         output.document("init", created=not existed, **told)
         return

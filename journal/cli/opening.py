@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from journal.cli import output
+from journal.dialects.address import is_url, parsed
 from journal.errors import EntryError, NotFoundError, NotTrusted
 from journal.model import check_name
 
@@ -47,8 +48,10 @@ def exists(settings: Settings) -> bool:
         StorageError: it is no database.
 
     """
-    from journal.schema import version_of  # noqa: PLC0415
+    from journal.schema import version_of, version_on_server  # noqa: PLC0415
 
+    if is_url(settings.db):
+        return version_on_server(parsed(settings.db)) is not None
     return version_of(str(file_of(settings))) is not None
 
 
@@ -57,7 +60,7 @@ def opened_or_made(settings: Settings) -> Journal:
     existed = exists(settings)
     journal = opened(settings, create=True)
     if not existed:
-        output.say(f"Made a new journal, {journal.path}; its key is {key_of(journal)}.")
+        output.say(f"Made a new journal, {journal.where}; its key is {key_of(journal)}.")
         output.say(KEEP_ITS_KEY)
     return journal
 
@@ -93,6 +96,28 @@ def path_of(settings: Settings) -> Path:
             f"there is no journal at {path}", hint="journal init", code="no-journal"
         )
     return path
+
+
+def place_of(settings: Settings) -> str:
+    """Return the journal's file, or its URL, without opening it.
+
+    Raises:
+        NotFoundError: there is no journal.
+        SchemaError: it is another program's, or of a newer version.
+
+    """
+    if not is_url(settings.db):
+        return str(path_of(settings))
+    if not exists(settings):
+        raise NotFoundError(
+            f"there is no journal at {shown(settings)}", hint="journal init", code="no-journal"
+        )
+    return settings.db
+
+
+def shown(settings: Settings) -> str:
+    """Return how the journal was named, without a password."""
+    return parsed(settings.db).shown if is_url(settings.db) else settings.db
 
 
 def known_key(journal: Journal, text: str) -> str:

@@ -24,7 +24,7 @@ def command(settings: Settings) -> None:
     """
     with opened(settings) as journal:
         found = journal.sessions()
-        where = journal.path
+        where = journal.where
     if settings.json:
         output.document("sessions", sessions=[asdict(session) for session in found])
         return

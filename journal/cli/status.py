@@ -11,8 +11,9 @@ import click
 from journal.cli import output
 from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import opened, path_of
+from journal.cli.opening import opened, path_of, place_of
 from journal.cli.options import Settings, json_option
+from journal.dialects.address import is_url, parsed
 from journal.errors import JournalError
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ def command(settings: Settings) -> int:
     The counts are those of its listings; the bytes are those of its sessions as files, the
     file is the database. To verify every row: journal audit.
     """
-    path = path_of(settings)
-    told = _of_the_file(path)
-    unsafe = _unsafe_files(path, told)
+    unsafe: list[str] = []
+    if is_url(settings.db):
+        told = _of_the_server(place_of(settings))
+    else:
+        path = path_of(settings)
+        told = _of_the_file(path)
+        unsafe += _unsafe_files(path, told)
     problem = _fill(settings, told, unsafe)
     if settings.json:
         output.document("status", **told, unsafe=unsafe)
@@ -61,6 +66,28 @@ def _of_the_file(path: Path) -> dict[str, Any]:
         "driver": driver().__name__.partition(".")[0],
         "sqlite_is_safe": wal_reset_fixed(tuple(map(int, version.split(".")))),
         "file_bytes": sum(_bytes_of(path.with_name(path.name + end)) for end in ("", "-wal")),
+    }
+
+
+def _of_the_server(url: str) -> dict[str, Any]:
+    """Return what can be told without the key, of a journal on a server."""
+    from journal import keys  # noqa: PLC0415 - with the rest of the library
+    from journal.dialects import catalog  # noqa: PLC0415
+    from journal.schema import SCHEMA_VERSION  # noqa: PLC0415
+
+    address = parsed(url)
+    facts = catalog.facts(address)
+    return {
+        "path": address.shown,
+        "id": facts.journal_id,
+        "schema_version": facts.version,
+        "newest_schema_version": SCHEMA_VERSION,
+        "sqlite": None,
+        "driver": "psycopg",
+        "sqlite_is_safe": True,
+        "file_bytes": facts.size,
+        "server": facts.server,
+        "key": str(keys.key_path(facts.journal_id or "unknown")),
     }
 
 
@@ -143,7 +170,7 @@ def _print(told: dict[str, Any], settings: Settings) -> None:
             ("journal", told["path"]),
             ("id", told["id"]),
             ("schema", f"{told['schema_version']} of {told['newest_schema_version']}"),
-            ("SQLite", f"{told['sqlite']} ({told['driver']}{safe})"),
+            _engine(told, safe),
             ("key", f"{told['key']} ({'ok' if told['key_ok'] else 'not usable'})"),
             ("file", output.size(told["file_bytes"])),
             ("sessions", _known(told["sessions"])),
@@ -154,6 +181,12 @@ def _print(told: dict[str, Any], settings: Settings) -> None:
             ("mirrors", _mirrors(told["mirrors"])),
         ]
     )
+
+
+def _engine(told: dict[str, Any], safe: str) -> tuple[str, str]:
+    if told["sqlite"] is None:
+        return "PostgreSQL", f"{told['server']} ({told['driver']})"
+    return "SQLite", f"{told['sqlite']} ({told['driver']}{safe})"
 
 
 def _known(value: object) -> object:

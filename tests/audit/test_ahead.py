@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +15,6 @@ from journal.audit.source import opened
 from journal.audit.walk import Walk
 from tests.audit.crimes import CRIMES, Scene
 from tests.thieves import KEY
-
-if TYPE_CHECKING:
-    import subprocess
 
 
 class Near(ahead.Ahead):
@@ -110,20 +109,20 @@ def large(journal_path, monkeypatch):
 
 def test_programs_of_their_own_help(large, skips, monkeypatch):
     """They are asked to be done before the audit walks, so that their part is taken over whole."""
-    started: list[subprocess.Popen[bytes]] = []
-    start, plan = ahead._start, ahead.Ahead.plan
+    started: list[ahead._Helper] = []
+    start, plan = ahead._Helper, ahead.Ahead.plan
 
     def noted(path):
         started.append(start(path))
         return started[-1]
 
-    monkeypatch.setattr(ahead, "_start", noted)
+    monkeypatch.setattr(ahead, "_Helper", noted)
 
     def patient(self, *arguments):
         plan(self, *arguments)
         every = threading.Event()
         while len(self._answers) < len(self._grid) and not every.wait(0.01):
-            assert all(helper.poll() is None for helper in started)
+            assert all(helper.process.poll() is None for helper in started)
 
     monkeypatch.setattr(ahead.Ahead, "plan", patient)
 
@@ -132,19 +131,19 @@ def test_programs_of_their_own_help(large, skips, monkeypatch):
     assert (report.verdict, report.findings) == ("ok, not anchored", ())
     assert report.completeness["lines"] == 6000
     assert len(skips) == len(range(257, 6001, 256))  # all but the first, which follows nothing
-    assert [helper.poll() is None for helper in started] == [False, False]
+    assert [helper.process.poll() is None for helper in started] == [False, False]
 
 
 def test_helpers_that_die_are_not_missed(large, monkeypatch):
     alone = audit(large)
-    start = ahead._start
+    start = ahead._Helper
 
     def doomed(path):
         helper = start(path)
-        helper.kill()
+        helper.process.kill()
         return helper
 
-    monkeypatch.setattr(ahead, "_start", doomed)
+    monkeypatch.setattr(ahead, "_Helper", doomed)
 
     assert audit(large) == alone
 
@@ -163,3 +162,37 @@ def test_helpers_that_cannot_see_the_same_state_are_let_go(large, skips, monkeyp
         report = audit(large)
 
     assert (report.verdict, report.findings, skips) == ("ok, not anchored", (), [])
+
+
+def test_a_helper_that_does_not_answer_is_let_go(large, skips, monkeypatch):
+    monkeypatch.setattr(ahead, "_WAIT_S", 0.3)
+    start = ahead._Helper
+
+    def stopped(path):
+        helper = start(path)
+        os.kill(helper.process.pid, signal.SIGSTOP)
+        return helper
+
+    monkeypatch.setattr(ahead, "_Helper", stopped)
+
+    assert audit(large).verdict == "ok, not anchored"
+    assert skips == []
+
+
+def test_a_helper_takes_nothing_from_the_environment_and_prints_nowhere(
+    large, skips, monkeypatch, tmp_path
+):
+    """A sitecustomize on PYTHONPATH would run with the keys at hand."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'was here')!r}, 'w').close()")
+
+    assert audit(large).verdict == "ok, not anchored"
+    assert not (tmp_path / "was here").exists()
+
+
+def test_no_descriptor_is_left_open(large):
+    audit(large)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        audit(large)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

@@ -18,7 +18,7 @@ from journal import (
 )
 from journal.audit import audit
 from tests.contract.ways import WAYS, Spread, opened
-from tests.thieves import KEY, Thief
+from tests.thieves import KEY, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +160,7 @@ def test_a_row_by_plain_sql_is_a_takeover_and_what_is_refused_is_kept(
 ) -> None:
     gateway.append({"n": 1})
     fence = gateway.fence()
-    thief = Thief(journal_path)
+    thief = thief_at(journal_path)
     thief.insert_copy()
     thief.close()
     with pytest.raises(SessionTakeover) as caught:
@@ -233,7 +233,7 @@ def test_an_accepted_stray_becomes_a_foreign_entry(
     journal: Any, gateway: Any, journal_path: Path
 ) -> None:
     gateway.append({"n": 1})
-    thief = Thief(journal_path)
+    thief = thief_at(journal_path)
     seq = thief.insert_copy(body=b'{"stolen":1}')
     thief.close()
     operator = journal.session(KEY, writer="alice", role="operator")

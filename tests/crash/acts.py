@@ -65,6 +65,20 @@ class Scene:
             self.acked(entry)
 
 
+def _create(scene: Scene) -> None:
+    """Make a journal and its key; whoever comes next finds both, or makes them."""
+    scene.journal.close()
+    scene.arm()
+
+    def whole() -> None:
+        with Journal(scene.place / "new.db", key_file=scene.place / "new-key") as journal:
+            session = journal.session(NEW, writer="gateway", role="run")
+            entry = session.append(LINE)
+            scene.say("created", entry.seq)
+
+    scene.tried(whole)
+
+
 def _first_append(scene: Scene) -> None:
     newcomer = scene.journal.session(NEW, writer="newcomer", role="cron")
     scene.arm()
@@ -196,6 +210,7 @@ def _adopt(scene: Scene) -> None:
 
 
 ACTS: Final[dict[str, Callable[[Scene], None]]] = {
+    "create": _create,
     "first append": _first_append,
     "append": _append,
     "batch": _batch,
@@ -225,7 +240,7 @@ def act(say: Callable[..., None], _: object, place: Path, name: str, at: int, ho
     def whole() -> None:
         with Journal(place / "a.db", key_file=place / "key") as scene.journal:
             ACTS[name](scene)
-            if name not in ("key adopt", "backup", "migrate"):
+            if name not in ("create", "key adopt", "backup", "migrate"):
                 scene.append(scene.session(OTHER), AGAIN)
 
     scene.tried(whole)

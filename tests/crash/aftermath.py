@@ -15,7 +15,7 @@ from journal.errors import JournalError
 from journal.export import export
 from journal.migration import apply, plan
 from journal.who import who
-from tests.crash.acts import FOREIGN, KEY, LINE, MIRRORED, OTHER, SECRET, SECRET_SEQ
+from tests.crash.acts import FOREIGN, KEY, LINE, MIRRORED, NEW, OTHER, SECRET, SECRET_SEQ
 from tests.crash.parties import Party, start
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ def is_known(name: str, mode: str, wrong: str) -> bool:
 
     A mirror's file is overwritten before the database: a kill in between, or a disk that
     takes no more, makes the placeholder a foreign line. Where it was torn, the rest of the
-    line is part of that. And a copy has its draft's name too until that is removed.
+    line is part of that.
     """
-    if name == "backup":
-        return wrong == "copy: J507"
     return name == "redact" and (
         "redacted" in wrong
         or wrong.endswith(": came from outside the journal")
@@ -103,6 +101,8 @@ def faults(place: Path, name: str, said: list[list[Any]]) -> Iterator[str]:
         yield from _secrets(place)
     if name == "backup":
         yield from _copies(place, said)
+    if name == "create":
+        yield from _created(place, said)
     if name == "key adopt":
         yield from _eras(path, key, said)
 
@@ -173,8 +173,24 @@ def _copies(place: Path, said: list[list[Any]]) -> Iterator[str]:
     if not copy.exists() and any(what == "copied" for what, *_ in said):
         yield "the copy that was acknowledged is not there"
     if copy.exists():
+        Journal(copy, key_file=key).close()  # takes away what a killed one left beside it
         yield from (f"copy: {each.id}" for each in audit(str(copy), key_file=key).findings)
     back_up(place / "a.db", place / "second.db", key_file=key)
+
+
+def _created(place: Path, said: list[list[Any]]) -> Iterator[str]:
+    """Open, or make, what somebody was making."""
+    path, key = place / "new.db", place / "new-key"
+    with Journal(path, key_file=key) as journal:
+        found = (
+            {entry.seq for entry in journal.session(NEW).read()} if journal.sessions() else set()
+        )
+        yield from (f"acknowledged and lost: {rest}" for what, *rest in said
+                    if what == "created" and rest[0] not in found)  # fmt: skip
+        journal.session(NEW, writer="gateway", role="run").append({"by": "look", "n": 0})
+    yield from (
+        f"audit: {each.id} {each.cause}" for each in audit(str(path), key_file=key).findings
+    )
 
 
 def _eras(path: Path, key: Path, said: list[list[Any]]) -> Iterator[str]:

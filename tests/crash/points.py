@@ -31,6 +31,7 @@ MODES: Final = ("before", "after", "torn", "short", "ENOSPC", "EIO", "ENOSPC fro
 # What can become of a call: of a write, one to the side file, a sync, a truncation, a removal, another change of names.
 _OF_KIND: Final = {"w": MODES, "m": MODES[:2] + MODES[4:], "s": MODES[:2] + MODES[5:6], "t": MODES[:2] + MODES[5:6], "u": MODES[:2] + MODES[5:6], "n": MODES[:2] + MODES[4:6]}  # fmt: skip
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a kill loses no memory, and this is quick
+_LEAST: Final = 30  # points of a sample, however slow the machine
 _LOOKS: Final = 200  # by one process; then another
 
 
@@ -122,7 +123,7 @@ def run(
     made_s = time.monotonic() - began
     count = 0
     for number, point in enumerate(points):
-        if seconds is not None and time.monotonic() - began > seconds:
+        if seconds is not None and number >= _LEAST and time.monotonic() - began > seconds:
             break
         slot = slots[number % 2]
         wrong += slot.ended()

@@ -21,7 +21,7 @@ pytestmark = [
         reason="there is no C compiler to build the shim with",
     ),
 ]
-SAMPLE_S = 8
+SAMPLE_S = 5
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_sample_of_all_points(shim):
     assert told["wrong"] == [], told["seed"]
     assert set(told["calls"]) == set(ACTS)
     assert all(count > 10 for count in told["calls"].values()), told["calls"]
-    assert told["tried"] > 20
+    assert told["tried"] >= 30
 
 
 @pytest.mark.slow

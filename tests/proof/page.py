@@ -14,7 +14,7 @@ same. A figure here is what one run counted, on a machine that may have had othe
 
 | ring | what is tried | what must hold |
 |---|---|---|
-| crash points | each call that changes a file, in 14 acts (first append, append, batch, group commit, `fence.append`, claim, mirror, reconcile, rewrite, cut, migrate, redact, backup, key adopt): killed before it, after it, half-way; a short write; ENOSPC, EIO; ENOSPC from then on | nothing acknowledged is lost, nothing is there twice, nobody honest is accused, the audit finds nothing, the mirror is what an export gives |
+| crash points | each call that changes a file, in 15 acts (create, first append, append, batch, group commit, `fence.append`, claim, mirror, reconcile, rewrite, cut, migrate, redact, backup, key adopt): killed before it, after it, half-way; a short write; ENOSPC, EIO; ENOSPC from then on | nothing acknowledged is lost, nothing is there twice, nobody honest is accused, the audit finds nothing, the mirror is what an export gives |
 | kill -9 | writers killed at any moment, alone and while others write | the same |
 | histories | eight processes claim two sessions from each other, are stopped, let go and killed | no entry of a superseded turn after its successor's claim returned; seqs and epochs without a gap; real time respected |
 | tampering | one cell forged, or one row taken away, of a journal written at random | the audit says so, but for the columns that [the threat model](threat-model.md) names |
@@ -24,15 +24,15 @@ same. A figure here is what one run counted, on a machine that may have had othe
 
 _TAIL: Final = """
 "Known" are those that broke what is not promised: a redaction that is killed, or finds the disk full, between the file and the database
-([redaction](redaction.md)) makes its placeholder a foreign line; and a backup that is killed between giving the copy its name and removing its
-draft leaves a whole copy under two names, which is refused until the other, `.NAME.…`, is removed.
+([redaction](redaction.md)) makes its placeholder a foreign line.
 
 ## What this does not try
 
 * Power cuts: a kill loses no page that the system holds. `fsync` that fails is tried; an `fsync` that lies is not.
 * Reads that fail, and memory that does.
 * Histories on PostgreSQL, clock jumps, fuzzing guided by coverage, mutation of the code itself.
-* A write of one slot of the side file is never torn, for it lies within one sector.
+* A write of one slot of the side file is never torn, for it lies within one sector. (Where one is lost together with a rewrite, lines that the
+  rewrite left out look foreign: [mirror](mirror.md).)
 """
 
 

@@ -1,0 +1,85 @@
+"""The address of a journal on a PostgreSQL server: a URL, taken apart once.
+
+The password is in what the driver is given and in nothing that is ever shown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+from journal.errors import EntryError
+
+SCHEMES: Final = ("postgresql+psycopg", "postgresql", "postgres")
+SCHEMA: Final = "journal"
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# libpq takes several, and tries one after the other.
+_HOSTS: Final = re.compile(r"((\[[0-9a-fA-F:.]+\]|[^\[\]:,@]*)(:\d+)?(,|$))*")
+_RESERVED: Final = re.compile(r"pg_.*|public|information_schema")
+
+
+class Address(NamedTuple):
+    """Where a journal is: what the driver takes, the schema that holds it, and how to call it."""
+
+    conninfo: str
+    schema: str
+    shown: str
+
+
+def is_url(path_or_url: object) -> bool:
+    """Whether this names a journal on a PostgreSQL server."""
+    return str(path_or_url).partition("://")[0] in SCHEMES and "://" in str(path_or_url)
+
+
+def parsed(url: str) -> Address:
+    """Take a URL apart: ``postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME``.
+
+    Other words of the query are libpq's own (``sslmode=verify-full``).
+
+    Raises:
+        EntryError: it is no such URL, or the schema is one that a journal may not have.
+
+    """
+    parts = SplitResult("", "", "", "", "")
+    try:
+        parts = urlsplit(url)
+        # What is behind the hosts holds no @: where it does, a password was not written as
+        # a URL asks for, and what looks like the host is the beginning of it.
+        behind = f"{parts.path}{parts.query}{parts.fragment}"
+        is_fit = (
+            "@" not in behind
+            and not parts.fragment
+            and _HOSTS.fullmatch(parts.netloc.rpartition("@")[2])
+        )
+        words = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        is_fit, words = None, []
+    if not is_fit:
+        # Without the text of the error: it may repeat the password.
+        raise EntryError(
+            "this is no URL of a PostgreSQL database",
+            hint="postgresql+psycopg://USER:PASSWORD@HOST/DATABASE; write / @ : in a password as %2F %40 %3A",
+            code="url",
+        )
+    schema = next((value for name, value in words if name == "schema"), SCHEMA)
+    if not _NAME.fullmatch(schema) or _RESERVED.fullmatch(schema):
+        raise EntryError(
+            f"{schema!r} is no schema that a journal may have for itself",
+            hint="small letters, digits and _; not public: ?schema=journal",
+            code="url",
+        )
+    others = [(name, value) for name, value in words if name != "schema"]
+    query = urlencode(others, quote_via=quote)
+    conninfo = f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
+    return Address(conninfo, schema, _shown(parts.netloc, parts.path, schema, others))
+
+
+def _shown(netloc: str, path: str, schema: str, others: list[tuple[str, str]]) -> str:
+    user, at, host = netloc.rpartition("@")
+    user = user.partition(":")[0]
+    kept = [(name, value) for name, value in others if name in ("host", "port", "dbname", "user")]
+    if schema != SCHEMA:
+        kept.append(("schema", schema))
+    query = urlencode(kept, quote_via=quote)
+    return f"{SCHEMES[0]}://{user}{at}{host}{unquote(path)}" + (f"?{query}" if query else "")

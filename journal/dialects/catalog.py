@@ -1,0 +1,223 @@
+"""The journal's own schema on a PostgreSQL server: found, made, and held against what it must be.
+
+A schema is a journal's by the comment on it, which only its owner can set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from journal import errors
+from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
+from journal.tables import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from journal.dialects.address import Address
+
+COMMENT: Final = "session-journal schema "
+TRIGGERS: Final = frozenset(
+    {
+        *("entries_insert", "entries_update", "entries_delete", "entries_truncate"),
+        *("meta_update", "meta_delete", "meta_truncate"),
+    }
+)
+# What our catalogue says, by version; a test holds it to the migrations.
+DIGESTS: Final = {1: "34a9aa4eb6b62f05c8ae3113a17be5bc77e487e76d696619fd3a61e88ace4403"}
+_ONE_AT_A_TIME: Final = 0x534A524E  # of the server's advisory locks, while a journal is made
+
+_COMMENT: Final = (
+    "SELECT obj_description(n.oid, 'pg_namespace'), "
+    "EXISTS (SELECT 1 FROM pg_class c WHERE c.relnamespace = n.oid) "
+    "FROM pg_namespace n WHERE n.nspname = ?"
+)
+_SIZE: Final = (
+    "SELECT current_setting('server_version'), COALESCE(sum(pg_total_relation_size(oid)), 0)::bigint "
+    "FROM pg_class WHERE relnamespace = ?::regnamespace AND relkind = 'r'"
+)
+# No text that the server makes of a definition: it differs from version to version.
+_OBJECTS: Final = (
+    (
+        "SELECT 'column', c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod), "
+        "a.attnotnull::text || a.attidentity::text "
+        "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+        "WHERE c.relnamespace = ?::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    ),
+    (
+        "SELECT 'trigger', c.relname || '.' || t.tgname, t.tgenabled::text || t.tgtype::text || (t.tgqual IS NULL)::text, "
+        "p.proname || ':' || p.prosrc FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid "
+        "JOIN pg_proc p ON p.oid = t.tgfoid WHERE c.relnamespace = ?::regnamespace AND NOT t.tgisinternal"
+    ),
+    (
+        "SELECT 'rule', c.relname || '.' || r.rulename, r.ev_type::text, '' "
+        "FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid "
+        "WHERE c.relnamespace = ?::regnamespace AND c.relkind IN ('r', 'p')"
+    ),
+    (
+        "SELECT 'index', c.relname || '.' || i.relname, x.indisunique::text || x.indisvalid::text, x.indkey::text "
+        "FROM pg_class c JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid "
+        "WHERE c.relnamespace = ?::regnamespace"
+    ),
+    (
+        "SELECT 'constraint', c.relname || '.' || k.conname, k.contype::text, k.conkey::text "
+        "FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid "
+        "WHERE c.relnamespace = ?::regnamespace AND k.contype <> 'n'"
+    ),
+    (
+        "SELECT 'table', c.relname::text, c.relkind::text || c.relpersistence::text || c.relrowsecurity::text, '' "
+        "FROM pg_class c WHERE c.relnamespace = ?::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+    ),
+)
+
+
+def version_of(address: Address) -> int | None:
+    """Return the schema version of a journal on a server; None where there is none yet.
+
+    Changes nothing.
+
+    Raises:
+        SchemaError: the schema holds another program's tables, or a newer version's.
+        StorageError: the server cannot be reached.
+
+    """
+    with closing(connect(address)) as connection:
+        check_server(connection, address.shown, durability=None)
+        return version_in(Cursor(connection), address)
+
+
+def version_in(cursor: Cursor, address: Address) -> int | None:
+    """Return the schema version as one connection sees it; as :func:`version_of`."""
+    found = cursor.execute(_COMMENT, (address.schema,)).fetchone()
+    if found is None:
+        return None
+    comment, is_used = (_plain(value) for value in found)
+    if not str(comment or "").startswith(COMMENT):
+        if not is_used:
+            return None  # made empty for us, by somebody who may make schemas
+        raise errors.SchemaError(
+            f"{address.shown}: the schema {address.schema!r} holds another program's tables; "
+            "it was left as it is",
+            hint="name another schema in the URL: ?schema=NAME",
+            code="not-a-journal",
+        )
+    return int(str(comment).removeprefix(COMMENT))
+
+
+class Facts(NamedTuple):
+    """What can be told of a journal on a server without its key."""
+
+    journal_id: str | None
+    version: int | None
+    server: str
+    size: int
+
+
+def facts(address: Address) -> Facts:
+    """Return what can be told of a journal without its key."""
+    with closing(connect(address)) as connection:
+        cursor = Cursor(connection)
+        row = cursor.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
+        server, size = cursor.execute(_SIZE, (address.schema,)).fetchone()
+        version = version_in(cursor, address)
+    return Facts(None if row is None else str(row[0]), version, str(server), int(size))
+
+
+def create(
+    address: Address,
+    genesis: Callable[[Cursor], None],
+    migrate: Callable[[Connection], None],
+    version: int,
+) -> bool:
+    """Make the schema and call ``genesis``, in one transaction; return whether this call did it.
+
+    Safe when many processes do it at once: one creates, the others find it.
+    """
+    # Imported when needed: a journal is made once, and SQLAlchemy costs 200 ms.
+    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415
+
+    with closing(connect(address)) as connection:
+        check_server(connection, address.shown, durability="normal")
+        connection.autocommit = False
+        engine = create_engine(
+            "postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool
+        )
+        try:
+            with engine.begin() as own:
+                cursor = Cursor(connection)
+                cursor.execute("SELECT pg_advisory_xact_lock(?)", (_ONE_AT_A_TIME,))
+                if version_in(cursor, address) is not None:
+                    return False
+                name = f'"{address.schema}"'
+                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+                migrate(own)
+                cursor.execute(f"COMMENT ON SCHEMA {name} IS '{COMMENT}{version}'")
+                genesis(cursor)
+        except Exception as error:
+            original = getattr(error, "orig", None) or error
+            if isinstance(original, driver().Error):
+                raise translated(original, address.shown) from error
+            raise
+        finally:
+            engine.dispose()
+    return True
+
+
+def objects(cursor: Any, schema: str) -> list[tuple[str, ...]]:  # noqa: ANN401 - whoever reads
+    """Return all that could change what our tables do, in order."""
+    found = [
+        tuple(str(_plain(value)) for value in row)
+        for statement in _OBJECTS
+        for row in cursor.execute(statement, (schema,)).fetchall()
+    ]
+    return sorted(row for row in found if not row[1].startswith("alembic_version"))
+
+
+def digest(found: list[tuple[str, ...]]) -> str:
+    """Return the digest that names one catalogue exactly; others' tables do not count."""
+    ours = [row for row in found if row[1].partition(".")[0] in metadata.tables]
+    return hashlib.sha256("\n".join("\x1f".join(row) for row in ours).encode()).hexdigest()
+
+
+def faults(found: list[tuple[str, ...]], version: int) -> list[str]:
+    """Say what is not as we made it: by name where a trigger is, else in general."""
+    if digest(found) == DIGESTS.get(version):
+        return []
+    there = {row[1].partition(".")[2]: row[2] for row in found if row[0] == "trigger"}
+    told = [f"missing trigger {name}" for name in sorted(TRIGGERS - there.keys())]
+    told += [f"foreign trigger {name}" for name in sorted(there.keys() - TRIGGERS)]
+    told += [
+        f"disabled trigger {name}" for name, state in sorted(there.items()) if state[0] not in "OA"
+    ]
+    return told or ["a table, an index, a rule or a trigger was changed"]
+
+
+def check(cursor: Cursor, address: Address, version: int) -> None:
+    """Refuse a catalogue that is not exactly ours; nothing is written until it is mended.
+
+    Raises:
+        SchemaError: an object is missing, changed or foreign; or the version is another.
+
+    """
+    found = version_in(cursor, address)
+    if found != version:
+        raise errors.SchemaError(
+            f"{address.shown} has schema {found}, this version writes {version}",
+            hint="pip install --upgrade session-journal",
+            code="schema-newer" if (found or 0) > version else "schema-older",
+        )
+    told = faults(objects(cursor, address.schema), version)
+    if told:
+        raise errors.SchemaError(
+            f"{address.shown}: the schema is not the journal's own: {'; '.join(told[:3])}; nothing was written",
+            hint="journal audit shows the difference",
+            code="schema-changed",
+        )
+
+
+def _plain(value: object) -> object:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
