@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import keys, schema, tables
@@ -23,10 +23,12 @@ from journal.errors import CorruptError, KeyMissing
 from journal.instance import store_instance
 from journal.keyfinding import find_keys, possible_ids, rows_beginning
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
+from journal.place import check_place
 from journal.registry import Registry
 from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds
 from journal.sidefile import SideFile
 from journal.store import now_us
+from journal.ticket import Ticket
 from journal.writing import Author
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from journal.seal import Mac
 
 _SESSIONS_A_FACT: Final = 500
+_WAIT_S: Final = 30.0
 # What each table's proof is over, and under which name.
 _PROOFS: Final = (
     ("instance", tables.instances, lambda row: row[:-1]),
@@ -75,8 +78,9 @@ def adopt_key(
     if reason:
         check_label(reason, "reason")
     where = str(path)
+    check_place(path)
     try:
-        with closing(connect(where)) as connection:
+        with _turn(where), closing(connect(where)) as connection:
             schema.check(connection.cursor().execute, where)
             connection.execute("BEGIN IMMEDIATE")
             old, new = _Adoption(connection, where, reason, key_file).run(without_key=without_key)
@@ -86,6 +90,18 @@ def adopt_key(
         raise translated(error, where) from error
     # Finding the key also has its file say that the era began.
     return custody(path, None if key_file is None else str(key_file))
+
+
+@contextmanager
+def _turn(where: str) -> Iterator[None]:
+    """Take the turn among those who write, like any of them."""
+    ticket = Ticket(where, _WAIT_S)
+    try:
+        ticket.take()
+        yield
+    finally:
+        ticket.give_back()
+        ticket.close()
 
 
 def _prove_mirrors(where: str, old: Keys | None, new: Keys) -> None:
@@ -256,10 +272,13 @@ class _Adoption:
         )
         for number, key, seq, mac in found.fetchall():
             name = key.decode("utf-8", "replace")
+            # Nobody can tell whether it was forged without the old key: then all is examined again.
+            at = 0 if old is None else seq
             if old is None or mac == old.sealer(number, name).examined_mac(seq):
-                proof = new.sealer(number, name).examined_mac(seq) if seq or mac else mac
+                proof = new.sealer(number, name).examined_mac(at) if seq or mac else mac
                 self.cursor.execute(
-                    "UPDATE sessions SET examined_mac = ? WHERE id = ?", (proof, number)
+                    "UPDATE sessions SET examined_seq = ?, examined_mac = ? WHERE id = ?",
+                    (at, proof, number),
                 )
 
 

@@ -308,7 +308,7 @@ def _corrupt(where: str, error: BaseException) -> errors.JournalError:
 def _io_error(where: str, error: BaseException) -> errors.JournalError:
     name = getattr(error, "sqlite_errorname", "")
     return errors.StorageError(
-        f"{where}: the system could not read or write it ({error}, {name}); nothing of this write was kept",
+        f"{where}: the system could not read or write it ({error}, {name})",
         hint="look at the disk and its space (dmesg, df), then try again; journal doctor tells what is known",
         code="io-error",
     )

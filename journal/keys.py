@@ -143,10 +143,14 @@ def _unsafe(path: Path, why: str, hint: str | None = None) -> KeyMissing:
 
 
 def find_or_make_secret(path: Path) -> bytes:
-    """Return the secret of a new journal: the file's if it is there, else a fresh one."""
+    """Return the secret of a new journal: the newest of the file if it is there, else a fresh one.
+
+    The older ones may be known to those who should not have them any more.
+    """
     if not path.exists():
         put_secret(path, secrets.token_bytes(SECRET_SIZE))
-    return read_secret(path)
+    held = read_secrets(path)
+    return next((each.value for each in reversed(held) if not each.is_pending), held[0].value)
 
 
 def put_secret(path: Path, secret: bytes) -> None:

@@ -172,6 +172,8 @@ class ServerStore(Store):
         try:
             self.lock.acquire()
             self._check_process()
+            if self._touched or self._new_instances:
+                self._undo()  # by half: an interrupt came in between
             self._committing = False
             self._inside, self._owner = True, threading.get_ident()
             self._start(_BEGIN)

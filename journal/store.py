@@ -187,8 +187,8 @@ class Store:
             self.lock.acquire()
             if self.forked or self._raw is None or self.durability.failed or self.poison:
                 self._check_process()
-            if self._connection.in_transaction:
-                self._undo()  # an interrupt left it open
+            if self._connection.in_transaction or self._touched or self._new_instances:
+                self._undo()  # an interrupt left it open, or undone by half
             self._committing = False
             self._inside, self._owner = True, threading.get_ident()
             self._take_write_lock()
@@ -304,8 +304,10 @@ class Store:
         try:
             self._undo()
         finally:
-            self.ticket.give_back()
-            self.lock.release()
+            try:
+                self.ticket.give_back()
+            finally:
+                self.lock.release()
 
     def _let_go(self, ride: Ride) -> list[Callable[[], None]]:
         done, self._done = self._done, []
@@ -342,7 +344,7 @@ class Store:
             self._check_process()
             cursor = self.cursor
             nested = self._inside or self._reading
-            if not nested and self._connection.in_transaction:
+            if not nested and (self._connection.in_transaction or self._touched):
                 self._undo()  # an interrupt left it open: never read what may be rolled back
             try:
                 if not nested:

@@ -87,7 +87,14 @@ def read_all(path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://localhost/x", "mysql://x", "http://x/y.db", "sqlite://x"]
+    "url",
+    [
+        "postgresql://localhost/x?schema=public",
+        "oracle://localhost/x",
+        "mysql://x",
+        "http://x/y.db",
+        "sqlite://x",
+    ],
 )
 def test_a_url_of_another_database(url):
     refused(EntryError, "url", 2, Journal, url)

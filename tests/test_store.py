@@ -12,7 +12,10 @@ import pytest
 
 from journal import BusyError, EntryError, FullError, LockLost, StorageError
 from journal import statements as sql
+from journal.audit import audit
 from journal.engine import driver
+from journal.parts import encode_lines
+from journal.writing import write
 from tests.thieves import KEY
 
 LINE = {"n": 1}
@@ -395,3 +398,31 @@ def test_an_interrupt_while_another_thread_writes_leaves_its_transaction_alone(
 
         assert len(waiting) == 1
         assert store._connection.in_transaction
+
+
+def test_an_interrupt_in_the_middle_of_a_rollback_leaves_no_head_that_never_was(
+    journal, base, monkeypatch
+):
+    """Ctrl-C after the database undid it and before memory did: the next write finds that out."""
+    store, other = journal.store, journal.session("other", writer="gateway")
+    forget = store._forget
+
+    def interrupted():
+        monkeypatch.setattr(store, "_forget", forget)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_forget", interrupted)
+
+    def undone(cursor):
+        chain, lines = store.open_chain(cursor, base.key), encode_lines([{"n": "undone"}])
+        write(cursor, chain, base.author(cursor), store.clock(), lines=lines)
+        raise ZeroDivisionError
+
+    with pytest.raises(KeyboardInterrupt):
+        store.group.write(undone)
+    seq = 1 + next(iter(journal.session(base.key))).seq
+
+    other.append({"n": 1})
+    assert base.append({"n": "kept"}).seq == seq
+    assert [entry.seq for entry in base] == [1, 2]
+    assert audit(journal.path).verdict == "ok, not anchored"

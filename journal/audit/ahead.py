@@ -238,6 +238,11 @@ class _Helper:
         self._answers.close()
 
 
+def is_worth(head: object) -> bool:
+    """Whether a session may be long enough to be shared out, by its head's seq."""
+    return isinstance(head, int) and head >= 2 * _STRETCH_ROWS.start
+
+
 def _stretches(number: int, key: str, head: int, size: int) -> Iterator[Stretch]:
     """Yield a session's stretches; the projection that they are cut by need not be true."""
     rows = _STRETCH_BYTES // max(1, size // max(1, head))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
 from journal.audit import database, keyring, projections, proofs, redactions
-from journal.audit.ahead import Ahead
+from journal.audit.ahead import Ahead, is_worth
 from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
 from journal.audit.findings import Findings
@@ -20,6 +20,7 @@ from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.tally import Tally
 from journal.controls import decode
+from journal.dialects.address import is_url
 from journal.engine import is_driver_error
 from journal.model import REGISTRY_ID, REGISTRY_KEY
 from journal.seal import UNFIT, holds
@@ -122,7 +123,7 @@ def sighted(  # noqa: PLR0913 - as for an audit
 ) -> Iterator[Sighting]:
     """Audit a journal and keep its snapshot open for the block; arguments and errors are those of an audit."""
     with (
-        closing(Ahead(path_of(path), is_wanted=not quick)) as ahead,
+        closing(Ahead(path_of(path), is_wanted=not quick and not is_url(path))) as ahead,
         opened(path_of(path), ahead) as source,
     ):
         scope = Scope(tuple(sessions), since_us, is_quick=quick)
@@ -342,6 +343,7 @@ class _Audit:
             migrated = set(self.source.session_ids(tables.migrated_files.name))
             shared = [number for number in numbers if number in sizes and number not in migrated]
             told = [(number, self.known.sessions[number].key, *sizes[number]) for number in shared]
+            told = [each for each in told if is_worth(each[2])]
             redacted = {number: self._redacted(number, key) for number, key, *_ in told}
             self.ahead.plan(told, keyring.keys, self.known, redacted)
 

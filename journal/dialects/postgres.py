@@ -128,9 +128,11 @@ def connect(address: Address, *, busy_timeout_s: float = 30.0, text_as_bytes: bo
         ) from None
     try:
         _set_up(connection, address, busy_timeout_s, text_as_bytes=text_as_bytes)
-    except psycopg.Error as error:
+    except BaseException as error:
         connection.close()
-        raise translated(error, address.shown) from error
+        if isinstance(error, psycopg.Error):
+            raise translated(error, address.shown) from error
+        raise
     return connection
 
 

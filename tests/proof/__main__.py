@@ -54,7 +54,7 @@ def machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "sqlite": f"{sqlite_version()} ({driver().__name__.partition('.')[0]})",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
     }

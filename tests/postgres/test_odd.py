@@ -1,0 +1,137 @@
+"""What is large, what is odd, and what a fork may not do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import Journal, JournalError
+from journal.audit import audit
+from journal.dialects.texts import turned
+from tests.thieves import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def journal(journal_path: str) -> Iterator[Journal]:
+    with Journal(journal_path) as journal:
+        yield journal
+
+
+@pytest.fixture
+def gateway(journal: Journal) -> Any:
+    return journal.session(KEY, writer="gateway", role="run")
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        ("SELECT a FROM t WHERE b = ? AND c = ?", "SELECT a FROM t WHERE b = $1 AND c = $2"),
+        ("SELECT ?1 UNION ALL SELECT ?1", "SELECT $1 UNION ALL SELECT $1"),
+        ("SELECT '?', \"?\", ?", "SELECT '?', \"?\", $1"),
+        ("SELECT 'it''s ?', ?", "SELECT 'it''s ?', $1"),
+        ("a <> x''", r"a <> '\x'::bytea"),
+        ('CAST(sessions."key" AS BLOB)', "convert_to(sessions.\"key\", 'UTF8')"),
+        ("request_id = CAST(? AS TEXT)", "request_id = convert_from($1, 'UTF8')"),
+    ],
+)
+def test_a_statement_is_turned(ours: str, theirs: str) -> None:
+    assert turned(ours).sql == theirs
+
+
+def test_lines_of_any_size_and_any_bytes(gateway: Any, journal_path: str) -> None:
+    given = [
+        b"x" * (9 << 20),
+        bytes(b for b in range(256) if b != 10),
+        b'{"id":"a\\u0000b","type":"\\ud800"}',
+    ]
+    gateway.extend(given)
+    assert b"".join(entry.data for entry in gateway.read()) == b"\n".join([*given, b""])
+    assert audit(journal_path).findings == ()
+
+
+def test_many_lines_at_once(gateway: Any, journal_path: str) -> None:
+    made = gateway.extend([{"n": n} for n in range(2000)])
+    assert (made[0].seq, made[-1].seq, made[-1].epoch) == (1, 2000, 1)
+    assert len(gateway.read(after=500, limit=700)) == 700
+    assert audit(journal_path).findings == ()
+
+
+def test_keys_and_names_of_any_script(journal: Journal, journal_path: str) -> None:
+    session = journal.session("sitzung:ü:会話:🙂", writer="schließfach", role="channel")
+    session.append({"n": 1}, request_id="é")
+    session.append({"n": 1}, request_id="é")
+    assert len(session.read()) == 1
+    assert audit(journal_path).findings == ()
+
+
+def test_a_forked_child_is_told_and_the_parent_goes_on(gateway: Any, journal_path: str) -> None:
+    gateway.append({"n": 1})
+    child = os.fork()
+    if child == 0:  # pragma: no cover - in the child
+        try:
+            gateway.append({"n": 2})
+        except JournalError as error:
+            with Journal(journal_path) as own:
+                own.session(KEY, writer="child", role="subagent").append({"n": 3})
+            os._exit(7 if error.code == "forked" else 1)
+        os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+    gateway.append({"n": 4})
+    assert [entry.json()["n"] for entry in gateway.read()] == [1, 3, 4]
+
+
+# One that comes while the driver is connecting leaves a connection to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_leaves_the_journal_usable(gateway: Any, journal_path: str) -> None:
+    """Whatever it meets, what was acknowledged is there and the next write works."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    acknowledged = 0
+    try:
+        for n in range(25):
+            signal.setitimer(signal.ITIMER_REAL, 0.001 + n * 0.0007)
+            try:
+                gateway.append({"n": n})
+                acknowledged += 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    gateway.append({"last": True})
+    seqs = [entry.seq for entry in gateway.read()]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert acknowledged < len(seqs)
+    assert audit(journal_path).findings == ()
+
+
+def test_a_closed_journal_says_so_and_its_tail_ends(gateway: Any, journal: Journal) -> None:
+    gateway.append({"n": 1})
+    raised: list[JournalError] = []
+
+    def follow() -> None:
+        try:
+            for _ in gateway.tail():
+                pass
+        except JournalError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    while not journal.store.changes._followers:
+        pass
+    journal.close()
+    thread.join(10)
+    assert [error.code for error in raised] == ["closed"]
