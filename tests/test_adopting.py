@@ -173,10 +173,10 @@ class OldHand:
             )
             return dict(found.fetchone())
 
-    def sealed(self, key, row, body):
-        row |= {"body": body, "terminator": b"\n", "salt": b"s" * 16, "key_id": 1}
+    def sealed(self, key, row, body, key_id=1):
+        row |= {"body": body, "terminator": b"\n", "salt": b"s" * 16, "key_id": key_id}
         row["commitment"] = commitment(row["salt"], body, b"\n")
-        sealer = Sealer(self.key, 1, self.numbers[key], key)
+        sealer = Sealer(self.key, key_id, self.numbers[key], key)
         return row | {"seal": sealer.seal(*(row[name] for name in SEALED))}
 
 
@@ -194,6 +194,27 @@ def test_what_a_thief_seals_with_the_old_key_afterwards_does_not_hold(path, key_
 
     assert b'{"forged":1}' not in bodies(path)
     assert "J301" in checks(path)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_thief_begins_no_era_with_an_old_key(path, key_path, times):
+    """He says in the registry that his is the newest key, and where the eras before it ended."""
+    for _ in range(times):
+        adopt_key(path)
+    known = custody(path)
+    hand = OldHand(path, keys.read_secrets(key_path)[times - 1].value)
+    hand.numbers["journal:"] = 1
+    row = hand.newest("journal:")
+    row |= {"id": None, "seq": row["seq"] + 1, "epoch": row["epoch"] + 1, "prev": row["seal"][:16]}
+    body = b'{"control":"era","key_id":9,"fingerprint":"","was_at_hand":true,"reason":"","sessions":[]}'
+    row = hand.sealed("journal:", row, body, key_id=9)
+
+    marks = ", ".join("?" * len(row))
+    assert alter(path, f"INSERT INTO entries VALUES ({marks})", *row.values())
+
+    assert custody(path) == known
+    assert len(bodies(path)) == len(LINES) + 1
+    assert audit(path).verdict == "broken"
 
 
 def test_what_a_thief_makes_of_the_old_era_with_the_old_key_shows(path, key_path):
