@@ -12,7 +12,7 @@ from journal import statements as sql
 from journal.chain import MIN_SEQ, rows_of
 from journal.model import Entry, Row
 from journal.naming import digest_of
-from journal.seal import row_digest
+from journal.seal import holds, row_digest
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
@@ -68,7 +68,11 @@ def _foreign(seq: int, chain: Chain, writer: Writer | None) -> str:
 def is_resolved(row: Row, chain: Chain) -> bool:
     """Whether somebody has accepted or rejected this very row."""
     known = chain.resolved.get(row.seq)
-    return known is not None and known.digest in (None, row_digest(row[1:]).hex())
+    if known is None:
+        return False
+    if known.digest is None:
+        return holds(chain.sealer, row)  # of what was sealed; a row in its place is another
+    return known.digest == row_digest(row[1:]).hex()
 
 
 def _text(value: bytes | None) -> str | None:
@@ -163,7 +167,7 @@ def found_after(
             # Honest writes take the first free seq: what is free below one is gone.
             yield from _missing(chain, gaps, known)
             gaps.clear()
-        if row.seq not in known:
+        if row.seq not in known and not (entry.trust == "stray" and is_resolved(row, chain)):
             yield entry
     yield from _missing(chain, chain.odd.missing, known, seq)
     yield from _missing(chain, chain.replaced, known, seq)

@@ -220,6 +220,31 @@ def test_a_rejected_stray_is_off_the_list(base, alice, thief, journal_path):
     assert findings(journal_path) == []
 
 
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_fence_from_before_a_stray_accepts_once_it_is_resolved(base, alice, thief, accept):
+    """It is off the list, and makes no verdict any more: not of that fence either."""
+    fence = base.fence()
+    stray = thief.insert_copy(body=STOLEN)
+    assert not fence.check(raise_=False).accepted
+
+    alice.resolve([stray], accept=accept, reason="looked at")
+
+    assert fence.check().accepted
+
+
+def test_a_row_in_the_place_of_a_resolved_entry_is_not_resolved(
+    base, alice, mirror, thief, journal_path
+):
+    """What was decided on was sealed; who takes its place by plain SQL was never looked at."""
+    with mirror.open("ab") as file:
+        file.write(STOLEN + b"\n")
+    (foreign,) = base.fence().unresolved
+    alice.resolve([foreign.seq], accept=True, reason="looked at")
+    thief.edit("created_us", foreign.seq, 1)
+
+    assert [entry.seq for entry in base.fence().unresolved] == [foreign.seq]
+
+
 def test_another_stray_in_the_same_place_is_not_resolved(base, alice, thief):
     """The decision was about that row, not about whatever may come to stand there."""
     stray = thief.insert_copy(body=STOLEN)
