@@ -103,7 +103,7 @@ def forged(value: Any) -> Any:
     return value[:-1] + ("x" if value[-1:] != "x" else "y")
 
 
-SAMPLE: Final = 12
+SAMPLE: Final = 7
 CELLS: Final = [
     (table.name, column.name) for table in tables.metadata.sorted_tables for column in table.c
 ]
@@ -216,7 +216,7 @@ VALUES: Final = st.one_of(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_a_random_edit_of_an_entry_is_found_or_changes_nothing(full, thief, journal_path, data):

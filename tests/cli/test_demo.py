@@ -69,6 +69,7 @@ def test_it_tells_a_program_too(run):
     assert all(claim["holds"] for step in told["steps"] for claim in step["claims"])
 
 
+@pytest.mark.slow
 def test_what_is_kept_can_be_looked_at(run, home, monkeypatch):
     """The commands it names work."""
     done = run("demo", "--keep", "played")
@@ -94,7 +95,12 @@ def test_what_is_there_is_not_overwritten(run, home):
 
 
 @pytest.mark.parametrize(
-    "store", [pytest.param("openclaw-2026.5.18", marks=pytest.mark.slow), "pi", "edge"]
+    "store",
+    [
+        pytest.param("openclaw-2026.5.18", marks=pytest.mark.slow),
+        pytest.param("pi", marks=pytest.mark.slow),
+        "edge",
+    ],
 )
 def test_any_store_will_do(run, store):
     """It is copied and played on; of the store itself nothing changes."""
@@ -106,6 +112,7 @@ def test_any_store_will_do(run, store):
     assert digests(FIXTURES / store) == before
 
 
+@pytest.mark.slow
 def test_one_file_is_a_store(run, home):
     """A single session file is enough."""
     (home / "one.jsonl").write_bytes(b'{"type":"message"}\nno json\n')
@@ -195,6 +202,7 @@ def test_seqs_in_a_few_words(seqs, shown):
     assert spans(seqs) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["openai", "adk"])
 def test_a_frameworks_own_store_fails_where_ours_does_not(run, framework):
     """Both are put through it by real processes; ours has full marks, theirs has not."""

@@ -67,7 +67,7 @@ def is_known(name: str, mode: str, wrong: str) -> bool:
     """
     return name == "redact" and (
         "redacted" in wrong
-        or wrong.endswith(": came from outside the journal")
+        or wrong.endswith((": came from outside the journal", "file was edited from outside"))
         or wrong == "audit: J110 by an external writer"
         or (mode == "torn" and wrong.startswith("the secret is still in"))
     )

@@ -19,7 +19,7 @@ KILLS = 100
 
 @pytest.mark.parametrize("company", [False, True], ids=["alone", "in company"])
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))]
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, 4))]
 )
 def test_kill_9_loses_nothing_acknowledged_and_accuses_nobody(tmp_path, seed, company):
     """No acknowledged entry is lost or doubled, no honest fence is refused, the audit stays clean."""

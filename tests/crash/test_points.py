@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 
 import pytest
 
@@ -30,8 +29,8 @@ def shim(tmp_path_factory):
 
 
 def test_a_sample_of_all_points(shim):
-    """Other points each day; the seed is in the answer, and goes with it into a report."""
-    told = sampled(shim, seed=int(time.time() / 86_400), seconds=SAMPLE_S)
+    """As many as there is time for; ``python -m tests.proof`` takes others each time."""
+    told = sampled(shim, seed=1, seconds=SAMPLE_S)
 
     assert told["wrong"] == [], told["seed"]
     assert set(told["calls"]) == set(ACTS)

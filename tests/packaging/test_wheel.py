@@ -116,6 +116,7 @@ def test_the_package_runs_as_a_module(installed):
     assert "Usage" in installed.run("python", "-m", "journal", "--help")
 
 
+@pytest.mark.slow
 def test_uninstalling_leaves_nothing(wheel, tmp_path):
     """After uninstall the environment has the files it had before."""
     environment = Environment(tmp_path)
@@ -130,6 +131,7 @@ def test_uninstalling_leaves_nothing(wheel, tmp_path):
     assert [name for name in before if "journal" in Path(name).name] == []
 
 
+@pytest.mark.slow
 def test_an_editable_install_uses_the_checkout(tmp_path):
     """The package and its migrations are the checkout's own: no copy that could go stale."""
     environment = Environment(tmp_path)
