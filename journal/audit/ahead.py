@@ -301,6 +301,7 @@ def looked_at(source: Source, task: Task, stretch: Stretch) -> Plain | None:
     found, writes = Findings(source.path), _Writes(before[0])
     walk = Walk(stretch.key, Sealed(sealer), task.known, found, on_entry=writes.take)
     walk.resume(before[0])
+    walk.tells_each = False
     walk.feed_all(source.rows_between(stretch.session, stretch.first, stretch.last))
     last = walk.last
     is_odd = writes.is_odd or len(writes.claims) > 1 or not walk.is_plain or bool(found.all())

@@ -128,6 +128,8 @@ class SessionAudit:
         """
         if is_quick and self._sealer is not None:
             self._receipts = []  # they are sums over the lines
+        self._walk.tells_each = bool(self._receipts)
+        if is_quick and self._sealer is not None:
             rows, whole_row = self._source.rows(self.session_id, lines=False), self._source.row
             self._walk.feed_all(rows if told is None else _telling(rows, told), whole_row)
         elif ahead is not None and ahead.has(self.session_id):

@@ -81,6 +81,7 @@ class Walk:
         external: entries that came from outside.
         trusted_whos: writer, process, recorder and trust of entries, where they are as declared.
         number: the row number of the entry before the last.
+        tells_each: whether each plain line is told of, or only the first of each write.
 
     """
 
@@ -110,6 +111,7 @@ class Walk:
         self._known = known
         self._found = found
         self._on_entry = on_entry
+        self.tells_each = True
         self.trusted_whos: set[tuple[int, int, int, int]] = set()
         self._link = b""
         self.number = 0
@@ -165,7 +167,7 @@ class Walk:
         if before is None or self.aside.seqs or known.revoked:
             return False
         (
-            number, _, seq, epoch, writer, instance, recorder, _, kind, trusted, origin, _,
+            number, _, seq, epoch, writer, instance, recorder, claim, kind, trusted, origin, _,
             _, _, _, cum_bytes, end, salt, _, key_id, prev, seal, line_type, line_id, parent_id, body,
         ) = row  # fmt: skip
         size = cum_bytes - before.cum_bytes
@@ -183,8 +185,14 @@ class Walk:
             or (writer, instance, recorder, trusted) not in self.trusted_whos
         ):
             return False
-        if epoch == before.epoch:
-            if write_fault(row, before) is not None:
+        goes_on = epoch == before.epoch
+        if goes_on:
+            if (
+                writer != before.writer_id
+                or instance != before.instance_id
+                or recorder != before.recorder_id
+                or claim != before.claim
+            ):
                 return False
         elif epoch != before.epoch + 1:
             return False
@@ -197,7 +205,8 @@ class Walk:
         tally.raw_lines += kind == b"raw"
         tally.bytes += size
         self.number = before.id
-        self._on_entry(row, None, True)  # noqa: FBT003 - it links
+        if not goes_on or self.tells_each:
+            self._on_entry(row, None, True)  # noqa: FBT003 - it links
         self.last, self._link = row, seal[:PREV_SIZE]
         return True
 

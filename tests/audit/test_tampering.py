@@ -103,7 +103,7 @@ def forged(value: Any) -> Any:
     return value[:-1] + ("x" if value[-1:] != "x" else "y")
 
 
-SAMPLE: Final = 7
+SAMPLE: Final = 10
 CELLS: Final = [
     (table.name, column.name) for table in tables.metadata.sorted_tables for column in table.c
 ]

@@ -202,7 +202,6 @@ def test_seqs_in_a_few_words(seqs, shown):
     assert spans(seqs) == shown
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["openai", "adk"])
 def test_a_frameworks_own_store_fails_where_ours_does_not(run, framework):
     """Both are put through it by real processes; ours has full marks, theirs has not."""

@@ -5,6 +5,7 @@ A server refuses to run as root, so where the tests do it is run as ``nobody``.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +42,10 @@ class Server:
         self._bin = _binaries()
         self.directory = Path(tempfile.mkdtemp(prefix="journal-pg-"))
         self._as: dict[str, Any] = _unprivileged(self.directory)
+        if self._as and not _runs(self._bin, self._as):
+            self._bin = _copied(self._bin)
+            if not _runs(self._bin, self._as):
+                raise NoServerError("the server cannot be run as nobody")
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         secret = self.directory / "password"
@@ -150,13 +156,29 @@ def _unprivileged(directory: Path) -> dict[str, Any]:
     chosen: dict[str, Any] = {
         "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "env": environment
     }  # fmt: skip
-    try:
-        subprocess.run(
-            [_binaries() / "postgres", "--version"], check=True, capture_output=True, **chosen
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NoServerError(f"the server cannot be run as nobody: {error}") from error
     return chosen
+
+
+def _runs(programs: Path, chosen: dict[str, Any]) -> bool:
+    command: list[Any] = [programs / "postgres", "--version"]
+    try:
+        return subprocess.run(command, check=False, capture_output=True, **chosen).returncode == 0
+    except OSError:
+        return False
+
+
+@cache
+def _copied(programs: Path) -> Path:
+    """Return a copy of the programs that anybody may run: an environment may be its owner's alone."""
+    place = Path(tempfile.mkdtemp(prefix="journal-pg-programs-"))
+    place.chmod(0o755)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    package = programs.parent.parent
+    # With the libraries that the wheel keeps beside the package, where its programs look for them.
+    for each in (package, package.with_name(f"{package.name}.libs")):
+        if each.is_dir():
+            shutil.copytree(each, place / each.name, symlinks=True)
+    return place / programs.relative_to(package.parent)
 
 
 def _free_port() -> int:
