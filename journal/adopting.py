@@ -21,7 +21,7 @@ from journal.engine import connect, translated
 from journal.eras import ERA_BODY, Bound, EraDigest, Keys, Secret, bounds_in
 from journal.errors import CorruptError, KeyMissing
 from journal.instance import store_instance
-from journal.keyfinding import find_keys, possible_ids, rows_beginning
+from journal.keyfinding import check_newest, find_keys, possible_ids, rows_beginning
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
 from journal.place import check_place
 from journal.registry import Registry
@@ -173,6 +173,7 @@ class _Adoption:
         new_key, era = derive_key(self.value, journal_id), self._next_era(journal_id, old.key_id)
         registry = Registry(old)
         registry.refresh(self.cursor)
+        check_newest(registry.newer_key, self.where)
         handover = fact("key", key_id=era, fingerprint=fingerprint(new_key))
         self._record(registry, old, handover)
         heads = {REGISTRY_ID: registry.chain.head.seq}

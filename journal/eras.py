@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.controls import decode
@@ -126,8 +127,9 @@ def prove(
     firsts = [
         derive_key(each.value, journal_id) for each in secrets if each.journal_id != journal_id
     ]
-    begun = list(rows(ERA_BODY))
-    later, pending = _later([each for each in secrets if each.journal_id == journal_id], begun)
+    own = [each for each in secrets if each.journal_id == journal_id]
+    begun = list(rows(ERA_BODY)) if own else []  # most journals have had one key only
+    later, pending = _later(own, begun)
     if not later:
         first = _first(firsts, rows(None), MAX_SEQ)
         return None if first is None else Keys(first)
@@ -179,11 +181,13 @@ def _first(keys: Sequence[bytes], rows: Iterable[Row], until: int) -> bytes | No
     """Return the key that sealed the first era of this journal, up to a seq of its registry."""
     if not keys:
         return None
-    held = [row for row in rows if row.key_id == FIRST_KEY_ID and 1 <= row.seq <= until]
-    # The first few tell nearly always, and a file may hold many secrets.
-    for some in (held[:_FEW], held[_FEW:]):
+    held = (row for row in rows if row.key_id == FIRST_KEY_ID and 1 <= row.seq <= until)
+    # The first few tell nearly always: an open must not read the registry for it, nor a file's many secrets slow it.
+    few = list(islice(held, _FEW))
+    for some in (few, held):
+        tried = list(some)
         for key in keys:
-            if any(_holds(key, row) for row in some):
+            if any(_holds(key, row) for row in tried):
                 return key
     return None
 

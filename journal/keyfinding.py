@@ -14,6 +14,7 @@ from journal.controls import decode
 from journal.eras import KEY_BODY, newer_key, prove
 from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID, Row
+from journal.seal import fingerprint
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +41,8 @@ def find_keys(
         path = keys.key_path(journal_id, key_file)
         proved = prove(keys.read_secrets(path), journal_id, partial(_rows, cursor))
         if proved is not None:
-            check_newest(newer_key(rows_beginning(cursor, KEY_BODY), proved), where)
+            if not _is_named(cursor, proved):
+                check_newest(newer_key(rows_beginning(cursor, KEY_BODY), proved), where)
             _settle(path, proved)
             return journal_id, proved
     raise KeyMissing(
@@ -48,6 +50,17 @@ def find_keys(
         hint="name this journal's own key file with JOURNAL_KEY_FILE",
         code="key-of-another-journal",
     )
+
+
+def _is_named(cursor: Cursor, proved: Keys) -> bool:
+    """Whether the table of facts names this key as the present one, so that the registry need not be read.
+
+    It may be forged: whoever then uses the journal reads the registry, and is told there.
+    """
+    found = cursor.execute(
+        "SELECT CAST(value AS BLOB) FROM meta WHERE name = 'key_fingerprint'"
+    ).fetchall()
+    return [bytes(value or b"") for (value,) in found] == [fingerprint(proved.key).encode()]
 
 
 def _settle(path: Path, proved: Keys) -> None:

@@ -137,6 +137,21 @@ def test_whoever_has_only_the_old_key_is_told_and_cannot_seal(path, key_path, tm
     assert audit(path, key_file=old).verdict == "not verified"
 
 
+def test_a_forged_table_of_facts_brings_no_old_key_back(path, tmp_path):
+    """It says that the old key is the present one: whoever believes it is told at the first use."""
+    old = tmp_path / "old.key"
+    known = export_key(path, old)
+    adopt_key(path)
+    assert alter(
+        path, "UPDATE meta SET value = ? WHERE name = 'key_fingerprint'", known.fingerprint
+    )
+
+    with Journal(path, key_file=old) as journal, pytest.raises(KeyMissing, match="got a new key"):
+        journal.session(KEY, writer="gateway", role="run").append({"type": "message"})
+    with pytest.raises(KeyMissing, match="got a new key"):
+        adopt_key(path, key_file=old)
+
+
 def test_a_process_that_has_the_journal_open_is_refused_until_it_opens_it_again(path):
     with Journal(path) as journal:
         run = journal.session(KEY, writer="gateway", role="run")
