@@ -14,7 +14,7 @@ from journal.model import Entry, Row
 from journal.seal import commitment
 from journal.sidefile import Fresh
 from journal.verdict import CHANGED_SINCE
-from journal.writing import write
+from journal.writing import can_put_off, put_off, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,38 @@ class Outcome(NamedTuple):
 
     entries: list[Entry]
     error: RefusedError | None = None
+
+
+class Put:
+    """One write, to be done by whoever leads: at once, or put off with its neighbours' to the end."""
+
+    __slots__ = ("_lines", "_request_id", "_session")
+
+    def __init__(self, session: Session, lines: Sequence[Line], request_id: str | None) -> None:
+        self._session, self._lines, self._request_id = session, lines, request_id
+
+    def __call__(self, cursor: Cursor) -> Outcome:
+        """Do it in the transaction that stands."""
+        return put(cursor, self._session, self._lines, self._request_id)
+
+    def later(self, cursor: Cursor) -> Outcome:
+        """Seal it; its rows are written when the store settles. What is not plain is done at once."""
+        session, lines = self._session, self._lines
+        store = session.store
+        author, chain = session.author(cursor), store.registry.chain_of(session.key)
+        if (
+            chain is None
+            or self._request_id is not None
+            or chain.generation != store.generation
+            or not can_put_off(chain, author)
+        ):
+            store.settle()
+            return self(cursor)
+        store.put_off(chain)
+        before = chain.head.seq
+        entries = put_off(chain, author, store.clock(), lines)
+        _serve_with(store, chain, entries, before)
+        return Outcome(entries)
 
 
 def put(
@@ -72,10 +104,15 @@ def store_lines(  # noqa: PLR0913 - a write has this many sides
     )
     if chain.waiting:
         _store_waiting(cursor, chain)
+    _serve_with(store, chain, entries, before)
+    return entries[-len(lines) :]
+
+
+def _serve_with(store: Store, chain: Chain, entries: Sequence[Entry], before: int) -> None:
+    """Have new entries written to the session's file once they are durable."""
     if store.registry.mirrors:
         data = b"".join([entry.data for entry in entries if entry.kind != "control"])
         serve_mirror(store, chain, Fresh(data, before, chain.head.seq, chain.layout.no))
-    return entries[-len(lines) :]
 
 
 def serve_mirror(store: Store, chain: Chain, fresh: Fresh | None = None) -> None:

@@ -50,7 +50,7 @@ class _Following:
 
     def __init__(self, changes: Changes, threads: Threads) -> None:
         self._changes, self._threads = changes, threads
-        self._settled = Settled()
+        self._settled = Settled.here()
         self._call = self._tell  # one object: it is looked for again to be removed
 
     def _tell(self) -> None:
@@ -58,7 +58,7 @@ class _Following:
 
     def begin(self) -> None:
         """From here on a commit ends the next wait."""
-        self._settled = Settled()
+        self._settled = Settled.here()
 
     async def wait(self) -> None:
         """Return after the next commit, or when the journal is closed."""

@@ -90,6 +90,7 @@ class Chain:
         open_tail: the last line has no line end, so the next must end it first.
         generation: the database state this knowledge belongs to.
         waiting: rows of other tables to store with the next write.
+        unwritten: sealed rows of the present transaction that are written at its end.
 
     """
 
@@ -120,6 +121,7 @@ class Chain:
     reported: Ranges = field(default_factory=Ranges)
     generation: int = -1
     waiting: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    unwritten: list[tuple[object, ...]] = field(default_factory=list)
 
     @classmethod
     def new(cls, key: str, session_id: int, sealer: Sealer) -> Chain:
@@ -288,6 +290,7 @@ class Chain:
         ) = state  # fmt: skip
         self.sealer.redacted = self.redacted
         self.generation = -1
+        self.unwritten = []
 
     def _note_replaced(self, cursor: Cursor, before: Head) -> None:
         """Note the row that was the head when another sealed row stands in its place.

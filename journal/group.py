@@ -57,8 +57,28 @@ class Transactions(Protocol):
     def told(self, error: BaseException) -> BaseException:
         """Return the error as callers are to see it."""
 
+    def settle(self) -> None:
+        """Write what works have put off until now."""
+
     def refuse_nested(self) -> None:
         """Raise if the calling thread is inside a transaction or a snapshot."""
+
+
+class Patient(Protocol):
+    """Work that can put off what it writes until the transaction settles."""
+
+    def later(self, cursor: Cursor) -> Any:  # noqa: ANN401 - whatever the work returns
+        """Do it but for its writing, where it can; else settle, and do it at once."""
+
+
+class Wake(Protocol):
+    """How whoever waits for a write is told that it is done, or to lead."""
+
+    def put(self, told: None, /) -> Callable[[], None] | None:
+        """Let it go on and look; from any thread.
+
+        What is returned is still to be called, once for all that return the same.
+        """
 
 
 class Ride:
@@ -73,8 +93,15 @@ class Ride:
 
     def wake(self) -> None:
         """Let all go on who rode along."""
-        for queued in self.writes:
-            queued.wake.put(None)
+        wake(*self.writes)
+
+
+def wake(*writes: Queued) -> None:
+    """Let whoever waits for these writes go on; each event loop is rung once."""
+    rings = {queued.wake.put(None) for queued in writes}
+    for ring in rings:
+        if ring is not None:
+            ring()
 
 
 class Queued:
@@ -85,7 +112,7 @@ class Queued:
         "wake", "work",
     )  # fmt: skip
 
-    def __init__(self, work: Callable[[Cursor], Any]) -> None:
+    def __init__(self, work: Callable[[Cursor], Any], wake: Wake) -> None:
         self.work = work
         self.outcome: Any = None
         self.error: BaseException | None = None
@@ -93,7 +120,7 @@ class Queued:
         self.has_run = self.is_alone = self.is_led = False
         self.is_withdrawn = self.is_dropped = False  # wanted no more; never to be done
         self.since = time.monotonic()
-        self.wake: SimpleQueue[None] = SimpleQueue()
+        self.wake = wake
 
     @property
     def is_done(self) -> bool:
@@ -134,7 +161,8 @@ class Group:
         """
         if self._leading.locked():
             self._transactions.refuse_nested()  # it would wait for a leader that waits for it
-            return self._follow(Queued(work))  # type: ignore[no-any-return]
+            woken: SimpleQueue[None] = SimpleQueue()
+            return self._follow(Queued(work, woken), woken)  # type: ignore[no-any-return]
         return self._lead(work)
 
     # -- for those who wait in no thread ------------------------------------------------
@@ -158,7 +186,7 @@ class Group:
             own.is_led = True
         except BaseException as error:  # noqa: BLE001 - its caller is told, whoever that is
             own.error = error
-        own.wake.put(None)
+        wake(own)
 
     def answer(self, queued: Queued) -> Any:  # noqa: ANN401 - whatever the work returned
         """Return what became of a write that is done, or raise it."""
@@ -243,13 +271,20 @@ class Group:
             queued.ride, queued.has_run = ride, False
             ride.writes.append(queued)
             queue.popleft()  # after it was noted: an interrupt between may not lose it
-            queued.outcome = queued.work(cursor)
+            queued.outcome = self._do(queued.work, cursor)
             queued.has_run = True
         self._before = len(ride.writes)
 
+    def _do(self, work: Any, cursor: Cursor) -> Any:  # noqa: ANN401
+        later = getattr(work, "later", None)
+        if later is not None:
+            return later(cursor)
+        self._transactions.settle()
+        return work(cursor)
+
     def _drop(self, queued: Queued) -> None:
         queued.is_dropped = True
-        queued.wake.put(None)
+        wake(queued)
 
     def _undo(self, error: BaseException, ride: Ride) -> None:
         """Roll back; what rode along queues up again, by itself if it may have been the cause."""
@@ -268,7 +303,7 @@ class Group:
 
     def _wake_next(self) -> None:
         with suppress(IndexError):
-            self._queue[0].wake.put(None)
+            wake(self._queue[0])
 
     def _refuse_the_patient(self, error: BusyError) -> None:
         """Give up for all who have waited about as long as the leader; the rest wait on."""
@@ -277,18 +312,18 @@ class Group:
             if now - queued.since >= enough:
                 self._queue.remove(queued)
                 queued.error = BusyError(*error.args, hint=error.hint, code=error.code)
-                queued.wake.put(None)
+                wake(queued)
 
     # -- following --------------------------------------------------------------------
 
-    def _follow(self, own: Queued) -> Any:  # noqa: ANN401 - whatever the work returns
+    def _follow(self, own: Queued, woken: SimpleQueue[None]) -> Any:  # noqa: ANN401 - whatever the work returns
         self._queue.append(own)
         try:
             while not own.is_done:
                 if not self._leading.locked():
                     return self._lead(own.work, own)
                 with suppress(Empty):
-                    own.wake.get(timeout=LOOK_S)
+                    woken.get(timeout=LOOK_S)
         except BaseException:
             self._withdraw(own)
             raise

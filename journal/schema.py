@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 # The digest of our sqlite_schema by version; a test holds it to the migrations.
-SCHEMA_DIGESTS: Final = {1: "73d74b84ec13072e32e07450fdcfbe23628af37e7211db03dfe1b6fa2e497564"}
+SCHEMA_DIGESTS: Final = {1: "2d265d7ba55c314272a3de1ad9c01682024c58be5fdd8c6be6cde6d2bf51bf2d"}
 
 _PAGE: Final = 4096
 TABLE_NAMES: Final = frozenset(metadata.tables)

@@ -24,7 +24,7 @@ from journal.changes import Changes
 from journal.dialects import catalog, postgres
 from journal.errors import BusyError, LockLost, StorageError
 from journal.forks import open_here
-from journal.group import Group, Ride
+from journal.group import Group, Ride, wake
 from journal.keyfinding import check_newest, find_keys
 from journal.registry import Registry
 from journal.schema import SCHEMA_VERSION
@@ -403,7 +403,7 @@ class PatientGroup(Group):
     def _tell(self, error: Exception, writes: list[Queued]) -> None:
         for queued in writes:
             queued.error = error
-            queued.wake.put(None)
+            wake(queued)
 
 
 class ServerChanges(Changes):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from journal import inputs, parking, policy, reading, redaction, resolving, rewriting
-from journal.admission import put
+from journal.admission import Put
 from journal.errors import NotTrusted
 from journal.model import Entry, check_key, check_label, check_name
 from journal.parts import encode_lines
@@ -108,7 +108,7 @@ class Session:
     def _put(self, lines: Sequence[Line], request_id: str | None) -> list[Entry]:
         if request_id is not None:
             check_label(request_id, "request id")
-        outcome = self.store.group.write(lambda cursor: put(cursor, self, lines, request_id))
+        outcome = self.store.group.write(Put(self, lines, request_id))
         if outcome.error is not None:
             raise outcome.error
         return outcome.entries

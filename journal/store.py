@@ -35,7 +35,7 @@ from journal.pins import CAN_PIN, NoPins, Pins
 from journal.registry import Registry, check_role, check_standing
 from journal.ticket import Ticket
 from journal.transaction import Transaction
-from journal.writing import Author
+from journal.writing import Author, write_out
 
 if TYPE_CHECKING:
     import os
@@ -145,6 +145,7 @@ class Store:
         self.instances: dict[int, int] = {}
         self._new_instances: dict[int, int] = {}
         self._touched: list[tuple[Chain, Any]] = []
+        self._put_off: list[Chain] = []
         self._done: list[Callable[[], None]] = []
         self._fresh: dict[int, Fresh | None] = {}
         self.durability = BySQLite()
@@ -236,6 +237,8 @@ class Store:
         Call it where an error leads to :meth:`roll_back`: with the ride it knows
         whether the transaction was committed before a signal came.
         """
+        if self._put_off:
+            self.settle()
         try:
             self.guard.check()
         except LockLost as error:
@@ -383,6 +386,7 @@ class Store:
             chain.put_back(saved)
         self._inside = False
         self._touched.clear()
+        self._put_off.clear()
         self._done.clear()
         self._fresh.clear()
         if self._new_instances:
@@ -424,6 +428,18 @@ class Store:
         self.fresh(chain)
         self._touched.append((chain, chain.state()))
         return chain
+
+    def put_off(self, chain: Chain) -> None:
+        """Have a fresh chain's unwritten rows written when the transaction settles."""
+        if not chain.unwritten:
+            self._touched.append((chain, chain.state()))
+            self._put_off.append(chain)
+
+    def settle(self) -> None:
+        """Write what was put off: before anything else is read or written, and before COMMIT."""
+        chains, self._put_off = self._put_off, []
+        for chain in chains:
+            write_out(self.cursor, chain)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call this once the present transaction is durable."""

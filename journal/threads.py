@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary, ref
 
 import anyio
 from anyio.lowlevel import current_token
 
-from journal.admission import put
+from journal.admission import Put
 from journal.errors import StorageError
 from journal.group import Queued
 from journal.model import check_label
@@ -18,6 +24,7 @@ from journal.parts import encode_lines
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from journal.group import Group
     from journal.model import Entry
     from journal.session import Session
 
@@ -28,36 +35,74 @@ T = TypeVar("T")
 THREADS: Final = 16
 
 
+class Bell:
+    """Tells an asyncio loop what threads have settled: once for all that comes together.
+
+    To wake a loop is a system call, and sixty-four tasks share one commit.
+    """
+
+    __slots__ = ("_is_rung", "_loop", "_told")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = ref(loop)
+        self._told: deque[_Told] = deque()
+        self._is_rung = False
+
+    def note(self, told: _Told) -> Callable[[], None]:
+        """Have it answered at the next ring, in the loop's thread; return what rings."""
+        self._told.append(told)
+        return self.ring
+
+    def ring(self) -> None:
+        """Have the loop answer all that was noted; from any thread."""
+        if self._is_rung:
+            return
+        self._is_rung = True
+        loop = self._loop()
+        with suppress(RuntimeError):  # the loop is gone, and with it who waited
+            if loop is not None:
+                loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._is_rung = False  # first: what is noted from here on rings again
+        told = self._told
+        while told:
+            told.popleft().answer()
+
+
 class Settled:
     """Something a thread will finish, and a task waits for."""
 
-    __slots__ = ("_event", "_loop", "_notify")
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        loop = current_token().native_token
-        is_trio = hasattr(loop, "run_sync_soon")
-        self._notify: Callable[[Callable[[], None]], object] = (
-            loop.run_sync_soon if is_trio else loop.call_soon_threadsafe  # type: ignore[attr-defined]
-        )
+    @staticmethod
+    def here() -> Settled:
+        """Return one for the task that runs, of asyncio or trio."""
+        loop = _asyncio_loop()
+        return _Heard() if loop is None else _Told(loop)
 
     def tell(self) -> None:
         """Let the task go on; from any thread, any number of times."""
-        try:
-            self._notify(self._event.set)
-        except (
-            RuntimeError
-        ):  # trio.RunFinishedError is one: the loop is gone, and with it who waited
-            return
+        ring = self.note()
+        if ring is not None:
+            ring()
+
+    def note(self) -> Callable[[], None] | None:
+        """As :meth:`tell`, but for the call that is returned: one for all tasks of a loop."""
+        raise NotImplementedError
 
     async def seen(self) -> None:
         """Wait until it is settled, or until nobody wants to know any more."""
-        await self._event.wait()
+        raise NotImplementedError
+
+    def is_told(self) -> bool:
+        """Whether it is settled; for the task."""
+        raise NotImplementedError
 
     async def wait(self, give_up: Callable[[], None] | None = None) -> None:
         """Wait until it is settled; a cancellation gives up what is not begun, and waits for the rest."""
         try:
-            await self._event.wait()
+            await self.seen()
         except BaseException:
             if give_up is not None:
                 give_up()
@@ -66,27 +111,110 @@ class Settled:
 
     async def _outlast(self) -> None:
         with anyio.CancelScope(shield=True):
-            while not self._event.is_set():
+            while not self.is_told():
                 try:
-                    await self._event.wait()
+                    await self.seen()
                 except anyio.get_cancelled_exc_class():
                     continue  # asyncio's own cancel() knows no shield, and may come again
 
 
-class _Wake:
-    """What the group wakes when a queued write is done, or is to lead."""
+class _Told(Settled):
+    """By asyncio's own future, the quickest there is: every append waits for one."""
 
-    __slots__ = ("_queued", "_serve", "_settled")
+    __slots__ = ("_bell", "_future", "_is_told", "_loop")
 
-    def __init__(self, queued: Queued, settled: Settled, serve: Callable[[], None]) -> None:
-        self._queued, self._settled, self._serve = queued, settled, serve
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._bell = loop, _bell_of(loop)
+        self._future: asyncio.Future[None] = loop.create_future()
+        self._is_told = False
 
-    def put(self, _: None) -> None:
+    def note(self) -> Callable[[], None]:
+        return self._bell.note(self)
+
+    def answer(self) -> None:
+        """Let the task go on; in its loop's thread."""
+        self._is_told = True
+        if not self._future.done():
+            self._future.set_result(None)
+
+    async def seen(self) -> None:
+        if self._future.cancelled():  # with the task that waited for it; it may wait again
+            self._future = self._loop.create_future()
+        await self._future
+
+    def is_told(self) -> bool:
+        return self._is_told
+
+
+class _Heard(Settled):
+    """By trio's event."""
+
+    __slots__ = ("_event", "_notify")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        token: Any = current_token().native_token
+        self._notify: Callable[[Callable[[], None]], object] = token.run_sync_soon
+
+    def note(self) -> None:
+        with suppress(RuntimeError):  # trio.RunFinishedError is one: nobody waits any more
+            self._notify(self._event.set)
+
+    async def seen(self) -> None:
+        await self._event.wait()
+
+    def is_told(self) -> bool:
+        return self._event.is_set()
+
+
+_bells: WeakKeyDictionary[asyncio.AbstractEventLoop, Bell] = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def _bell_of(loop: asyncio.AbstractEventLoop) -> Bell:
+    found = _bells.get(loop)
+    if found is None:
+        with _making:
+            found = _bells[loop] = Bell(loop)
+    return found
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop of the task that runs; None where it is trio's, which may run as asyncio's guest."""
+    if "trio" in sys.modules:
+        token = current_token().native_token
+        return None if hasattr(token, "run_sync_soon") else token  # type: ignore[return-value]
+    return asyncio.get_running_loop()
+
+
+class _Awaited(Queued):
+    """A write that a task waits for: what the group wakes when it is done, or is to be led."""
+
+    __slots__ = ("_settled", "_threads", "group")
+
+    def __init__(self, work: Put, group: Group, threads: Threads, settled: Settled) -> None:
+        super().__init__(work, self)
+        self.group, self._threads, self._settled = group, threads, settled
+
+    def put(self, _: None, /) -> Callable[[], None] | None:
         """Go on, wherever it is waited."""
-        if self._queued.is_done:
+        if self.is_done:
+            return self._settled.note()
+        self.serve()
+        return None
+
+    def serve(self) -> None:
+        """Have a thread lead for whoever is queued."""
+        try:
+            self._threads.leader.submit(self.group.serve)
+        except RuntimeError:  # the pool was shut down: nobody leads any more
+            self.error = closed()
             self._settled.tell()
-        else:
-            self._serve()
+
+    def give_up(self) -> None:
+        """Want it no more; who serves it drops it, where nobody leads."""
+        self.is_withdrawn = True
+        self.serve()
 
 
 class Threads:
@@ -98,7 +226,7 @@ class Threads:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="journal")
-        self._leader = ThreadPoolExecutor(1, thread_name_prefix="journal-leader")
+        self.leader = ThreadPoolExecutor(1, thread_name_prefix="journal-leader")
 
     def _check_fork(self) -> None:
         """Start anew in a forked child: the parent's threads are not there, and would be waited for in vain."""
@@ -107,7 +235,7 @@ class Threads:
 
     async def run(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Run a call in a thread and return what it returns."""
-        settled = Settled()
+        settled = Settled.here()
         self._check_fork()
         try:
             future = self._pool.submit(call, *args, **options)
@@ -126,26 +254,12 @@ class Threads:
             return []
         if request_id is not None:
             check_label(request_id, "request id")
-        group, settled = session.store.group, Settled()
+        group, settled = session.store.group, Settled.here()
         self._check_fork()
-        queued = Queued(lambda cursor: put(cursor, session, encoded, request_id))
-
-        def serve() -> None:
-            try:
-                self._leader.submit(group.serve)
-            except RuntimeError:  # the pool was shut down: nobody leads any more
-                queued.error = closed()
-                settled.tell()
-
-        queued.wake = _Wake(queued, settled, serve)  # type: ignore[assignment]
+        queued = _Awaited(Put(session, encoded, request_id), group, self, settled)
         if group.submit(queued):
-            serve()
-
-        def give_up() -> None:
-            queued.is_withdrawn = True
-            serve()  # nobody may be leading: then it is dropped by who serves it
-
-        await settled.wait(give_up)
+            queued.serve()
+        await settled.wait(queued.give_up)
         outcome = group.answer(queued)
         if outcome.error is not None:
             raise outcome.error
@@ -154,7 +268,7 @@ class Threads:
     def close(self) -> None:
         """Wait for what is under way, then end."""
         self._check_fork()
-        self._leader.shutdown()
+        self.leader.shutdown()
         self._pool.shutdown()
 
 

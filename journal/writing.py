@@ -101,6 +101,37 @@ def write(  # noqa: PLR0913 - a write has this many sides
     return made.entries
 
 
+def can_put_off(chain: Chain, author: Author) -> bool:
+    """Whether a write to a fresh chain needs nothing but its own rows: no other statement, no refusal."""
+    return (
+        not (chain.is_odd or chain.is_crowded or chain.open_tail or chain.waiting)
+        and author.claim == chain.head.claim
+    )
+
+
+def put_off(chain: Chain, author: Author, now_us: int, lines: Sequence[Line]) -> list[Entry]:
+    """Seal lines as :func:`write` does, and leave them to :func:`write_out`; return their entries.
+
+    For what :func:`can_put_off`. Whoever writes many lines of many writes to one
+    session saves the head's statement for all but one of them.
+    """
+    before = chain.head.seq
+    made = _sealed(chain, author, lines, 0, now_us, "api", chain.head.claim, None)
+    chain.head = made.head
+    if chain.examined == before and author.trusted:
+        chain.examined = made.head.seq
+    chain.open_tail = lines[-1].terminator == b""
+    chain.unwritten += made.rows
+    return made.entries
+
+
+def write_out(cursor: Cursor, chain: Chain) -> None:
+    """Write the rows that were put off, the head first."""
+    rows, chain.unwritten = chain.unwritten, []
+    _advance(cursor, chain)
+    _insert(cursor, rows)
+
+
 class Made(NamedTuple):
     """New rows, in the table's order but for their automatic id; as entries; and the head they make."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+import trio
 
 from journal import (
     AsyncFence,
@@ -372,3 +373,49 @@ def test_a_batch(backend, journal_path: Path):
             assert ((await one.head).seq, (await two.head).seq) == (1, 2)
 
     anyio.run(main, backend=backend)
+
+
+def test_tasks_that_share_a_commit_are_woken_at_once(journal_path, monkeypatch):
+    """To wake a loop is a system call: it is rung once for all whose writes are settled together."""
+    rings: list[object] = []
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="w", role="run")
+            loop = asyncio.get_running_loop()
+            ring = loop.call_soon_threadsafe
+            monkeypatch.setattr(
+                loop, "call_soon_threadsafe", lambda *call: (rings.append(call), ring(*call))[1]
+            )
+            with journal.sync.store.lock:  # the first leads, and waits until all have come
+                tasks = [asyncio.ensure_future(session.append(LINE)) for _ in range(TASKS)]
+                await asyncio.sleep(0)
+                await asyncio.to_thread(
+                    until, lambda: len(journal.sync.store.group._queue) == TASKS - 1
+                )
+                rings.clear()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert 0 < len(rings) < TASKS / 4
+
+
+def test_trio_as_a_guest_of_asyncio(journal_path):
+    """The loop that runs is asyncio's, the task is trio's: it is trio that is told."""
+
+    async def guest() -> int:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="w", role="run")
+            return (await session.append(LINE)).seq
+
+    async def host() -> int:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+        trio.lowlevel.start_guest_run(
+            guest,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            done_callback=lambda outcome: done.set_result(outcome.unwrap()),
+        )
+        return await done
+
+    assert asyncio.run(host()) == 1

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import BusyError, FullError, Journal, NotTrusted, StorageError, group
+from journal.lines import Line
 from journal.mirrorfile import MirrorFile
+from journal.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -245,3 +247,76 @@ def test_a_shared_commit_is_one_write_to_the_mirror(base, journal, tmp_path, mon
 
     assert [data.count(b"\n") for data in written] == [5]
     assert path.read_bytes().endswith(b"".join(entry.data for entry in entries))  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def statements(journal: Journal) -> list[str]:
+    """What the database was asked to do."""
+    made: list[str] = []
+    journal.store._connection.set_trace_callback(made.append)
+    return made
+
+
+def test_what_rides_along_moves_the_head_once(base, journal, statements):
+    """Each write has its own epoch; the head's row is written for all of them together."""
+    statements.clear()
+
+    with together(journal, *[lambda: base.append(LINE)] * 8) as futures:
+        entries = [future.result(DEADLINE_S) for future in futures]
+
+    moves = [each for each in statements if each.startswith("UPDATE sessions")]
+    assert len(moves) == 2  # the leader's own, and one for the seven
+    assert sorted(entry.epoch for entry in entries) == [*range(2, 10)]  # type: ignore[attr-defined]
+    assert [(entry.seq, entry.epoch) for entry in base.read()] == [(n, n) for n in range(1, 10)]
+    assert journal.session(base.key).head == base.head
+
+
+def test_a_request_finds_what_was_put_off_before_it(base, journal):
+    """The second of two equal requests in one commit is answered with the first one's entry."""
+    calls = [
+        lambda: base.append(LINE),
+        lambda: base.append(LINE),
+        lambda: base.append(LINE, request_id="r"),
+        lambda: base.append(LINE),
+        lambda: base.append(LINE, request_id="r"),
+    ]
+
+    with together(journal, *calls) as futures:
+        seqs = [future.result(DEADLINE_S).seq for future in futures]  # type: ignore[attr-defined]
+
+    assert seqs == [2, 3, 4, 5, 4]
+    rows = journal.store.cursor.execute("SELECT seq FROM entries WHERE session_id = 2 ORDER BY id")
+    assert [seq for (seq,) in rows] == [1, 2, 3, 4, 5]  # in the order in which they came
+
+
+def test_what_was_put_off_is_done_again_without_who_failed(base, journal, open_journal):
+    """Nothing of a rolled back transaction is left in memory: seqs and epochs have no gap."""
+    revoked = journal.session(base.key, writer="left", role="tool")
+    revoked.append(LINE)
+    open_journal().revoke("left", "has gone")
+    others = [journal.session(f"s{number}", writer="w", role="run") for number in range(3)]
+
+    calls = [lambda: base.append(LINE), *[(lambda s=s: s.append(LINE)) for s in others * 3]]
+    calls.insert(7, lambda: revoked.append(LINE))
+    with together(journal, *calls) as futures:
+        outcomes = [outcome(future) for future in futures]
+
+    assert outcomes.count(NotTrusted) == 1
+    assert outcomes.count("written") == 10
+    assert [[entry.epoch for entry in session.read()] for session in others] == [[1, 2, 3]] * 3
+    assert not any(open_journal().session(other.key).read().stepped_over for other in others)
+
+
+def test_a_line_end_that_is_owed_comes_first(base, journal):
+    """A line that was left open is ended before the next: such a write is not put off."""
+    with journal.store.transaction() as cursor:
+        chain = journal.store.open_chain(cursor, base.key)
+        write(cursor, chain, base.author(cursor), 1, lines=[Line(b'{"open":1}', b"", "line")])
+
+    other = journal.session("other", writer="w", role="run")
+    calls = [lambda: other.append(LINE), *[lambda: base.append(LINE)] * 3]
+    with together(journal, *calls) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 4
+
+    text = b"".join(entry.data for entry in base.read())
+    assert text.splitlines()[1:] == [b'{"open":1}'] + [b'{"type":"custom"}'] * 3

@@ -288,7 +288,7 @@ BEGIN
     SELECT RAISE(ABORT, 'an entry takes the next free seq of its session')
     WHERE NOT EXISTS (
         SELECT 1 FROM sessions
-        WHERE id = NEW.session_id AND NEW.seq BETWEEN 1 AND head_seq AND NEW.epoch = head_epoch
+        WHERE id = NEW.session_id AND NEW.seq BETWEEN 1 AND head_seq AND NEW.epoch BETWEEN 1 AND head_epoch
     )
     OR EXISTS (SELECT 1 FROM entries WHERE session_id = NEW.session_id AND seq = NEW.seq)
     OR (NEW.id <> -1 AND EXISTS (SELECT 1 FROM entries WHERE id = NEW.id));
@@ -360,7 +360,7 @@ CREATE FUNCTION entries_insert() RETURNS trigger LANGUAGE plpgsql SET search_pat
 BEGIN
     IF NOT EXISTS (
         SELECT 1 FROM sessions
-        WHERE id = NEW.session_id AND NEW.seq BETWEEN 1 AND head_seq AND NEW.epoch = head_epoch
+        WHERE id = NEW.session_id AND NEW.seq BETWEEN 1 AND head_seq AND NEW.epoch BETWEEN 1 AND head_epoch
     ) THEN
         RAISE EXCEPTION 'an entry takes the next free seq of its session'
             USING ERRCODE = 'integrity_constraint_violation';
