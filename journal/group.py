@@ -84,12 +84,12 @@ class Wake(Protocol):
 class Ride:
     """One transaction, as those who ride along in it see it."""
 
-    __slots__ = ("is_committed", "number", "writes")
+    __slots__ = ("is_committed", "is_undone", "number", "writes")
 
     def __init__(self) -> None:
         self.writes: list[Queued] = []
         self.number = 0
-        self.is_committed = False
+        self.is_committed = self.is_undone = False
 
     def wake(self) -> None:
         """Let all go on who rode along."""
@@ -245,7 +245,11 @@ class Group:
                 self._take_along(cursor, ride)
             after = transactions.commit(ride)
         except BaseException as error:
-            self._undo(error, ride)
+            try:
+                self._undo(error, ride)
+            finally:
+                if not ride.is_undone:  # an interrupt came at its first step
+                    self._undo(error, ride)
             told = transactions.told(error)
             if told is error:
                 raise
@@ -287,19 +291,26 @@ class Group:
         wake(queued)
 
     def _undo(self, error: BaseException, ride: Ride) -> None:
-        """Roll back; what rode along queues up again, by itself if it may have been the cause."""
+        """Roll back; what rode along queues up again, by itself if it may have been the cause.
+
+        May be called again where an interrupt came in between.
+        """
         self._transactions.roll_back(error, ride)
         if ride.is_committed:
             ride.wake()
         elif not isinstance(error, Exception):  # an interrupt: nobody's fault
-            self._queue.extendleft(reversed(ride.writes))
+            self._queue_again(ride.writes)
         else:
             failed = [queued for queued in ride.writes if not queued.has_run] or ride.writes
             for queued in failed:
                 queued.is_alone = True
-            others = [queued for queued in ride.writes if not queued.is_alone]
-            self._queue.extendleft(reversed(others))
-            self._queue.extend(failed)
+            self._queue_again([queued for queued in ride.writes if not queued.is_alone])
+            self._queue.extend([queued for queued in failed if queued not in self._queue])
+        ride.is_undone = True
+
+    def _queue_again(self, writes: list[Queued]) -> None:
+        """Put writes back to the head of the queue, in their order."""
+        self._queue.extendleft([queued for queued in reversed(writes) if queued not in self._queue])
 
     def _wake_next(self) -> None:
         with suppress(IndexError):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.engine import Cursor
     from journal.registry import MirrorFact
-    from journal.sidefile import SideFile
+    from journal.sidefile import Hold, SideFile
     from journal.store import Store
 
 # Within one tick of a coarse clock a later change can leave the very same times.
@@ -54,13 +54,18 @@ class Mirror:
     def __init__(self, store: Store, side: SideFile, mirror: MirrorFact) -> None:
         self.store = store
         self.fact = mirror
-        self.lock = SlotLock(side, mirror.number)
+        self._slot = SlotLock(side, mirror.number)
         self.error: str | None = None
         self.failures = 0
         self.side = side
         self._file: MirrorFile | None = None
         self.recorder = Recorder(store, mirror)
         self._synced_at = time.monotonic()
+
+    @property
+    def lock(self) -> Hold:
+        """A block inside the mirror's lock; each time a new one."""
+        return self._slot.held()
 
     # -- the file and what is known of it ---------------------------------------------
 

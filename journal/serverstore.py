@@ -343,7 +343,7 @@ class _Block(Transaction):
 
     __slots__ = ()
 
-    def __enter__(self) -> Cursor:
+    def _begin(self) -> Cursor:
         store: Any = self._store
         cursor: Cursor = store.begin_alone()
         return cursor
@@ -384,9 +384,11 @@ class PatientGroup(Group):
     def _undo(self, error: BaseException, ride: Ride) -> None:
         if getattr(error, "code", None) == _UNKNOWN:
             self._transactions.roll_back(error, ride)
+            ride.is_undone = True
         elif postgres.is_transient(error):
             self._transactions.roll_back(error, ride)
-            self._queue.extendleft(reversed(ride.writes))  # nobody's fault: together again
+            self._queue_again(ride.writes)  # nobody's fault: together again
+            ride.is_undone = True
         else:
             super()._undo(error, ride)
 

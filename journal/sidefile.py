@@ -166,19 +166,61 @@ class SlotLock:
         self._threads = threading.RLock()
         self._depth = 0
 
-    def __enter__(self) -> Self:
-        if not self._threads.acquire(timeout=LOCK_WAIT_S):
-            raise _busy()
-        if self._depth == 0:
-            try:
-                is_ours = self._side.lock(self._number)
-            except BaseException:
-                self._threads.release()
-                raise
+    def held(self) -> Hold:
+        """Return a block that holds the lock; a thread may hold it within itself."""
+        return Hold(self)
+
+    def take(self) -> None:
+        """Wait for the lock.
+
+        Raises:
+            BusyError: it did not come in time.
+
+        """
+        if self.is_held():
+            self._depth += 1
+            return
+        is_ours = False
+        try:
+            is_ours = self._threads.acquire(timeout=LOCK_WAIT_S) and self._side.lock(self._number)
+            self._depth = int(is_ours)
+        finally:
             if not is_ours:
-                self._threads.release()
-                raise _busy()
-        self._depth += 1
+                self._free()
+        if not is_ours:
+            raise _busy()
+
+    def is_held(self) -> bool:
+        """Whether the calling thread holds it."""
+        return self._threads._is_owned() and self._depth > 0  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks it
+
+    def give_back(self) -> None:
+        """Let it go, once for each time it was taken."""
+        if self._depth > 1:
+            self._depth -= 1
+        else:
+            self._free()
+
+    def _free(self) -> None:
+        if self._threads._is_owned():  # type: ignore[attr-defined] # noqa: SLF001
+            self._side.unlock(self._number)
+            # No call between these two: no signal can part them.
+            self._depth = 0
+            self._threads.release()
+
+
+class Hold:
+    """One block inside a mirror's lock."""
+
+    __slots__ = ("_is_held", "_lock")
+
+    def __init__(self, lock: SlotLock) -> None:
+        self._lock = lock
+        self._is_held = False
+
+    def __enter__(self) -> Self:
+        self._lock.take()
+        self._is_held = True
         return self
 
     def __exit__(
@@ -187,10 +229,16 @@ class SlotLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._side.unlock(self._number)
-        self._threads.release()
+        self._end()
+
+    def __del__(self) -> None:
+        """Let go what an interrupt on the very step out of the block left held."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._is_held and self._lock.is_held():
+            self._lock.give_back()
+        self._is_held = False
 
 
 def _busy() -> BusyError:

@@ -307,8 +307,14 @@ class Store:
         try:
             self._undo()
         finally:
+            if self._inside:  # an interrupt came before its first step
+                self._undo()
+            self._inside = False
             try:
                 self.ticket.give_back()
+            except BaseException:  # for the same reason
+                self.ticket.give_back()
+                raise
             finally:
                 self.lock.release()
 

@@ -16,14 +16,25 @@ if TYPE_CHECKING:
 class Transaction:
     """A block inside BEGIN IMMEDIATE and COMMIT; its value is the store's cursor."""
 
-    __slots__ = ("_is_durable", "_store")
+    __slots__ = ("_is_durable", "_is_open", "_store")
 
     def __init__(self, store: Store, *, is_durable: bool = True) -> None:
         self._store = store
         self._is_durable = is_durable
+        self._is_open = False
 
     def __enter__(self) -> Cursor:
+        cursor = self._begin()
+        self._is_open = True
+        return cursor
+
+    def _begin(self) -> Cursor:
         return self._store.begin()
+
+    def __del__(self) -> None:
+        """Undo what an interrupt on the very step out of the block left open, and free the lock."""
+        if self._is_open:
+            self._store.roll_back(KeyboardInterrupt(), Ride())
 
     def __exit__(
         self,
@@ -41,6 +52,7 @@ class Transaction:
         except BaseException as failure:
             self._fail(failure, ride)
             raise
+        self._is_open = False
         # Outside the lock: a mirror's lock is taken before the write lock, never within it.
         if self._is_durable or done:
             store.make_durable(ride.number)
@@ -49,6 +61,7 @@ class Transaction:
 
     def _fail(self, error: BaseException, ride: Ride) -> None:
         self._store.roll_back(error, ride)
+        self._is_open = False
         told = self._store.told(error)
         if told is not error:
             raise told from error

@@ -384,9 +384,12 @@ def test_tasks_that_share_a_commit_are_woken_at_once(journal_path, monkeypatch):
             session = await journal.session(KEY, writer="w", role="run")
             loop = asyncio.get_running_loop()
             ring = loop.call_soon_threadsafe
-            monkeypatch.setattr(
-                loop, "call_soon_threadsafe", lambda *call: (rings.append(call), ring(*call))[1]
-            )
+
+            def counted(*call: Any) -> object:
+                rings.append(call)
+                return ring(*call)
+
+            monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
             with journal.sync.store.lock:  # the first leads, and waits until all have come
                 tasks = [asyncio.ensure_future(session.append(LINE)) for _ in range(TASKS)]
                 await asyncio.sleep(0)

@@ -1,0 +1,144 @@
+"""Ctrl-C at each moment in turn: it ends one call, and leaves no lock, no half write and no wrong memory.
+
+Python raises it in the main thread on entering a function and after a call into C: here a
+profile function does, at the first of these moments, the second, and so on, until a call
+runs through without reaching its turn.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import EntryError, Journal, Session, SessionTakeover, sidefile
+from journal.audit import audit
+from tests.thieves import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+LINE = {"type": "custom"}
+DEADLINE_S = 30.0
+FOR_EVER_S = (
+    600.0  # much longer than the deadline: who waits for a lock that is left does not get through
+)
+MOST = 3000
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt at the n-th moment at which Python would, in the journal's own code."""
+
+    def __init__(self, turn: int) -> None:
+        self.left = turn
+        self.where = ""
+
+    def __call__(self, frame: FrameType, event: str, called: Any) -> None:
+        if event not in ("call", "c_return") or not is_ours(frame):
+            return
+        self.left -= 1
+        if self.left == 0:
+            name = getattr(called, "__qualname__", "")
+            self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno} ({event} {name})"
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+
+def is_ours(frame: FrameType) -> bool:
+    return "/journal/" in frame.f_code.co_filename
+
+
+def interruptions(act: Callable[[], object]) -> Iterator[str]:
+    """Do something again and again, interrupted a moment later each time; yield where it was."""
+    for turn in range(1, MOST):
+        interrupt = Interrupt(turn)
+        sys.setprofile(interrupt)
+        try:
+            act()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.setprofile(None)
+        if not interrupt.where:
+            return
+        yield interrupt.where
+
+
+def in_a_thread(call: Callable[[], object]) -> object:
+    """Call it where no lock of this thread helps; None if it waits for ever."""
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
+    thread.start()
+    thread.join(DEADLINE_S)
+    return found[0] if found else None
+
+
+def is_left(lock: Any) -> bool:
+    """Whether this thread holds a lock that it should have let go."""
+    return bool(lock._is_owned())
+
+
+def append(session: Session) -> None:
+    session.append(LINE)
+
+
+def append_refused(session: Session) -> None:
+    """A write that fails in its transaction: the request was of other lines."""
+    with pytest.raises(EntryError):
+        session.append({"other": 1}, request_id="first")
+
+
+def fence_append(session: Session) -> None:
+    with suppress(SessionTakeover):
+        session.fence().append(LINE)
+
+
+def batch(session: Session, journal: Journal) -> None:
+    with journal.batch() as batch:
+        batch.append(session, LINE)
+        batch.append(journal.session("other", writer="gateway", role="run"), LINE)
+
+
+def read(session: Session) -> None:
+    session.read(newest=True, limit=2)
+
+
+# Python itself swallows what is raised while it closes a generator, and warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("act", [append, append_refused, fence_append, batch, read])
+def test_an_interrupt_at_any_moment(journal_path, act):
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append(LINE, request_id="first")
+        arguments = (session, journal) if act is batch else (session,)
+        for where in interruptions(lambda: act(*arguments)):
+            assert not is_left(journal.store.lock), where
+            assert not is_left(journal.store.ticket._thread), where
+            assert in_a_thread(lambda: session.append(LINE)), where
+        seqs = [entry.seq for entry in session.read()]
+        assert seqs == [*range(1, len(seqs) + 1)]
+    report = audit(journal_path)
+    assert not report.findings, report
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_moment_with_a_mirror(journal_path, tmp_path, monkeypatch):
+    """The file is brought up by whoever writes next; nothing in it is ever taken for foreign."""
+    monkeypatch.setattr(sidefile, "LOCK_WAIT_S", FOR_EVER_S)
+    path = tmp_path / "agent.jsonl"
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run", mirror=path)
+        session.append(LINE)
+        for where in interruptions(lambda: session.append(LINE)):
+            assert not is_left(journal.store.lock), where
+            assert in_a_thread(lambda: session.append(LINE)), where
+        with session.fence() as fence:
+            pass
+        assert fence.verdict is not None
+        assert not fence.verdict.foreign
+        assert path.read_bytes() == b"".join(entry.data for entry in session.read())
+    assert not audit(journal_path).findings
