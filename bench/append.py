@@ -3,9 +3,9 @@
     python bench/append.py                     the whole: about ten minutes, 4 GB of disk
     python bench/append.py --quick             a look: under a minute, good for no claim
     python bench/append.py --json FILE         also keep the figures
-    python bench/append.py --report docs/performance.md [--json FILE]
-                                               measure and write the page, or with
-                                               --from FILE write it from kept figures
+    python bench/append.py --report docs/performance.md --picture docs/performance.svg [--json FILE]
+                                               measure, write the page and draw it, or
+                                               with --from FILE do so from kept figures
 
 Machines drift, and a disk may be three times slower a minute later, so only
 ratios taken in one run count. All contenders take turns in blocks of a few
@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any, Final
 import contenders as limits
 import lookups
 import peers
+import picture
 import report
 from rounds import AbsentError, Contender, Plan, measure, ratios, spread
 
@@ -163,6 +164,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the page of figures")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the ratios (SVG)")
     parser.add_argument("--from", dest="kept", type=Path, metavar="FILE", help="use kept figures")
     return parser.parse_args()
 
@@ -174,6 +176,8 @@ def main() -> None:
     print(report.as_text(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    if options.picture:
+        options.picture.write_text(picture.drawn(figures), "utf-8")
     if options.report:
         options.report.write_text(report.as_page(figures), "utf-8")
 

@@ -141,7 +141,7 @@ def as_page(figures: Figures) -> str:
 def _page(figures: Figures) -> Iterator[str]:
     yield "# Performance"
     yield ""
-    yield "Written by `python bench/append.py --report docs/performance.md`; do not edit it by hand. The script says how it measures."
+    yield "Written by `python bench/append.py --report docs/performance.md --picture docs/performance.svg`; do not edit it by hand. The script says how it measures."
     yield "Only the ratios are worth comparing between machines: all contenders took turns in this one run, and a ratio is the"
     yield "median over its rounds, with the least and the greatest beside it."
     yield ""
@@ -175,6 +175,8 @@ def _appends(appends: Figures) -> Iterator[str]:
     yield ""
     yield f"{plan['rounds']} rounds of {plan['blocks']} × {plan['block']} lines each, the median block told. FULL is durable when the call returns; a ratio is over the plain"
     yield "row of the same durability. Peers run with their own defaults."
+    yield ""
+    yield "![The ratios below as bars](performance.svg)"
     yield ""
     yield "| what | lines/s | ratio | least – most |"
     yield "|---|---|---|---|"
