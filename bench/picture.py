@@ -24,9 +24,11 @@ def drawn(figures: dict[str, Any]) -> str:
     high = _TOP + _ROW * len(rows) + 34
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDE + 90} {high}" '
-            'font-family="system-ui, sans-serif" font-size="13" role="img" '
-            'aria-label="Appends a second over the plain row of the same durability">',
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDE + 90} {high}" '
+                'font-family="system-ui, sans-serif" font-size="13" role="img" '
+                'aria-label="Appends a second over the plain row of the same durability">'
+            ),
             f'<rect width="100%" height="{high}" fill="white"/>',
             f'<text x="12" y="26" font-size="15" font-weight="600">{escape(_TITLE)}</text>',
             *_rule(longest, high),
