@@ -145,7 +145,9 @@ class Group:
         self._transactions = transactions
         self._leading = threading.Lock()
         self._queue: deque[Queued] = deque()
-        self._before = 0
+        self._before = self._enough = 0
+        self._complete: SimpleQueue[None] = SimpleQueue()
+        self._is_asked = False  # whether somebody was asked to serve, and has not begun
 
     def write(self, work: Callable[[Cursor], T]) -> T:
         """Do ``work`` in a transaction, shared with what else arrives; return what it returned, durable.
@@ -168,15 +170,23 @@ class Group:
     # -- for those who wait in no thread ------------------------------------------------
 
     def submit(self, queued: Queued) -> bool:
-        """Queue a write; return whether somebody must :meth:`serve` the queue, for nobody leads.
+        """Queue a write; return whether somebody must :meth:`serve` the queue, for nobody will.
 
         Its ``wake.put`` is called when it is done, and when it is to be served.
         """
-        self._queue.append(queued)
-        return not self._leading.locked()
+        self._arrive(queued)
+        if self._is_asked or self._leading.locked():
+            return False
+        self._is_asked = True
+        return True
+
+    def not_served(self) -> None:
+        """Say that nobody will serve who was asked to."""
+        self._is_asked = False
 
     def serve(self) -> None:
         """Lead for the first that is queued, in a thread that may wait; nothing is raised."""
+        self._is_asked = False  # before the look at the queue: who comes after it asks again
         try:
             own = self._queue[0]
         except IndexError:
@@ -257,12 +267,21 @@ class Group:
         return outcome, after, ride
 
     def _gather(self) -> None:
-        """Let those come back who rode along the last time, for a moment."""
-        queue, enough = self._queue, self._before
-        end = time.perf_counter() + GATHER_S
-        while len(queue) < enough and time.perf_counter() < end:
-            time.sleep(0)  # lets go of the interpreter, no more
-        self._before = 0
+        """Let those come back who rode along the last time, for a moment.
+
+        The last of them says so: to look again and again would keep them from it.
+        """
+        self._enough, self._before = self._before, 0
+        if len(self._queue) < self._enough:
+            with suppress(Empty):
+                self._complete.get(timeout=GATHER_S)
+        self._enough = 0
+
+    def _arrive(self, queued: Queued) -> None:
+        self._queue.append(queued)
+        if self._enough and len(self._queue) >= self._enough:
+            self._enough = 0
+            self._complete.put(None)
 
     def _take_along(self, cursor: Cursor, ride: Ride) -> None:
         """Do what is queued in the transaction that stands."""
@@ -328,7 +347,7 @@ class Group:
     # -- following --------------------------------------------------------------------
 
     def _follow(self, own: Queued, woken: SimpleQueue[None]) -> Any:  # noqa: ANN401 - whatever the work returns
-        self._queue.append(own)
+        self._arrive(own)
         try:
             while not own.is_done:
                 if not self._leading.locked():

@@ -208,6 +208,7 @@ class _Awaited(Queued):
         try:
             self._threads.leader.submit(self.group.serve)
         except RuntimeError:  # the pool was shut down: nobody leads any more
+            self.group.not_served()
             self.error = closed()
             self._settled.tell()
 

@@ -6,18 +6,24 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from journal import BusyError, FullError, Journal, NotTrusted, StorageError, group
+from journal.admission import Put
+from journal.group import Queued
 from journal.lines import Line
 from journal.mirrorfile import MirrorFile
+from journal.parts import encode_lines
 from journal.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+
+    from journal import Session
 
 LINE = {"type": "custom"}
 DEADLINE_S = 20.0
@@ -320,3 +326,37 @@ def test_a_line_end_that_is_owed_comes_first(base, journal):
 
     text = b"".join(entry.data for entry in base.read())
     assert text.splitlines()[1:] == [b'{"open":1}'] + [b'{"type":"custom"}'] * 3
+
+
+def test_the_last_to_come_back_lets_the_leader_begin(base, journal, commits):
+    """A leader waits for those who rode along before, and no longer than until all are there."""
+    group = journal.store.group
+    with together(journal, *[lambda: base.append(LINE)] * 4) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 4
+    assert group._before == 3
+    with ThreadPoolExecutor(3) as pool, group._leading:
+        rest = [pool.submit(base.append, LINE) for _ in range(2)]
+        until(lambda: len(group._queue) == 2)
+        group._enough = 3
+        rest.append(pool.submit(base.append, LINE))
+        group._complete.get(timeout=DEADLINE_S)
+    assert [outcome(future) for future in rest] == ["written"] * 3
+
+
+def test_whoever_was_asked_to_serve_is_asked_once(base, journal):
+    """Until the thread that serves has begun, the rest only queue up; a refused one frees the next."""
+    group = journal.store.group
+    waiting = [queued(base) for _ in range(3)]
+
+    assert [group.submit(each) for each in waiting] == [True, False, False]
+    group.not_served()
+    last = queued(base)
+    assert group.submit(last)
+    group.serve()
+
+    assert all(each.is_done for each in [*waiting, last])
+    assert not group._queue
+
+
+def queued(session: Session) -> Queued:
+    return Queued(Put(session, encode_lines([LINE]), None), SimpleQueue())
