@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -117,6 +118,20 @@ def at_once(calls: list[Callable[[], object]], times: int) -> None:
         thread.start()
     for thread in running:
         thread.join()
+
+
+class Pauses:
+    """How long Python's own garbage collection stopped everything, each time."""
+
+    def __init__(self) -> None:
+        self.longest_s = self._began = 0.0
+        gc.callbacks.append(self)
+
+    def __call__(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+        else:
+            self.longest_s = max(self.longest_s, time.perf_counter() - self._began)
 
 
 def tasks(home: Path, count: int, lags: list[float]) -> Contender:
@@ -230,7 +245,9 @@ KINDS: Final = {
 }
 
 
-def table(running: list[Contender], found: dict[str, Any], lags: list[float]) -> str:
+def table(
+    running: list[Contender], found: dict[str, Any], lags: list[float], pauses: Pauses
+) -> str:
     """Return the figures as Markdown."""
     plain = next(contender for contender in running if contender.name == "plain-full")
     rows = ["| what | lines/s | over one plain thread | least to most |", "|---|---|---|---|"]
@@ -255,7 +272,8 @@ def table(running: list[Contender], found: dict[str, Any], lags: list[float]) ->
     late, most = lags[int(len(lags) * 0.99)] * 1e3, lags[-1] * 1e3
     rows.append("")
     rows.append(
-        f"The event loop of the {TASKS} tasks: another task waited {late:.1f} ms in 99 of 100 cases, {most:.1f} ms at most."
+        f"The event loop of the {TASKS} tasks: another task waited {late:.1f} ms in 99 of 100 cases, {most:.1f} ms at most; "
+        f"the longest that Python's own garbage collection stopped the process was {pauses.longest_s * 1e3:.1f} ms."
     )
     return "\n".join(rows)
 
@@ -275,6 +293,7 @@ def main() -> None:
         path, kind, number, seconds = asked.child
         child(path, kind, int(number), float(seconds))
     lags: list[float] = []
+    pauses = Pauses()
     with tempfile.TemporaryDirectory(dir=asked.dir, prefix="many-") as directory:
         home = Path(directory)
         os.environ["JOURNAL_KEY_FILE"] = str(home / "key")
@@ -292,7 +311,7 @@ def main() -> None:
         found = compared(home, *((1, 1.0) if asked.quick else (3, 3.0)))
         for contender in running:
             contender.close()
-    told = table(running, found, lags)
+    told = table(running, found, lags, pauses)
     print(told)
     if asked.json:
         rates = {contender.name: contender.rates for contender in running}
