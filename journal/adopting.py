@@ -22,12 +22,12 @@ from journal.eras import ERA_BODY, Bound, EraDigest, Keys, Secret, bounds_in
 from journal.errors import CorruptError, KeyMissing
 from journal.instance import store_instance
 from journal.keyfinding import check_newest, find_keys, possible_ids, rows_beginning
+from journal.ledger import now_us
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
 from journal.place import check_place
 from journal.registry import Registry
 from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds
 from journal.sidefile import SideFile
-from journal.store import now_us
 from journal.ticket import Ticket
 from journal.writing import Author
 

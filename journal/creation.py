@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from journal import keys, schema
 from journal.dialects.address import is_url, parsed
 from journal.instance import store_instance
+from journal.ledger import now_us
 from journal.model import REGISTRY_ID
 from journal.registry import genesis
 from journal.seal import Mac, derive_key
-from journal.store import now_us
 
 if TYPE_CHECKING:
     import os

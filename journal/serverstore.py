@@ -26,9 +26,10 @@ from journal.errors import BusyError, LockLost, StorageError
 from journal.forks import open_here
 from journal.group import Group, Ride, wake
 from journal.keyfinding import check_newest, find_keys
+from journal.ledger import now_us
 from journal.registry import Registry
 from journal.schema import SCHEMA_VERSION
-from journal.store import Store, now_us
+from journal.store import Store
 from journal.transaction import Transaction
 
 if TYPE_CHECKING:
