@@ -81,6 +81,8 @@ class Ledger:
         self._put_off: list[Chain] = []
         self._done: list[Callable[[], None]] = []
         self._fresh: dict[int, Fresh | None] = {}
+        # Sessions whose parked writes reach the quota: what was counted of all, and of ours.
+        self.at_quota: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {}
 
     def transaction(self, *, is_durable: bool = True) -> Transaction:
         """Hold the write lock for a block; as the engine's store has it."""

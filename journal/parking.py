@@ -233,12 +233,28 @@ def _same(
 
 
 def _has_room(cursor: Cursor, store: Store, session_id: int, size: int) -> bool:
-    """Whether the session's quota has room; rows that nobody with the key stored do not count."""
-    count = total = 0
-    for row in _select(cursor, "WHERE session_id = ? AND settled IS NULL", session_id):
-        if row.is_ours(store):
-            count += 1
-            total += len(row.content or b"")
+    """Whether the session's quota has room; rows that nobody with the key stored do not count.
+
+    They are only looked at one by one where all rows together would leave no room, and
+    once for as long as nothing changes: a run that tries again and again would hold
+    up everybody else.
+    """
+    count, total = cursor.execute(sql.PARKED_SIZE, (session_id,)).fetchone()
+    found = int(count), int(total)
+    if _leaves_room(*found, size):
+        return True
+    known = store.at_quota.get(session_id)
+    if known is None or known[0] != found:
+        ours = [
+            len(row.content or b"")
+            for row in _select(cursor, "WHERE session_id = ? AND settled IS NULL", session_id)
+            if row.is_ours(store)
+        ]
+        known = store.at_quota[session_id] = (found, (len(ours), sum(ours)))
+    return _leaves_room(*known[1], size)
+
+
+def _leaves_room(count: int, total: int, size: int) -> bool:
     return count < QUOTA_WRITES and total + size <= QUOTA_BYTES
 
 

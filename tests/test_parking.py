@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -161,6 +162,43 @@ def test_a_quota_is_a_sessions_own(turn, base, journal, monkeypatch):
 
     refused(base, LINE)
     refused(other, LINE)
+
+
+def test_what_a_thief_puts_there_takes_nobodys_room(turn, base, thief, monkeypatch):
+    """A row that nobody with the key stored does not count, however many there are."""
+    monkeypatch.setattr(parking, "QUOTA_WRITES", 2)
+    refused(base, {"n": 1})
+    columns = ", ".join(row[1] for row in thief.execute("PRAGMA table_info(parked)").fetchall()[1:])
+    for number in range(3):
+        thief.execute(
+            f"INSERT INTO parked SELECT 'p{number}', {columns} FROM parked ORDER BY id LIMIT 1"
+        )
+
+    refused(base, {"n": 2})
+
+    with pytest.raises(ClaimedError, match="quota is full"):
+        base.append({"n": 3})
+
+
+def test_a_full_quota_is_counted_once(turn, base, monkeypatch):
+    """Whoever tries again and again holds up nobody: what is there is proved once."""
+    monkeypatch.setattr(parking, "QUOTA_WRITES", 2)
+    refused(base, {"n": 1})
+    refused(base, {"n": 2})
+    proved: list[str] = []
+    is_ours = parking.ParkedRow.is_ours
+
+    def noted(row: parking.ParkedRow, store: Any) -> bool:
+        proved.append(row.id)
+        return is_ours(row, store)
+
+    monkeypatch.setattr(parking.ParkedRow, "is_ours", noted)
+
+    for number in range(3, 9):
+        with pytest.raises(ClaimedError, match="quota is full"):
+            base.append({"n": number})
+
+    assert len(proved) == 2
 
 
 # --- applying
