@@ -14,12 +14,14 @@ from journal import statements as sql
 from journal.controls import CONTROL, decode
 from journal.layout import PLAIN, Layout
 from journal.model import Row
+from journal.redacted import intent
 from journal.strays import Oddities, Oddity, Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from journal.engine import Cursor
+    from journal.redacted import Intent
     from journal.seal import Sealer
 
 MAX_SEQ: Final = 2**63 - 1
@@ -30,6 +32,7 @@ _REORDERING: Final = (
     "layout",
     "resolution",
 )  # after these the last appended line may stand elsewhere
+_REDACTING: Final = ("redacting", "redaction", "unredacted")
 _MIRROR_STATES: Final = {
     "gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None,
 }  # fmt: skip
@@ -82,6 +85,7 @@ class Chain:
         mirror_state: "gone" or "refused", or None while the mirror is served.
         resolved: what was said of foreign entries, by seq: accepted or rejected, and of which row.
         redacted: the sizes of lines that were erased on record, by seq.
+        redacting: what a redaction that has not ended was about to overwrite in the file.
         named: seqs that sealed entries name as strays, altered, erased or missing.
         odd: what was seen and no sealed entry names yet.
         is_odd: whether there is anything in ``odd``; ``is_crowded``: in ``occupied``.
@@ -107,6 +111,7 @@ class Chain:
     named: Ranges = field(default_factory=Ranges)
     resolved: Mapping[int, Resolution] = field(default_factory=dict)
     redacted: Mapping[int, int] = field(default_factory=dict)
+    redacting: Intent | None = None
     layout: Layout = PLAIN
     rewritten_no: int = 0
     layout_size: int = 0
@@ -272,13 +277,15 @@ class Chain:
         elif facts.get("control") == "redaction":
             self.redacted = {**self.redacted, **redactions(facts)}
             self.sealer.redacted = self.redacted
+        if facts.get("control") in _REDACTING:
+            self.redacting = intent(facts)
 
     def state(self) -> tuple[Any, ...]:
         """Return what a rolled-back transaction must put back."""
         return (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
-            self.layout_size, self.mirror_state, self.resolved, self.redacted,
+            self.layout_size, self.mirror_state, self.resolved, self.redacted, self.redacting,
         )  # fmt: skip
 
     def put_back(self, state: tuple[Any, ...]) -> None:
@@ -286,7 +293,7 @@ class Chain:
         (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
-            self.layout_size, self.mirror_state, self.resolved, self.redacted,
+            self.layout_size, self.mirror_state, self.resolved, self.redacted, self.redacting,
         ) = state  # fmt: skip
         self.sealer.redacted = self.redacted
         self.generation = -1

@@ -16,7 +16,14 @@ from journal import reconcile as plans
 from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import JournalError, MirrorError
 from journal.foreign import Recorder, in_file
-from journal.mending import ChangedError, is_rewritten, mend_damage, read, rewrite
+from journal.mending import (
+    ChangedError,
+    is_rewritten,
+    mend_damage,
+    read,
+    rewrite,
+    undo_redaction,
+)
 from journal.mirrorfile import MirrorFile, is_file
 from journal.reconcile import LINE_END, Plan
 from journal.sidefile import Fresh, Known, SlotLock
@@ -201,6 +208,8 @@ class Mirror:
             chain = self.chain(cursor)
             if chain.layout.no != known.layout_no or chain.mirror_state is not None:
                 return None
+            if chain.redacting is not None:
+                return None
             head = max(chain.head.seq, known.exported_seq)
             rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))
         self.store.make_durable()  # others' lines: in the file they must not outlive the log
@@ -272,6 +281,8 @@ class Mirror:
         file.check()
         if chain.mirror_state == "gone":
             self.recorder.note("edit", what="back", mirror=self.fact.number)
+        if chain.redacting is not None:
+            undo_redaction(self, file)
         return file
 
     def _is_unchanged(self, floor: tuple[int, int] | None) -> bool:

@@ -5,8 +5,9 @@ It has the size the line had, so that in a file nothing behind it moves.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+SECTOR: Final = 512
 _WHOLE: Final = b'{"redacted":true'
 
 
@@ -17,3 +18,46 @@ def placeholder(size: int) -> bytes:
     if size > 1:
         return b"{" + b" " * (size - 2) + b"}"
     return b"0" * size
+
+
+class Piece(NamedTuple):
+    """Where an entry's line stands in a mirror's file, and its size without its line end."""
+
+    seq: int
+    offset: int
+    size: int
+
+
+class Intent(NamedTuple):
+    """What a redaction was about to overwrite in a mirror's file, by a sealed ``redacting`` entry."""
+
+    mirror: int
+    pieces: tuple[Piece, ...]
+
+
+def intent(facts: dict[str, Any]) -> Intent | None:
+    """Return what a sealed control entry leaves to be settled, if it tells of a redaction."""
+    if facts.get("control") != "redacting":
+        return None
+    return Intent(facts["mirror"], tuple(Piece._make(piece) for piece in facts["pieces"]))
+
+
+def is_overwritten(found: bytes, line: bytes, offset: int) -> bool:
+    """Whether a line's place has the placeholder, or as much of it as a kill or a power cut leaves.
+
+    A write may break off anywhere, and of one that was never synced any sectors may be on
+    disk: so each sector of the file begins as the placeholder and goes on as the line.
+    """
+    if len(found) != len(line):
+        return False
+    stands = placeholder(len(line))
+    begin = 0
+    while begin < len(line):
+        end = min(len(line), begin + SECTOR - (offset + begin) % SECTOR)
+        at = begin
+        while at < end and found[at] == stands[at]:
+            at += 1
+        if found[at:end] != line[at:end]:
+            return False
+        begin = end
+    return True

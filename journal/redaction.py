@@ -25,10 +25,11 @@ from journal.errors import (
 )
 from journal.inputs import InputRow
 from journal.inspection import entry_of
+from journal.mending import undo_redaction
 from journal.model import Row, check_label
 from journal.parts import PART_ROW, is_within
 from journal.places import positions
-from journal.redacted import placeholder
+from journal.redacted import Piece, placeholder
 from journal.rewriting import Plan, relay
 from journal.tables import parked, pending_inputs, verdicts
 from journal.verdicts import VerdictRow
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from journal.model import Entry
     from journal.session import Session
     from journal.store import Store
+    from journal.writing import Author
 
 DONE: Final = "done"
 PENDING: Final = "pending"
@@ -105,7 +107,7 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
         with (
             nullcontext()
             if mirror is None or not rows
-            else _overwritten(session, mirror, rows) as done
+            else _overwritten(session, mirror, rows, reason) as done
         ):
             receipts += [] if done is None else [done]
             receipts += _erase(session, rows, reason)
@@ -246,40 +248,53 @@ def _told(mirror: Mirror) -> Iterator[None]:
 
 
 @contextmanager
-def _overwritten(session: Session, mirror: Mirror, rows: list[Row]) -> Iterator[Receipt]:
+def _overwritten(
+    session: Session, mirror: Mirror, rows: list[Row], reason: str
+) -> Iterator[Receipt]:
     """Overwrite lines in a file, and put them back if the block could not erase their rows.
 
-    The file first: were it last, a crash in between would bring the text back as a
-    foreign line.
+    First that it is about to, which is sealed and durable: whoever finds the placeholder
+    in the file and the lines in the database then knows whose it is, and puts them back.
+    The file before the database: nothing is called erased that the file still has.
     """
     path, file = mirror.fact.path, mirror.file()
     if file is None:
         yield Receipt("mirror", OUT_OF_REACH, f"{path} is not there")
         return
     pieces = _pieces(session, file, path, rows)
+    _intend(session, mirror, pieces, reason)
     try:
         with _told(mirror):
-            file.overwrite([(offset, placeholder(len(body))) for offset, body in pieces])
+            file.overwrite([(piece.offset, placeholder(piece.size)) for piece in pieces])
             file.sync()
         yield Receipt("mirror", DONE, f"{path}: {len(pieces)} lines overwritten in place")
     except BaseException:
-        # Refused, interrupted, or no disk: a file that keeps the placeholder would be called edited.
+        # Refused, interrupted, or no disk: what this cannot put back the next comparison does.
         with suppress(JournalError, OSError):
-            if _stand(session, rows):
-                file.overwrite(pieces)
-                file.sync()
+            undo_redaction(mirror, file)
         raise
 
 
-def _pieces(
-    session: Session, file: MirrorFile, path: str, rows: list[Row]
-) -> list[tuple[int, bytes]]:
-    """Return where in a file the rows' lines stand, and their bytes."""
+def _intend(session: Session, mirror: Mirror, pieces: list[Piece], reason: str) -> None:
+    """Seal which lines are about to be overwritten, and where; return once that is on disk."""
+    store = session.store
+    with store.transaction() as cursor:
+        chain, author = _opened(session, cursor)
+        about = fact("redacting", mirror=mirror.fact.number, pieces=pieces, reason=reason)
+        write(cursor, chain, author, store.clock(), facts=[about])
+        chain.load_facts(cursor)
+    store.make_durable()
+
+
+def _pieces(session: Session, file: MirrorFile, path: str, rows: list[Row]) -> list[Piece]:
+    """Return where in a file the rows' lines stand, and make sure that they do."""
     with session.store.snapshot() as cursor:
         at = positions(cursor, _chain(session, cursor), [row.seq for row in rows])
-    pieces = [(at[row.seq].offset, row.body or b"") for row in rows if row.seq in at]
-    for (offset, body), row in zip(pieces, (row for row in rows if row.seq in at), strict=True):
-        if file.read(offset, len(body)) != body:
+    pieces = []
+    for row in (row for row in rows if row.seq in at):
+        body = row.body or b""
+        pieces.append(Piece(row.seq, at[row.seq].offset, len(body)))
+        if file.read(pieces[-1].offset, len(body)) != body:
             raise MirrorError(
                 f"{path} does not hold entry {row.seq} where it should",
                 hint=f"{command_on(session.key, 'mirror reconcile', options='--apply')}  # then again",
@@ -288,15 +303,18 @@ def _pieces(
     return pieces
 
 
-def _stand(session: Session, rows: list[Row]) -> bool:
-    """Whether none of the rows was erased: a commit that nobody answered for may have been one."""
-    with session.store.snapshot() as cursor:
-        chain = _chain(session, cursor)
-        found = {row.seq: row.body for row in _sealed(cursor, chain, [row.seq for row in rows])}
-    return all(found.get(row.seq) == row.body for row in rows)
-
-
 # -- the database -------------------------------------------------------------------------
+
+
+def _opened(session: Session, cursor: Cursor) -> tuple[Chain, Author]:
+    """Return the chain to write to, and who writes, if this writer may."""
+    store, author = session.store, session.author(cursor)
+    chain = store.open_chain(cursor, session.key)
+    refused = refusal(store, chain, author)
+    if refused is not None:
+        raise refused
+    chain.load_facts(cursor)
+    return chain, author
 
 
 def _erase(session: Session, rows: list[Row], reason: str) -> list[Receipt]:
@@ -305,12 +323,7 @@ def _erase(session: Session, rows: list[Row], reason: str) -> list[Receipt]:
         return []
     bodies = {row.body or b"" for row in rows}
     with store.transaction() as cursor:
-        author = session.author(cursor)
-        chain = store.open_chain(cursor, session.key)
-        refused = refusal(store, chain, author)
-        if refused is not None:
-            raise refused
-        chain.load_facts(cursor)
+        chain, author = _opened(session, cursor)
         sizes = {str(row.seq): len(row.body or b"") for row in rows}
         redaction = fact("redaction", rows=sizes, reason=reason)
         (control,) = [

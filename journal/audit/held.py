@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from journal.audit.keyring import Keyring
     from journal.audit.mirrored import Fault
     from journal.audit.source import Source
+    from journal.redacted import Piece
 
 # A mirror is written after the commit: what differs is looked at again before it is told.
 _TRIES: Final = 5
 _PAUSE_S: Final = 0.1
 _WAIT_S: Final = 2.0
+_INTERRUPTED: Final = (
+    "the mirror of {!r} where a redaction was interrupted: the next write to it puts its lines back"
+)
 
 
 class MirrorAudit:
@@ -54,7 +58,7 @@ class MirrorAudit:
                 self.open.append(f"the mirror of {session.key!r} on the host {mirror.host}")
                 continue
             slot = mirrored.Slot(self.source.path, number, self.keyring.mac)
-            faults = self._mirror_faults(session, mirror, slot)
+            faults = self._mirror_faults(session, mirror, number, slot)
             if faults is None:
                 self.open.append(f"the mirror of {session.key!r}: it was written to all the time")
             for fault in (*(faults or ()), slot.fault()):
@@ -64,7 +68,7 @@ class MirrorAudit:
                     )
 
     def _mirror_faults(
-        self, session: SessionAudit, mirror: MirrorDeclared, slot: mirrored.Slot
+        self, session: SessionAudit, mirror: MirrorDeclared, number: int, slot: mirrored.Slot
     ) -> list[Fault] | None:
         """Compare; what differs is looked at again while nobody writes. None if that could not be had."""
         if not self._compared(self.source, session, mirror):
@@ -81,7 +85,10 @@ class MirrorAudit:
                 served = slot.served() if is_held else None
                 if served and (served.is_being_cut or served.layout_no != again.layouts.no):
                     continue  # it is about to be given another layout
-                found = self._compared(newer, again, mirror)
+                pieces = again.overwritten(number) if is_held else ()
+                found = self._compared(newer, again, mirror, pieces)
+                if pieces and not found:
+                    self.open.append(_INTERRUPTED.format(session.key))
             # Behind, as the journal itself left it a moment ago: the next lines are on their way.
             if (
                 served != first
@@ -97,7 +104,11 @@ class MirrorAudit:
         return found
 
     def _compared(
-        self, source: Source, session: SessionAudit, mirror: MirrorDeclared
+        self,
+        source: Source,
+        session: SessionAudit,
+        mirror: MirrorDeclared,
+        pieces: tuple[Piece, ...] = (),
     ) -> list[Fault]:
         if session.layouts.extents is None:
             return []
@@ -105,4 +116,4 @@ class MirrorAudit:
         if sealer is not None:
             sealer.redacted = session.redacted
         lines = mirrored.lines(source, session.session_id, session.layouts.extents, sealer)
-        return mirrored.faults(mirror, session.mirror_state, lines)
+        return mirrored.faults(mirror, session.mirror_state, lines, pieces)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal.audit.source import MAX_INT
 from journal.escape import escape
 from journal.filelocks import lock_bytes
+from journal.redacted import is_overwritten
 from journal.seal import body_holds, holds
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from journal.audit.layouts import Extent
     from journal.audit.source import Source
     from journal.model import Row
+    from journal.redacted import Piece
     from journal.seal import Mac, Sealer
 
 _SHOWN: Final = 60
@@ -63,8 +65,16 @@ def _is_ours(row: Row, sealer: Sealer | None) -> bool:
     return is_whole and (sealer is None or holds(sealer, row))
 
 
-def faults(mirror: MirrorDeclared, state: str | None, expected: Iterator[bytes]) -> list[Fault]:
-    """Return what is wrong with a mirror's file; ``state`` is what the journal recorded of it last."""
+def faults(
+    mirror: MirrorDeclared,
+    state: str | None,
+    expected: Iterator[bytes],
+    pieces: Iterable[Piece] = (),
+) -> list[Fault]:
+    """Return what is wrong with a mirror's file; ``state`` is what the journal recorded of it last.
+
+    ``pieces`` are what an interrupted redaction may have overwritten: that is no fault.
+    """
     found = []
     if state == "refused":
         evidence = {"path": mirror.path}
@@ -80,13 +90,16 @@ def faults(mirror: MirrorDeclared, state: str | None, expected: Iterator[bytes])
         evidence = {"path": mirror.path, "error": str(error.strerror)}
         return [*found, Fault("J705", "it cannot be opened as a file", evidence)]
     try:
-        return [*found, *_place_faults(mirror, descriptor, expected)]
+        return [*found, *_place_faults(mirror, descriptor, expected, pieces)]
     finally:
         os.close(descriptor)
 
 
 def _place_faults(
-    mirror: MirrorDeclared, descriptor: int, expected: Iterator[bytes]
+    mirror: MirrorDeclared,
+    descriptor: int,
+    expected: Iterator[bytes],
+    pieces: Iterable[Piece],
 ) -> Iterator[Fault]:
     status = os.fstat(descriptor)
     evidence = {"path": mirror.path}
@@ -96,18 +109,28 @@ def _place_faults(
     if status.st_nlink > 1:
         names = {"names": status.st_nlink}
         yield Fault("J705", "the file has more than one name", evidence | names)
-    difference = compare(descriptor, status.st_size, expected)
+    difference = compare(descriptor, status.st_size, expected, pieces)
     if difference is not None:
         check, cause, told = difference
         yield Fault(check, cause, evidence | told)
 
 
-def compare(descriptor: int, size: int, expected: Iterator[bytes]) -> Fault | None:
-    """Return where a file's first ``size`` bytes and the lines differ first, or None."""
+def compare(
+    descriptor: int, size: int, expected: Iterator[bytes], pieces: Iterable[Piece] = ()
+) -> Fault | None:
+    """Return where a file's first ``size`` bytes and the lines differ first, or None.
+
+    In the places of ``pieces`` a redaction's placeholder may stand as well.
+    """
+    excused = {piece.offset: piece.size for piece in pieces}
     offset = number = 0
     for line in expected:
         number += 1
         found = os.pread(descriptor, min(len(line), size - offset), offset)
+        body = excused.get(offset, 0)
+        is_excused = body and found[body:] == line[body:]
+        if is_excused and is_overwritten(found[:body], line[:body], offset):
+            found = line
         if found != line:
             same = _equal(found, line)
             at = {"offset": offset + same, "line": number}

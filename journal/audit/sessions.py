@@ -18,6 +18,7 @@ from journal.audit.witnesses import Hearing
 from journal.controls import CONTROL
 from journal.eras import EraDigest
 from journal.model import REGISTRY_ID
+from journal.redacted import intent
 from journal.seal import UNFIT, holds
 from journal.strays import Ranges
 
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from journal.audit.source import Source
     from journal.audit.tally import Tally
     from journal.model import Row
+    from journal.redacted import Intent, Piece
     from journal.seal import Mac
 
+_OF_REDACTIONS: Final = ("redacting", "redaction", "unredacted")
 _KNOWN_FACTS: Final = frozenset(
-    {"stray", "claim", "release", "resolution", "layout", "edit", "damage", "redaction"}
+    {"stray", "claim", "release", "resolution", "layout", "edit", "damage", *_OF_REDACTIONS}
 )
 # What the last of them says of the mirror's file; any other edit says nothing of it.
 _MIRROR_STATES: Final = {"gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None}  # fmt: skip
@@ -76,6 +79,7 @@ class SessionAudit:
         self.session_id = session_id
         self.layouts = Layouts()
         self.mirror_state: str | None = None
+        self._intent: Intent | None = None
         self.unknown: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self._source = source
@@ -160,6 +164,11 @@ class SessionAudit:
             if told is not None:
                 told(walk.tally.bytes - said)
 
+    def overwritten(self, mirror: int) -> tuple[Piece, ...]:
+        """Return what a redaction that has not ended was about to overwrite in a mirror's file."""
+        intent_ = self._intent
+        return () if intent_ is None or intent_.mirror != mirror else intent_.pieces
+
     # -- while walking ----------------------------------------------------------------
 
     def _take(self, row: Row, facts: dict[str, Any] | None, links: bool) -> None:  # noqa: FBT001 - a callback
@@ -177,6 +186,7 @@ class SessionAudit:
 
     def _learn(self, row: Row, facts: dict[str, Any]) -> None:
         what = str(facts.get("control"))
+        self._intent = intent(facts) if what in _OF_REDACTIONS else self._intent
         if what == "layout":
             fault = self.layouts.learn(facts)
             if fault is not None:

@@ -58,21 +58,6 @@ def _look_when_told(say: Callable[..., None], listen: Callable[[], str]) -> None
         say("looked", *wrong)
 
 
-def is_known(name: str, mode: str, wrong: str) -> bool:
-    """Whether a fault is one that docs/reliability.md admits.
-
-    A mirror's file is overwritten before the database: a kill in between, or a disk that
-    takes no more, makes the placeholder a foreign line. Where it was torn, the rest of the
-    line is part of that.
-    """
-    return name == "redact" and (
-        "redacted" in wrong
-        or wrong.endswith((": came from outside the journal", "file was edited from outside"))
-        or wrong == "audit: J110 by an external writer"
-        or (mode == "torn" and wrong.startswith("the secret is still in"))
-    )
-
-
 def faults(place: Path, name: str, said: list[list[Any]]) -> Iterator[str]:
     """Yield what is wrong with a journal after an act, by what its party said."""
     path, key = place / "a.db", place / "key"

@@ -23,9 +23,6 @@ same. A figure here is what one run counted, on a machine that may have had othe
 """
 
 _TAIL: Final = """
-"Known" are those that broke what is not promised: a redaction that is killed, or finds the disk full, between the file and the database
-([redaction](redaction.md)) makes its placeholder a foreign line.
-
 ## What this does not try
 
 * Power cuts: a kill loses no page that the system holds. `fsync` that fails is tried; an `fsync` that lies is not.
@@ -46,12 +43,12 @@ def written(told: dict[str, Any]) -> str:
         f"{machine['cores']} cores, load {machine['load']} at the end."
     )
     rows = "\n".join(_row(each) for each in told["rings"])
-    return f"{_HEAD}\n## The latest run\n\n{began}\n\n| ring | tried | each second | known | wrong |\n|---|---|---|---|---|\n{rows}\n{_TAIL}"
+    return f"{_HEAD}\n## The latest run\n\n{began}\n\n| ring | tried | each second | wrong |\n|---|---|---|---|\n{rows}\n{_TAIL}"
 
 
 def _row(each: dict[str, Any]) -> str:
     if each["skipped"]:
-        return f"| {each['name']} | nothing: {each['skipped']} | | | |"
+        return f"| {each['name']} | nothing: {each['skipped']} | | |"
     rate = each["count"] / each["took_s"] if each["took_s"] else 0.0
     tried = f"{each['count']:,} {each['unit']}"
-    return f"| {each['name']} | {tried} | {rate:.1f} | {each['known']} | {len(each['wrong'])} |"
+    return f"| {each['name']} | {tried} | {rate:.1f} | {len(each['wrong'])} |"
