@@ -6,13 +6,19 @@ import ctypes
 import json
 import shutil
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from journal import Journal
+from journal import Journal, schema
 from journal.adopting import adopt_key
-from journal.backup import back_up
+from journal.backup import back_up, plan_restore, restore
+from journal.bundle import write_bundle
+from journal.engine import connect
 from journal.errors import JournalError, SessionTakeover
+from journal.export import export
+from journal.files import write_new
 from journal.migration import apply, plan
+from journal.rebuilding import rebuild
 from tests.crash.parties import done
 
 if TYPE_CHECKING:
@@ -155,10 +161,14 @@ def _mirror_append(scene: Scene) -> None:
 
 def _reconcile(scene: Scene) -> None:
     session = scene.session()
-    with (scene.place / "s.jsonl").open("ab") as hand:
-        hand.write(json.dumps(FOREIGN).encode() + b"\n")
+    _write_foreign(scene.place)
     scene.arm()
     scene.tried(lambda: session.fence().check())
+
+
+def _write_foreign(place: Path) -> None:
+    with (place / "s.jsonl").open("ab") as hand:
+        hand.write(json.dumps(FOREIGN).encode() + b"\n")
 
 
 def _rewrite(scene: Scene) -> None:
@@ -209,6 +219,60 @@ def _adopt(scene: Scene) -> None:
         scene.say("adopted", known.era)
 
 
+def _forget(scene: Scene) -> None:
+    session = scene.session()
+    scene.arm()
+    if scene.tried(lambda: session.forget(reason="asked for")) is not None:
+        scene.say("forgotten")
+
+
+def _resolve(scene: Scene) -> None:
+    session = scene.session()
+    (foreign,) = session.read(trusted=False)
+    scene.arm()
+    if scene.tried(lambda: session.resolve([foreign.seq], accept=False, reason="nobody's")):
+        scene.say("resolved")
+
+
+def _restore(scene: Scene) -> None:
+    """Put a copy in the journal's place, which had gone on since."""
+    scene.journal.close()
+    path, key = scene.place / "a.db", str(scene.place / "key")
+    scene.arm()
+    scene.tried(lambda: restore(plan_restore(scene.place / "kept.db", path, key_file=key)))
+
+
+def _upgrade(scene: Scene) -> None:
+    """Bring the schema back, where somebody took a trigger down."""
+    path = str(scene.place / "a.db")
+    scene.journal.close()
+    connection = connect(path)
+    (name,) = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name LIMIT 1"
+    ).fetchone()
+    connection.execute(f"DROP TRIGGER {name}")
+    connection.close()
+    scene.arm()
+    scene.tried(lambda: schema.upgrade(path))
+    if scene.tried(lambda: schema.restore(path)) is not None:
+        scene.say("upgraded")
+
+
+def _export(scene: Scene) -> None:
+    """Write a session to a file, all of them to a directory, and a bundle."""
+    journal, place = scene.journal, scene.place
+    path, key = place / "a.db", str(place / "key")
+    scene.arm()
+    for name, work in (
+        ("out.jsonl", lambda: write_new(place / "out.jsonl", export(journal, KEY), force=False)),
+        ("out", lambda: rebuild(journal, place / "out")),
+        ("out.zip", lambda: write_bundle(path, place / "out.zip", key_file=key)),
+    ):
+        with suppress(OSError):  # told by the command line, as any file that cannot be written
+            if scene.tried(work) is not None:
+                scene.say("written", name)
+
+
 ACTS: Final[dict[str, Callable[[Scene], None]]] = {
     "create": _create,
     "first append": _first_append,
@@ -223,10 +287,19 @@ ACTS: Final[dict[str, Callable[[Scene], None]]] = {
     "cut": _cut,
     "migrate": _migrate,
     "redact": _redact,
+    "forget": _forget,
+    "resolve": _resolve,
     "backup": _back_up,
+    "restore": _restore,
+    "upgrade": _upgrade,
+    "export": _export,
     "key adopt": _adopt,
 }
-MIRRORED: Final = {"mirror append", "mirror reconcile", "rewrite", "cut", "redact"}
+MIRRORED: Final = {
+    "mirror append", "mirror reconcile", "rewrite", "cut", "redact", "forget", "resolve",
+}  # fmt: skip
+# In these nothing is appended afterwards: the journal is closed, or another.
+_ALONE: Final = {"create", "key adopt", "backup", "migrate", "restore", "upgrade"}
 
 
 def act(say: Callable[..., None], _: object, place: Path, name: str, at: int, how: int) -> None:
@@ -240,7 +313,7 @@ def act(say: Callable[..., None], _: object, place: Path, name: str, at: int, ho
     def whole() -> None:
         with Journal(place / "a.db", key_file=place / "key") as scene.journal:
             ACTS[name](scene)
-            if name not in ("create", "key adopt", "backup", "migrate"):
+            if name not in _ALONE:
                 scene.append(scene.session(OTHER), AGAIN)
 
     scene.tried(whole)
@@ -259,14 +332,21 @@ def made(place: Path, name: str) -> None:
 def make(say: Callable[..., None], _: object, place: Path, name: str) -> None:
     """Make it here."""
     mirror = place / "s.jsonl" if name in MIRRORED else None
-    with Journal(place / "a.db", key_file=place / "key") as journal:
+    with Journal(place / "a.db", key_file=place / "key", on_takeover=lambda _: None) as journal:
         session = journal.session(KEY, writer="gateway", role="run", mirror=mirror)
         session.extend({"by": "maker", "n": number} for number in range(3))
         session.append({"by": "secret", "n": 0, "text": SECRET})
         session.append({"by": "maker", "n": 3})
         other = journal.session(OTHER, writer="heartbeat", role="heartbeat")
         other.append({"by": "maker", "n": 0})
+        if name == "resolve":
+            _write_foreign(place)
+            session.fence()
         (place / "fence").write_text(session.fence().stored())
+    if name == "restore":
+        back_up(place / "a.db", place / "kept.db", key_file=str(place / "key"))
+        with Journal(place / "a.db", key_file=place / "key") as journal:
+            journal.session(OTHER, writer="heartbeat", role="heartbeat").append(LINE)
     store = place / "store"
     store.mkdir()
     for number in range(2):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from journal import Journal
+from journal import Journal, schema
 from journal.audit import audit
 from journal.backup import back_up
 from journal.custody import custody
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # What an audit says of a session whose file somebody else wrote to.
-_EXPECTED: Final = {"mirror reconcile": {"J110"}}
+_FOREIGN: Final = json.dumps(FOREIGN).encode() + b"\n"
+_EXPECTED: Final = {"mirror reconcile": {"J110"}, "resolve": {"J110"}}
 
 
 class Looker:
@@ -62,34 +64,37 @@ def faults(place: Path, name: str, said: list[list[Any]]) -> Iterator[str]:
     """Yield what is wrong with a journal after an act, by what its party said."""
     path, key = place / "a.db", place / "key"
     yield from _spoken(name, said)
+    if name == "upgrade":
+        schema.restore(str(path))
     with Journal(path, key_file=key, durability="normal", on_takeover=lambda _: None) as journal:
         yield from _verdict(journal, place, name)
-        # No run, so that a claim whose holder died keeps it from nothing.
-        session = journal.session(KEY, writer="heartbeat", role="heartbeat")
-        session.append({"by": "look", "n": 0})
-        if name == "migrate":
-            apply(journal, plan([place / "store"]))
-        if name == "redact":
-            session.redact([SECRET_SEQ], reason="asked for")
-        session.fence().check(raise_=False)
+        _go_on(journal, place, name)
         yield from _lines(journal, name, said)
         if name in MIRRORED and (place / "s.jsonl").read_bytes() != b"".join(export(journal, KEY)):
             yield "the mirror is not what an export gives"
-        if name == "migrate":
-            yield from _migrated(journal, place)
+        if name in _WITHIN:
+            yield from _WITHIN[name](journal, place, said)
     report = audit(str(path), key_file=key)
     expected = _EXPECTED.get(name, set())
     yield from (
         f"audit: {each.id} {each.cause}" for each in report.findings if each.id not in expected
     )
+    if name in _AFTERWARDS:
+        yield from _AFTERWARDS[name](place, said)
+
+
+def _go_on(journal: Journal, place: Path, name: str) -> None:
+    """Do what whoever comes next would do: write, check, and the act itself once more."""
+    # No run, so that a claim whose holder died keeps it from nothing.
+    session = journal.session(KEY, writer="heartbeat", role="heartbeat")
+    session.append({"by": "look", "n": 0})
+    if name == "migrate":
+        apply(journal, plan([place / "store"]))
     if name == "redact":
-        yield from _secrets(place)
-    if name == "backup":
-        yield from _copies(place, said)
-    if name == "create":
-        yield from _created(place, said)
-    if name == "key adopt":
-        yield from _eras(path, key, said)
+        session.redact([SECRET_SEQ], reason="asked for")
+    if name == "forget":
+        session.forget(reason="asked for")
+    session.fence().check(raise_=False)
 
 
 def _spoken(name: str, said: list[list[Any]]) -> Iterator[str]:
@@ -132,7 +137,7 @@ def _lines(journal: Journal, name: str, said: list[list[Any]]) -> Iterator[str]:
     counts = Counter((key, *line) for (key, _), line in found.items())
     yield from (f"{line} is there {count} times" for line, count in counts.items() if count > 1)
     makers = [counts[KEY, "maker", number] for number in range(4)]
-    if makers != [1, 1, 1, 1]:
+    if makers != [int(name != "forget")] * 4:
         yield f"what was there before is there {makers} times"
     if name == "mirror reconcile" and counts[KEY, FOREIGN["by"], FOREIGN["n"]] != 1:
         yield "the foreign line is not an entry"
@@ -140,14 +145,33 @@ def _lines(journal: Journal, name: str, said: list[list[Any]]) -> Iterator[str]:
         yield "half a batch is there"
 
 
-def _migrated(journal: Journal, place: Path) -> Iterator[str]:
+def _migrated(journal: Journal, place: Path, _: object) -> Iterator[str]:
     wanted = sorted(file.read_bytes() for file in (place / "store").iterdir())
     keys = {info.key for info in journal.sessions()} - {KEY, OTHER}
     if sorted(b"".join(export(journal, key)) for key in keys) != wanted:
         yield f"what was migrated is not the files: {sorted(keys)}"
 
 
-def _secrets(place: Path) -> Iterator[str]:
+def _written(journal: Journal, place: Path, said: list[list[Any]]) -> Iterator[str]:
+    """Yield what of an export is there in part, or was said to be written and is not there."""
+    told = {rest[0] for what, *rest in said if what == "written"}
+    yield from (f"{name} is not there" for name in told if not (place / name).exists())
+    whole = {b"".join(export(journal, info.key)) for info in journal.sessions()}
+    for file in (place / "out.jsonl", *(place / "out").rglob("*.jsonl")):
+        if file.exists() and not file.name.startswith("."):
+            data = file.read_bytes()
+            if not data.endswith(b"}\n") or not any(each.startswith(data) for each in whole):
+                yield f"{file.name} is there in part"
+    if (place / "out.zip").exists() and zipfile.ZipFile(place / "out.zip").testzip() is not None:
+        yield "the bundle is damaged"
+
+
+def _resolved(journal: Journal, _: object, said: list[list[Any]]) -> Iterator[str]:
+    if ["resolved"] in said and _FOREIGN in b"".join(export(journal, KEY)):
+        yield "the rejected line is in the file"
+
+
+def _secrets(place: Path, _: object) -> Iterator[str]:
     for file in place.iterdir():  # the journal is closed: no lock can be lost
         if file.is_file() and SECRET.encode() in file.read_bytes():
             yield f"the secret is still in {file.name}"
@@ -178,9 +202,24 @@ def _created(place: Path, said: list[list[Any]]) -> Iterator[str]:
     )
 
 
-def _eras(path: Path, key: Path, said: list[list[Any]]) -> Iterator[str]:
-    known = custody(path, str(key))
+def _eras(place: Path, said: list[list[Any]]) -> Iterator[str]:
+    known = custody(place / "a.db", str(place / "key"))
     told = [rest[0] for what, *rest in said if what == "adopted"]
     # What was adopted and not acknowledged may have been adopted all the same.
     if known.lost or known.era not in (told or (1, 2)):
         yield f"era {known.era}, lost {known.lost}"
+
+
+# What is asked of single acts, while the journal is open and afterwards.
+_WITHIN: Final[dict[str, Callable[[Journal, Path, list[list[Any]]], Iterator[str]]]] = {
+    "migrate": _migrated,
+    "resolve": _resolved,
+    "export": _written,
+}
+_AFTERWARDS: Final[dict[str, Callable[[Path, list[list[Any]]], Iterator[str]]]] = {
+    "redact": _secrets,
+    "forget": _secrets,
+    "backup": _copies,
+    "create": _created,
+    "key adopt": _eras,
+}

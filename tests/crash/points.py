@@ -32,6 +32,7 @@ MODES: Final = ("before", "after", "torn", "short", "ENOSPC", "EIO", "ENOSPC fro
 _OF_KIND: Final = {"w": MODES, "m": MODES[:2] + MODES[4:], "s": MODES[:2] + MODES[5:6], "t": MODES[:2] + MODES[5:6], "u": MODES[:2] + MODES[5:6], "n": MODES[:2] + MODES[4:6]}  # fmt: skip
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a kill loses no memory, and this is quick
 _LEAST: Final = 30  # points of a sample, however slow the machine
+_SLOTS: Final = 4  # so that a long look keeps no act waiting
 _LOOKS: Final = 200  # by one process; then another
 
 
@@ -108,7 +109,7 @@ def run(
     """Try a sample of the points for so long, or all of them; return counts, and what went wrong."""
     began = time.monotonic()
     _warm(Path(home))
-    slots = [Slot(Path(home), number) for number in range(2)]
+    slots = [Slot(Path(home), number) for number in range(_SLOTS)]
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
     calls: dict[str, str] = {}
     wrong: list[str] = []
@@ -122,7 +123,7 @@ def run(
     for number, point in enumerate(points):
         if seconds is not None and number >= _LEAST and time.monotonic() - began > seconds:
             break
-        slot = slots[number % 2]
+        slot = slots[number % _SLOTS]
         wrong += slot.ended()
         slot.do(point)
         tried[point.act][point.mode] = tried[point.act].get(point.mode, 0) + 1

@@ -14,7 +14,7 @@ same. A figure here is what one run counted, on a machine that may have had othe
 
 | ring | what is tried | what must hold |
 |---|---|---|
-| crash points | each call that changes a file, in 15 acts (create, first append, append, batch, group commit, `fence.append`, claim, mirror, reconcile, rewrite, cut, migrate, redact, backup, key adopt): killed before it, after it, half-way; a short write; ENOSPC, EIO; ENOSPC from then on | nothing acknowledged is lost, nothing is there twice, nobody honest is accused, the audit finds nothing, the mirror is what an export gives |
+| crash points | each call that changes a file, in 20 acts (create, first append, append, batch, group commit, `fence.append`, claim, mirror, reconcile, rewrite, cut, migrate, redact, forget, resolve, backup, restore, upgrade, export, key adopt): killed before it, after it, half-way; a short write; ENOSPC, EIO; ENOSPC from then on | nothing acknowledged is lost, nothing is there twice, nobody honest is accused, the audit finds nothing, the mirror is what an export gives |
 | kill -9 | writers killed at any moment, alone and while others write | the same |
 | histories | eight processes claim two sessions from each other, are stopped, let go and killed | no entry of a superseded turn after its successor's claim returned; seqs and epochs without a gap; real time respected |
 | tampering | one cell forged, or one row taken away, of a journal written at random | the audit says so, but for the columns that [the threat model](threat-model.md) names |
