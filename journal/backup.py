@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from journal.audit import audit
 from journal.audit.source import opened
 from journal.engine import connect, driver, is_driver_error, translated
-from journal.errors import FullError, NotFoundError, StorageError
+from journal.errors import FullError, JournalError, NotFoundError, StorageError
 from journal.files import is_there, put_in_place, sync_directory
 from journal.pins import is_open
 from journal.place import check_place
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from journal.audit import AnchorFile, Report
-    from journal.errors import JournalError
 
 SIDE_FILES = ("-wal", "-shm", "-mirrors", "-ticket")
 
@@ -139,10 +138,11 @@ def restore(plan: Restoring) -> Path | None:
         _copy(plan.source, draft)
         if target.exists() and is_open(str(target)):
             raise StorageError(f"{target} was opened meanwhile", hint="try again", code="live")
-        kept = _set_aside(target) if target.exists() else None
+        kept = _kept(target) if target.exists() else None
+        is_whole = kept is not None and target.exists()
         for suffix in SIDE_FILES:
             Path(f"{target}{suffix}").unlink(missing_ok=True)
-        put_in_place(draft, target, force=False)
+        put_in_place(draft, target, force=is_whole)
     return kept
 
 
@@ -212,9 +212,22 @@ _ID = "SELECT value FROM meta WHERE name = 'journal_id'"
 _HEADS = 'SELECT "key", head_seq FROM sessions WHERE id > 1'
 
 
-def _set_aside(target: Path) -> Path:
-    """Rename a database and its log together, so that it can be opened as it was."""
+def _kept(target: Path) -> Path:
+    """Give a database a second name, under which it can be opened as it was.
+
+    So there is a journal under the first at every moment: whoever is killed before the copy
+    takes it leaves the old one. Its log cannot be put in place with it at one stroke, so it
+    is folded in before. Where it cannot be, both are renamed, and then there is a moment
+    without a journal.
+    """
     kept = target.with_name(f"{target.name}.before-restore-{secrets.token_hex(4)}")
+    with suppress(driver().Error, JournalError), closing(connect(str(target))) as old:
+        old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if not Path(f"{target}-wal").exists():
+        with suppress(OSError):  # a file system without links
+            os.link(target, kept)
+            sync_directory(target.parent)
+            return kept
     # The log first: without its database it is nothing, a database without its log loses entries.
     with suppress(FileNotFoundError):
         Path(f"{target}-wal").rename(f"{kept}-wal")

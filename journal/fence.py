@@ -72,11 +72,11 @@ class Fence:
     def raised(cls, session: Session, chosen: str | Policy) -> Self:
         """Examine the session up to its head and mark it there."""
         store = session.store
-        size = _reconcile(session)
+        position = _reconcile(session)
         with store.snapshot() as cursor:
             chain = _chain_of(cursor, session)
             fence = cls(session, _mark(cursor, chain, store), chosen)
-            fence._floor = size
+            fence._floor = _floor_at(cursor, chain, position)
             fence._generation = store.generation
             between = None if chain is None else fence._examine(cursor, chain)
             if chain is not None:
@@ -130,11 +130,13 @@ class Fence:
             BusyError: contention is never a takeover.
 
         """
-        size = _reconcile(self.session, self._floor, self.mark.seq)
+        position = _reconcile(self.session, self._floor, self.mark.seq)
         with self.store.snapshot() as cursor:
-            verdict = self._judge(cursor, _chain_of(cursor, self.session))
+            chain = _chain_of(cursor, self.session)
+            verdict = self._judge(cursor, chain)
+            floor = _floor_at(cursor, chain, position)
         if verdict.accepted:
-            self._floor = size
+            self._floor = floor
         if not verdict.accepted:
             verdict = self._stored_verdict(verdict)
             self._report(verdict)
@@ -407,11 +409,11 @@ class Fence:
             return f"fence {self.id}: not checked: {error}"
 
 
-def _reconcile(session: Session, floor: int | None = None, seq: int = 0) -> int | None:
+def _reconcile(session: Session, floor: int | None = None, seq: int = 0) -> tuple[int, int] | None:
     """Have what reached the session's file judged with the rest: it becomes entries first.
 
     ``floor`` is the size the file had at the seq: it must not be shorter now.
-    Returns the file's size, None if there is none.
+    Returns how much of which layout is in the file, None if there is none.
     """
     mirrors = session.store.mirrors
     if mirrors is None:
@@ -423,6 +425,18 @@ def _reconcile(session: Session, floor: int | None = None, seq: int = 0) -> int 
     known = None if floor is None else (floor, seq)
     mirrors.reconcile(chain.session_id, is_final=True, floor=known)
     return mirrors.position(chain.session_id)
+
+
+def _floor_at(cursor: Cursor, chain: Chain | None, position: tuple[int, int] | None) -> int | None:
+    """Return the size that the file must have at the head; None if that cannot be told.
+
+    Who rewrote the session after the file was looked at has it cut, and that is no edit.
+    """
+    if chain is None or position is None:
+        return None
+    chain.load_facts(cursor)
+    size, layout_no = position
+    return size if layout_no == chain.layout.no else None
 
 
 def _tells_the_same(one: Verdict, other: Verdict) -> bool:

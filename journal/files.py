@@ -102,7 +102,8 @@ def forget_drafts(path: Path) -> None:
         status = path.lstat()
         if status.st_nlink < 2 or not stat.S_ISREG(status.st_mode):  # noqa: PLR2004 - its own and another
             return
-        pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}")
+        name = re.escape(path.name)
+        pattern = re.compile(rf"\.{name}\.[0-9a-f]{{16}}|{name}\.before-restore-[0-9a-f]{{8}}")
         with os.scandir(path.parent) as found:
             drafts = [
                 each.path

@@ -31,7 +31,7 @@ KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
 _DIGITS: Final = 2 * SECRET_SIZE
 _MOST: Final = 256  # secrets in one file
 _LINE: Final = re.compile(rb"([0-9a-fA-F]{64})(?: ([0-9a-f]{32}) ([1-9]\d{0,8})( pending)?)?")
-_TORN: Final = re.compile(rb"[0-9a-f]{0,63}|[0-9a-f]{64} [0-9a-f]{0,32}(?: \d+ p[a-z]*)?")
+_TORN: Final = re.compile(rb"[0-9a-f]{0,63}|[0-9a-f]{64} [0-9a-f]{0,32}(?: \d+ p[a-z]*)?|.*\0.*")
 _LINE_LIMIT: Final = 128
 _TRIES: Final = 50
 _PAUSE_S: Final = 0.01
@@ -110,7 +110,8 @@ def _decoded(path: Path, text: bytes) -> list[Secret]:
     lines = [line.strip() for line in text.split(b"\n") if line.strip()]
     matches = [_LINE.fullmatch(line) for line in lines]
     found = [_secret(match) for match in matches if match]
-    # A shorter one was torn while it was added: by a power cut, or for want of space.
+    # A shorter one, or one with NULs, was torn while it was added: by a power cut, or for want
+    # of space.
     torn = [line for line, match in zip(lines, matches, strict=True) if not match]
     if not found or not all(_TORN.fullmatch(line) for line in torn):
         raise _unsafe(path, f"does not hold {_DIGITS} hexadecimal digits on each line")

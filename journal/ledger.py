@@ -47,8 +47,8 @@ class MirrorKeeper(Protocol):
     ) -> object:
         """Turn what reached a session's file into entries."""
 
-    def position(self, session_id: int) -> int | None:
-        """Return how much of a session is in its file."""
+    def position(self, session_id: int) -> tuple[int, int] | None:
+        """Return how much of which layout is in a session's file."""
 
     def mirror(self, session_id: int) -> Any:  # noqa: ANN401 - a mirror, of a layer above
         """Return a session's mirror to work with; None if it has none on this host."""

@@ -83,10 +83,15 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
         raise ChangedError  # the last look before the cut: what comes now is lost
     if new.offset < old.size:
         file.cut(new.offset)
+        # Before the slot says so: were the slot alone on disk after a power cut, what was cut
+        # away would stand there still, and be called foreign.
+        file.sync()
     mirror.know(
         Known(inode=known.inode, size=new.offset, layout_no=new.newest_no,
               synced_to=min(known.synced_to, new.offset), boot_id=this_boot())
     )  # fmt: skip
+    # And before new lines are written: what a power cut leaves of them must be known as theirs.
+    mirror.side.sync()
     return found
 
 
@@ -130,10 +135,28 @@ def mend_damage(mirror: Mirror, file: MirrorFile) -> None:
     start = compare(mirror.store, chain, file, layout=layout)
     if start.offset >= known.synced_to:
         found = mirror.plan(start, is_final=True, exported=file.size)
-        if found.lost:
+        if found.lost or _ends_in_nothing(mirror, file, start, found):
             _repair(mirror, file, start)
     size = max(known.synced_to, min(known.size, file.size))
     mirror.know(known._replace(size=size, boot_id=this_boot(), exported_seq=0, mtime_ns=0))
+
+
+def _ends_in_nothing(mirror: Mirror, file: MirrorFile, start: Compared, found: Plan) -> bool:
+    """Whether the file ends within a line of ours, of which NULs stand for what was never written.
+
+    A file grows by its blocks: its size may be on disk before its bytes are.
+    """
+    if len(found.foreign) != 1 or found.foreign[0].terminator:
+        return False
+    (tail,) = found.foreign
+    ours, at = b"", 0
+    for row in rows_of(mirror.store, start.chain, start.layout.spans(start.head)):
+        data = (row.body or b"") + row.terminator
+        if tail.offset - len(data) < at < tail.offset + tail.size:
+            ours += data[max(0, tail.offset - at) :]
+        at += len(data)
+    pairs = zip(ours, file.read(tail.offset, tail.size), strict=False)
+    return len(ours) >= tail.size and all(stands in (0, mine) for mine, stands in pairs)
 
 
 def _repair(mirror: Mirror, file: MirrorFile, start: Compared) -> None:

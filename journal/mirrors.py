@@ -247,11 +247,11 @@ class Mirrors:
             raise
         mirror.error, mirror.failures = None, 0
 
-    def position(self, session_id: int) -> int | None:
-        """Return how much of a session is in its file, as far as this host knows."""
+    def position(self, session_id: int) -> tuple[int, int] | None:
+        """Return how much of which layout is in a session's file, as far as this host knows."""
         mirror = self.mirror(session_id)
         known = None if mirror is None else mirror.known()
-        return None if known is None else known.size
+        return None if known is None else (known.size, known.layout_no)
 
     def resume(self, key: str, reason: str) -> None:
         """Serve a mirror again that stopped because somebody edited its file.

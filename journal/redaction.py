@@ -23,6 +23,7 @@ from journal.errors import (
     MirrorError,
     NotFoundError,
 )
+from journal.foreign import layout_of
 from journal.inputs import InputRow
 from journal.inspection import entry_of
 from journal.mending import undo_redaction
@@ -261,7 +262,7 @@ def _overwritten(
     if file is None:
         yield Receipt("mirror", OUT_OF_REACH, f"{path} is not there")
         return
-    pieces = _pieces(session, file, path, rows)
+    pieces = _pieces(session, mirror, file, rows)
     _intend(session, mirror, pieces, reason)
     try:
         with _told(mirror):
@@ -286,10 +287,17 @@ def _intend(session: Session, mirror: Mirror, pieces: list[Piece], reason: str) 
     store.make_durable()
 
 
-def _pieces(session: Session, file: MirrorFile, path: str, rows: list[Row]) -> list[Piece]:
-    """Return where in a file the rows' lines stand, and make sure that they do."""
+def _pieces(session: Session, mirror: Mirror, file: MirrorFile, rows: list[Row]) -> list[Piece]:
+    """Return where in a file the rows' lines stand, and make sure that they do.
+
+    By the order that the file has: another process may have given the session a new one since
+    it was looked at, and a line that was left out of that stands in the file still.
+    """
+    path, known = mirror.fact.path, mirror.known()
     with session.store.snapshot() as cursor:
-        at = positions(cursor, _chain(session, cursor), [row.seq for row in rows])
+        chain = _chain(session, cursor)
+        layout = None if known is None else layout_of(chain, known.layout_no)
+        at = positions(cursor, chain, [row.seq for row in rows], layout)
     pieces = []
     for row in (row for row in rows if row.seq in at):
         body = row.body or b""

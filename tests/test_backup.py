@@ -270,3 +270,31 @@ def test_a_copy_that_finds_no_room_is_told_by_its_name(
     assert str(caught.value) == f"{copy} could not be written: database or disk is full"
     assert "free some space" in (caught.value.hint or "")
     assert not list(tmp_path.glob("*copy.db*"))
+
+
+class Died(BaseException):
+    """Stands for a kill: nothing is done after it."""
+
+
+def test_whoever_is_killed_while_he_restores_leaves_a_journal_in_its_place(
+    journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one, under its name alone; an opening that finds none would make a new one."""
+    write(journal_path, {"n": 1})
+    back_up(journal_path, tmp_path / "copy.db")
+    write(journal_path, {"n": 2})
+
+    def die(*_: object, **__: object) -> None:
+        raise Died
+
+    plan = plan_restore(tmp_path / "copy.db", journal_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(backup, "put_in_place", die)
+        with pytest.raises(Died):
+            restore(plan)
+    assert lines(journal_path) == [{"n": 1}, {"n": 2}]
+    assert journal_path.stat().st_nlink == 1
+    kept = restore(plan_restore(tmp_path / "copy.db", journal_path))
+    assert kept is not None
+    assert (lines(journal_path), lines(kept)) == ([{"n": 1}], [{"n": 1}, {"n": 2}])
+    assert (journal_path.stat().st_nlink, kept.stat().st_nlink) == (1, 1)

@@ -100,8 +100,10 @@ def test_a_secret_is_added_and_what_is_there_stays(written):
 
 
 @pytest.mark.parametrize(
-    "torn", [b"abc", b"abcd", DIGITS[:20], keys.line_of(NEXT)[:80], keys.line_of(NEXT)[:-3]]
-)
+    "torn",
+    [b"abc", b"abcd", DIGITS[:20], keys.line_of(NEXT)[:80], keys.line_of(NEXT)[:-3], b"\0" * 99,
+     DIGITS[:20] + b"\0" * 45, keys.line_of(NEXT)[:70] + b"\0" * 9],
+)  # fmt: skip
 def test_a_line_that_was_torn_spoils_neither_the_others_nor_the_next(written, torn):
     """A power cut, or a full disk, while a secret was added."""
     written.write_bytes(DIGITS + torn)

@@ -304,22 +304,46 @@ _ALONE: Final = {"create", "key adopt", "backup", "migrate", "restore", "upgrade
 
 def act(say: Callable[..., None], _: object, place: Path, name: str, at: int, how: int) -> None:
     """Do one act with a fault at one call; say which calls there were if nothing happened."""
+    shim = _shim()
+    _do(Scene(say, place, lambda: shim.shim_arm(str(place).encode(), at, how)), name)
+    shim.shim_disarm()
+    kinds = shim.shim_kinds()[: shim.shim_seen()].decode()
+    say("calls", kinds if at == NEVER else "")
+
+
+def record(say: Callable[..., None], _: object, place: Path, name: str, log: Path) -> None:
+    """Do one act with its calls written to a log; say with each word how many there were before it.
+
+    All calls, from the opening on; "armed" tells where the act itself begins.
+    """
+    shim = _shim()
+    shim.shim_record(str(place).encode(), str(log).encode())
+
+    def say_when(*what: Any) -> None:
+        say(shim.shim_seen(), *what)
+
+    _do(Scene(say_when, place, lambda: say_when("armed")), name)
+    shim.shim_disarm()
+
+
+def _shim() -> Any:
     shim = ctypes.CDLL(None)
     shim.shim_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_int]
+    shim.shim_record.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
     shim.shim_kinds.restype = ctypes.c_char_p
     shim.shim_seen.restype = ctypes.c_long
-    scene = Scene(say, place, lambda: shim.shim_arm(str(place).encode(), at, how))
+    return shim
 
+
+def _do(scene: Scene, name: str) -> None:
     def whole() -> None:
-        with Journal(place / "a.db", key_file=place / "key") as scene.journal:
+        path, key = scene.place / "a.db", scene.place / "key"
+        with Journal(path, key_file=key) as scene.journal:
             ACTS[name](scene)
             if name not in _ALONE:
                 scene.append(scene.session(OTHER), AGAIN)
 
     scene.tried(whole)
-    shim.shim_disarm()
-    kinds = shim.shim_kinds()[: shim.shim_seen()].decode()
-    say("calls", kinds if at == NEVER else "")
 
 
 def made(place: Path, name: str) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from journal import Journal, schema
+from journal import Journal, process, schema
 from journal.audit import audit
 from journal.backup import back_up
 from journal.custody import custody
@@ -30,8 +30,8 @@ _EXPECTED: Final = {"mirror reconcile": {"J110"}, "resolve": {"J110"}}
 class Looker:
     """A process of its own that looks at journals, one after another."""
 
-    def __init__(self) -> None:
-        self._party: Party = start(_look_when_told)
+    def __init__(self, *, rebooted: bool = False) -> None:
+        self._party: Party = start(_look_when_told, rebooted)
 
     def begin(self, place: Path, name: str, said: list[list[Any]]) -> None:
         """Let it look at what is left."""
@@ -48,7 +48,13 @@ class Looker:
         self._party.end()
 
 
-def _look_when_told(say: Callable[..., None], listen: Callable[[], str]) -> None:
+def _look_when_told(
+    say: Callable[..., None],
+    listen: Callable[[], str],
+    rebooted: bool,  # noqa: FBT001
+) -> None:
+    if rebooted:
+        process.boot_id = lambda: "of the boot after the power cut"
     while word := listen():
         place, name, said = json.loads(word)
         try:

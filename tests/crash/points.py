@@ -86,7 +86,7 @@ class Slot:
         self._looker.leave()
 
 
-def _warm(home: Path) -> None:
+def warm_up(home: Path) -> None:
     """Do each act once here, so that no forked process pays for what is done for the first time."""
     for name in ACTS:
         place = home / "warm"
@@ -108,7 +108,7 @@ def run(
 ) -> dict[str, Any]:
     """Try a sample of the points for so long, or all of them; return counts, and what went wrong."""
     began = time.monotonic()
-    _warm(Path(home))
+    warm_up(Path(home))
     slots = [Slot(Path(home), number) for number in range(_SLOTS)]
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
     calls: dict[str, str] = {}
@@ -172,7 +172,7 @@ def built(directory: Path) -> Path:
 def sampled(shim: Path, seed: int, seconds: float | None, **options: Any) -> dict[str, Any]:
     """Run a sample in a process of its own, in memory where there is a place for it."""
     where = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=where) as home:
+    with tempfile.TemporaryDirectory(dir=where, prefix="journal-points-") as home:
         told: dict[str, Any] = apart(
             "tests.crash.points:run",
             preload=shim,

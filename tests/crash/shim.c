@@ -3,11 +3,16 @@
  * Preloaded. Calls are counted from shim_arm() on, whatever thread makes them; what is
  * done to pipes, and to files elsewhere, does not count. Each call's kind is noted, so
  * that a first run that nothing happens to tells which points there are.
+ *
+ * Or it records them: after shim_record() each call goes to a log with its data, one after
+ * the other, so that a power cut can be played from it (tests/crash/disk.py reads the log).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +23,8 @@ enum { BEFORE, AFTER, TORN, SHORT, NO_SPACE, IO_ERROR, NO_SPACE_EVER };
 enum { MOST = 1 << 16, PATH_SIZE = 4096 };
 
 static long seen, at;
-static int how, armed;
+static int how, armed, record = -1;
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 static char below[PATH_SIZE], kinds[MOST];
 static size_t below_size;
 
@@ -27,6 +33,11 @@ void shim_arm(const char *directory, long number, int when) {
     below_size = strlen(directory);
     memcpy(below, directory, below_size + 1);
     __atomic_store_n(&armed, 1, __ATOMIC_SEQ_CST);
+}
+
+void shim_record(const char *directory, const char *log) {
+    record = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    shim_arm(directory, 0, 0);
 }
 
 void shim_disarm(void) { __atomic_store_n(&armed, 0, __ATOMIC_SEQ_CST); }
@@ -73,11 +84,69 @@ static int what(char kind) {
 
 static int is_armed(void) { return __atomic_load_n(&armed, __ATOMIC_SEQ_CST); }
 
+/* One call in the log: its kind, where and how much, and after that two names and the data. */
+struct noted { uint32_t kind, first, second, unused; uint64_t offset, size; };
+
+static void put(const void *data, size_t size) {
+    static __typeof__(write) *real;
+    if (!real) real = dlsym(RTLD_NEXT, "write");
+    while (size) {
+        ssize_t done = real(record, data, size);
+        if (done < 0) die();
+        data = (const char *)data + done;
+        size -= done;
+    }
+}
+
+static void note(char kind, const char *first, const char *second, uint64_t offset,
+                 const void *data, uint64_t size) {
+    struct noted it = {kind, strlen(first), strlen(second), 0, offset, size};
+    put(&it, sizeof it);
+    put(first, it.first);
+    put(second, it.second);
+    if (data) put(data, size);
+    __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST);
+}
+
+static const char *name_of(int descriptor, char *path) {
+    char link[32];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    ssize_t size = readlink(link, path, PATH_SIZE - 1);
+    path[size < 0 ? 0 : size] = 0;
+    return path;
+}
+
+static void note_file(char kind, int descriptor, uint64_t offset, const void *data, uint64_t size) {
+    char path[PATH_SIZE];
+    note(kind, name_of(descriptor, path), "", offset, data, size);
+}
+
+static const char *whole(int directory, const char *path, char *into) {
+    if (path[0] == '/') return path;
+    name_of(directory, into);
+    strncat(into, "/", PATH_SIZE - strlen(into) - 1);
+    return strncat(into, path, PATH_SIZE - strlen(into) - 1);
+}
+
+static void note_names(char kind, int there, const char *from, int here, const char *to) {
+    char first[PATH_SIZE], second[PATH_SIZE];
+    note(kind, whole(there, from, first), to ? whole(here, to, second) : "", 0, NULL, 0);
+}
+
 #define REAL(name) static __typeof__(name) *real; if (!real) real = dlsym(RTLD_NEXT, #name)
 
 /* `part` does half of it; `takes_room` calls alone find a full disk full. */
-#define AROUND(is_ours, kind, call, part, takes_room) \
+#define AROUND(is_ours, kind, call, part, takes_room, noting) \
     if (!is_armed() || !(is_ours)) return call; \
+    if (record >= 0) { \
+        pthread_mutex_lock(&one_at_a_time); \
+        __typeof__(call) done = call; \
+        int error = errno; \
+        if (done >= 0) noting; \
+        pthread_mutex_unlock(&one_at_a_time); \
+        errno = error; \
+        return done; \
+    } \
     switch (what(kind)) { \
     case BEFORE: die(); \
     case AFTER: (void)!call; die(); \
@@ -94,69 +163,80 @@ static int is_armed(void) { return __atomic_load_n(&armed, __ATOMIC_SEQ_CST); }
 ssize_t write(int descriptor, const void *data, size_t size) {
     REAL(write);
     AROUND(of_descriptor(descriptor), kind_of_write(descriptor), real(descriptor, data, size),
-           real(descriptor, data, HALF), 1)
+           real(descriptor, data, HALF), 1,
+           note_file('w', descriptor, lseek(descriptor, 0, SEEK_CUR) - done, data, done))
 }
 
 ssize_t pwrite(int descriptor, const void *data, size_t size, off_t offset) {
     REAL(pwrite);
     AROUND(of_descriptor(descriptor), kind_of_write(descriptor), real(descriptor, data, size, offset),
-           real(descriptor, data, HALF, offset), 1)
+           real(descriptor, data, HALF, offset), 1,
+           note_file('w', descriptor, offset, data, done))
 }
 
 ssize_t pwrite64(int descriptor, const void *data, size_t size, off64_t offset) {
     REAL(pwrite64);
     AROUND(of_descriptor(descriptor), kind_of_write(descriptor), real(descriptor, data, size, offset),
-           real(descriptor, data, HALF, offset), 1)
+           real(descriptor, data, HALF, offset), 1,
+           note_file('w', descriptor, offset, data, done))
 }
 
 int fsync(int descriptor) {
     REAL(fsync);
-    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0)
+    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0,
+           note_file('s', descriptor, 0, NULL, 0))
 }
 
 int fdatasync(int descriptor) {
     REAL(fdatasync);
-    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0)
+    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0,
+           note_file('s', descriptor, 0, NULL, 0))
 }
 
 int ftruncate(int descriptor, off_t size) {
     REAL(ftruncate);
-    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0)
+    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0,
+           note_file('t', descriptor, size, NULL, 0))
 }
 
 int ftruncate64(int descriptor, off64_t size) {
     REAL(ftruncate64);
-    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0)
+    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0,
+           note_file('t', descriptor, size, NULL, 0))
 }
 
 int unlink(const char *path) {
     REAL(unlink);
-    AROUND(of_path(AT_FDCWD, path), 'u', real(path), real(path), 0)
+    AROUND(of_path(AT_FDCWD, path), 'u', real(path), real(path), 0,
+           note_names('u', AT_FDCWD, path, 0, NULL))
 }
 
 int unlinkat(int directory, const char *path, int flags) {
     REAL(unlinkat);
     AROUND(of_path(directory, path), 'u', real(directory, path, flags),
-           real(directory, path, flags), 0)
+           real(directory, path, flags), 0, note_names('u', directory, path, 0, NULL))
 }
 
 int rename(const char *from, const char *to) {
     REAL(rename);
-    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 1)
+    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 1,
+           note_names('n', AT_FDCWD, from, AT_FDCWD, to))
 }
 
 int renameat(int there, const char *from, int here, const char *to) {
     REAL(renameat);
-    AROUND(of_path(here, to), 'n', real(there, from, here, to), real(there, from, here, to), 1)
+    AROUND(of_path(here, to), 'n', real(there, from, here, to), real(there, from, here, to), 1,
+           note_names('n', there, from, here, to))
 }
 
 int link(const char *from, const char *to) {
     REAL(link);
-    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 1)
+    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 1,
+           note_names('l', AT_FDCWD, from, AT_FDCWD, to))
 }
 
 int linkat(int there, const char *from, int here, const char *to, int flags) {
     REAL(linkat);
     AROUND(of_path(here, to), 'n', real(there, from, here, to, flags),
-           real(there, from, here, to, flags), 1)
+           real(there, from, here, to, flags), 1, note_names('l', there, from, here, to))
 }

@@ -159,7 +159,7 @@ def run(name: str, seed: int, seconds: float) -> Told:
     unit, ring = RINGS[name]
     told, began = Told(name, unit), time.monotonic()
     where = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - quick, and a kill loses none of it
-    with tempfile.TemporaryDirectory(dir=where) as home:
+    with tempfile.TemporaryDirectory(dir=where, prefix="journal-proof-") as home:
         try:
             ring(told, seed, began + seconds, Path(home))
         except Exception as error:  # noqa: BLE001 - the other rings go on
