@@ -133,7 +133,9 @@ def mend_damage(mirror: Mirror, file: MirrorFile) -> None:
     chain = mirror.now()
     layout = layout_of(chain, known.layout_no)
     start = compare(mirror.store, chain, file, layout=layout)
-    if start.offset >= known.synced_to:
+    # A cut blanks the rest of its block, which may be on disk while the new size is not.
+    sure = known.synced_to if known.cut_to < 0 else min(known.synced_to, known.cut_to)
+    if start.offset >= sure:
         found = mirror.plan(start, is_final=True, exported=file.size)
         if found.lost or _ends_in_nothing(mirror, file, start, found):
             _repair(mirror, file, start)

@@ -119,18 +119,19 @@ def test_a_rewrite_between_a_fences_look_at_the_file_and_its_mark_is_no_edit(
     """Found by two writers, not by the cut: the size it saw was that of an order given up since."""
     other = open_journal()
     rewriter = other.session(KEY, writer="other", role="channel")
+    mirrored.extend([{"n": number} for number in range(3, 8)])
     real = fences._reconcile
 
     def looked(*given: Any) -> Any:
         found = real(*given)
         with without_mirrors(other):
-            rewriter.rewrite(list(rewriter.read())[:1], base=rewriter.head.seq, reason="compacted")
+            lines = list(rewriter.read())
+            rewriter.rewrite([lines[0], *lines[2:]], base=rewriter.head.seq, reason="compacted")
         return found
 
     with monkeypatch.context() as between:
         between.setattr(fences, "_reconcile", looked)
         fence = mirrored.fence()
-    rewriter.append({"n": 5})
     assert fence.check().accepted
     with monkeypatch.context() as between:
         between.setattr(fences, "_reconcile", looked)
@@ -163,3 +164,35 @@ def test_a_line_that_a_rewrite_left_out_a_moment_ago_is_redacted_in_the_file_too
     assert b"the word" not in path.read_bytes()
     assert fence.check().accepted
     assert audit(journal_path).findings == ()
+
+
+class Died(BaseException):
+    """Stands for the power cut: nothing is done after it."""
+
+
+def test_a_block_that_was_blanked_by_a_cut_whose_size_is_not_on_disk_is_put_right(
+    mirrored: Session,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    open_journal: Callable[..., Journal],
+    in_step: Callable[[], bool],
+    told: list[Any],
+) -> None:
+    """Where we said that we were about to cut, and under another boot."""
+    mirrored.append({"n": 3, "text": "x" * 50})
+    fence = open_journal().session(KEY, writer="heartbeat", role="heartbeat").fence()
+
+    def half_cut(_: object, size: int) -> None:
+        with path.open("r+b") as file:
+            file.seek(size)
+            file.write(b"\0" * 12)
+        raise Died
+
+    with monkeypatch.context() as broken, contextlib.suppress(Died):
+        broken.setattr(MirrorFile, "cut", half_cut)
+        mirrored.rewrite(list(mirrored.read())[:1], base=mirrored.head.seq, reason="compacted")
+    assert b"\0" in path.read_bytes()
+    monkeypatch.setattr(mending, "this_boot", lambda: "another-boot")
+    assert fence.check().accepted
+    assert in_step()
+    assert told == []

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.crash.parties import ROOT, apart
+from tests.crash import breaches, cuts, mounts
+from tests.crash.parties import apart
 from tests.crash.points import built, sampled
 from tests.proof import hostile, tampering
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
 
 _KILLS: Final = 50
 _OPS: Final = 1000
+_BREACHES: Final = 25
+_NO_COMPILER: Final = "it takes Linux and a C compiler"
 
 
 @dataclass
@@ -50,8 +50,8 @@ class Told:
 
 def crash_points(told: Told, seed: int, until: float, home: Path) -> None:
     """A call that changes a file fails, or is its process's last."""
-    if not sys.platform.startswith("linux") or not (shutil.which("cc") or shutil.which("gcc")):
-        told.skipped = "it takes Linux and a C compiler"
+    if not _has_compiler():
+        told.skipped = _NO_COMPILER
         return
     found = sampled(built(home), seed, _left(until))
     told.count, told.wrong = found["tried"], found["wrong"]
@@ -100,20 +100,38 @@ def tampered(told: Told, seed: int, until: float, home: Path) -> None:
         told.wrong += [f"seed {seed + number}: {each}" for each in found.wrong]
 
 
-def lock_breaches(told: Told, _: int, until: float, home: Path) -> None:
-    """Each way to lose SQLite's locks or its files that tests/test_guards.py knows, again and again."""
-    for number in _rounds(until):
-        report = home / f"{number}.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        done = subprocess.run(
-            [*command, f"--junitxml={report}", "tests/test_guards.py"],
-            cwd=ROOT, capture_output=True, text=True, check=False, env=_environment(),
-        )  # fmt: skip
-        suite = next(ET.parse(report).getroot().iter("testsuite")).attrib  # noqa: S314 - pytest's own
-        bad = int(suite["failures"]) + int(suite["errors"])
-        told.count += int(suite["tests"]) - int(suite["skipped"]) - bad
-        if bad:
-            told.wrong.append(done.stdout[-2000:])
+def power_cuts(told: Told, seed: int, until: float, home: Path) -> None:
+    """What was not synced is there, or not, or in pieces, after any call."""
+    if not _has_compiler():
+        told.skipped = _NO_COMPILER
+        return
+    found = cuts.played(built(home), seed, _left(until))
+    told.count, told.wrong = found["tried"], found["wrong"]
+    told.details = {"by_act": found["by_act"]}
+
+
+def power_cuts_of_ext4(told: Told, seed: int, until: float, _: Path) -> None:
+    """A real file system is shut down while two writers are at work, and mounted anew."""
+    told.skipped = mounts.why_not()
+    if told.skipped is None:
+        found = mounts.cut(seed, _left(until))
+        told.count, told.wrong = found["tried"], found["wrong"]
+        told.details = {"acks": found["acks"]}
+
+
+def lock_breaches(told: Told, seed: int, until: float, home: Path) -> None:
+    """Each way to lose SQLite's locks or its files, in a process at work and beside another."""
+    told.skipped = breaches.why_not()
+    for number in () if told.skipped else _rounds(until):
+        place = home / f"{number}"
+        place.mkdir()
+        options: dict[str, Any] = {"seed": seed + number * _BREACHES, "count": _BREACHES}
+        found = apart("tests.crash.breaches:run", home=str(place), **options)
+        shutil.rmtree(place)
+        told.count += found["tried"]
+        for name, count in found["by_way"].items():
+            told.add(name, count)
+        told.wrong += found["wrong"]
 
 
 def hostile_input(told: Told, seed: int, until: float, _: Path) -> None:
@@ -140,12 +158,15 @@ def _left(until: float) -> float:
     return max(1.0, until - time.monotonic())
 
 
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+def _has_compiler() -> bool:
+    has_one = bool(shutil.which("cc") or shutil.which("gcc"))
+    return sys.platform.startswith("linux") and has_one
 
 
 RINGS: Final[dict[str, tuple[str, Callable[[Told, int, float, Path], None]]]] = {
     "crash points": ("points", crash_points),
+    "power cuts": ("cuts", power_cuts),
+    "power cuts, ext4": ("cuts", power_cuts_of_ext4),
     "kill -9": ("kills", kills),
     "histories": ("operations", histories),
     "tampering": ("mutations", tampered),
