@@ -136,14 +136,21 @@ def restore(plan: Restoring) -> Path | None:
     draft, target = _draft(plan.target), plan.target
     with _told(target), _removed(draft):
         _copy(plan.source, draft)
-        if target.exists() and is_open(str(target)):
-            raise StorageError(f"{target} was opened meanwhile", hint="try again", code="live")
+        _check_closed(target)
         kept = _kept(target) if target.exists() else None
+        _check_closed(target, kept)
         is_whole = kept is not None and target.exists()
         for suffix in SIDE_FILES:
             Path(f"{target}{suffix}").unlink(missing_ok=True)
         put_in_place(draft, target, force=is_whole)
     return kept
+
+
+def _check_closed(target: Path, kept: Path | None = None) -> None:
+    """Refuse to go on if somebody opened a journal; who does takes its second name away."""
+    is_taken = kept is not None and not kept.exists()
+    if is_taken or (target.exists() and is_open(str(target))):
+        raise StorageError(f"{target} was opened meanwhile", hint="try again", code="live")
 
 
 @contextmanager

@@ -298,3 +298,24 @@ def test_whoever_is_killed_while_he_restores_leaves_a_journal_in_its_place(
     assert kept is not None
     assert (lines(journal_path), lines(kept)) == ([{"n": 1}], [{"n": 1}, {"n": 2}])
     assert (journal_path.stat().st_nlink, kept.stat().st_nlink) == (1, 1)
+
+
+def test_whoever_opens_it_in_the_middle_of_a_restore_keeps_it(
+    journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He takes its second name away, as a killed one's; it must not be replaced under him."""
+    write(journal_path, {"n": 1})
+    back_up(journal_path, tmp_path / "copy.db")
+    write(journal_path, {"n": 2})
+    real = backup._kept
+
+    def kept(target: Path) -> Path:
+        found = real(target)
+        write(target, {"n": 3})
+        return found
+
+    plan = plan_restore(tmp_path / "copy.db", journal_path)
+    monkeypatch.setattr(backup, "_kept", kept)
+    with pytest.raises(StorageError, match="meanwhile"):
+        restore(plan)
+    assert lines(journal_path) == [{"n": 1}, {"n": 2}, {"n": 3}]
