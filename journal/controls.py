@@ -13,6 +13,7 @@ registry, the reserved session ``journal:``, holds nothing else.
 | stray | session | rows that are not in the chain, or no longer whole |
 | claim, release | session | who holds the session from this epoch on; who let it go |
 | resolution | session | which foreign entries were accepted or rejected, by whom and why |
+| index | session | what a program's index said of a migrated file, by the index's key |
 | redaction | session | which lines were erased, what size they had, and why |
 """
 
