@@ -144,9 +144,15 @@ def _variable(
     return b"".join(map(_any_field, (claim, kind, origin, run_id, on_behalf_of)))
 
 
-def variable(claim: int | None, kind: bytes | str, origin: bytes | str) -> bytes:
-    """Return the fields that end a seal's message, of a row without run, beneficiary and request."""
-    return _variable(claim, kind, origin, None, None) + _NULL
+def variable(
+    claim: int | None,
+    kind: bytes | str,
+    origin: bytes | str,
+    run_id: bytes | str | None = None,
+    on_behalf_of: bytes | str | None = None,
+) -> bytes:
+    """Return the fields that end a seal's message, of a row without a request."""
+    return _variable(claim, kind, origin, run_id, on_behalf_of) + _NULL
 
 
 class Era(NamedTuple):

@@ -7,9 +7,10 @@ with a call for each half of the time would go into calls.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.chain import Head
+from journal.controls import CONTROL
 from journal.seal import (
     COMMITMENT,
     DIGEST_SIZE,
@@ -19,11 +20,13 @@ from journal.seal import (
     PREV_SIZE,
     SALT_SIZE,
     TERMINATORS,
+    UNFIT,
+    field,
     variable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from journal.lines import Line
     from journal.seal import Sealer
@@ -97,3 +100,61 @@ def seal_lines(sealer: Sealer, basis: Basis, now_us: int, lines: Iterable[Line])
         seals.append(seal)
     head = Head(seq, epoch, seal, cum_bytes, claim)
     return Sealed(basis, head, now_us, salts, join(commitments), join(seals))
+
+
+def whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) -> list[bytes] | None:
+    """Return the bytes of a session's lines, a body and a line end in turn, if each is as it was sealed.
+
+    None where anything is odd, or only unusual, such as a redacted line or one of an
+    earlier key era: then look at them one by one.
+
+    Args:
+        sealer: the session's.
+        rows: in the order of :func:`journal.statements.sealed_between`.
+        first: the seq that the first must have; after it none may be left out.
+
+    """
+    if first <= sealer.until:
+        return None
+    try:
+        return _whole_lines(sealer, rows, first)
+    except UNFIT:
+        return None
+
+
+def _whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) -> list[bytes] | None:
+    begun, outer = sealer.begun_seal()
+    pack, length, ends, join, own = FIXED.pack, LENGTH.pack, TERMINATORS, b"".join, sealer.key_id
+    of_seals, of_lines = begun.copy, COMMITMENT.copy
+    lines: list[bytes] = []
+    made: list[bytes] = []
+    stand: list[bytes] = []
+    shape: tuple[Any, ...] | None = None
+    shown, is_line, expected = b"", False, first
+    for row in rows:
+        (
+            session_id, seq, epoch, writer_id, instance_id, recorder_id, trusted, created_us,
+            cum_bytes, key_id, claim, kind, origin, run_id, behalf, request_id, prev, seal,
+            committed, salt, end, body,
+        ) = row  # fmt: skip
+        if (
+            seq != expected or body is None or salt is None or request_id is not None or key_id != own
+            or len(prev) != PREV_SIZE or len(salt) != SALT_SIZE or len(committed) != DIGEST_SIZE
+        ):  # fmt: skip
+            return None
+        expected += 1
+        if shape != (claim, kind, origin, run_id, behalf):
+            shape = claim, kind, origin, run_id, behalf
+            shown, is_line = variable(*shape), kind != CONTROL
+        inner, second, line = of_seals(), outer.copy(), of_lines()
+        inner.update(pack(
+            PREV_SIZE, prev, NUMBERS_SIZE, session_id, seq, epoch, writer_id, instance_id,
+            recorder_id, trusted, created_us, cum_bytes, key_id, DIGEST_SIZE, committed,
+        ) + shown)  # fmt: skip
+        second.update(inner.digest())
+        line.update(join((salt, length(len(body)), body, ends.get(end) or field(end))))
+        made += (second.digest(), line.digest())
+        stand += (seal, committed)
+        if is_line:
+            lines += (body, end)
+    return lines if made == stand else None
