@@ -92,6 +92,7 @@ class Chain:
         replaced: seqs at which this process knew another sealed row than stands there now.
         reported: odd seqs that a verdict of this process has told of already.
         open_tail: the last line has no line end, so the next must end it first.
+        facts_head: the seal of the head up to which all facts are known.
         generation: the database state this knowledge belongs to.
         waiting: rows of other tables to store with the next write.
         unwritten: sealed rows of the present transaction that are written at its end.
@@ -119,6 +120,7 @@ class Chain:
     layout_seq: int = 0
     earlier: tuple[Layout, ...] = ()
     facts_up_to: int = 0
+    facts_head: bytes = b""
     odd: Oddities = field(default_factory=Oddities)
     is_odd: bool = False
     is_crowded: bool = False
@@ -244,6 +246,12 @@ class Chain:
             span = (seq, seq)
         self.occupied.add(*span)
         return span[0]
+
+    def know_facts(self, cursor: Cursor) -> None:
+        """Read what sealed control entries say, unless the chain has ended here since that was done."""
+        if self.facts_head != self.head.seal:
+            self.load_facts(cursor)
+            self.facts_head = self.head.seal
 
     def load_facts(self, cursor: Cursor) -> None:
         """Read what sealed control entries say, as far as not read before."""
@@ -376,8 +384,9 @@ class Chain:
     def ends_open(self, cursor: Cursor, layout: Layout) -> bool:
         """Whether the last line of a layout has no line end."""
         for first, last in layout.spans(self.head.seq, newest=True):
-            rows = cursor.execute(sql.newest_rows(), (self.session_id, last, _PAGE)).fetchall()
-            for row in map(Row._make, rows):
+            cursor.execute(sql.newest_rows(), (self.session_id, last, _PAGE))
+            # One by one: mostly it is the first.
+            for row in map(Row._make, iter(cursor.fetchone, None)):
                 if row.seq >= first and row.kind != CONTROL and self.sealer.seal_holds(row):
                     return row.terminator == b""
         return False
@@ -391,6 +400,21 @@ def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) ->
         if len(rows) < _PAGE and sum(len(row.body or b"") for row in rows) < _PAGE_BYTES:
             return  # all there is; a fence looks here each time, and one query more is a quarter of it
         first = rows[-1].seq + 1
+
+
+def sealed_page(
+    cursor: Cursor, session_id: int, first: int, last: int, limit: int
+) -> list[tuple[Any, ...]]:
+    """Return the next rows as :func:`~journal.statements.sealed_between` has them; as many as :func:`page_of`."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    cursor.execute(sql.sealed_between(), (session_id, first, last, limit))
+    for found in iter(cursor.fetchone, None):
+        rows.append(found)
+        size += len(found[-1] or b"")
+        if size >= _PAGE_BYTES:
+            break
+    return rows
 
 
 def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) -> list[Row]:

@@ -94,7 +94,7 @@ def compare(  # noqa: PLR0913 - two sides, and where to begin
     size = file.size
     with store.snapshot() as cursor:
         store.fresh(chain)
-        chain.load_facts(cursor)
+        chain.know_facts(cursor)
         head = chain.head.seq
         newest = chain.layout
     beside = newest if layout is None else layout

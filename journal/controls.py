@@ -14,6 +14,7 @@ registry, the reserved session ``journal:``, holds nothing else.
 | claim, release | session | who holds the session from this epoch on; who let it go |
 | resolution | session | which foreign entries were accepted or rejected, by whom and why |
 | redacting | session | which lines a redaction is about to overwrite in the session's file, and where |
+| index | session | what a program's index said of a migrated file, by the index's key |
 | redaction | session | which lines were erased, what size they had, and why |
 | unredacted | session | that a redaction was given up, and which lines were put back in the file |
 """

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from journal.chain import page_of
+from journal.chain import page_of, sealed_page
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
 from journal.model import Row, check_key
+from journal.sealing import whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,19 +66,18 @@ class Export:
         self.bytes = 0
         self.lines = 0
         self.stepped_over: list[SteppedOver] = []
-        self._pages = pages(store, key)
+        self._pieces = _pieces(store, key)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> bytes:
         while True:
-            page = next(self._pages)
-            _extend(self.stepped_over, page.stepped_over)
-            if page.rows:
-                data = page.data
+            data, count, stepped_over = next(self._pieces)
+            _extend(self.stepped_over, stepped_over)
+            if count:
                 self.bytes += len(data)
-                self.lines += len(page.rows)
+                self.lines += count
                 return data
 
     @property
@@ -110,18 +110,39 @@ def export(journal: Journal, key: str) -> Export:
 
 def pages(store: Store, key: str) -> Iterator[Page]:
     """Yield the verified lines of a session up to its present head; none if there is none."""
+    found = _spans(store, key)
+    if found is None:
+        return
+    chain, spans, beyond = found
+    for first, last in spans:
+        yield from _pages_of(store, chain, first, last)
+    if beyond:
+        yield Page([], beyond)
+
+
+def _pieces(store: Store, key: str) -> Iterator[tuple[bytes, int, list[SteppedOver]]]:
+    """Yield what :func:`pages` does as bytes: with how many lines they are, and what was stepped over."""
+    found = _spans(store, key)
+    if found is None:
+        return
+    chain, spans, beyond = found
+    for first, last in spans:
+        yield from _pieces_of(store, chain, first, last)
+    if beyond:
+        yield b"", 0, beyond
+
+
+def _spans(store: Store, key: str) -> tuple[Chain, list[tuple[int, int]], list[SteppedOver]] | None:
+    """Return a session's chain, the seqs in file order, and the strays that stand beyond them."""
     with store.snapshot() as cursor:
         chain = store.find_chain(cursor, key)
         if chain is None:
-            return
+            return None
         head = store.fresh(chain).head.seq
         chain.load_facts(cursor)
         spans = list(chain.layout.spans(head))
         beyond = [span for span in chain.occupied if not 0 < span[0] <= head]
-    for first, last in spans:
-        yield from _pages_of(store, chain, first, last)
-    if beyond:
-        yield Page([], [SteppedOver(*span, "stray") for span in beyond])
+    return chain, spans, [SteppedOver(*span, "stray") for span in beyond]
 
 
 def every_page(store: Store, key: str) -> Iterator[Page]:
@@ -140,6 +161,24 @@ def _pages_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Pag
             found = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
         yield _judged(chain, found, first, last)
         first = found[-1].seq + 1 if found else last + 1
+
+
+def _pieces_of(
+    store: Store, chain: Chain, first: int, last: int
+) -> Iterator[tuple[bytes, int, list[SteppedOver]]]:
+    while first <= last:
+        with store.snapshot() as cursor:
+            found = sealed_page(cursor, chain.session_id, first, last, PAGE_ROWS)
+        lines = whole_lines(chain.sealer, found, first) if found else None
+        if lines is None:  # one by one, to tell what is odd
+            with store.snapshot() as cursor:
+                rows = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
+            page = _judged(chain, rows, first, last)
+            first = rows[-1].seq + 1 if rows else last + 1
+            yield page.data, len(page.rows), page.stepped_over
+        else:
+            first += len(found)
+            yield b"".join(lines), len(lines) // 2, []
 
 
 def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:

@@ -99,25 +99,29 @@ class Recorder:
         if found.lost:
             self.edit("lost", seqs=_told(found.lost), count=len(found.lost))
 
-    def take(self, compared: Compared, found: Plan, read: Read) -> None:
+    def take(self, compared: Compared, found: Plan, read: Read, *, is_lazy: bool = False) -> bool:
         """Make foreign lines entries, and the file's order the session's layout.
 
         A large edit is committed in pieces, but never a line; only with the last the
         layout changes, so a crash between them leaves lines that the next comparison
-        finds in the file, and so matches.
+        finds in the file, and so matches. Where ``is_lazy``, nothing is durable yet; nothing
+        is done, and False returned, where a layout would have to be written.
         """
         known: dict[Found, list[int]] = {}
         batches = _batches(found.foreign) or [[]]
         for batch in batches:
             writes = _writes(batch, read)
-            with self._store.transaction() as cursor:
+            with self._store.transaction(is_durable=not is_lazy) as cursor:
                 chain = self.chain(cursor)
                 if chain.layout.no != compared.newest_no:
-                    return  # rewritten meanwhile: compare again
+                    return True  # rewritten meanwhile: compare again
+                if is_lazy and self._later(cursor, chain, compared.head):
+                    return False  # lines came meanwhile, and belong behind these
                 if batch is batches[-1]:
                     self._finish(cursor, chain, compared, found, writes, known)
                 else:
                     self._write_lines(cursor, chain, writes, known)
+        return True
 
     def _write_lines(
         self,

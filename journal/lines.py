@@ -7,6 +7,7 @@ in an ordinary session file half the lines differ after a parse and a dump.
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from json import JSONDecoder, JSONEncoder
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NoReturn
 
@@ -15,6 +16,8 @@ import msgspec
 from journal.errors import EntryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from journal.model import Kind
 
 LINE_LIMIT: Final = 8 * 1024 * 1024
@@ -28,6 +31,7 @@ _LONG_NUMBER: Final = b"0" * (DIGIT_LIMIT + 1)
 _LF: Final = b"\n"
 _CRLF: Final = b"\r\n"
 _CR: Final = 0x0D
+_BRACES: Final = {b"{}"}
 _ESCAPE: Final = b"\\u"  # the only way for NUL and lone surrogates into the text of an ASCII line
 _new: Final = tuple.__new__  # a named tuple without the call of its own constructor
 _SPACE: Final = " \t\r\n"
@@ -109,6 +113,73 @@ def parse(body: bytes, terminator: bytes = _LF) -> Line:
     return _parsed(body, terminator)
 
 
+def parse_region(region: bytes) -> list[Line]:
+    """Return each line of a region as :func:`parse` does: lines joined by 0x0A, each ended by one in its file.
+
+    Ordinary lines are looked at all at once, and one by one only where not all of them
+    are objects.
+    """
+    bodies = region.split(_LF)
+    found = _envelopes(region, bodies)
+    if found is None:
+        return [parse(body) for body in bodies]
+    types = [line.type for line in found]
+    ids = [line.id or line.uuid for line in found]
+    parents = [line.parent_id or line.parent_uuid for line in found]
+    if _are_odd(types, ids, parents):
+        return [parse(body) for body in bodies]
+    columns = (bodies, repeat(_LF), repeat("line"), types, ids, parents)
+    return list(map(_new, repeat(Line), zip(*columns, strict=False)))
+
+
+def as_json(values: Sequence[tuple[str | int | None, ...]]) -> str:
+    """Return rows of plain values as JSON, at a quarter of the standard library's price."""
+    return _ROWS.encode(values).decode()
+
+
+def raw_lines(region: bytes) -> int:
+    """Return how many lines of a region, as for :func:`parse_region`, are "raw"."""
+    bodies = region.split(_LF)
+    if _envelopes(region, bodies) is not None:
+        return 0
+    return sum(parse(body).kind == "raw" for body in bodies)
+
+
+def _envelopes(region: bytes, bodies: list[bytes]) -> list[_Envelope] | None:
+    """Return what is read from lines that are all plain objects; None where they must be looked at one by one."""
+    # msgspec takes a stream of values, wherever their line ends are. But where each line
+    # begins with { and ends with }, no value goes on behind a line end, for nowhere in
+    # JSON does { follow }. Then as many values as lines are one in each.
+    if {body[:1] + body[-1:] for body in bodies} != _BRACES:
+        return None
+    longest = max(map(len, bodies))
+    if longest > DIGIT_LIMIT and _has_long_number(region):
+        return None
+    if longest > _SHALLOW and any(map(_has_depth, bodies)):
+        return None
+    if not (region.isascii() or _is_text(region)):
+        return None
+    try:
+        found = _ENVELOPE.decode_lines(region)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return found if len(found) == len(bodies) else None
+
+
+def _are_odd(*columns: list[str | None]) -> bool:
+    """Whether any of these texts is one that no column can hold: with a NUL, or half a character."""
+    text = "".join(filter(None, chain.from_iterable(columns)))
+    return "\0" in text or not (text.isascii() or _is_valid(text))
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parsed(body: bytes, terminator: bytes) -> Line:
     decoder = _SHORT if len(body) <= DIGIT_LIMIT else _LONG
     try:
@@ -178,6 +249,7 @@ class _Envelope(msgspec.Struct, gc=False):
     parent_uuid: _Name | None = msgspec.field(default=None, name="parentUuid")
 
 
+_ROWS: Final = msgspec.json.Encoder()
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 
 
@@ -233,7 +305,10 @@ def _is_deep(value: object, body: bytes) -> bool:
 
 def _has_depth(body: bytes) -> bool:
     """Whether it could be nested too deep: it has brackets enough."""
-    return len(body) > _SHALLOW and body.count(b"{") + body.count(b"[") > DEPTH_LIMIT
+    if len(body) <= _SHALLOW:
+        return False
+    # Not counted: to take away a byte that is rare, and look how much is left, is nine times as fast.
+    return 2 * len(body) - len(body.replace(b"{", b"")) - len(body.replace(b"[", b"")) > DEPTH_LIMIT
 
 
 def _has_long_number(body: bytes) -> bool:

@@ -9,13 +9,14 @@ to again. ``docs/mirror.md`` tells the whole.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from journal import mending
 from journal import reconcile as plans
 from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import JournalError, MirrorError
-from journal.foreign import Recorder, in_file
+from journal.foreign import CHUNK, Recorder, in_file
 from journal.mending import (
     ChangedError,
     is_rewritten,
@@ -44,6 +45,7 @@ TICK_NS: Final = 20_000_000
 _WORTH_A_TICK: Final = 16 * 1024 * 1024
 _SYNC_EVERY_S: Final = 1.0
 _TRIES: Final = 8
+_LAZY_TRIES: Final = 2  # one to take lines in, one to see that this was all
 
 KEEP: Final = "keep"
 REFUSE: Final = "refuse"
@@ -141,8 +143,7 @@ class Mirror:
             message = f"the session of mirror {self.fact.path} is gone"
             raise MirrorError(message, hint="journal audit")
         self.store.fresh(chain)
-        if chain.facts_up_to < chain.head.seq:
-            chain.load_facts(cursor)
+        chain.know_facts(cursor)
         return chain
 
     def now(self) -> Chain:
@@ -223,6 +224,7 @@ class Mirror:
         *,
         is_final: bool = False,
         is_cheap: bool = False,
+        is_lazy: bool = False,
         floor: tuple[int, int] | None = None,
     ) -> Plan:
         """Turn foreign edits into entries, then write what the file lacks; return what was found.
@@ -230,6 +232,8 @@ class Mirror:
         Args:
             is_final: an unterminated foreign tail becomes an entry too, as at a fence.
             is_cheap: before a write of ours: neither sync nor vouch for the times.
+            is_lazy: what was only appended need not be durable yet: whoever asks makes
+                the journal durable before anybody is told.
             floor: a size that the file had, and the seq at which it had it:
                 it must have it still, unless the session was rewritten since.
 
@@ -243,14 +247,19 @@ class Mirror:
             if not is_cheap and self._is_unchanged(floor):
                 return Plan(plans.IN_STEP)
             first: Plan | None = None
-            for _ in range(_TRIES):
+            for tried in range(_TRIES):
+                is_lazy = is_lazy and tried < _LAZY_TRIES
                 file = self._present()
                 if file is None:
                     return first or Plan(plans.GONE)
                 mend_damage(self, file)
                 try:
                     found, is_settled = self._pass(
-                        file, is_final=is_final, is_cheap=is_cheap, floor=floor
+                        file,
+                        is_final=is_final,
+                        is_cheap=is_cheap,
+                        is_lazy=is_lazy,
+                        floor=floor,
                     )
                 except ChangedError:
                     continue
@@ -298,18 +307,28 @@ class Mirror:
         return chain.layout.no == known.layout_no and chain.head.seq == known.exported_seq
 
     def _pass(
-        self, file: MirrorFile, *, is_final: bool, is_cheap: bool, floor: tuple[int, int] | None
+        self,
+        file: MirrorFile,
+        *,
+        is_final: bool,
+        is_cheap: bool,
+        is_lazy: bool,
+        floor: tuple[int, int] | None,
     ) -> tuple[Plan, bool]:
         """Compare once, take what is foreign, write what lacks; return whether all is settled."""
-        if is_rewritten(self):
+        # One state of the database for a look that nobody else in this process waits for.
+        with self.store.snapshot() if is_lazy else nullcontext():
+            compared, before = None, None
+            if not is_rewritten(self):
+                before = self._settled_times(file)
+                compared = self._compare(file)
+        if compared is None:
             return rewrite(self, file), False
-        before = self._settled_times(file)
-        compared = self._compare(file)
         if is_rewritten(self):
             raise ChangedError  # between the two looks: the file has the old order still
         found = self.plan(compared, is_final=is_final, floor=floor)
         if found.foreign or found.is_relaid:
-            self._take(file, compared, found)
+            self._take(file, compared, found, is_lazy=is_lazy)
             return found, False
         if found.tail is not None or self.now().mirror_state == "refused":
             return found, True  # somebody is still writing that line, or we may not write
@@ -383,10 +402,13 @@ class Mirror:
             sizes.append(floor[0])
         return max(sizes, default=None)
 
-    def _take(self, file: MirrorFile, compared: Compared, found: Plan) -> None:
+    def _take(self, file: MirrorFile, compared: Compared, found: Plan, *, is_lazy: bool) -> None:
         """Have what is foreign made entries, and note that the layout now begins as the file does."""
-        file.sync()  # a layout says what the file has: a power cut must not take that back
-        self.recorder.take(compared, found, lambda item: read(file, item))
+        is_lazy = is_lazy and not found.is_relaid and sum(x.size for x in found.foreign) < CHUNK
+        if not is_lazy:
+            file.sync()  # a layout says what the file has: a power cut must not take that back
+        if not self.recorder.take(compared, found, lambda x: read(file, x), is_lazy=is_lazy):
+            return
         is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
         if self.fact.on_edit == REFUSE and not is_benign and self.now().mirror_state is None:
             self.recorder.edit("refused", path=self.fact.path)

@@ -218,19 +218,23 @@ class Mirrors:
         *,
         is_final: bool = False,
         is_cheap: bool = False,
+        is_lazy: bool = False,
         floor: tuple[int, int] | None = None,
     ) -> Plan | None:
         """Turn what reached a session's file into entries; None if it has no mirror here.
 
         ``floor`` is a size that the file had, and the seq at which it had it. Where
         ``is_cheap``, the file is not synced: that is its program's affair until a fence
-        or a close. The entries are durable all the same.
+        or a close. The entries are durable all the same, but where ``is_lazy``: then whoever
+        asks makes the journal durable before anybody is told of them.
         """
         mirror = self.mirror(session_id)
         if mirror is None:
             return None
         with self._told(mirror):
-            return mirror.reconcile(is_final=is_final, is_cheap=is_cheap, floor=floor)
+            return mirror.reconcile(
+                is_final=is_final, is_cheap=is_cheap, is_lazy=is_lazy, floor=floor
+            )
 
     @contextmanager
     def _told(self, mirror: Mirror) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from journal.lines import LINE_LIMIT, Line, encode, parse
+from journal.lines import LINE_LIMIT, Line, encode, parse, parse_region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -85,27 +85,55 @@ def split(chunks: Iterable[bytes], *, within: bool = False) -> Iterator[Line]:
         within: it begins behind some parts of a long line.
 
     """
+    for found in regions(chunks, within=within):
+        if isinstance(found, bytes):
+            yield from parse_region(found)
+        else:
+            yield found
+
+
+def regions(chunks: Iterable[bytes], *, within: bool = False) -> Iterator[bytes | Line]:
+    """Yield a stream as :func:`split` does, but ordinary lines many at a time, for :func:`~journal.lines.parse_region`."""
     pending: list[bytes] = []
     size = 0
     for chunk in chunks:
         # Pieces are joined once, at the line end: joining at each chunk would
         # copy a long line over and over.
-        first, *rest = chunk.split(_LF)
-        pending.append(first)
-        size += len(first)
-        for piece in rest:
-            data = b"".join(pending)
-            if within or size > LINE_LIMIT or data[-1:] == _CR:
-                yield from _ended(data, within=within)
+        end = chunk.find(_LF)
+        if end < 0:
+            pending.append(chunk)
+            size += len(chunk)
+        else:
+            pending.append(chunk[:end])
+            size += end
+            first = b"".join(pending)
+            if within or size > LINE_LIMIT or first[-1:] == _CR:
+                yield from _ended(first, within=within)
+                pending = []
             else:
-                yield parse(data)  # nearly every line: no call that it can do without
-            pending, size, within = [piece], len(piece), False
+                pending = [first]
+            within = False
+            last = chunk.rfind(_LF)
+            yield from _whole_lines(pending, chunk[end + 1 : last] if last > end else None)
+            pending, size = [chunk[last + 1 :]], len(chunk) - last - 1
         within = within or size >= _SURELY_LONG
         while within and size >= PART_SIZE + 2:
             yield Line(_taken(pending, PART_SIZE), b"", PART)
             size -= PART_SIZE
     if size:
         yield from _whole(b"".join(pending), b"", within=within)
+
+
+def _whole_lines(first: list[bytes], rest: bytes | None) -> Iterator[bytes | Line]:
+    """Yield whole lines: at most one that came over several chunks, and the rest of a chunk."""
+    if rest is None:
+        yield from first
+    elif len(rest) <= LINE_LIMIT and (b"\r" not in rest):
+        yield _LF.join([*first, rest])
+    else:
+        yield from first
+        for body in rest.split(_LF):
+            yield from _ended(body, within=False)
 
 
 def _taken(pending: list[bytes], size: int) -> bytes:

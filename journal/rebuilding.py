@@ -13,7 +13,7 @@ from urllib.parse import quote
 from journal.errors import StorageError
 from journal.export import export
 from journal.files import drafted, write_new
-from journal.migration import receipts
+from journal.migration import indexed, receipts
 from journal.migration.packed import inner, is_here, is_packed, packed
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def rebuild(
     the directory that all migrations were given, or that all they were given have in common;
     its bytes are those that were read, then what was written since (compressed anew where
     they were compressed, so that the archive may be another). A session that never was a file
-    stands in ``sessions/``. OpenClaw's ``sessions.json`` is made anew, and names the new files;
+    stands in ``sessions/``. OpenClaw's ``sessions.json`` says what it said, and names the new files;
     ``journal-export.json`` lists everything.
 
     Raises:
@@ -168,20 +168,29 @@ def _write(
 
 
 def _write_indexes(journal: Journal, directory: Path, done: list[Rebuilt]) -> None:
-    """Make OpenClaw's index of each directory anew, from the aliases its files had."""
+    """Make OpenClaw's index of each directory anew: what it said, of the files as they are now."""
     indexes: dict[Path, dict[str, Any]] = {}
     for each in done:
         file = directory.absolute() / each.file
+        said = _said(journal, each)
         for receipt in _indexed(journal, each):
-            indexes.setdefault(file.parent, {})[receipt.alias or ""] = {
-                "sessionId": each.session,
-                # Never the file that it came from: who is pointed here is to write here.
-                "sessionFile": str(file),
-                "updatedAt": receipt.migrated_us // 1000,
-            }
+            key = receipt.alias or ""
+            # Where nothing was kept: before this version an index's words were not.
+            bare = {"sessionId": each.session, "updatedAt": receipt.migrated_us // 1000}
+            entry = said.get((receipt.path, key), bare)
+            # Never the file that it came from: who is pointed here is to write here.
+            indexes.setdefault(file.parent, {})[key] = {**entry, "sessionFile": str(file)}
     for parent, index in indexes.items():
-        content = json.dumps(index, indent=2).encode() + b"\n"
-        write_new(parent / "sessions.json", [content], force=False)
+        content = json.dumps(index, indent=2, ensure_ascii=False).encode(
+            "utf-8", "backslashreplace"
+        )
+        write_new(parent / "sessions.json", [content + b"\n"], force=False)
+
+
+def _said(journal: Journal, each: Rebuilt) -> indexed.Entries:
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, each.session)
+        return {} if chain is None else indexed.known(cursor, chain)
 
 
 def _indexed(journal: Journal, each: Rebuilt) -> list[Receipt]:

@@ -41,19 +41,19 @@ UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowErro
 
 _SALTS: Final = 64
 _NULL: Final = b"\xff\xff\xff\xff"
-_LENGTH: Final = Struct(">I")
+LENGTH: Final = Struct(">I")
 _INTEGER: Final = Struct(">Iq")
 # What is never NULL, in one call: prev; the ten numbers session_id, seq, epoch,
 # writer_id, instance_id, recorder_id, trusted, created_us, cum_bytes and key_id as
 # one field; the commitment.
-_FIXED: Final = Struct(">I16sI10qI32s")
-_NUMBERS_SIZE: Final = 80
-_TERMINATORS: Final = {end: _LENGTH.pack(len(end)) + end for end in (b"", b"\n", b"\r\n")}
+FIXED: Final = Struct(">I16sI10qI32s")
+NUMBERS_SIZE: Final = 80
+TERMINATORS: Final = {end: LENGTH.pack(len(end)) + end for end in (b"", b"\n", b"\r\n")}
 
 
 def field(value: bytes | None) -> bytes:
     """Return one length-prefixed field."""
-    return _NULL if value is None else _LENGTH.pack(len(value)) + value
+    return _NULL if value is None else LENGTH.pack(len(value)) + value
 
 
 def number(value: int | None) -> bytes:
@@ -67,8 +67,8 @@ def text(value: str | None) -> bytes:
 
 
 # Hashed once: copying a hash is cheaper than making one.
-_COMMITMENT: Final = sha256(field(b"session-journal/commitment/1") + _LENGTH.pack(SALT_SIZE))
-_SEAL_TAG: Final = field(b"session-journal/seal/1")
+COMMITMENT: Final = sha256(field(b"session-journal/commitment/1") + LENGTH.pack(SALT_SIZE))
+SEAL_TAG: Final = field(b"session-journal/seal/1")
 
 
 class KeyedHash:
@@ -107,9 +107,9 @@ def fingerprint(key: bytes) -> str:
 
 def commitment(salt: bytes, body: bytes, terminator: bytes) -> bytes:
     """Return what stands for a line in the chain, so that the line itself can be erased later."""
-    end = _TERMINATORS.get(terminator) or field(terminator)
-    committed = _COMMITMENT.copy()
-    committed.update(b"".join((salt, _LENGTH.pack(len(body)), body, end)))
+    end = TERMINATORS.get(terminator) or field(terminator)
+    committed = COMMITMENT.copy()
+    committed.update(b"".join((salt, LENGTH.pack(len(body)), body, end)))
     return committed.digest()
 
 
@@ -142,6 +142,17 @@ def _variable(
     on_behalf_of: bytes | str | None,
 ) -> bytes:
     return b"".join(map(_any_field, (claim, kind, origin, run_id, on_behalf_of)))
+
+
+def variable(
+    claim: int | None,
+    kind: bytes | str,
+    origin: bytes | str,
+    run_id: bytes | str | None = None,
+    on_behalf_of: bytes | str | None = None,
+) -> bytes:
+    """Return the fields that end a seal's message, of a row without a request."""
+    return _variable(claim, kind, origin, run_id, on_behalf_of) + _NULL
 
 
 class Era(NamedTuple):
@@ -207,6 +218,16 @@ class Sealer:
         self.key_id = key_id
         self.genesis = _genesis(self._hash)
 
+    def begun_seal(self) -> tuple[_Hash, _Hash]:
+        """Return two hashes to copy for each seal of the present era.
+
+        The first takes the fields behind the seal's tag, the second the first's digest.
+        """
+        inner, outer = self._hash.pads
+        begun = inner.copy()
+        begun.update(SEAL_TAG)
+        return begun, outer
+
     def seal(  # noqa: PLR0913 - the columns under the seal, in their order
         self,
         prev: bytes,
@@ -229,10 +250,10 @@ class Sealer:
         key_id: int | None = None,
     ) -> bytes:
         """Return the seal of a row of these values (``docs/format.md``)."""
-        fixed = _FIXED.pack(
+        fixed = FIXED.pack(
             PREV_SIZE,
             prev,
-            _NUMBERS_SIZE,
+            NUMBERS_SIZE,
             self.session_id if session_id is None else session_id,
             seq,
             epoch,
@@ -251,7 +272,7 @@ class Sealer:
         seal_with = self._hash
         if seq <= self.until and self._eras:
             seal_with = self._era_at(seq)[1] or self._hash
-        return seal_with(b"".join((_SEAL_TAG, fixed, variable, request)))
+        return seal_with(b"".join((SEAL_TAG, fixed, variable, request)))
 
     def _era_at(self, seq: int) -> tuple[int, KeyedHash | None]:
         """Return the number of the era that a seq belongs to, and what sealed then."""
@@ -339,7 +360,7 @@ class Sealer:
         ``lines`` a row that has its salt and no body is judged by its seal alone.
         """
         inner, outer = self._hash.pads
-        pack, equal, variable_of = _FIXED.pack, hmac.compare_digest, _variable
+        pack, equal, variable_of = FIXED.pack, hmac.compare_digest, _variable
         until, own = self.until, self.key_id
         for row in rows:
             (
@@ -354,12 +375,12 @@ class Sealer:
                 yield row, self.status(row)
                 continue
             fixed = pack(
-                PREV_SIZE, prev, _NUMBERS_SIZE, session_id, seq, epoch, writer_id, instance_id,
+                PREV_SIZE, prev, NUMBERS_SIZE, session_id, seq, epoch, writer_id, instance_id,
                 recorder_id, trusted, created_us, cum_bytes, key_id, DIGEST_SIZE, committed,
             )  # fmt: skip
             variable = variable_of(claim, kind, origin, run_id, behalf)
-            first, second, line = inner.copy(), outer.copy(), _COMMITMENT.copy()
-            first.update(b"".join((_SEAL_TAG, fixed, variable, _NULL)))
+            first, second, line = inner.copy(), outer.copy(), COMMITMENT.copy()
+            first.update(b"".join((SEAL_TAG, fixed, variable, _NULL)))
             second.update(first.digest())
             if not equal(second.digest(), seal):
                 yield row, "stray"
@@ -367,8 +388,8 @@ class Sealer:
             if body is None:
                 yield row, "sealed"
                 continue
-            ended = _TERMINATORS.get(end) or field(end)
-            line.update(b"".join((salt, _LENGTH.pack(len(body)), body, ended)))
+            ended = TERMINATORS.get(end) or field(end)
+            line.update(b"".join((salt, LENGTH.pack(len(body)), body, ended)))
             yield row, "sealed" if equal(line.digest(), committed) else "altered"
 
     def whole(self, row: Row) -> Row:

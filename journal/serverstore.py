@@ -298,7 +298,7 @@ class ServerStore(Store):
         self._roll_back_there()
         self._forget()
 
-    def _sync(self, cursor: Cursor) -> None:
+    def _sync(self, cursor: Cursor, version: int | None = None) -> None:  # noqa: ARG002 - SQLite's
         """Learn what others have committed; whoever asks for a chain looks at it anew."""
         self.registry.refresh(cursor)
         check_newest(self.registry.newer_key, self.path)

@@ -79,6 +79,28 @@ def rows_between() -> str:
 
 
 @cache
+def sealed_between() -> str:
+    """Select what is under the seals of some rows, and their lines: (session_id, first, last, limit).
+
+    The numbers, the texts, prev, seal, commitment, salt, terminator and body, each sort in
+    the order of the seal.
+    """
+    numbers = (
+        _E.session_id, _E.seq, _E.epoch, _E.writer_id, _E.instance_id, _E.recorder_id, _E.trusted,
+        _E.created_us, _E.cum_bytes, _E.key_id,
+    )  # fmt: skip
+    texts = (_E.claim, _E.kind, _E.origin, _E.run_id, _E.on_behalf_of, _E.request_id)
+    others = (_E.prev, _E.seal, _E.commitment, _E.salt, _E.terminator, _E.body)
+    where = (
+        _E.session_id == bindparam("session_id"),
+        _E.seq >= bindparam("first"),
+        _E.seq <= bindparam("last"),
+    )
+    columns = [_read(column) for column in (*numbers, *texts, *others)]
+    return compiled(select(*columns).where(*where).order_by(_E.seq).limit(bindparam("limit")))
+
+
+@cache
 def rows_before() -> str:
     """Select whole rows up to a seq, newest first: (session_id, up_to, limit)."""
     where = (_E.session_id == bindparam("session_id"), _E.seq <= bindparam("up_to"))

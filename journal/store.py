@@ -316,7 +316,7 @@ class Store(Ledger):
                     deadline = time.monotonic() + self.busy_timeout_s
                     while not self._is_free("PRAGMA data_version", deadline):
                         pass  # the log is being read anew after a crash, or folded in by the last to close
-                self._sync(cursor)
+                    self._sync(cursor, cursor.fetchone()[0])
                 yield cursor
             except Exception as error:
                 if is_driver_error(error):
@@ -344,9 +344,10 @@ class Store(Ledger):
         self._inside = False
         self._data_version = None  # the next transaction looks again
 
-    def _sync(self, cursor: Cursor) -> None:
+    def _sync(self, cursor: Cursor, version: int | None = None) -> None:
         """Learn whether anyone else has committed since this connection last looked."""
-        version = cursor.execute("PRAGMA data_version").fetchone()[0]
+        if version is None:
+            version = cursor.execute("PRAGMA data_version").fetchone()[0]
         if version == self._data_version:
             return
         versions = (

@@ -101,9 +101,7 @@ class Watch:
         """Look at files that may have changed, the ones with a session first."""
         mirrors = self._mirrors()
         wanted = sorted(path for path in paths if not path.startswith(self._own))
-        yield from (
-            seen for path in wanted if path in mirrors for seen in self._follow(path, mirrors[path])
-        )
+        yield from self._followed([(path, mirrors[path]) for path in wanted if path in mirrors])
         for path in wanted:
             if path not in mirrors and not os.path.isdir(path):  # noqa: PTH112 - text in, text out
                 yield from self._adopt(path)
@@ -128,6 +126,15 @@ class Watch:
     def _is_below(self, path: str) -> bool:
         return any(path.startswith(f"{each.rstrip('/')}/") for each in self._directories)
 
+    def _followed(self, files: Iterable[tuple[str, str]]) -> list[Seen]:
+        """Take in what came to some files; with one sync for all, before anybody is told."""
+        seen: list[Seen] = []
+        for path, key in files:
+            seen += self._follow(path, key)
+        if seen:
+            self._journal.store.make_durable()
+        return seen
+
     def _follow(self, path: str, key: str) -> Iterator[Seen]:
         mirrors = self._journal.mirrors
         # Not by way of the journal, which would bring the file up before we look.
@@ -135,7 +142,7 @@ class Watch:
         is_here = os.path.lexists(path)
         before = 0 if is_here else session.head.seq
         try:
-            found = mirrors.reconcile(mirrors.of(key).session_id, is_cheap=True)
+            found = mirrors.reconcile(mirrors.of(key).session_id, is_cheap=True, is_lazy=True)
         except MirrorError as error:
             yield Seen("set aside", path, key, detail=str(error))
             return

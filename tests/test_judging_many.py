@@ -1,4 +1,4 @@
-"""``Sealer.judge`` says of many rows what ``Sealer.status`` says of each, whatever was done to them."""
+"""What is said of many rows at once is what ``Sealer.status`` says of each, whatever was done to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.model import Row
-from journal.seal import Sealer, commitment
+from journal.seal import Era, Sealer, commitment
+from journal.sealing import whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,3 +90,59 @@ def test_many_are_judged_as_each_is(found: list[Row], data: Any) -> None:
 def test_what_each_change_is_called(change: dict[str, Any], status: str) -> None:
     ((_, found),) = both([sealed(1, b"{}", None, None)._replace(**change)])
     assert found == status
+
+
+# As journal.statements.sealed_between has them.
+COLUMNS = (
+    "session_id", "seq", "epoch", "writer_id", "instance_id", "recorder_id", "trusted", "created_us",
+    "cum_bytes", "key_id", "claim", "kind", "origin", "run_id", "on_behalf_of", "request_id", "prev",
+    "seal", "commitment", "salt", "terminator", "body",
+)  # fmt: skip
+
+
+def bytes_of(found: Sequence[Row], first: int = 1) -> list[bytes] | None:
+    return whole_lines(SEALER, [tuple(getattr(row, n) for n in COLUMNS) for row in found], first)
+
+
+def three() -> list[Row]:
+    return [sealed(seq, b"%d" % seq, None, None) for seq in (1, 2, 3)]
+
+
+def test_whole_lines_are_given_and_control_entries_are_none() -> None:
+    assert bytes_of(three()) == [b"1", b"\n", b"2", b"\n", b"3", b"\n"]
+    control = three()[1]._replace(kind=b"control")
+    control = control._replace(seal=sealed_again(control))
+    assert bytes_of([three()[0], control, three()[2]]) == [b"1", b"\n", b"3", b"\n"]
+
+
+def sealed_again(row: Row) -> bytes:
+    return SEALER.seal(
+        row.prev, row.seq, row.epoch, row.writer_id, row.instance_id, row.recorder_id, row.trusted,
+        row.created_us, row.cum_bytes, row.commitment, row.claim, row.kind, row.origin, row.run_id,
+        row.on_behalf_of, row.request_id, row.session_id, row.key_id,
+    )  # fmt: skip
+
+
+@given(st.integers(0, 2), st.sampled_from(COLUMNS), st.data())
+def test_nothing_is_given_where_one_column_is_another(at: int, name: str, data: Any) -> None:
+    found = three()
+    values: Any = st.integers(0, 2**40) if name in NUMBERS else st.binary(max_size=40)
+    value = data.draw(values | st.none())
+    if value == getattr(found[at], name):
+        return
+    found[at] = found[at]._replace(**{name: value})
+    assert bytes_of(found) is None
+
+
+def test_nothing_is_given_where_a_row_is_left_out_or_moved() -> None:
+    one, two, last = three()
+    assert bytes_of([one, last]) is None
+    assert bytes_of([two, last]) is None
+    assert bytes_of([two, one, last]) is None
+
+
+def test_an_earlier_era_is_looked_at_one_by_one() -> None:
+    sealer = Sealer(b"k" * 32, 1, 7, "agent:main:main", [Era(0, None, 2)])
+    found = [tuple(getattr(row, n) for n in COLUMNS) for row in three()]
+    assert whole_lines(sealer, found, 1) is None
+    assert whole_lines(sealer, found[2:], 3) == [b"3", b"\n"]

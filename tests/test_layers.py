@@ -64,6 +64,7 @@ LAYERS = (
         "registry",
         "chain",
         "writing",
+        "sealing",
         "inspection",
         "naming",
         "durability",

@@ -14,6 +14,7 @@ from journal.rebuilding import rebuild
 
 if TYPE_CHECKING:
     from journal import Journal
+    from tests.thieves import Thief
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -75,10 +76,12 @@ def test_openclaws_index_is_made_anew(journal: Journal, tmp_path: Path) -> None:
     (index,) = (tmp_path / "rebuilt").rglob("sessions.json")
     (original,) = store.rglob("sessions.json")
     made, known = json.loads(index.read_text()), json.loads(original.read_text())
-    assert made
-    assert {key: each["sessionId"] for key, each in made.items()} == {
-        key: known[key]["sessionId"] for key in made
-    }
+    files = [each.name for each in original.parent.iterdir()]
+    there = [key for key, each in known.items() if Path(each["sessionFile"]).name in files]
+    assert sorted(made) == sorted(there)
+    for key, each in made.items():
+        assert {**each, "sessionFile": None} == {**known[key], "sessionFile": None}
+        assert list(each) == list(known[key])
     for each in made.values():
         assert Path(each["sessionFile"]).parent == index.parent
         assert Path(each["sessionFile"]).exists()
@@ -95,6 +98,36 @@ def test_every_key_of_an_index_is_in_the_new_one(journal: Journal, tmp_path: Pat
     rebuild(journal, tmp_path / "rebuilt")
     made = json.loads((tmp_path / "rebuilt" / "main" / "sessions" / "sessions.json").read_text())
     assert list(made) == list(index)
+
+
+def test_an_index_that_says_something_else_is_kept_anew(
+    journal: Journal, thief: Thief, tmp_path: Path
+) -> None:
+    """And what it says still is written once; a fact that nobody sealed says nothing."""
+    sessions = tmp_path / "agents" / "main" / "sessions"
+    sessions.mkdir(parents=True)
+    file = sessions / "11111111-1111-1111-1111-111111111111.jsonl"
+    file.write_text(f'{{"type":"session","version":3,"id":"{file.stem}"}}\n')
+    entry: dict[str, object] = {"sessionId": file.stem, "label": "half \ud800 a character, é"}
+    heads = []
+    for tokens in (1, 2, 2):
+        entry["totalTokens"] = tokens
+        (sessions / "sessions.json").write_text(json.dumps({"agent:main:main": entry}))
+        migrate(journal, tmp_path / "agents")
+        heads.append(journal.session(file.stem, writer="migrate", role="migration").head.seq)
+    assert heads == [2, 3, 3]
+    forged = b'{"control":"index","path":"%s","entries":{"agent:main:main":{"totalTokens":9}}}'
+    thief.execute("UPDATE sessions SET head_seq = 4, head_epoch = 4 WHERE key = ?", file.stem)
+    thief.execute(
+        "INSERT INTO entries SELECT NULL, session_id, 4, 4, writer_id, instance_id, recorder_id, claim, kind, trusted,"
+        " origin, NULL, NULL, NULL, created_us, cum_bytes, terminator, salt, commitment, key_id, prev, seal, line_type,"
+        " NULL, NULL, ? FROM entries WHERE seq = 3 AND kind = 'control' AND session_id > 1",
+        forged % str(file).encode(),
+    )
+    rebuild(journal, tmp_path / "rebuilt")
+    made = json.loads((tmp_path / "rebuilt" / "main" / "sessions" / "sessions.json").read_text())
+    new = str(tmp_path / "rebuilt" / "main" / "sessions" / file.name)
+    assert made == {"agent:main:main": {**entry, "sessionFile": new}}
 
 
 def test_files_of_one_name_do_not_meet(journal: Journal, tmp_path: Path) -> None:

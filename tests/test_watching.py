@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from journal import Journal, NotFoundError
 from journal.audit import audit
+from journal.foreign import Recorder
 from journal.watching import Watch
 from tests.migration.conftest import session_file
 
@@ -59,6 +60,58 @@ def test_files_are_adopted_in_place_and_what_came_since_is_foreign(
     entries = journal.session("s-1").read()
     assert [entry.trust for entry in entries] == ["asserted", "asserted", "external", "external"]
     assert {finding.id for finding in audit(journal_path).findings} == {"J110"}
+
+
+def test_lines_of_many_files_are_synced_at_once_and_before_anybody_is_told(
+    journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [session_file(store / f"{n}.jsonl", session_id=f"s-{n}") for n in range(3)]
+    watch = Watch(journal, [store])
+    list(watch.catch_up())
+    for path in paths:
+        append(path, {"n": 1})
+    synced: list[int] = []
+    monkeypatch.setattr("journal.durability.os.fdatasync", synced.append)
+    monkeypatch.setattr("journal.durability.os.fsync", synced.append)
+    told = watch.take(map(str, paths))
+    assert next(told).what == "taken in"
+    assert len(synced) == 1
+    assert [seen.what for seen in told] == ["taken in"] * 2
+    assert len(synced) == 1
+    assert {each.id for each in audit(str(journal.path)).findings} == {
+        "J110"
+    }  # foreign, and nothing else
+
+
+def test_what_a_writer_adds_while_the_file_is_looked_at_stands_behind_it(
+    journal: Journal,
+    store: Path,
+    open_journal: Callable[[], Journal],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A layout must say so then, and a layout says what the file has: it is synced first."""
+    path = session_file(store / "a.jsonl")
+    watch = Watch(journal, [store])
+    list(watch.catch_up())
+    other = open_journal()
+    other.store.mirrors = None
+    append(path, {"n": "theirs"})
+    real, asked, synced = Recorder.take, list[bool](), list[int]()
+
+    def meanwhile(self: Recorder, *rest: Any, is_lazy: bool = False) -> bool:
+        asked.append(is_lazy)
+        if len(asked) == 1:
+            other.session("s-1", writer="gateway", role="run").append({"n": "ours"})
+            monkeypatch.setattr("journal.mirrorfile.os.fdatasync", synced.append)
+            monkeypatch.setattr("journal.mirrorfile.os.fsync", synced.append)
+        return real(self, *rest, is_lazy=is_lazy)
+
+    monkeypatch.setattr(Recorder, "take", meanwhile)
+    assert [seen.entries for seen in watch.take([str(path)])] == [1]
+    entries = journal.session("s-1").read()
+    assert [entry.json().get("n") for entry in entries] == [None, "theirs", "ours"]
+    assert path.read_bytes().split(b"\n")[1:] == [b'{"n": "theirs"}', b'{"n":"ours"}', b""]
+    assert (asked, bool(synced)) == ([True, False], True)
 
 
 def test_a_program_that_is_known_is_permitted(journal: Journal, store: Path) -> None:

@@ -7,6 +7,7 @@ homes it misses sessions, and names files that are gone.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -94,6 +95,15 @@ def index(data: bytes) -> dict[str, str]:
         return {}
     pairs = ((key, _file_of(entry)) for key, entry in found.items() if text(key))
     return {key: name for key, name in pairs if name is not None}
+
+
+def entries(data: bytes) -> dict[str, str]:
+    """Return what ``sessions.json`` says of each session key that names a file, as compact JSON."""
+    found = loads(data)
+    if not isinstance(found, dict):
+        return {}
+    named = ((key, entry) for key, entry in found.items() if text(key) and _file_of(entry))
+    return {key: json.dumps(entry, separators=(",", ":")) for key, entry in named}
 
 
 def _file_of(entry: object) -> str | None:

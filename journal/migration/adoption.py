@@ -17,6 +17,7 @@ from journal.migration.choosing import Choice
 from journal.migration.holding import NOTHING, compare
 from journal.migration.packed import is_packed
 from journal.migration.planned import PlannedFile
+from journal.migration.reading import Reading
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError
 from journal.migration.survey import count_raw, databases, head_of
@@ -78,7 +79,8 @@ def _adopted(store: Store, path: str, source: Source, key: str | None) -> str:
     if choice.holding.is_done:
         return choice.key
     number = receipts.begin_run(store, [path])
-    result = Transfer(store, Job(number, lambda _: None), each, source, choice).copy()
+    job = Job(number, lambda _: None)
+    result = Transfer(store, job, each, Reading(source), choice).copy()
     _end_run(store, number, result)
     return choice.key
 
@@ -121,7 +123,6 @@ def _chosen(store: Store, path: str, keys: tuple[str, ...], source: Source) -> C
         if served is not None:
             raise MovedError  # another process has adopted it meanwhile
         if chain is None:
-            source.rewind()
             return Choice(key, NOTHING)
         held = compare(store, key, source)
         if held.relation in _SAME and mirror is None:

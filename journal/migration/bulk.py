@@ -7,22 +7,50 @@ which names it first.
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from journal import statements as sql
-from journal.chain import Head
 from journal.errors import CorruptError
-from journal.seal import SALT_SIZE, commitment
+from journal.lines import as_json
+from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE
+from journal.sealing import Basis, Sealed, seal_lines
 from journal.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from journal.chain import Chain
+    from journal.chain import Chain, Head
     from journal.engine import Cursor
     from journal.lines import Line
     from journal.writing import Author
+
+# Rows made inside SQLite, out of a few values for all of them: to bind 25 values for each
+# row takes as long as to store it, and while SQLite is at it another thread can go on.
+# JSON carries what differs in size: type, id and parent, where the body begins, its length.
+_INSERT_PLAIN: Final = """
+INSERT INTO entries(
+    session_id, seq, epoch, writer_id, instance_id, recorder_id, claim, kind, trusted, origin,
+    request_id, run_id, on_behalf_of, created_us, cum_bytes, terminator, salt, commitment, key_id,
+    prev, seal, line_type, line_id, parent_id, body
+)
+SELECT
+    ?1, ?2 + n, ?3, ?4, ?5, ?4, ?6, 'line', 1, 'file',
+    NULL, NULL, NULL, ?7, ?8 + start + size + 1, x'0a', substr(?9, n * 16 + 1, 16),
+    substr(?10, n * 32 + 1, 32), ?11, substr(?12, n * 32 + 1, 16), substr(?12, n * 32 + 33, 32),
+    type, name, parent, substr(?13, start + 1, size)
+FROM (
+    SELECT key AS n, json_extract(value, '$[0]') AS type, json_extract(value, '$[1]') AS name,
+        json_extract(value, '$[2]') AS parent, json_extract(value, '$[3]') AS start,
+        json_extract(value, '$[4]') AS size
+    FROM json_each(?14) LIMIT -1 OFFSET 0
+)
+"""
+
+
+def basis_of(chain: Chain, author: Author) -> Basis:
+    """Return what the next write's seals follow from."""
+    sealer = chain.sealer
+    return Basis(chain.session_id, sealer.key_id, chain.head, author.writer.id, author.instance_id)
 
 
 def write_lines(  # noqa: PLR0913 - a write has this many sides
@@ -32,12 +60,27 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     now_us: int,
     lines: Sequence[Line],
     *,
+    data: bytes,
+    is_plain: bool = False,
     goes_on: bool = False,
+    sealed: Sealed | None = None,
+    meanwhile: Callable[[Basis], None] = lambda _: None,
 ) -> int:
     """Write lines of a file as one write; return the first one's seq.
 
-    The chain must be fresh and the transaction a writing one. ``goes_on`` says that
-    the first line is more of the session's last one, which the file left open there.
+    The chain must be fresh and the transaction a writing one.
+
+    Args:
+        cursor: of the transaction.
+        chain: of the session.
+        author: who writes.
+        now_us: the time, if the lines are not sealed yet.
+        lines: at least one.
+        is_plain: each of them is a "line", ended by a line feed.
+        data: then their bytes, one behind the other.
+        goes_on: the first line is more of the session's last one, which the file left open there.
+        sealed: the lines' seals, made ahead; used if they hold for the chain as it stands.
+        meanwhile: called before the rows are stored, with what the write after them follows from.
 
     Raises:
         CorruptError: the database answered that it did something else.
@@ -45,46 +88,62 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     """
     if goes_on:
         chain.open_tail = False  # nothing is fused: the file says what comes, its line end too
-    if chain.is_odd or chain.occupied or chain.open_tail:
+    before = chain.head
+    is_odd = chain.is_odd or chain.occupied or chain.open_tail
+    if is_odd or before.seq < chain.sealer.until:
         entries = write(cursor, chain, author, now_us, lines=lines, origin="file")
         return entries[-len(lines)].seq
-    before = chain.head
-    rows, chain.head = _sealed(chain, author, now_us, lines)
+    basis = basis_of(chain, author)
+    if sealed is None or sealed.basis != basis:
+        sealed = seal_lines(chain.sealer, basis, now_us, lines)
+    meanwhile(basis._replace(head=sealed.head))
+    chain.head = sealed.head
     if chain.examined == before.seq:
         chain.examined = chain.head.seq
     _advance(cursor, chain, before)
-    cursor.executemany(sql.INSERT_ENTRY, rows)
-    _check(cursor.rowcount, len(rows), chain)
+    if is_plain:
+        cursor.execute(_INSERT_PLAIN, _packed(sealed, lines, data))
+    else:
+        cursor.executemany(sql.INSERT_ENTRY, _rows(sealed, lines))
+    _check(cursor.rowcount, len(lines), chain)
     chain.open_tail = lines[-1].terminator == b""
     return before.seq + 1
 
 
-def _sealed(
-    chain: Chain, author: Author, now_us: int, lines: Sequence[Line]
-) -> tuple[list[tuple[Any, ...]], Head]:
-    """Return the rows, in the order of the insert, and the head after them."""
-    head, seal_of = chain.head, chain.sealer.seal
-    session_id, key_id, claim = chain.session_id, chain.sealer.key_id, head.claim
-    writer_id, instance_id = author.writer.id, author.instance_id
-    seq, epoch, cum_bytes, seal = head.seq, head.epoch + 1, head.cum_bytes, head.seal
-    kinds = {"line": b"line", "raw": b"raw", "part": b"part"}
-    salts = os.urandom(SALT_SIZE * len(lines))
-    rows = []
-    for at, (body, end, kind, line_type, line_id, parent_id) in enumerate(lines):
+def _packed(sealed: Sealed, lines: Sequence[Line], data: bytes) -> tuple[Any, ...]:
+    session_id, key_id, head, writer_id, instance_id = sealed.basis
+    told, at = [], 0
+    for body, _, _, line_type, line_id, parent_id in lines:
+        size = len(body)
+        told.append((line_type, line_id, parent_id, at, size))
+        at += size + 1
+    return (
+        session_id, head.seq + 1, head.epoch + 1, writer_id, instance_id, head.claim,
+        sealed.now_us, head.cum_bytes, sealed.salts, sealed.commitments, key_id,
+        head.seal + sealed.seals, data, as_json(told),
+    )  # fmt: skip
+
+
+def _rows(sealed: Sealed, lines: Sequence[Line]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows, in the order of the insert."""
+    session_id, key_id, head, writer_id, instance_id = sealed.basis
+    seq, epoch, seal, cum_bytes, claim = head
+    seals, salts = _cut(sealed.seals, DIGEST_SIZE), _cut(sealed.salts, SALT_SIZE)
+    held = _cut(sealed.commitments, DIGEST_SIZE)
+    for line, salt, commitment, next_seal in zip(lines, salts, held, seals, strict=True):
+        body, end, kind, line_type, line_id, parent_id = line
         seq += 1
         cum_bytes += len(body) + len(end)
-        salt = salts[at * SALT_SIZE : at * SALT_SIZE + SALT_SIZE]
-        held, prev = commitment(salt, body, end), seal[:16]
-        seal = seal_of(
-            prev, seq, epoch, writer_id, instance_id, writer_id, 1, now_us, cum_bytes, held,
-            claim, kinds[kind], b"file", None, None, None,
+        yield (
+            session_id, seq, epoch + 1, writer_id, instance_id, writer_id, claim, kind, 1, "file",
+            None, None, None, sealed.now_us, cum_bytes, end, salt, commitment, key_id,
+            seal[:PREV_SIZE], next_seal, line_type, line_id, parent_id, body,
         )  # fmt: skip
-        rows.append((
-            session_id, seq, epoch, writer_id, instance_id, writer_id, claim, kind, 1, "file",
-            None, None, None, now_us, cum_bytes, end, salt, held, key_id, prev, seal,
-            line_type, line_id, parent_id, body,
-        ))  # fmt: skip
-    return rows, Head(seq, epoch, seal, cum_bytes, claim)
+        seal = next_seal
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def _advance(cursor: Cursor, chain: Chain, before: Head) -> None:

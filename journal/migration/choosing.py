@@ -44,6 +44,8 @@ class Choice(NamedTuple):
 def choose(store: Store, each: PlannedFile, source: Source) -> Choice:
     """Return the session for a file; where it holds a part, the source stands behind that.
 
+    Of a file that none of its keys' sessions is compared with, nothing is read.
+
     Raises:
         UnfitError: every key it could have holds something else.
 
@@ -71,7 +73,6 @@ def _offer(store: Store, each: PlannedFile, key: str, source: Source) -> Choice 
     with store.snapshot() as cursor:
         exists = store.find_chain(cursor, key) is not None
     if not exists:
-        source.rewind()
         return Choice(key, NOTHING)
     held = compare(store, key, source)
     choice = _choice(store, each, key, held)

@@ -21,7 +21,8 @@ class PlannedFile:
 
     ``key`` is the session it would become in a journal that holds none of these
     files yet. ``header_id`` is the session id in its header, if it has one;
-    ``aliases`` are the keys by which an index names the file.
+    ``aliases`` are the keys by which an index names the file, and ``indexed`` what it
+    says of each, as JSON.
     """
 
     path: str
@@ -36,6 +37,7 @@ class PlannedFile:
     key: str = ""
     aliases: tuple[str, ...] = ()
     duplicate_of: str | None = None
+    indexed: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:

@@ -13,11 +13,11 @@ from journal.migration import receipts
 from journal.migration.choosing import choose
 from journal.migration.discovery import SetAside, absolute, set_aside
 from journal.migration.outcome import FileResult, Result
-from journal.migration.packed import open_source
+from journal.migration.reading import Ahead, JoinedError, open_reading
 from journal.migration.room import check_room
 from journal.migration.source import UnfitError
-from journal.migration.survey import databases, head_of
-from journal.migration.transfer import Job, JoinedError, MovedError, Transfer
+from journal.migration.survey import databases
+from journal.migration.transfer import Job, MovedError, Transfer
 from journal.migration.versions import bring_in
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from journal.journal import Journal
     from journal.migration.choosing import Choice
     from journal.migration.planned import Plan, PlannedFile
-    from journal.migration.source import Source
+    from journal.migration.reading import Reading
     from journal.mirrors import Mirrors
     from journal.store import Store
 
@@ -96,8 +96,9 @@ class _Run:
         self._store = store
         self._plan = plan
         self._progress = progress
-        self._forced = by_name(plan.format) if plan.format else None
-        self._avoid = databases([store.path])
+        forced = by_name(plan.format) if plan.format else None
+        avoid = databases([store.path])
+        self._ahead = Ahead(store, plan.files, lambda each: open_reading(each, avoid, forced))
         self._results: list[FileResult] = []
         self._aside: list[SetAside] = list(plan.set_aside)
         self._told: dict[str, int] = {}
@@ -107,8 +108,9 @@ class _Run:
 
     def through(self) -> Result:
         try:
-            for each in self._plan.files:
-                self._take(each)
+            with self._ahead:
+                for each in self._plan.files:
+                    self._take(each)
         except BaseException:
             with suppress(JournalError):  # the first error is the one to tell
                 self._end("interrupted")
@@ -136,16 +138,16 @@ class _Run:
         job = Job(self._number, lambda position: self._tell(each.path, position))
         for _ in range(ATTEMPTS):
             try:
-                with open_source(each.path, self._avoid) as source:
-                    return self._attempt(job, each, source)
+                with self._ahead.reading(each) as reading:
+                    return self._attempt(job, each, reading)
             except MovedError:
                 continue
         raise UnfitError(
             "changing", "it changes while it is read: run again when its program rests"
         )
 
-    def _attempt(self, job: Job, planned: PlannedFile, source: Source) -> FileResult:
-        head = head_of(source, self._forced, named=True)
+    def _attempt(self, job: Job, planned: PlannedFile, reading: Reading) -> FileResult:
+        head, source = reading.head, reading.source
         if head is None:  # pragma: no cover - a named file is of some format, or unfit
             raise UnfitError("unsupported", "no session file of a known format")
         each = replace(planned, header_id=head.header_id, stem=head.stem, format=head.format)
@@ -154,7 +156,7 @@ class _Run:
         job.tell(choice.holding.bytes)
         if choice.holding.relation == "other":
             return bring_in(self._store, job, each, source, choice.key)
-        transfer = Transfer(self._store, job, each, source, choice)
+        transfer = Transfer(self._store, job, each, reading, choice, self._ahead)
         if choice.holding.is_done:
             return transfer.acknowledge()
         try:

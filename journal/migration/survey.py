@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.errors import EntryError
 from journal.formats import FORMATS, by_name, detect, openclaw
+from journal.lines import raw_lines
 from journal.migration import naming
 from journal.migration.discovery import (
     Found,
@@ -22,7 +23,7 @@ from journal.migration.packed import inner, is_packed, open_source
 from journal.migration.planned import Absent, Left, Plan, PlannedFile
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError, identity_of
-from journal.parts import split
+from journal.parts import regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -107,6 +108,7 @@ class _Survey:
         self._aside: list[SetAside] = []
         self._indexes: dict[str, dict[str, str]] = {}
         self._names: dict[str, set[str]] = {}
+        self._entries: dict[str, dict[str, str]] = {}  # of each index, what it says by key
 
     def look(self, found: Found | SetAside) -> None:
         if isinstance(found, SetAside):
@@ -156,7 +158,9 @@ class _Survey:
 
     def _index(self, path: str) -> dict[str, str]:
         with Source(path, self._avoid) as source:
-            return openclaw.index(source.read_exactly(_INDEX_LIMIT))
+            data = source.read_exactly(_INDEX_LIMIT)
+        self._entries[path] = openclaw.entries(data)
+        return openclaw.index(data)
 
     def plan(self, sources: tuple[str, ...]) -> Plan:
         return Plan(
@@ -170,13 +174,14 @@ class _Survey:
         )
 
     def _aliased(self) -> Iterator[PlannedFile]:
-        aliases: dict[str, list[str]] = {}
+        said: dict[str, list[tuple[str, str]]] = {}
         for index, pairs in self._indexes.items():
             for key, name in pairs.items():
                 place = os.path.join(os.path.dirname(index), name)  # noqa: PTH118, PTH120 - text
-                aliases.setdefault(place, []).append(key)
+                said.setdefault(place, []).append((key, self._entries[index][key]))
         for each in self._files:
-            yield replace(each, aliases=tuple(aliases.get(each.path, ())))
+            indexed = tuple(said.get(each.path, ()))
+            yield replace(each, aliases=tuple(key for key, _ in indexed), indexed=indexed)
 
     def _absent(self) -> Iterator[Absent]:
         for index, pairs in self._indexes.items():
@@ -212,7 +217,8 @@ def head_of(source: Source, forced: Format | None, *, named: bool) -> Head | Non
 
 def count_raw(source: Source) -> int:
     """Read a source to its end and return how many of its lines are no JSON."""
-    return sum(line.kind == "raw" for line in split(source.chunks()))
+    found = regions(source.chunks())
+    return sum(raw_lines(each) if isinstance(each, bytes) else each.kind == "raw" for each in found)
 
 
 def _keyed(files: Iterable[PlannedFile]) -> Iterator[PlannedFile]:

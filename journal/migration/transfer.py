@@ -8,38 +8,35 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from journal.controls import fact
 from journal.errors import CorruptError
-from journal.migration import receipts
+from journal.migration import indexed, receipts
 from journal.migration.bulk import write_lines
+from journal.migration.holding import NOTHING
 from journal.migration.outcome import FileResult
+from journal.migration.reading import Counts, Work
 from journal.migration.receipts import DONE, PARTIAL, Receipt, path_text
-from journal.parts import goes_on, is_within, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from journal.engine import Cursor
-    from journal.lines import Line
     from journal.migration.choosing import Choice
     from journal.migration.outcome import What
     from journal.migration.planned import PlannedFile
-    from journal.migration.source import Source
+    from journal.migration.reading import Ahead, Chunk, Reading
+    from journal.seal import Sealer
+    from journal.sealing import Basis
     from journal.store import Store
 
 WRITER: Final = "migrate"
-CHUNK_LINES: Final = 2000
-CHUNK_BYTES: Final = 2 * 1024 * 1024
 
 
 class MovedError(Exception):
     """The file, or its session, changed while it was read."""
-
-
-class JoinedError(Exception):
-    """The session's last line had no end, and goes on in the file: another line stands in its place."""
 
 
 @dataclass(slots=True)
@@ -58,22 +55,27 @@ class Job:
 class Transfer:
     """One attempt at a file, on its way into its session."""
 
-    def __init__(
-        self, store: Store, job: Job, each: PlannedFile, source: Source, choice: Choice
+    def __init__(  # noqa: PLR0913 - what a file's way leads past
+        self,
+        store: Store,
+        job: Job,
+        each: PlannedFile,
+        reading: Reading,
+        choice: Choice,
+        ahead: Ahead | None = None,
     ) -> None:
         held = choice.holding
         self._job = job
         self._store = store
         self._file = each
-        self._source = source
+        self._reading = reading
+        self._source = reading.source
         self._choice = choice
+        self._ahead = ahead
         self._kept = choice.partial.number if choice.partial else None
         self._head_seq = held.head_seq
         self._first_seq, self._last_seq = held.first_seq, held.last_seq
-        self._bytes, self._lines, self._raw_lines = held.bytes, held.lines, held.raw_lines
-        self._is_open, self._is_within = held.is_open, held.is_within
-        # Of what goes into rows, as against what came out of the file.
-        self._stored = source.hashed()
+        self._counts = Counts(held.bytes, held.lines, held.raw_lines, held.is_open, held.is_within)
 
     # -- nothing to write -------------------------------------------------------------
 
@@ -81,15 +83,19 @@ class Transfer:
         """Note that the file is in its session already, under each name it has."""
         self._check_still()
         facts = self._source.facts
-        self._bytes, self._lines = facts.bytes, facts.lines
-        if self._choice.holding.relation == "more":
-            self._raw_lines = self._file.raw_lines
+        is_more = self._choice.holding.relation == "more"
+        raw_lines = self._file.raw_lines if is_more else self._counts.raw_lines
+        self._counts = Counts(facts.bytes, facts.lines, raw_lines)
         missing = self._missing_receipts(facts.sha256)
         if missing or self._kept is not None or not self._is_named():
-            with self._store.transaction() as cursor:
+            store = self._store
+            with store.transaction() as cursor:
                 for receipt in missing:
                     self._keep(cursor, receipt)
-                self._name(cursor, self._session_id())
+                author = store.author(cursor, WRITER, "migration", declare=True)
+                chain = store.open_chain(cursor, self._choice.key)
+                indexed.keep(cursor, chain, author, store.clock(), self._file)
+                self._name(cursor, chain.session_id)
         self._job.tell(facts.bytes)
         return self._result()
 
@@ -118,55 +124,45 @@ class Transfer:
     # -- lines to write ---------------------------------------------------------------
 
     def copy(self) -> FileResult:
-        """Stream the rest of the file into its session."""
-        for lines, is_last in chunks_of(self._source, within=self._is_within):
-            joins = self._check_join(lines)
-            self._count(lines)
+        """Stream the rest of the file into its session.
+
+        Raises:
+            JoinedError: nothing was written; its first new line joins the session's last.
+            MovedError: the file, or the session, changed meanwhile.
+
+        """
+        if not (self._reading.is_ahead() and self._choice.holding is NOTHING):
+            if not self._counts.bytes:
+                self._source.rewind()
+            self._reading.begin(self._counts)
+        is_last = False
+        while not is_last:
+            chunk = self._reading.take()
+            self._counts, is_last = chunk.counts, chunk.is_last
             if is_last:
                 self._check_still()
-                self._check_whole()
-            self._commit(lines, is_last=is_last, goes_on=joins)
-            self._job.entries += len(lines)
-            self._job.bytes += sum(len(line.body) + len(line.terminator) for line in lines)
-            self._job.tell(self._bytes)
+                self._check_whole(chunk.sha256)
+            self._commit(chunk)
+            self._job.entries += len(chunk.lines)
+            self._job.bytes += chunk.size
+            self._job.tell(self._counts.bytes)
         return self._result(is_written=True)
-
-    def _check_join(self, lines: list[Line]) -> bool:
-        """Whether these go on with a line; only its end may, or more parts of a long one."""
-        if not self._is_open or not lines:
-            return False
-        if lines[0].body and not self._is_within:
-            raise JoinedError
-        return True
-
-    def _count(self, lines: list[Line]) -> None:
-        data = b"".join([part for line in lines for part in (line.body, line.terminator)])
-        self._stored.update(data)
-        self._bytes += len(data)
-        for line in lines:
-            if not goes_on(line.kind, line.body, is_open=self._is_open):
-                self._lines += 1
-                self._raw_lines += line.kind == "raw"
-            self._is_open = line.terminator == b""
-        if lines:
-            last = lines[-1]
-            self._is_within = is_within(last.kind, last.body, last.terminator)
 
     def _check_still(self) -> None:
         if not self._source.is_unchanged:
             raise MovedError
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, sha256: str) -> None:
         """Hold what goes into the journal against what came out of the file, before the last commit."""
         found = self._source.facts
-        if (self._bytes, self._lines, self._stored.hexdigest()) != found:
+        if (self._counts.bytes, self._counts.lines, sha256) != found:
             raise CorruptError(  # pragma: no cover - lines that are split and joined are the same
-                f"{self._file.path}: {self._lines} lines were made of {found.lines}",
+                f"{self._file.path}: {self._counts.lines} lines were made of {found.lines}",
                 hint="report this: nothing was lost, the file is as it was",
                 code="migration-differs",
             )
 
-    def _commit(self, lines: list[Line], *, is_last: bool, goes_on: bool) -> None:
+    def _commit(self, chunk: Chunk) -> None:
         store = self._store
         # The end of the run is durable, and all before it: to wait for each file's sync is for nobody.
         with store.transaction(is_durable=False) as cursor:
@@ -174,15 +170,26 @@ class Transfer:
             chain = store.open_chain(cursor, self._choice.key)
             if chain.head.seq != self._head_seq:
                 raise MovedError  # somebody else wrote: compare again
-            if lines:
-                first = write_lines(cursor, chain, author, store.clock(), lines, goes_on=goes_on)
+            if chunk.lines:
+                first = write_lines(
+                    cursor, chain, author, store.clock(), chunk.lines, data=chunk.data,
+                    is_plain=chunk.is_plain, goes_on=chunk.goes_on, sealed=chunk.sealed,
+                    meanwhile=partial(self._go_on, chunk, chain.sealer),
+                )  # fmt: skip
                 self._first_seq = self._first_seq or first
                 self._last_seq = chain.head.seq
-            self._note(cursor, chain.session_id, is_last=is_last)
+            self._note(cursor, chain.session_id, chunk)
+            if chunk.is_last:
+                indexed.keep(cursor, chain, author, store.clock(), self._file)
         self._head_seq = chain.head.seq
 
-    def _note(self, cursor: Cursor, session_id: int, *, is_last: bool) -> None:
-        sha256 = self._stored.hexdigest()
+    def _go_on(self, chunk: Chunk, sealer: Sealer, basis: Basis) -> None:
+        if self._ahead is not None:
+            work = Work(sealer, basis, self._store.clock())
+            self._ahead.go_on(self._file, self._reading, chunk, work)
+
+    def _note(self, cursor: Cursor, session_id: int, chunk: Chunk) -> None:
+        sha256, is_last = chunk.sha256, chunk.is_last
         first, *more = self._aliases()
         state = DONE if is_last else PARTIAL
         self._kept = self._keep(cursor, self._receipt(session_id, state, first, sha256))
@@ -200,9 +207,13 @@ class Transfer:
         """Whether the session is called by the file's names already, or was never the file's."""
         names = self._names()
         of_file = self._choice.of_file
-        with self._store.snapshot():
-            registry = self._store.registry
-            return not of_file or registry.aliases.knows(of_file[0].receipt.session_id, *names)
+        if not of_file:
+            return True
+        with self._store.snapshot() as cursor:
+            store, number = self._store, of_file[0].receipt.session_id
+            chain = store.find_chain(cursor, self._choice.key)
+            has_all = chain is None or indexed.is_kept(cursor, chain, self._file)
+            return has_all and store.registry.aliases.knows(number, *names)
 
     def _name(self, cursor: Cursor, session_id: int) -> None:
         """Seal by what the session is called, so that whoever uses a name writes to it."""
@@ -236,9 +247,9 @@ class Transfer:
             state=state,
             first_seq=self._first_seq,
             last_seq=self._last_seq,
-            bytes=self._bytes,
-            lines=self._lines,
-            raw_lines=self._raw_lines,
+            bytes=self._counts.bytes,
+            lines=self._counts.lines,
+            raw_lines=self._counts.raw_lines,
             sha256=sha256,
             mode=self._source.mode,
             migrated_us=self._store.clock(),
@@ -253,16 +264,16 @@ class Transfer:
             what=what,
             new_entries=job.entries,
             new_bytes=job.bytes,
-            bytes=self._bytes,
-            lines=self._lines,
-            raw_lines=self._raw_lines,
+            bytes=self._counts.bytes,
+            lines=self._counts.lines,
+            raw_lines=self._counts.raw_lines,
             sha256=self._source.facts.sha256,
             duplicate_of=twin,
         )
 
     def _what(self, *, is_written: bool) -> tuple[What, str | None]:
         if is_written:
-            return "migrated" if self._job.bytes == self._bytes else "appended", None
+            return "migrated" if self._job.bytes == self._counts.bytes else "appended", None
         twin = None if self._choice.of_file else self._twin()
         return "duplicate" if twin else "already", twin
 
@@ -270,21 +281,3 @@ class Transfer:
         """Return another file that brought the same bytes, and is still there."""
         paths = (kept.receipt.path for kept in self._choice.of_others)
         return next((path for path in paths if os.path.lexists(path)), None)
-
-
-def chunks_of(source: Source, *, within: bool = False) -> Iterator[tuple[list[Line], bool]]:
-    """Yield the rest of a source as lines, a transaction's worth at a time, and whether it is the last.
-
-    A line without an end comes with the last ones only, for its program may be
-    about to finish it; but a long one comes a few parts at a time.
-    """
-    lines: list[Line] = []
-    size = 0
-    for line in split(source.chunks(), within=within):
-        lines.append(line)
-        size += len(line.body)
-        is_whole = line.terminator or is_within(line.kind, line.body, line.terminator)
-        if is_whole and (len(lines) == CHUNK_LINES or size >= CHUNK_BYTES):
-            yield lines, False
-            lines, size = [], 0
-    yield lines, True

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from journal.export import every_page, pages
 from journal.migration.outcome import FileResult
+from journal.migration.reading import chunks_of
 from journal.migration.source import UnfitError
-from journal.migration.transfer import WRITER, MovedError, chunks_of
+from journal.migration.transfer import WRITER, MovedError
 from journal.parts import goes_on
 from journal.rewriting import Plan, relay
 from journal.session import Identity, Session

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 from journal import Journal
-from journal.migration import apply, plan, transfer
-transfer.CHUNK_LINES = 7
+from journal.migration import apply, plan, reading
+reading.CHUNK_LINES = 7
 with Journal(sys.argv[1]) as journal:
     apply(journal, plan([sys.argv[2]]), progress=lambda path, size: print(size, flush=True))
 """
