@@ -56,6 +56,7 @@ LAYERS = (
         "signing",
         "files",
         "openers",
+        "copymark",
     },
     {
         "schema",
@@ -119,6 +120,7 @@ LAYERS = (
         "who",
         "anchor",
         "backup",
+        "copying",
         "bundle",
         "rebuilding",
         "watching",
