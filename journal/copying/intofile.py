@@ -110,7 +110,7 @@ class FileTarget:
             reader.text_factory = bytes
             yield from reader.execute(select)
 
-    def finish(self, unmirrored: list[int], key_file: str | None) -> None:
+    def finish(self, unmirrored: list[int], key_file: str | os.PathLike[str] | None) -> None:
         """Make it a journal, and record of sessions that they have no mirror here."""
         schema.restore(self.shown)
         if unmirrored:
@@ -159,7 +159,9 @@ def _become(execute: Callable[[str], Any]) -> None:
     execute(f"PRAGMA application_id={APPLICATION_ID}")
 
 
-def _finish_sealed(path: str, unmirrored: list[int], key_file: str | None) -> None:
+def _finish_sealed(
+    path: str, unmirrored: list[int], key_file: str | os.PathLike[str] | None
+) -> None:
     """Make it a journal in the very transaction that seals what it has not: else it might write to the files."""
     store = Store(path, key_file=key_file)
     try:

@@ -227,8 +227,10 @@ def _told(asked: _Asked, made: Target, journal_id: str | None, *, is_made: bool)
         fitting = Fitting(seen.source, into_server=made.is_server)
         heads = _heads(seen.source)
         if not is_made:
+            unmirrored = _unmirrored(seen, made)
             made.begin(CopyMark(_shown(asked.source), journal_id), schema.run_migrations)
             was_begun, mended = _transferred(asked, made, seen, fitting)
+            made.finish(unmirrored, asked.key_file)
     with asked.auditing("Auditing the copy") as bar:
         after = audit(asked.target, key_file=asked.key_file, mirrors=False, progress=bar)
     if not made.is_server:
@@ -253,13 +255,11 @@ def _told(asked: _Asked, made: Target, journal_id: str | None, *, is_made: bool)
 
 
 def _transferred(asked: _Asked, made: Target, seen: Sighting, fitting: Fitting) -> tuple[bool, int]:
-    unmirrored = _unmirrored(seen, made)
     total = sum(head.bytes for head in seen.report.heads)
     with asked.progress(total, "Copying") as told:
         was_begun = fill(made, fitting, lambda size: told("", size))
     with asked.progress(total, "Comparing") as told:
         mended = settle(made, fitting, lambda size: told("", size))
-    made.finish(unmirrored, None if asked.key_file is None else str(asked.key_file))
     return was_begun, mended
 
 

@@ -10,6 +10,7 @@ from journal.dialects.bulk import ServerTarget
 from journal.journal import path_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
@@ -44,7 +45,7 @@ class Target(Protocol):
     def ordered(self, table: Table) -> Iterator[Values]:
         """Yield a table's rows by primary key."""
 
-    def finish(self, unmirrored: list[int], key_file: str | None) -> None:
+    def finish(self, unmirrored: list[int], key_file: str | os.PathLike[str] | None) -> None:
         """Make it a journal."""
 
     def close(self) -> None:

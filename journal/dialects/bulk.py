@@ -23,6 +23,7 @@ from journal.dialects.postgres import (
 from journal.errors import BusyError, SchemaError, StorageError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Connection, Table
@@ -185,7 +186,7 @@ class ServerTarget:
         finally:
             reader.close()
 
-    def finish(self, unmirrored: list[int], key_file: str | None) -> None:
+    def finish(self, unmirrored: list[int], key_file: str | os.PathLike[str] | None) -> None:
         """Make it a journal. A server serves no mirrors, so nothing is said of them."""
         del unmirrored, key_file
         with self._told(), self._raw.transaction():
