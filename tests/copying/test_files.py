@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
@@ -19,36 +18,12 @@ from journal.copying import Copied, copy, running, transfer
 from journal.copying.intofile import FileTarget
 from journal.copymark import CopyMark
 from journal.schema import run_migrations
-from tests.copying.filled import exports, fill, rows
+from tests.copying.filled import exports, rows
 from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a journal with a row of every kind, once."""
-    home = tmp_path_factory.mktemp("filled")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JOURNAL_KEY_FILE", str(home / "key"))
-        fill(home / "filled.db")
-    return home
-
-
-@pytest.fixture
-def source(kept: Path, tmp_path: Path, key_file: Path) -> Path:
-    """Give a journal with a row of every kind, for this test alone."""
-    key_file.parent.mkdir(mode=0o700, exist_ok=True)
-    shutil.copy2(kept / "key", key_file)
-    shutil.copy2(kept / "filled.db", tmp_path / "source.db")
-    return tmp_path / "source.db"
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "copy.db"
 
 
 def small(path: Path, *values: object) -> None:
@@ -62,7 +37,8 @@ def refused(source: object, target: object) -> JournalError:
     return caught.value
 
 
-def test_every_row_of_every_kind_is_copied_as_it_is(source: Path, target: Path) -> None:
+def test_every_row_of_every_kind_is_copied_as_it_is(large_source: Path, target: Path) -> None:
+    source = large_source
     before = rows(source)
     assert all(found for name, found in before.items() if name != "mirrors")
 

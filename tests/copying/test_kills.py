@@ -1,0 +1,58 @@
+"""Killed with -9 at any step and done again, a copy ends equal; until then nobody takes it for a journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from journal import Journal
+from journal.audit import audit
+from journal.copying import copy
+from tests.copying.filled import rows
+from tests.copying.kills import LAST, NEVER, killed, state, survive
+from tests.thieves import KEY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    "seed", [1, 2, 3, *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 60))]
+)
+def test_a_copy_survives_kills(source: Path, target: Path, seed: int) -> None:
+    steps = 1000  # about; a later one is no kill
+    seen = survive(str(source), str(target), seed, steps)
+    assert set(seen) <= {"nothing", "unfinished-copy", "journal"}
+    assert not [each for each in target.parent.glob("*copy.db*") if each != target]
+    assert rows(target) == rows(source)
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        0,
+        3,
+        9,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in range(LAST) if n not in (0, 3, 9)),
+    ],
+)
+def test_killed_at_the_end_a_copy_without_mirrors_writes_to_no_file(
+    tmp_path: Path, back: int
+) -> None:
+    """There is no moment in which it is a journal and would serve what the other serves."""
+    path, target, file = (tmp_path / name for name in ("own.db", "copy.db", "session.jsonl"))
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run", mirror=file).append({"n": 1})
+    steps = killed(str(path), str(tmp_path / "try.db"), NEVER)
+    assert steps is not None
+    killed(str(path), str(target), steps - back)
+
+    if state(str(target)) == "journal":
+        with Journal(target) as journal:
+            journal.session(KEY, writer="gateway", role="run").append({"n": 2})
+            assert journal.mirrors.status() == []
+    else:
+        copy(path, target)
+    assert file.read_bytes() == b'{"n":1}\n'
+    assert audit(target).verdict == "ok, not anchored"
