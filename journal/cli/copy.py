@@ -26,19 +26,26 @@ _SHOWN: Final = 10
 )
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
+@click.option(
+    "--catch-up",
+    "catch_up",
+    is_flag=True,
+    help="Bring what came to SRC since DST was finished, if nobody has written to DST.",
+)
 @json_option
 @click.pass_obj
-def command(settings: Settings, source: str, target: str) -> int:
+def command(settings: Settings, source: str, target: str, *, catch_up: bool) -> int:
     """Copy the whole journal between a file and a server, either way, and audit the copy.
 
     SRC and DST are each a file or a URL. Others may write to SRC meanwhile: one state of it
     is copied, row by row and under the same seals, compared, and audited on both sides. DST
     is no journal until all of it is there; ended in the middle, the same command goes on.
+    Of a DST that is finished it says whether it is still equal.
     Exits 3 if the audit of the copy found something, or the copy is not equal to SRC.
     """
     from journal.copying import copy  # noqa: PLC0415 - with the rest of the library
 
-    copied = copy(source, target, progress=progress, auditing=bar)
+    copied = copy(source, target, catch_up=catch_up, progress=progress, auditing=bar)
     if settings.json:
         output.document("copy", **copied.as_json())
     else:
@@ -49,6 +56,8 @@ def command(settings: Settings, source: str, target: str) -> int:
 def _tell(copied: Copied) -> None:
     entries = output.counted(copied.entries, "entry", "entries")
     done = "Was copied before, and is equal" if copied.was_there else "Copied"
+    if copied.was_there and copied.mended:
+        done = f"Caught up by {output.counted(copied.mended, 'entry', 'entries')}"
     what = f"{entries}, {output.size(copied.bytes)} of lines"
     output.say(f"{done}: {what}, from {copied.source} to {copied.target}.")
     if copied.was_begun:

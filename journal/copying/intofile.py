@@ -33,6 +33,9 @@ _LATER: Final = (
 )
 
 
+_TRIGGERS: Final = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
+
+
 def _insert(table: Table) -> str:
     # A cast takes the bytes for text as they are, even where they are none.
     marks = (
@@ -68,6 +71,22 @@ class FileTarget:
                 self._check_mark()
                 for kind, name in self._raw.execute(_LATER).fetchall():
                     self._raw.execute(f'DROP {kind} "{name}"')
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold a finished copy so that nobody writes to it, in one transaction with the block."""
+        with self._told():
+            self._ticket = Ticket(self.shown, _WAIT_S)
+            self._ticket.take()
+            self._raw = connect(self.shown)
+            with self._transaction():
+                schema.check(self._raw.execute, self.shown)
+                triggers = self._raw.execute(_TRIGGERS).fetchall()
+                for name, _ in triggers:
+                    self._raw.execute(f'DROP TRIGGER "{name}"')
+                yield
+                for _, words in triggers:
+                    self._raw.execute(words)
 
     def _check_mark(self) -> None:
         found = self._raw.execute("PRAGMA application_id").fetchone()[0]
@@ -135,6 +154,9 @@ class FileTarget:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._raw.in_transaction:
+            yield  # a part of the one that is open
+            return
         self._raw.execute("BEGIN IMMEDIATE")
         try:
             yield

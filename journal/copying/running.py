@@ -7,23 +7,22 @@ takes it for a journal, and whoever copies again goes on with it.
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from journal import schema, tables
+from journal import schema
 from journal.audit import audit, keyring
 from journal.audit.auditor import sighted
 from journal.audit.source import opened, path_of
-from journal.copying.comparing import differences
+from journal.copying.catching import catch_up_with
 from journal.copying.fitting import Fitting
-from journal.copying.outcome import Copied, Later, Unserved
+from journal.copying.outcome import Copied, Unserved
+from journal.copying.standing import check_apart, check_equal, heads, is_whole, later, shown
 from journal.copying.target import target_at
-from journal.copying.transfer import fill, number_of, others, settle
+from journal.copying.transfer import fill, settle
 from journal.copymark import CopyMark
-from journal.dialects.address import is_url, parsed
+from journal.dialects.address import is_url
 from journal.engine import connect
 from journal.errors import JournalError, KeyMissing, StorageError
-from journal.model import REGISTRY_ID
 
 if TYPE_CHECKING:
     import os
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from journal.audit.sighting import Sighting
-    from journal.audit.source import Source
-    from journal.copying.target import Target, Values
+    from journal.copying.outcome import Later
+    from journal.copying.target import Target
 
     Progress = Callable[[int, str], AbstractContextManager[Callable[[str, int], None]]]
     Auditing = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
@@ -56,28 +55,33 @@ class _Asked(NamedTuple):
     source: str
     target: str
     key_file: str | os.PathLike[str] | None
+    catches_up: bool
     progress: Progress
     auditing: Auditing
 
 
-def copy(
+def copy(  # noqa: PLR0913 - how it is told, and what with
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
     key_file: str | os.PathLike[str] | None = None,
+    catch_up: bool = False,
     progress: Progress = _silent,
     auditing: Auditing = _unseen,
 ) -> Copied:
     """Copy one state of a journal, row by row, while others write to it; compare and audit the copy.
 
     Killed at any moment and run again, it goes on with what was begun. Run again
-    after the end, it compares. A journal that is there is never written to.
+    after the end, it compares; with ``catch_up`` it brings what came since. A copy
+    that anybody has written to is left as it is, and every other journal.
 
     Args:
         source: the journal: a file, or the URL of a server.
         target: where its copy is to be; nothing may be there but a copy that was begun.
         key_file: the file with the secret; else as for opening a journal. Without the
             key every row is copied and compared, and no seal is verified.
+        catch_up: bring a copy that was finished before up to what the journal is
+            now, in one transaction, if nothing was written to it.
         progress: called with a number of bytes and a word; a block that gives what is
             called with a name and the bytes that were done.
         auditing: the same for an audit: called with a word; its block gives what an
@@ -92,128 +96,21 @@ def copy(
             it cannot be sealed that the copy has none.
 
     """
-    asked = _Asked(path_of(str(source)), _place(target), key_file, progress, auditing)
+    asked = _Asked(path_of(str(source)), _place(target), key_file, catch_up, progress, auditing)
     made = target_at(asked.target)
-    _check_apart(asked.source, asked.target)
+    check_apart(asked.source, asked.target)
     with opened(asked.source) as first:
         journal_id = keyring.find(first, key_file).journal_id
-    if _is_there(asked, journal_id):
-        _check_equal(asked)
-        return _told(asked, made, journal_id, is_made=True)
-    return _told(asked, made, journal_id, is_made=False)
+    is_made = is_whole(asked.target, journal_id, key_file)
+    if is_made and not asked.catches_up:
+        check_equal(asked.source, asked.target)
+    return _told(asked, made, journal_id, is_made=is_made)
 
 
 def _place(target: str | os.PathLike[str]) -> str:
     from journal.journal import path_of as file_of  # noqa: PLC0415
 
     return str(target) if is_url(target) else str(file_of(target))
-
-
-def _shown(place: str) -> str:
-    return parsed(place).shown if is_url(place) else place
-
-
-def _check_apart(source: str, target: str) -> None:
-    is_same = source == target
-    if not is_url(source) and not is_url(target):
-        is_same |= Path(source).resolve() == Path(target).resolve()
-    elif is_url(source) and is_url(target):
-        is_same |= parsed(source) == parsed(target)
-    if is_same:
-        raise StorageError(
-            f"{_shown(source)} is the journal itself", hint="name another DST", code="own-file"
-        )
-
-
-def _is_there(asked: _Asked, journal_id: str | None) -> bool:
-    """Whether the whole copy is there; False if it was begun, or nothing is there.
-
-    Raises:
-        StorageError: another journal is there, or a copy of one.
-        SchemaError: another program's data is there.
-
-    """
-    where = _shown(asked.target)
-    if is_url(asked.target):
-        mark = schema.unfinished_on_server(parsed(asked.target))
-    else:
-        mark = schema.unfinished_at(asked.target)
-    if mark is not None:
-        if mark.journal_id != journal_id:
-            raise _another(where, f"a copy of another journal ({mark.source}) was begun")
-        return False
-    if is_url(asked.target):
-        version = schema.version_on_server(parsed(asked.target))
-    else:
-        version = schema.version_of(asked.target)
-    if version is None:
-        return False
-    with opened(asked.target) as there:
-        found = keyring.find(there, asked.key_file).journal_id
-    if found != journal_id:
-        raise _another(where, "another journal is there")
-    return True
-
-
-def _another(where: str, what: str) -> StorageError:
-    return StorageError(
-        f"{where}: {what}; it was left as it is", hint="name another DST", code="another-journal"
-    )
-
-
-def _check_equal(asked: _Asked) -> None:
-    """Refuse a finished copy that is not what the journal is now.
-
-    Raises:
-        StorageError: it is not, and in what.
-
-    """
-    with opened(asked.source) as source, opened(asked.target) as there:
-        fitting = Fitting(source, into_server=is_url(asked.target))
-        rows = differences(fitting.rows(tables.entries), there.ordered(tables.entries), number_of)
-        is_odd = any(not _is_own(each.found) for each in rows)
-        if not is_odd:
-            beside = others(fitting, there.ordered)
-            is_odd = any(table not in _OWN for table, _, _ in beside)
-        if not is_odd:
-            return
-    raise StorageError(
-        f"{_shown(asked.target)} is this journal already, and not as it is in {_shown(asked.source)} now: "
-        f"{_apart(asked)}; it was left as it is",
-        hint="name another DST, or take that one away if it is not needed",
-        code="copy-is-there",
-    )
-
-
-# What a copy in a file writes of itself, in the moment it becomes a journal.
-_OWN = ("sessions", "mirrors", "instances")
-_UNMIRROR = b'{"control":"unmirror"'
-
-
-def _is_own(row: Values | None) -> bool:
-    return row is not None and row[1] == REGISTRY_ID and bytes(row[-1] or b"").startswith(_UNMIRROR)
-
-
-def _heads(source: Source) -> dict[int, int]:
-    return {row[0]: row[2] for row in source.ordered(tables.sessions)}
-
-
-def _apart(asked: _Asked) -> str:
-    with opened(asked.source) as source, opened(asked.target) as there:
-        ours, theirs = _heads(source), _heads(there)
-    newer = _later(theirs, ours)
-    own = _later(ours, theirs)
-    told = [
-        f"{count.entries} entries in {count.sessions} sessions are only in {where}"
-        for count, where in ((newer, _shown(asked.source)), (own, _shown(asked.target)))
-        if count.entries
-    ]
-    return " and ".join(told) or "the rows differ"
-
-
-def _later(old: dict[int, int], new: dict[int, int]) -> Later:
-    grown = [head - old.get(number, 0) for number, head in new.items()]
-    return Later(sum(count for count in grown if count > 0), sum(count > 0 for count in grown))
 
 
 def _told(asked: _Asked, made: Target, journal_id: str | None, *, is_made: bool) -> Copied:
@@ -225,10 +122,12 @@ def _told(asked: _Asked, made: Target, journal_id: str | None, *, is_made: bool)
             look = sighted(asked.source, key_file=asked.key_file, mirrors=False, progress=bar)
             seen = stack.enter_context(look)  # and its snapshot stays
         fitting = Fitting(seen.source, into_server=made.is_server)
-        heads = _heads(seen.source)
-        if not is_made:
-            unmirrored = _unmirrored(seen, made)
-            made.begin(CopyMark(_shown(asked.source), journal_id), schema.run_migrations)
+        ends = heads(seen.source)
+        unmirrored = _unmirrored(seen, made)
+        if is_made and asked.catches_up:
+            mended = _caught_up(asked, made, seen, fitting, unmirrored)
+        elif not is_made:
+            made.begin(CopyMark(shown(asked.source), journal_id), schema.run_migrations)
             was_begun, mended = _transferred(asked, made, seen, fitting)
             made.finish(unmirrored, asked.key_file)
     with asked.auditing("Auditing the copy") as bar:
@@ -237,7 +136,7 @@ def _told(asked: _Asked, made: Target, journal_id: str | None, *, is_made: bool)
         connect(asked.target).close()  # takes the side files away that reading has made
     before = seen.report
     return Copied(
-        _shown(asked.source),
+        shown(asked.source),
         made.shown,
         journal_id,
         before.completeness["rows"],
@@ -248,10 +147,24 @@ def _told(asked: _Asked, made: Target, journal_id: str | None, *, is_made: bool)
         tuple(fitting.told.values()),
         fitting.count,
         tuple(_mirrors(seen)),
-        _meanwhile(asked.source, heads),
+        _meanwhile(asked.source, ends),
         before,
         after,
     )
+
+
+def _caught_up(
+    asked: _Asked, made: Target, seen: Sighting, fitting: Fitting, unmirrored: list[int]
+) -> int:
+    if unmirrored:
+        raise StorageError(
+            f"{made.shown} seals that it serves none of {len(unmirrored)} mirrors, and so is not what the journal was",
+            hint="take it away, and copy anew",
+            code="cannot-catch-up",
+        )
+    total = sum(head.bytes for head in seen.report.heads)
+    with asked.progress(total, "Catching up") as told:
+        return catch_up_with(made, fitting, lambda size: told("", size))
 
 
 def _transferred(asked: _Asked, made: Target, seen: Sighting, fitting: Fitting) -> tuple[bool, int]:
@@ -287,9 +200,9 @@ def _unmirrored(seen: Sighting, made: Target) -> list[int]:
     return sorted(found)
 
 
-def _meanwhile(source: str, heads: dict[int, int]) -> Later | None:
+def _meanwhile(source: str, ends: dict[int, int]) -> Later | None:
     try:
         with opened(source) as now:
-            return _later(heads, _heads(now))
+            return later(ends, heads(now))
     except JournalError:
         return None  # it was copied all the same

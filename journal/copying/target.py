@@ -12,6 +12,7 @@ from journal.journal import path_of
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlalchemy import Connection, Table
@@ -29,6 +30,9 @@ class Target(Protocol):
 
     def begin(self, mark: CopyMark, migrate: Callable[[Connection], None]) -> None:
         """Make the place, or go on with one that a copy was begun in."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold a finished copy so that nobody writes to it, in one transaction with the block."""
 
     def highest(self) -> int | None:
         """Return the highest number of an entry that is there."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
+    from journal.copying.comparing import Difference
     from journal.copying.fitting import Fitting
     from journal.copying.target import Target, Values
 
@@ -86,12 +87,22 @@ def _unsaid(_: int) -> None:
 
 def _mend(target: Target, fitting: Fitting, told: Callable[[int], None]) -> int:
     """Compare the entries and mend those that differ; return how many did."""
+    return mend_all(target, entry_differences(target, fitting, told))
+
+
+def entry_differences(
+    target: Target, fitting: Fitting, told: Callable[[int], None]
+) -> Iterator[Difference]:
+    """Yield in what the entries differ."""
+    ours = _counted(fitting.rows(tables.entries), told)
+    return differences(ours, target.ordered(tables.entries), number_of)
+
+
+def mend_all(target: Target, found: Iterable[Difference]) -> int:
+    """Mend what differs, some at a time; return how many entries did."""
     count, size = 0, 0
     gone: list[tuple[int, ...]] = []
     rows: list[Values] = []
-    found = differences(
-        _counted(fitting.rows(tables.entries), told), target.ordered(tables.entries), number_of
-    )
     for expected, there in found:
         count += 1
         if there is not None:

@@ -123,6 +123,19 @@ class ServerTarget:
             # Whoever writes rows as they are needs no seat belt that asks for a head first.
             self._switch("DISABLE")
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold a finished copy so that nobody writes to it, in one transaction with the block."""
+        with self._told():
+            self._raw = connect(self.address, busy_timeout_s=_WAIT_S)
+            check_server(self._raw, self.shown, durability="full")
+            with self._raw.transaction():
+                self._raw.execute("LOCK TABLE sessions, instances IN SHARE ROW EXCLUSIVE MODE")
+                self._switch("DISABLE")  # and so both tables are locked until the end
+                yield
+                self._number()
+                self._switch("ENABLE")
+
     def _lock(self) -> None:
         try:
             Cursor(self._raw).execute(_LOCK, (copymark.APPLICATION_ID, self.address.schema))
@@ -191,8 +204,7 @@ class ServerTarget:
         del unmirrored, key_file
         with self._told(), self._raw.transaction():
             self._switch("ENABLE")
-            for (name,) in Cursor(self._raw).execute(_NUMBERED, (self.address.schema,)).fetchall():
-                self._raw.execute(_SET_NUMBER.format(name))
+            self._number()
             comment = f"{catalog.COMMENT}{max(catalog.DIGESTS)}"
             self._raw.execute(catalog.commented(self.address, comment))
         with self._told():
@@ -200,6 +212,10 @@ class ServerTarget:
                 name
             ) in tables.metadata.tables:  # or the planner would know nothing of a million rows
                 self._raw.execute(f"ANALYZE {name}")
+
+    def _number(self) -> None:
+        for (name,) in Cursor(self._raw).execute(_NUMBERED, (self.address.schema,)).fetchall():
+            self._raw.execute(_SET_NUMBER.format(name))
 
     def close(self) -> None:
         """Let it go, as far as it came."""

@@ -387,3 +387,47 @@ def test_an_anchor_of_the_one_tells_the_other_apart(tmp_path: Path, target: Path
         anchor = AnchorFile("anchor", take(journal).text.encode())
     assert audit(path, anchors=[anchor]).verdict == "ok"
     assert {each.id for each in audit(target, anchors=[anchor]).findings} == {"J802"}
+
+
+# --- catching up
+
+
+def test_a_finished_copy_is_brought_up_to_the_journal(source: Path, target: Path) -> None:
+    copy(source, target)
+    with Journal(source) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append({"new": 1})
+        session.redact([2], reason="pasted")
+        journal.session("a new one", writer="gateway", role="run").append({"n": 1})
+        journal.session(KEY, writer="you", role="operator").submit({"said": 3})
+    assert refused(source, target).hint == "--catch-up, if nothing was written to it"
+
+    copied = copy(source, target, catch_up=True)
+
+    assert copied.was_there
+    assert copied.mended > 2
+    assert copied.is_clean
+    assert rows(target) == rows(source)
+    with Journal(target) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 2})
+    assert audit(target).verdict == "ok, not anchored"
+
+
+@pytest.mark.parametrize("how", ["entry", "fence", "redaction"])
+def test_a_copy_that_was_written_to_does_not_catch_up(source: Path, target: Path, how: str) -> None:
+    copy(source, target)
+    small(source, {"newer": 1})
+    with Journal(target) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        if how == "entry":
+            session.append({"mine": 1})
+        elif how == "redaction":
+            session.redact([2], reason="pasted")
+        else:
+            session.fence().stored()
+    before = rows(target)
+    with pytest.raises(StorageError) as caught:
+        copy(source, target, catch_up=True)
+    assert caught.value.code == "copy-was-written"
+    assert rows(target) == before
+    assert audit(target).verdict == "ok, not anchored"

@@ -227,3 +227,27 @@ def test_a_copy_survives_kills(source: Path, url: str, target: Path, seed: int) 
     assert rows(url) == rows(source)
     survive(url, str(target), seed, 1000)
     assert rows(target) == rows(source)
+
+
+def test_a_finished_copy_is_brought_up_to_the_journal(source: Path, target: Path, url: str) -> None:
+    """The way to move: copy while others write, end them, catch up."""
+    copy(source, url)
+    with Journal(source) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend({"new": n} for n in range(20))
+        session.redact([2], reason="pasted")
+    assert refused(source, url).code == "copy-is-there"
+    copied = copy(source, url, catch_up=True)
+    assert copied.is_clean
+    assert rows(url) == rows(source)
+    copy(url, target)
+    with Journal(url) as journal:
+        made = journal.session(KEY, writer="gateway", role="run").append({"on": "the server"})
+    assert copy(url, target, catch_up=True).is_clean
+    assert rows(target) == rows(url)
+
+    with pytest.raises(JournalError) as caught:  # the server has gone on
+        copy(source, url, catch_up=True)
+    assert caught.value.code == "copy-was-written"
+    with Journal(url) as journal:
+        assert journal.session(KEY).head.seq == made.seq
