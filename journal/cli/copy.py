@@ -21,8 +21,8 @@ _SHOWN: Final = 10
 
 @make_command(
     "copy",
-    "journal copy agent.db agent-copy.db",
-    "journal copy agent.db postgresql+psycopg://gateway@db.example/agents",
+    "journal copy journal.db copy.db",
+    "journal copy journal.db copy.db --catch-up",
 )
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
@@ -37,7 +37,7 @@ _SHOWN: Final = 10
 def command(settings: Settings, source: str, target: str, *, catch_up: bool) -> int:
     """Copy the whole journal between a file and a server, either way, and audit the copy.
 
-    SRC and DST are each a file or a URL. Others may write to SRC meanwhile: one state of it
+    SRC and DST are each a file, or postgresql+psycopg://USER@HOST/DATABASE. Others may write to SRC meanwhile: one state of it
     is copied, row by row and under the same seals, compared, and audited on both sides. DST
     is no journal until all of it is there; ended in the middle, the same command goes on.
     Of a DST that is finished it says whether it is still equal.
