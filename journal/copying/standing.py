@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from journal import schema, tables
@@ -14,6 +15,7 @@ from journal.copying.outcome import Later
 from journal.copying.transfer import number_of, others
 from journal.dialects.address import is_url, parsed
 from journal.errors import StorageError
+from journal.explanation import counted
 from journal.model import REGISTRY_ID
 
 if TYPE_CHECKING:
@@ -93,13 +95,13 @@ def check_equal(source: str, target: str) -> None:
             return
         newer, own = apart(one, other)
     told = [
-        f"{count.entries} entries in {count.sessions} sessions are only in {shown(where)}"
+        f"{counted(count.entries, 'entry', 'entries')} in {counted(count.sessions, 'session')} only in {shown(where)}"
         for count, where in ((newer, source), (own, target))
         if count.entries
     ]
     hint = "name another DST, or take that one away if it is not needed"
     if not own.entries:
-        hint = "--catch-up, if nothing was written to it"
+        hint = f"journal copy {quote(shown(source))} {quote(shown(target))} --catch-up"
     raise StorageError(
         f"{shown(target)} is this journal already, and not as it is in {shown(source)} now: "
         f"{' and '.join(told) or 'the rows differ'}; it was left as it is",

@@ -220,7 +220,7 @@ def test_a_finished_copy_is_never_written_over(source: Path, target: Path, which
     error = refused(source, target)
 
     assert error.code == "copy-is-there"
-    assert f"1 entries in 1 sessions are only in {place}" in str(error)
+    assert f"1 entry in 1 session only in {place}" in str(error)
     assert rows(target) == before
 
 
@@ -400,7 +400,7 @@ def test_a_finished_copy_is_brought_up_to_the_journal(source: Path, target: Path
         session.redact([2], reason="pasted")
         journal.session("a new one", writer="gateway", role="run").append({"n": 1})
         journal.session(KEY, writer="you", role="operator").submit({"said": 3})
-    assert refused(source, target).hint == "--catch-up, if nothing was written to it"
+    assert refused(source, target).hint == f"journal copy {source} {target} --catch-up"
 
     copied = copy(source, target, catch_up=True)
 

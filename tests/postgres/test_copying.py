@@ -179,7 +179,7 @@ def test_a_finished_copy_is_never_written_over(source: Path, url: str) -> None:
     before = rows(url)
     error = refused(source, url)
     assert error.code == "copy-is-there"
-    assert f"1 entries in 1 sessions are only in {parsed(url).shown}" in str(error)
+    assert f"1 entry in 1 session only in {parsed(url).shown}" in str(error)
     assert rows(url) == before
 
 
