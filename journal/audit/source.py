@@ -144,6 +144,12 @@ class ServerSource(Source):
         """Run one statement on a cursor of its own."""
         return postgres.Cursor(self._connection).execute(statement, values)
 
+    def rows(self, session_id: int, *, lines: bool = True) -> Iterator[Row]:
+        """Yield every row that claims a session; as :meth:`Source.rows`, some at a time."""
+        select = _ROWS if lines else _WITHOUT_LINES
+        statement = f"{select} ORDER BY seq, id"
+        return map(Row._make, bulk.streamed(self._connection, statement, (session_id,)))
+
     def ordered(self, table: Table, after: int | None = None) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of one of our tables by primary key; as :meth:`Source.ordered`."""
         return bulk.unloaded(self._connection, table, after)

@@ -6,7 +6,8 @@ blobs alike, in the order of ``tables.py``. COPY streams, so memory does not gro
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import itertools
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import copymark, tables
@@ -20,6 +21,7 @@ from journal.dialects.postgres import (
     is_lost,
     translated,
 )
+from journal.dialects.texts import turned
 from journal.errors import BusyError, SchemaError, StorageError
 
 if TYPE_CHECKING:
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
     from journal.dialects.address import Address
 
 _WAIT_S: Final = 10.0
+_FIRST_ROWS: Final = 16
+_MOST_ROWS: Final = 2000
+_FETCH_BYTES: Final = 4 * 1024 * 1024
+_BODY: Final = -1  # of an entry's columns, the last
+_cursors = itertools.count(1)
 # By the schema's own number: copies into two schemas do not wait for each other.
 _LOCK: Final = "SELECT pg_advisory_lock(?::int, (?::regnamespace)::oid::int)"
 _NUMBERED: Final = (
@@ -70,6 +77,22 @@ def unloaded(connection: Any, table: Table, after: int | None = None) -> Iterato
     ):
         copy.set_types(_kinds(table))
         yield from copy.rows()
+
+
+def streamed(connection: Any, statement: str, values: tuple[object, ...]) -> Iterator[Any]:  # noqa: ANN401 - the driver's
+    """Yield a statement's rows a few MiB at a time, while others are asked; inside a transaction."""
+    cursor = driver().RawServerCursor(connection, f"rows_{next(_cursors)}")
+    try:
+        cursor.execute(turned(statement).sql, values)
+        count = _FIRST_ROWS
+        while rows := cursor.fetchmany(count):
+            size = sum(len(row[_BODY] or b"") for row in rows)
+            yield from rows
+            # By what these came to: a line may have 8 MiB, and most have a few hundred bytes.
+            count = max(1, min(_MOST_ROWS, _FETCH_BYTES * len(rows) // max(size, 1)))
+    finally:
+        with suppress(driver().Error):  # a failed transaction has closed it already
+            cursor.close()
 
 
 def _ordered(table: Table) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from journal import Journal, JournalError, SchemaError
 from journal.audit import audit
+from journal.audit.source import opened
 from journal.copying import copy, running
 from journal.copymark import CopyMark
 from journal.dialects.address import parsed
@@ -140,9 +141,9 @@ def test_a_copy_that_is_not_finished_is_no_journal(
         with pytest.raises(KeyboardInterrupt):
             copy(source, url)
     shown = parsed(url).shown
-    for opened in (Journal, audit):
+    for open_it in (Journal, audit):
         with pytest.raises(SchemaError) as caught:
-            opened(url)
+            open_it(url)
         assert caught.value.code == "unfinished-copy"
         assert caught.value.hint == f"journal copy {source} '{shown}'"
     done = run(url, "status")
@@ -251,3 +252,16 @@ def test_a_finished_copy_is_brought_up_to_the_journal(source: Path, target: Path
     assert caught.value.code == "copy-was-written"
     with Journal(url) as journal:
         assert journal.session(KEY).head.seq == made.seq
+
+
+def test_rows_come_some_at_a_time_while_others_are_asked(source: Path, url: str) -> None:
+    """Or an audit would need room for the largest session."""
+    copy(source, url)
+    with opened(url) as there, opened(str(source)) as here:
+        found = there.rows(2)
+        first = [next(found) for _ in range(20)]
+        more = there.rows(1)
+        assert next(more).seq == 1
+        assert there.query("SELECT count(*) FROM entries").fetchone()[0] > len(first)
+        assert [*first, *found] == list(here.rows(2))
+        assert there.query("SELECT 1").fetchone() == (1,)
