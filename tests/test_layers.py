@@ -128,6 +128,7 @@ LAYERS = (
         "adopting",
         "serving",
         "doctor",
+        "serverdoctor",
     },
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},
