@@ -105,11 +105,13 @@ def _ordered(table: Table) -> Iterator[str]:
 
 @contextmanager
 def _planned(connection: Any) -> Iterator[None]:  # noqa: ANN401
-    for name in ("enable_seqscan", "enable_sort"):
-        connection.execute(f"SET LOCAL {name} = off")
+    # A whole table takes as long as it takes, whatever a statement may take otherwise.
+    chosen = {"enable_seqscan": "off", "enable_sort": "off", "statement_timeout": "0"}
+    for name, value in chosen.items():
+        connection.execute(f"SET LOCAL {name} = {value}")
     yield
-    for name in ("enable_seqscan", "enable_sort"):
-        connection.execute(f"SET LOCAL {name} = on")
+    for name in chosen:
+        connection.execute(f"SET LOCAL {name} TO DEFAULT")
 
 
 def _load(connection: Any, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:  # noqa: ANN401
@@ -139,19 +141,22 @@ class ServerTarget:
             if error.code != copymark.CODE:
                 raise
         with self._told():
-            self._raw = connect(self.address, busy_timeout_s=_WAIT_S)
-            check_server(self._raw, self.shown, durability="full")
+            self._connect()
             self._lock()
             self._check_mark()
             # Whoever writes rows as they are needs no seat belt that asks for a head first.
             self._switch("DISABLE")
 
+    def _connect(self) -> None:
+        self._raw = connect(self.address, busy_timeout_s=_WAIT_S)
+        check_server(self._raw, self.shown, durability="full")
+        self._raw.execute("SET statement_timeout = 0")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold a finished copy so that nobody writes to it, in one transaction with the block."""
         with self._told():
-            self._raw = connect(self.address, busy_timeout_s=_WAIT_S)
-            check_server(self._raw, self.shown, durability="full")
+            self._connect()
             with self._raw.transaction():
                 self._raw.execute("LOCK TABLE sessions, instances IN SHARE ROW EXCLUSIVE MODE")
                 self._switch("DISABLE")  # and so both tables are locked until the end

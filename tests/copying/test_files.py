@@ -181,6 +181,7 @@ def test_rows_that_the_disk_lost_are_not_taken_for_copied(
     with begun(source, target, monkeypatch), closing(sqlite3.connect(target)) as thief, thief:
         thief.execute("DELETE FROM entries WHERE id % 7 = 3")
         thief.execute("UPDATE entries SET body = x'00' WHERE id % 7 = 4")
+    monkeypatch.setattr(transfer, "_CHUNK_ROWS", 3)
     copied = copy(source, target)
     assert copied.mended > 2
     assert rows(source) == rows(target)
