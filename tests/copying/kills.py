@@ -45,12 +45,12 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed(source: str, target: str, last: int) -> int | None:
+def killed(source: str, target: str, last: int, *, catch_up: bool = False) -> int | None:
     """Copy in a child that dies at a step; return how many there were, or None if it died."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _copy(source, target, last, writer)
+        _copy(source, target, last, writer, catch_up=catch_up)
     os.close(writer)
     with os.fdopen(reader) as told:
         said = told.read()
@@ -62,7 +62,7 @@ def killed(source: str, target: str, last: int) -> int | None:
     return int(said)
 
 
-def _copy(source: str, target: str, last: int, writer: int) -> None:
+def _copy(source: str, target: str, last: int, writer: int, *, catch_up: bool) -> None:
     """Do it, and never come back."""
     code = 1
     try:
@@ -70,7 +70,7 @@ def _copy(source: str, target: str, last: int, writer: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(transfer, "_CHUNK_ROWS", 20)
             (_count_server if is_url(target) else _count_file)(patch, steps, target)
-            copied = copy(source, target)
+            copied = copy(source, target, catch_up=catch_up)
         assert copied.differences == []
         os.write(writer, str(steps.count).encode())
         code = 0

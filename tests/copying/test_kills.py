@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,3 +57,27 @@ def test_killed_at_the_end_a_copy_without_mirrors_writes_to_no_file(
         copy(path, target)
     assert file.read_bytes() == b'{"n":1}\n'
     assert audit(target).verdict == "ok, not anchored"
+
+
+@pytest.mark.parametrize(
+    "part", [0.9, *(pytest.param(n / 20, marks=pytest.mark.slow) for n in range(1, 20) if n != 18)]
+)
+def test_killed_while_it_catches_up_a_copy_is_what_it_was(
+    source: Path, target: Path, tmp_path: Path, part: float
+) -> None:
+    copy(source, target)
+    before = rows(target)
+    with Journal(source) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend({"new": n} for n in range(30))
+        session.redact([2], reason="pasted")
+    other = tmp_path / "other.db"
+    shutil.copy2(target, other)
+    steps = killed(str(source), str(other), NEVER, catch_up=True)
+    assert steps is not None
+
+    assert killed(str(source), str(target), int(steps * part), catch_up=True) is None
+    assert rows(target) == before
+    assert audit(target).verdict == "ok, not anchored"
+    assert copy(source, target, catch_up=True).is_clean
+    assert rows(target) == rows(source)
