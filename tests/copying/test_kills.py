@@ -11,7 +11,7 @@ from journal import Journal
 from journal.audit import audit
 from journal.copying import copy
 from tests.copying.filled import rows
-from tests.copying.kills import LAST, NEVER, killed, state, survive
+from tests.copying.kills import LAST, NEVER, killed, state, steps_of, survive
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     "seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 60))]
 )
 def test_a_copy_survives_kills(source: Path, target: Path, seed: int) -> None:
-    steps = 1000  # about; a later one is no kill
+    steps = steps_of(str(source), str(target.with_name("measured.db")))
     seen = survive(str(source), str(target), seed, steps)
+    assert seen
     assert set(seen) <= {"nothing", "unfinished-copy", "journal"}
     assert not [each for each in target.parent.glob("*copy.db*") if each != target]
     assert rows(target) == rows(source)
@@ -45,8 +46,7 @@ def test_killed_at_the_end_a_copy_without_mirrors_writes_to_no_file(
     path, target, file = (tmp_path / name for name in ("own.db", "copy.db", "session.jsonl"))
     with Journal(path) as journal:
         journal.session(KEY, writer="gateway", role="run", mirror=file).append({"n": 1})
-    steps = killed(str(path), str(tmp_path / "try.db"), NEVER)
-    assert steps is not None
+    steps = steps_of(str(path), str(tmp_path / "try.db"))
     killed(str(path), str(target), steps - back)
 
     if state(str(target)) == "journal":
