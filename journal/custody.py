@@ -15,6 +15,8 @@ from journal.seal import fingerprint
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from journal.engine import Cursor
+
 
 class Custody(NamedTuple):
     """Where a journal's key is, and what names it without giving it away.
@@ -47,9 +49,14 @@ def custody(path: Path, key_file: str | None = None) -> Custody:
     """
     try:
         with closing(connect(str(path), mode="ro")) as connection:
-            journal_id, known = find_keys(connection.cursor(), str(path), key_file)
+            return custody_by(connection.cursor(), str(path), key_file)
     except Exception as error:
         raise translated(error, str(path)) from error
+
+
+def custody_by(cursor: Cursor, shown: str, key_file: str | None = None) -> Custody:
+    """Say which key is a journal's, wherever it is kept; as :func:`custody`."""
+    journal_id, known = find_keys(cursor, shown, key_file)
     where = keys.key_path(journal_id, key_file)
     is_shared = where != keys.own_key_path(journal_id)
     print_of = fingerprint(known.key)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from journal.custody import Custody
     from journal.openers import Opener
 
 OK: Final = "ok"
@@ -73,28 +74,28 @@ def examine(path: Path, *, strict: bool = False) -> list[Fact]:
     ``strict`` makes a SQLite library with the WAL-reset bug a problem.
     What cannot be told is a fact as well; no error of the journal or the system is raised.
     """
-    found = [_told("SQLite", lambda: _sqlite(strict=strict)), _python()]
-    found += [_told("file system", lambda: _file_system(path)), _told("disk", lambda: _disk(path))]
-    found += [_told("file", lambda: _file(path))]
-    found += [_told("clock", lambda: _clock(path))]
+    found = [told("SQLite", lambda: _sqlite(strict=strict)), _python()]
+    found += [told("file system", lambda: _file_system(path)), told("disk", lambda: _disk(path))]
+    found += [told("file", lambda: _file(path))]
+    found += [told("clock", lambda: _clock(path))]
     return [*found, *_of_journal(path)] if os.path.isfile(path) else found  # noqa: PTH113 - never an error
 
 
 def _of_journal(path: Path) -> Iterator[Fact]:
     """Yield the facts of a journal that is there, as far as each lets the next be told."""
-    yield _told("open in", lambda: _open_in(path))
-    yield _told("log", lambda: _log(path))
-    told = _told("schema", lambda: _schema(path))
-    yield told
-    if told.state == PROBLEM and "version" not in told.details:
+    yield told("open in", lambda: _open_in(path))
+    yield told("log", lambda: _log(path))
+    fits = told("schema", lambda: _schema(path))
+    yield fits
+    if fits.state == PROBLEM and "version" not in fits.details:
         return
-    key = _told("key", lambda: _key(path))
+    key = told("key", lambda: _key(path))
     yield key
     if key.state != PROBLEM:
-        yield _told("mirrors", lambda: _mirrors(path))
+        yield told("mirrors", lambda: _mirrors(path))
 
 
-def _told(name: str, ask: Callable[[], Fact]) -> Fact:
+def told(name: str, ask: Callable[[], Fact]) -> Fact:
     """Have what stands in the way of a fact be the fact."""
     try:
         with warnings.catch_warnings():
@@ -313,7 +314,11 @@ def _schema(path: Path) -> Fact:
 
 
 def _key(path: Path) -> Fact:
-    known = custody(path)
+    return key_fact(custody(path), path)
+
+
+def key_fact(known: Custody, path: Path | None) -> Fact:
+    """Return the fact of a key's file; ``path`` is the journal's, where it is a file."""
     where = known.path.absolute()
     mode = stat.S_IMODE(where.stat().st_mode)
     directory = where.parent.stat().st_mode
@@ -332,10 +337,11 @@ def _key(path: Path) -> Fact:
     if known.lost:
         eras = ", ".join(map(str, known.lost))
         words += f"; the key of era {eras} is not at hand, so what it sealed cannot be proved"
-        return Fact(
-            "key", WARNING, words, "journal key import FILE, from where it is kept", details
-        )
-    if where.parent == path.parent:
+        step = "journal key import FILE, from where it is kept"
+        if path is None:
+            step = "name the key file that has it with JOURNAL_KEY_FILE"
+        return Fact("key", WARNING, words, step, details)
+    if path is not None and where.parent == path.parent:
         return Fact(
             "key",
             WARNING,

@@ -191,6 +191,8 @@ class Mirrors:
         registered = self._store.registry.mirrors.get(session_id)
         if registered is None or registered.host != this_process().host:
             return None
+        if not self._store.keeps_files:
+            return None  # copied from a file's journal, which serves it
         found = self._open.get(registered.number)
         if found is None:
             found = self._open[registered.number] = Mirror(
@@ -303,6 +305,8 @@ class Mirrors:
         mirror = self.mirror(fact.session_id)
         if mirror is None:
             where = f"served on the host {fact.host}, not on this one"
+            if not self._store.keeps_files:
+                where = f"a journal on a server serves none; it was copied from one on the host {fact.host} that does"
             return MirrorStatus(key, fact.path, fact.host, "elsewhere", where)
         with self._store.snapshot() as cursor:
             chain = mirror.chain(cursor)

@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journal import errors
+from journal import copymark, errors
 from journal.dialects import catalog
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
 from journal.place import no_file
@@ -61,7 +61,8 @@ def version_of(path: str) -> int | None:
     Raises:
         CorruptError: it is no database, or one that cannot even be opened.
         StorageError: it is a directory, a pipe or the like.
-        SchemaError: it is another program's database, or of a newer version.
+        SchemaError: it is another program's database, of a newer version, or a copy
+            that is not finished.
 
     """
     file = Path(path)
@@ -78,8 +79,11 @@ def version_of(path: str) -> int | None:
             version = int(execute("PRAGMA user_version").fetchone()[0])
             is_empty = execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
             is_bare = digest(objects(execute)) in SCHEMA_DIGESTS.values()
+            mark = _mark(execute) if application_id == copymark.APPLICATION_ID else None
     except (driver().Error, UnicodeDecodeError) as error:
         raise _unreadable(translated(error, path), file) from error
+    if mark is not None:
+        raise copymark.unfinished(path, mark)
     if application_id != APPLICATION_ID:
         # Ours but for its number: made by Alembic's own command, without a first fact.
         if is_empty or is_bare:
@@ -88,6 +92,21 @@ def version_of(path: str) -> int | None:
     if version > SCHEMA_VERSION:
         raise newer(path, version)
     return version
+
+
+def _mark(execute: Callable[[str], Any]) -> copymark.CopyMark:
+    found = execute(f"SELECT value FROM {copymark.TABLE}").fetchone()  # noqa: S608 - a name of our own
+    return copymark.mark_of("" if found is None else str(found[0]))
+
+
+def unfinished_at(path: str) -> copymark.CopyMark | None:
+    """Return what is being copied into a file; None if it is no unfinished copy, or no database."""
+    try:
+        with closing(connect(path, mode="ro")) as connection:
+            found = connection.execute("PRAGMA application_id").fetchone()[0]
+            return _mark(connection.execute) if found == copymark.APPLICATION_ID else None
+    except (errors.JournalError, driver().Error, UnicodeDecodeError):
+        return None
 
 
 def _unreadable(error: errors.JournalError, path: Path) -> errors.JournalError:
@@ -137,6 +156,7 @@ def create(path: str, genesis: Callable[[Connection], None]) -> bool:
         with engine.begin() as connection:
             if _pragma(connection, "application_id") == APPLICATION_ID:
                 return False
+            _check_free(connection, path)
             run_migrations(connection)
             connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
             connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -148,9 +168,50 @@ def create(path: str, genesis: Callable[[Connection], None]) -> bool:
     return True
 
 
+def create_draft(path: str, mark: copymark.CopyMark) -> None:
+    """Create the schema in a file that has none, marked as a copy that is not finished.
+
+    Raises:
+        SchemaError: somebody made a journal or another copy there meanwhile.
+
+    """
+    engine = writing_engine(path)
+    try:
+        with engine.begin() as connection:
+            _check_free(connection, path)
+            _check_unused(connection, path)
+            run_migrations(connection)
+            connection.exec_driver_sql(
+                f"CREATE TABLE {copymark.TABLE} (value TEXT NOT NULL) STRICT"
+            )
+            connection.exec_driver_sql(f"INSERT INTO {copymark.TABLE} VALUES (?)", (mark.text(),))  # noqa: S608
+            connection.exec_driver_sql(f"PRAGMA application_id={copymark.APPLICATION_ID}")
+            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+    except Exception as error:
+        raise translated(error, path) from error
+    finally:
+        engine.dispose()
+
+
+def _check_free(connection: Connection, path: str) -> None:
+    """Refuse a file that a copy is being made in, begun between the first look and this lock."""
+    if _pragma(connection, "application_id") == copymark.APPLICATION_ID:
+        raise copymark.unfinished(path, _mark(connection.exec_driver_sql))
+
+
+def _check_unused(connection: Connection, path: str) -> None:
+    if _pragma(connection, "application_id"):
+        raise errors.SchemaError(
+            f"{path}: a journal was made there meanwhile; it was left as it is",
+            hint="name another file",
+            code="made-meanwhile",
+        )
+
+
 def create_on_server(address: Address, genesis: Callable[[Cursor], None]) -> bool:
     """Create the schema on a PostgreSQL server where there is none; as :func:`create`."""
-    return catalog.create(address, genesis, run_migrations, SCHEMA_VERSION)
+    comment = f"{catalog.COMMENT}{SCHEMA_VERSION}"
+    return catalog.create(address, genesis, run_migrations, comment)
 
 
 def version_on_server(address: Address) -> int | None:
@@ -159,6 +220,11 @@ def version_on_server(address: Address) -> int | None:
     if version is not None and version > SCHEMA_VERSION:
         raise newer(address.shown, version)
     return version
+
+
+def unfinished_on_server(address: Address) -> copymark.CopyMark | None:
+    """Return what is being copied into a schema; None if it is no unfinished copy."""
+    return catalog.unfinished_at(address)
 
 
 def upgrade(path: str) -> int:

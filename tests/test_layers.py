@@ -56,6 +56,7 @@ LAYERS = (
         "signing",
         "files",
         "openers",
+        "copymark",
     },
     {
         "schema",
@@ -120,6 +121,7 @@ LAYERS = (
         "who",
         "anchor",
         "backup",
+        "copying",
         "bundle",
         "rebuilding",
         "watching",
@@ -127,6 +129,7 @@ LAYERS = (
         "adopting",
         "serving",
         "doctor",
+        "serverdoctor",
     },
     {"__init__", "adapters", "report", "testing", "demo"},
     {"__main__", "cli"},

@@ -54,6 +54,12 @@ class MirrorAudit:
                     f"the mirror of {session.key!r}: it belongs to the journal, not to a copy"
                 )
                 continue
+            if self.source.schema_name is not None:
+                self.open.append(
+                    f"the mirror of {session.key!r}: it belongs to the journal on {mirror.host} that this was copied "
+                    "from, for a server serves none"
+                )
+                continue
             if mirror.host != this_process().host:
                 self.open.append(f"the mirror of {session.key!r} on the host {mirror.host}")
                 continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import schema, tables
-from journal.dialects import catalog, postgres
+from journal.dialects import bulk, catalog, postgres
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, driver, reading_engine, translated
 from journal.errors import NotFoundError
@@ -99,6 +99,17 @@ class Source:
         where, values = ("", ()) if session_id is None else (" WHERE session_id = ?", (session_id,))
         yield from self.query(f"SELECT {names} FROM {table.name}{where}", *values)  # noqa: S608
 
+    def ordered(self, table: Table, after: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of one of our tables by primary key; with ``after``, those of higher numbers.
+
+        Run it to its end before anything else is asked: a server then has one answer at a time.
+        """
+        where = "" if after is None else f" WHERE id > {after:d}"
+        order = ", ".join(f'"{column.name}"' for column in table.primary_key)
+        # Not by a generator: one that is left in the middle would close what is closed already.
+        select = f"SELECT {bulk.names_of(table)} FROM {table.name}{where} ORDER BY {order}"  # noqa: S608
+        return iter(self.query(select))
+
     def session_ids(self, table: str = "entries") -> Iterator[int]:
         """Yield every session number in a table, each by one look at an index."""
         statement = f"SELECT min(session_id) FROM {table} WHERE session_id > ?"  # noqa: S608
@@ -132,6 +143,16 @@ class ServerSource(Source):
     def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
         """Run one statement on a cursor of its own."""
         return postgres.Cursor(self._connection).execute(statement, values)
+
+    def rows(self, session_id: int, *, lines: bool = True) -> Iterator[Row]:
+        """Yield every row that claims a session; as :meth:`Source.rows`, some at a time."""
+        select = _ROWS if lines else _WITHOUT_LINES
+        statement = f"{select} ORDER BY seq, id"
+        return map(Row._make, bulk.streamed(self._connection, statement, (session_id,)))
+
+    def ordered(self, table: Table, after: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of one of our tables by primary key; as :meth:`Source.ordered`."""
+        return bulk.unloaded(self._connection, table, after)
 
     def version(self) -> int:
         """Return the version of the schema."""

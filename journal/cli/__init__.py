@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "key": "Show where the journal's key is, move it to another machine, or begin a new one.",
     "backup": "Copy the journal to a new file, while others write to it, and audit the copy.",
     "restore": "Put a backup in the journal's place.",
+    "copy": "Copy the whole journal between a file and a server, either way, and audit the copy.",
     "upgrade": "Compare the schema with this version's, and mend it.",
     "demo": "Play a takeover from beginning to end, in a directory of its own.",
 }

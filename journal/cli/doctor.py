@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,8 +10,9 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import file_of
+from journal.cli.opening import file_of, shown
 from journal.cli.options import Settings, json_option
+from journal.dialects.address import is_url
 from journal.escape import escape
 
 if TYPE_CHECKING:
@@ -24,16 +26,21 @@ def command(settings: Settings) -> int:
     """Tell the facts of this machine and journal, each with what to do next.
 
     Reads only, and may be run beside processes at work. Exits 3 if a fact is a problem;
-    a warning is none. Whether the entries are as they were written, journal audit says.
+    a warning is none. Of a journal on a server it tells what the server says. Whether the entries are as they were written, journal audit says.
     """
     from journal.doctor import PROBLEM, examine, worst  # noqa: PLC0415 - with the rest of the library
 
-    path = file_of(settings)
-    facts = examine(path, strict=settings.strict)
+    if is_url(settings.db):
+        from journal.serverdoctor import examine_server  # noqa: PLC0415 - nobody else pays for it
+
+        path, facts = shown(settings), examine_server(settings.db)
+    else:
+        path = str(file_of(settings))
+        facts = examine(Path(path), strict=settings.strict)
     state = worst(facts)
     if settings.json:
         told = [_as_json(settings, fact) for fact in facts]
-        output.document("doctor", path=str(path), state=state, facts=told)
+        output.document("doctor", path=path, state=state, facts=told)
     else:
         _print(settings, facts)
     return EXIT_FOUND if state == PROBLEM else 0

@@ -9,7 +9,7 @@ import hashlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journal import errors
+from journal import copymark, errors
 from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
 from journal.tables import metadata
 
@@ -28,7 +28,7 @@ TRIGGERS: Final = frozenset(
     }
 )
 # What our catalogue says, by version; a test holds it to the migrations.
-DIGESTS: Final = {1: "34a9aa4eb6b62f05c8ae3113a17be5bc77e487e76d696619fd3a61e88ace4403"}
+DIGESTS: Final = {1: "ea34a528e1ae9c6c1fd05bfbb1279f1e62c6b170ea6fb0f0dc24fceaf3e5e713"}
 _ONE_AT_A_TIME: Final = 0x534A524E  # of the server's advisory locks, while a journal is made
 
 _COMMENT: Final = (
@@ -81,7 +81,8 @@ def version_of(address: Address) -> int | None:
     Changes nothing.
 
     Raises:
-        SchemaError: the schema holds another program's tables, or a newer version's.
+        SchemaError: the schema holds another program's tables, a newer version's, or a
+            copy that is not finished.
         StorageError: the server cannot be reached.
 
     """
@@ -96,6 +97,9 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
     if found is None:
         return None
     comment, is_used = (_plain(value) for value in found)
+    if str(comment or "").startswith(copymark.COMMENT):
+        mark = copymark.mark_of(str(comment).removeprefix(copymark.COMMENT))
+        raise copymark.unfinished(address.shown, mark)
     if not str(comment or "").startswith(COMMENT):
         if not is_used:
             return None  # made empty for us, by somebody who may make schemas
@@ -106,6 +110,16 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
             code="not-a-journal",
         )
     return int(str(comment).removeprefix(COMMENT))
+
+
+def unfinished_at(address: Address) -> copymark.CopyMark | None:
+    """Return what is being copied into a schema; None if it is no unfinished copy."""
+    with closing(connect(address)) as connection:
+        found = Cursor(connection).execute(_COMMENT, (address.schema,)).fetchone()
+    comment = "" if found is None else str(found[0] or "")
+    if not comment.startswith(copymark.COMMENT):
+        return None
+    return copymark.mark_of(comment.removeprefix(copymark.COMMENT))
 
 
 class Facts(NamedTuple):
@@ -131,7 +145,7 @@ def create(
     address: Address,
     genesis: Callable[[Cursor], None],
     migrate: Callable[[Connection], None],
-    version: int,
+    comment: str,
 ) -> bool:
     """Make the schema and call ``genesis``, in one transaction; return whether this call did it.
 
@@ -155,7 +169,7 @@ def create(
                 name = f'"{address.schema}"'
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
                 migrate(own)
-                cursor.execute(f"COMMENT ON SCHEMA {name} IS '{COMMENT}{version}'")
+                cursor.execute(commented(address, comment))
                 genesis(cursor)
         except Exception as error:
             original = getattr(error, "orig", None) or error
@@ -165,6 +179,12 @@ def create(
         finally:
             engine.dispose()
     return True
+
+
+def commented(address: Address, comment: str) -> str:
+    """Return the statement that says of a schema what it is."""
+    words = comment.replace("'", "''")
+    return f"COMMENT ON SCHEMA \"{address.schema}\" IS '{words}'"
 
 
 def objects(cursor: Any, schema: str) -> list[tuple[str, ...]]:  # noqa: ANN401 - whoever reads

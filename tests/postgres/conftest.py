@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.copying.conftest import kept, large_source, source, target  # noqa: F401 - fixtures
 from tests.postgres.server import NoServerError, Server
 
 if TYPE_CHECKING:

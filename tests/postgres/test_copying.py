@@ -1,0 +1,271 @@
+"""Whole journals copied to a server and back: the same rows, under the same seals."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import Journal, JournalError, SchemaError
+from journal.audit import audit
+from journal.audit.source import opened
+from journal.copying import copy, running
+from journal.copymark import CopyMark
+from journal.dialects.address import parsed
+from journal.dialects.bulk import ServerTarget
+from journal.errors import BusyError
+from journal.schema import run_migrations
+from tests.copying.filled import exports, rows
+from tests.copying.kills import steps_of, survive
+from tests.postgres.test_server import run
+from tests.thieves import KEY, Thief, thief_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.postgres.server import Server
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    return server.url(f"copied_{next(_numbers)}")
+
+
+def refused(source: object, target: object) -> JournalError:
+    with pytest.raises(JournalError) as caught:
+        copy(str(source), str(target))
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+    return caught.value
+
+
+def test_there_and_back_every_row_is_as_it_was(
+    large_source: Path, target: Path, url: str, server: Server
+) -> None:
+    source = large_source
+    before = rows(source)
+    there = copy(source, url)
+    assert there.is_clean
+    assert there.after.verdict == "ok, not anchored"
+    assert there.differences == []
+    assert rows(url) == before
+    assert exports(url) == exports(source)
+
+    other = server.url(f"copied_{next(_numbers)}")
+    assert copy(url, other).is_clean
+    assert rows(other) == before
+
+    back = copy(other, target)
+    assert back.is_clean
+    assert rows(target) == before
+    assert exports(target) == exports(source)
+    assert "s3cret" not in f"{there} {back}"
+
+
+def test_what_was_written_there_comes_back(source: Path, target: Path, url: str) -> None:
+    copy(source, url)
+    with Journal(url) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        made = session.append({"on": "the server"})
+        with session.claim() as turn:
+            turn.append({"in": "a turn"})
+        session.redact([made.seq], reason="pasted")
+    assert audit(url).verdict == "ok, not anchored"
+
+    copied = copy(url, target)
+    assert copied.is_clean
+    assert rows(target) == rows(url)
+    with Journal(target) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"in": "a file again"})
+    found = audit(target)
+    assert (found.verdict, found.findings) == ("ok, not anchored", ())
+
+
+def test_what_is_broken_is_as_broken_there(source: Path, target: Path, url: str) -> None:
+    thief = Thief(source)
+    thief.edit("body", 5, b"changed")
+    thief.insert_copy(body=b"stolen")
+    thief.close()
+    there = copy(source, url)
+    assert there.before.verdict == there.after.verdict == "broken"
+    assert there.differences == []
+    assert not there.is_clean
+    copy(url, target)
+    assert rows(target) == rows(source)
+
+
+def test_text_that_a_server_cannot_hold_is_escaped_and_told(source: Path, url: str) -> None:
+    thief = Thief(source)
+    seq = thief.insert_copy(body=b"stolen")
+    with thief.without_triggers():
+        thief.execute(
+            "UPDATE entries SET run_id = CAST(x'61ff00' AS TEXT) WHERE session_id = ? AND seq = ?",
+            thief.session_id(), seq,
+        )  # fmt: skip
+    thief.close()
+    copied = copy(source, url)
+    (told,) = copied.escaped
+    assert "run_id" in told
+    assert not copied.is_clean
+    (found,) = [row for row in rows(url)["entries"] if row[2] == seq and row[-1] == b"stolen"]
+    assert rb"a\xff\x00" in found
+    assert copy(source, url).was_there  # and it compares as it was put
+
+
+def test_numbers_that_a_file_has_once_are_given_anew_and_told(
+    source: Path, target: Path, url: str
+) -> None:
+    copy(source, url)
+    thief = thief_at(url)
+    first = thief.column("id", 1)
+    thief.insert_copy(id=first, body=b"stolen")
+    thief.execute("INSERT INTO writers VALUES (77, 'gateway', 'run', 1, NULL, NULL)")
+    thief.close()
+    copied = copy(url, target)
+    assert copied.escaped_count == 2
+    assert {each.id for each in copied.after.findings} >= {"J301", "J405"}
+    assert len(rows(target)["entries"]) == len(rows(url)["entries"])
+    assert copy(url, target).was_there
+
+
+def test_a_copy_that_is_not_finished_is_no_journal(
+    source: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "settle", stop)
+        with pytest.raises(KeyboardInterrupt):
+            copy(source, url)
+    shown = parsed(url).shown
+    for open_it in (Journal, audit):
+        with pytest.raises(SchemaError) as caught:
+            open_it(url)
+        assert caught.value.code == "unfinished-copy"
+        assert caught.value.hint == f"journal copy {source} '{shown}'"
+    done = run(url, "status")
+    assert done.exit_code == 12
+    assert "is not finished" in done.stderr
+
+    copied = copy(source, url)
+    assert copied.was_begun
+    assert copied.mended == 0
+    assert rows(url) == rows(source)
+
+
+def test_what_else_is_there_is_left_as_it_is(
+    source: Path, url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(url) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    before = rows(url)
+    assert refused(source, url).code == "another-journal"
+    assert refused(url, url).code == "own-file"
+    assert rows(url) == before
+
+    with server.connect() as plain:
+        plain.execute("CREATE SCHEMA others")
+        plain.execute("CREATE TABLE others.mine (n int)")
+    assert refused(source, server.url("others")).code == "not-a-journal"
+
+
+def test_a_finished_copy_is_never_written_over(source: Path, url: str) -> None:
+    copy(source, url)
+    assert copy(source, url).was_there
+    with Journal(url) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    before = rows(url)
+    error = refused(source, url)
+    assert error.code == "copy-is-there"
+    assert f"1 entry in 1 session only in {parsed(url).shown}" in str(error)
+    assert rows(url) == before
+
+
+def test_two_do_not_copy_into_one_place(
+    source: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("journal.dialects.bulk._WAIT_S", 0.2)
+    mark = CopyMark(str(source), "x" * 32)
+    first, second = ServerTarget(parsed(url)), ServerTarget(parsed(url))
+    first.begin(mark, run_migrations)
+    with pytest.raises(BusyError):
+        second.begin(mark, run_migrations)
+    second.close()
+    first.close()
+
+
+def test_a_server_serves_none_of_the_files(tmp_path: Path, url: str, target: Path) -> None:
+    path, file = tmp_path / "own.db", tmp_path / "session.jsonl"
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run", mirror=file).append({"n": 1})
+    copied = copy(path, url)
+    assert [each.path for each in copied.mirrors] == [str(file)]
+    with Journal(url) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        with session.fence() as fence:
+            fence.append({"n": 2})
+        (status,) = journal.mirrors.status()
+        assert (status.state, status.path) == ("elsewhere", str(file))
+        assert "a journal on a server serves none" in str(status.detail)
+    assert file.read_bytes() == b'{"n":1}\n'
+    found: Any = audit(url)
+    assert (found.verdict, found.findings) == ("ok, not anchored", ())
+
+    assert copy(url, target).is_clean  # and back on the very host that has the file
+    with Journal(target) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 3})
+    assert file.read_bytes() == b'{"n":1}\n'
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 30))]
+)
+def test_a_copy_survives_kills(
+    source: Path, url: str, target: Path, server: Server, seed: int
+) -> None:
+    there = steps_of(str(source), server.url(f"copied_{next(_numbers)}"))
+    assert survive(str(source), url, seed, there)
+    assert rows(url) == rows(source)
+    here = steps_of(url, str(target.with_name("measured.db")))
+    assert survive(url, str(target), seed, here)
+    assert rows(target) == rows(source)
+
+
+def test_a_finished_copy_is_brought_up_to_the_journal(source: Path, target: Path, url: str) -> None:
+    """The way to move: copy while others write, end them, catch up."""
+    copy(source, url)
+    with Journal(source) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend({"new": n} for n in range(20))
+        session.redact([2], reason="pasted")
+    assert refused(source, url).code == "copy-is-there"
+    copied = copy(source, url, catch_up=True)
+    assert copied.is_clean
+    assert rows(url) == rows(source)
+    copy(url, target)
+    with Journal(url) as journal:
+        made = journal.session(KEY, writer="gateway", role="run").append({"on": "the server"})
+    assert copy(url, target, catch_up=True).is_clean
+    assert rows(target) == rows(url)
+
+    with pytest.raises(JournalError) as caught:  # the server has gone on
+        copy(source, url, catch_up=True)
+    assert caught.value.code == "copy-was-written"
+    with Journal(url) as journal:
+        assert journal.session(KEY).head.seq == made.seq
+
+
+def test_rows_come_some_at_a_time_while_others_are_asked(source: Path, url: str) -> None:
+    """Or an audit would need room for the largest session."""
+    copy(source, url)
+    with opened(url) as there, opened(str(source)) as here:
+        found = there.rows(2)
+        first = [next(found) for _ in range(20)]
+        more = there.rows(1)
+        assert next(more).seq == 1
+        assert there.query("SELECT count(*) FROM entries").fetchone()[0] > len(first)
+        assert [*first, *found] == list(here.rows(2))
+        assert there.query("SELECT 1").fetchone() == (1,)
