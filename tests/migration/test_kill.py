@@ -19,8 +19,13 @@ import sys
 from journal import Journal
 from journal.migration import apply, plan, reading
 reading.CHUNK_LINES = 7
+left = iter(range(int(sys.argv[3]) - 1))
+def tell(path, size):
+    print(size, flush=True)
+    if next(left, None) is None:
+        sys.stdin.read()  # to be killed here, however slow the killer is
 with Journal(sys.argv[1]) as journal:
-    apply(journal, plan([sys.argv[2]]), progress=lambda path, size: print(size, flush=True))
+    apply(journal, plan([sys.argv[2]]), progress=tell)
 """
 
 
@@ -58,8 +63,9 @@ def lines_of(number):
 
 def kill_after(chunks, journal_path, store):
     """Start a migration and kill it once it has told of so many chunks."""
-    command = [sys.executable, "-c", SCRIPT, str(journal_path), str(store)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", SCRIPT, str(journal_path), str(store), str(chunks)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(chunks)]
         process.kill()
