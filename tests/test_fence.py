@@ -471,3 +471,67 @@ def test_many_fences_that_nobody_writes_under(base):
 
     assert all(fence.check().accepted for fence in fences[-3:])
     assert len(base.store.registry.chain_of(KEY).waiting) < 2_000
+
+
+# --- what else may happen to a fence
+
+
+def test_a_callback_that_fails_hides_no_verdict(open_journal, base, thief, caplog):
+    def fail(verdict) -> None:
+        raise ZeroDivisionError
+
+    run = open_journal(on_takeover=fail).session(KEY, writer="other", role="run")
+    fence = run.fence()
+    forged = thief.insert_copy()
+
+    with pytest.raises(SessionTakeover) as caught:
+        fence.check()
+
+    assert seqs(caught.value.verdict.foreign) == [forged]
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+
+
+def test_a_session_of_nothing_has_nothing_unresolved(journal):
+    assert journal.session("agent:main:empty", writer="w", role="run").fence().unresolved == []
+
+
+def test_a_stored_fence_of_a_writer_nobody_knows_is_not_found(base, journal, thief, open_journal):
+    """Its row proves itself, but the entry that declared its writer does not stand any more."""
+    fence_id = base.fence().stored()
+    assert journal.fence(fence_id).id == fence_id
+    with thief.without_triggers():
+        thief.execute("UPDATE entries SET body = x'7b7d' WHERE session_id = 1 AND seq > 1")
+
+    with pytest.raises(NotFoundError, match="is not registered any more"):
+        open_journal().fence(fence_id)
+
+
+def test_storing_a_fence_again_changes_nothing(base, thief):
+    fence = base.fence()
+    fence.stored()
+    before = thief.dump()
+
+    assert fence.stored() == fence.id
+    assert thief.dump() == before
+
+
+def test_a_fence_is_stored_where_it_stands_with_what_it_knew(base, heartbeat, thief, clock):
+    fence = base.fence()
+    heartbeat.append(LINE)
+    clock.step(5)
+    fence.stored()
+
+    row = thief.execute(
+        "SELECT seq, epoch, seal, beyond, mirror_position, raised_us FROM fences"
+    ).fetchone()
+    assert row[:3] == tuple(fence.mark[:3])
+    assert json.loads(row[3]) == []
+    assert row[4:] == (None, clock.now_us - 5)
+
+
+def test_of_fences_that_nobody_writes_under_the_newest_are_stored(base, thief):
+    fences = [base.fence() for _ in range(70)]
+    base.append(LINE)
+
+    found = thief.execute("SELECT id FROM fences").fetchall()
+    assert {fence_id for (fence_id,) in found} == {fence.id for fence in fences[-64:]}

@@ -26,7 +26,7 @@ from tests.mutation.reach import ROOT
 from tests.mutation.session import LEFT_OUT, Session, Wish, in_words, score
 
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
-    "seal": ("journal/seal.py", "journal/eras.py"),
+    "seal": ("journal/seal.py",),
     "fence": (
         "journal/fence.py",
         "journal/verdict.py",

@@ -88,9 +88,9 @@ def load(path: Path, modules: Iterable[str]) -> Reach:
         return Reach(now)
     told = json.loads(path.read_text("utf-8"))
     kept = from_json(told)
-    if set(kept.modules) != set(now):
+    if not set(now) <= set(kept.modules):
         return Reach(now)
-    kept.forget_all_but(now)
+    kept.forget_all_but({**kept.modules, **now})
     kept.modules = now
     return kept
 
