@@ -1,6 +1,6 @@
 """Which tests reach which lines, and which branches all of them take: measured once, kept in a file.
 
-A test whose file is as it was is not run again; where a module is another, everything is.
+A test whose file is as it was is not run again, unless it reaches a module that has changed.
 """
 
 from __future__ import annotations
@@ -66,13 +66,14 @@ class Reach:
             self.arcs.setdefault(module, set()).update(arcs)
 
     def forget_all_but(self, current: Mapping[str, str]) -> None:
-        """Drop what was measured with other modules, and tests whose file is another now."""
-        if self.modules != {name: current.get(name) for name in self.modules}:
-            self.tests, self.arcs = {}, {}
+        """Drop what was measured of modules that are others now, and of tests whose file is."""
+        others = {name for name, digest in self.modules.items() if current.get(name) != digest}
+        self.arcs = {name: arcs for name, arcs in self.arcs.items() if name not in others}
         self.tests = {
             name: each
             for name, each in self.tests.items()
-            if digest_of(ROOT / name.partition("::")[0]) == each.file
+            if others.isdisjoint(each.lines)
+            and digest_of(ROOT / name.partition("::")[0]) == each.file
         }
 
 
@@ -90,7 +91,7 @@ def load(path: Path, modules: Iterable[str]) -> Reach:
     kept = from_json(told)
     if not set(now) <= set(kept.modules):
         return Reach(now)
-    kept.forget_all_but({**kept.modules, **now})
+    kept.forget_all_but(now)
     kept.modules = now
     return kept
 
