@@ -8,6 +8,7 @@ import pytest
 
 from journal.admission import put
 from journal.chain import MAX_SEQ, page_of, rows_of
+from journal.layout import Extent, Layout
 from journal.lines import Line
 from journal.strays import Ranges
 from tests.thieves import KEY
@@ -73,6 +74,9 @@ def test_rows_below_the_first_seq_are_noted_and_none_is_the_head(
         assert known(looking).head.seq == 1
         assert occupied(looking) == list(Ranges((seq, seq) for seq in low))
     assert base.append({"n": 1}).seq == 3  # 2 says what was found
+    chain = journal.store.registry.chain_of(KEY)
+    assert chain is not None
+    assert list(chain.occupied) == occupied(journal) == list(Ranges((seq, seq) for seq in low))
     assert known(journal).head.seq == 3
 
 
@@ -94,6 +98,7 @@ def test_where_no_row_verifies_the_session_begins_anew(
 def test_a_row_at_the_greatest_seq_stands_in_nobodys_way(
     base: Session, journal: Journal, thief: Thief
 ) -> None:
+    assert MAX_SEQ == 2**63 - 1
     thief.insert_many([MAX_SEQ])
     assert [entry.seq for entry in base.extend([{"n": 1}, {"n": 2}])] == [3, 4]
     assert occupied(journal) == [(MAX_SEQ, MAX_SEQ)]
@@ -174,14 +179,14 @@ def test_a_head_in_whose_place_another_sealed_row_stands_was_replaced(
 def test_a_head_that_is_gone_or_changed_while_others_went_on_was_not_replaced(
     base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief
 ) -> None:
-    base.append({"n": 1})
-    known(journal)
-    open_journal().session(KEY, writer="heartbeat", role="heartbeat").append({"n": 2})
-    thief.edit("epoch", 2, 9)
-    assert not known(journal).replaced
-    thief.delete(2)
-    base.append({"n": 3})
-    assert not known(journal).replaced
+    other = open_journal().session(KEY, writer="heartbeat", role="heartbeat")
+    for spoil in (lambda seq: thief.edit("epoch", seq, 9), thief.delete):
+        seq = base.append({"n": 1}).seq
+        known(journal)
+        other.append({"n": 2})
+        spoil(seq)
+        assert known(journal).head.seq > seq
+        assert not known(journal).replaced
 
 
 # -- the projection -------------------------------------------------------------------
@@ -206,6 +211,14 @@ def test_a_projection_that_is_not_the_heads_is_odd_and_put_right(
     found = thief.execute("SELECT key, head_seq, head_epoch, cum_bytes FROM sessions WHERE id = 2").fetchone()  # fmt: skip
     assert found[:3] == (KEY, entry.seq, entry.epoch)
     assert known(journal).odd.projection is None
+
+
+def test_of_a_forged_key_only_the_beginning_is_told(
+    base: Session, journal: Journal, thief: Thief
+) -> None:
+    with thief.without_triggers():
+        thief.execute("UPDATE sessions SET key = ? WHERE id = 2", "k" * 300)
+    assert known(journal).odd.projection["key"] == "k" * 200  # type: ignore[index]
 
 
 def test_a_projection_that_is_gone_is_said(base: Session, journal: Journal, thief: Thief) -> None:
@@ -250,6 +263,7 @@ def test_a_page_ends_after_four_mebibytes(base: Session, journal: Journal) -> No
     base.extend([big, big, big, {"n": 1}])
     with journal.store.snapshot() as cursor:
         assert [row.seq for row in page_of(cursor, 2, 2, MAX_SEQ, 9)] == [2, 3]
+        assert [row.seq for row in page_of(cursor, 2, 1, MAX_SEQ, 9)] == [1, 2, 3]
         assert [row.seq for row in rows_of(cursor, 2, 1)] == [1, 2, 3, 4, 5]
 
 
@@ -260,9 +274,52 @@ def test_a_line_without_an_end_is_ended_before_the_next(
     """Whatever control entries came after it."""
     with journal.store.transaction() as cursor:
         put(cursor, base, [Line(b"open", b"", "raw")], None)
-    base.claim().release()
+    for _ in range(6):
+        base.claim().release()
     looking = journal if where == "same process" else open_journal()
     assert known(looking).open_tail
     looking.session(KEY, writer="gateway", role="run").append({"n": 1})
     assert b"".join(entry.data for entry in base.read()).endswith(b'open\n{"n":1}\n')
     assert not known(journal).open_tail
+
+
+def test_a_line_with_its_end_is_not_ended_again(
+    base: Session, journal: Journal, open_journal: Callable[..., Journal]
+) -> None:
+    base.claim().release()
+    for looking in (journal, open_journal()):
+        assert not known(looking).open_tail
+    base.rewrite(list(base.read()), base=base.head.seq, reason="the same again")
+    for looking in (journal, open_journal()):
+        assert not known(looking).open_tail
+    seq = base.head.seq
+    assert open_journal().session(KEY, writer="gateway", role="run").append({"n": 1}).seq == seq + 1
+
+
+@pytest.mark.parametrize(
+    "extents, is_open",
+    [
+        ([(1, None)], False),
+        ([(1, 2)], True),
+        ([(4, 4), (1, 2)], True),
+        ([(2, 2), (4, 9)], False),
+        ([(2, 2), (9, 9)], True),  # the last holds nothing but what is no line
+        ([(2, 2), (5, 5)], True),
+        ([(9, 9)], False),
+        ([], False),
+    ],
+)
+def test_whether_a_layout_ends_open(
+    base: Session, journal: Journal, thief: Thief, *, extents: list[Any], is_open: bool
+) -> None:
+    """By its last sealed line: 2 is open, 3 ends it, 5 is a control entry and 6 is forged."""
+    for line in (Line(b"open", b"", "raw"), Line(b"", b"\n", "raw"), Line(b"x", b"\n", "raw")):
+        with journal.store.transaction() as cursor:
+            put(cursor, base, [line], None)
+    base.claim()
+    thief.insert_many([6])
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, KEY)
+        assert chain is not None
+        layout = Layout(1, tuple(Extent(*each) for each in extents))
+        assert journal.store.fresh(chain).ends_open(cursor, layout) is is_open

@@ -535,3 +535,58 @@ def test_of_fences_that_nobody_writes_under_the_newest_are_stored(base, thief):
 
     found = thief.execute("SELECT id FROM fences").fetchall()
     assert {fence_id for (fence_id,) in found} == {fence.id for fence in fences[-64:]}
+
+
+def test_a_fence_that_finds_the_end_cut_off_says_so_once(base, thief, told):
+    """All that is left was examined before; what is missing was not."""
+    base.extend([LINE, LINE])
+    base.fence()
+    thief.delete(2, 3)
+
+    base.fence()
+    base.fence()
+
+    assert [(v.outcome, [(e.seq, e.trust) for e in v.foreign]) for v in told] == [
+        ("between fences", [(2, "missing"), (3, "missing")])
+    ]
+
+
+def test_what_a_verdict_has_told_no_other_process_tells_again(
+    base, heartbeat, open_journal, thief, told
+):
+    fence = base.fence()
+    thief.insert_copy()
+    heartbeat.append(LINE)
+    assert not fence.check(raise_=False).accepted
+    told.clear()
+
+    open_journal().session(KEY, writer="gateway", role="run").fence()
+
+    assert told == []
+
+
+def test_a_loaded_fence_is_its_writers(base, heartbeat, open_journal):
+    heartbeat.append(LINE)
+    base.append(LINE)
+    loaded = open_journal().fence(heartbeat.fence().stored())
+
+    assert loaded.session.identity == heartbeat.identity
+    assert loaded.session.key == KEY
+    assert loaded.check().accepted
+
+
+@pytest.mark.parametrize("column", ["body", "epoch"])
+def test_a_loaded_fence_looks_at_the_row_it_stands_at(base, open_journal, thief, column):
+    fence_id = base.fence().stored()
+    thief.edit(column, 1, b"{}" if column == "body" else 9)
+
+    verdict = open_journal().fence(fence_id).check(raise_=False)
+
+    assert [(entry.seq, entry.trust) for entry in verdict.foreign] == [(1, "altered")]
+
+
+def test_of_a_line_in_parts_the_entry_is_its_last(base):
+    entry = base.fence().append(b'"' + b"x" * (8 * 2**20) + b'"')
+
+    assert entry.terminator == b"\n"
+    assert entry.seq == base.head.seq > 9

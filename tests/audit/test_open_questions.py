@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.audit.conftest import Holder
     from tests.thieves import Thief
 
-Look = Callable[..., "Report"] if TYPE_CHECKING else Any
+    Look = Callable[..., Report]
 
 
 def open_items(report: Report, *words: str) -> list[str]:
