@@ -141,6 +141,24 @@ def test_rows_that_are_gone_from_the_end_are_missing_to_those_who_saw_them(
     assert not known(journal).odd.missing
 
 
+def test_the_newest_row_alone_may_be_gone_and_come_back(
+    base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    base.append({"n": 1})
+    base.fence().stored()
+    row = thief._row(2, 2)
+    thief.delete(2)
+    chain = known(journal)
+    assert list(chain.odd.missing) == [(2, 2)]
+    assert chain.examined == known(open_journal()).examined == 1
+    with thief.without_triggers():
+        thief.insert(row)
+    chain = known(journal)
+    assert chain.head.seq == 2
+    assert not chain.is_odd
+    assert not chain.occupied
+
+
 def test_a_row_that_was_changed_is_altered_to_those_who_saw_it_and_a_stray_to_others(
     base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief
 ) -> None:

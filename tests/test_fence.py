@@ -590,3 +590,13 @@ def test_of_a_line_in_parts_the_entry_is_its_last(base):
 
     assert entry.terminator == b"\n"
     assert entry.seq == base.head.seq > 9
+
+
+def test_what_is_wrong_with_a_stored_fence_is_said(base, journal, thief):
+    fence_id = base.fence().stored()
+    with pytest.raises(NotFoundError, match="'fnone' is not there"):
+        journal.fence("fnone")
+    with thief.without_triggers():
+        thief.execute("UPDATE fences SET seq = 0")
+    with pytest.raises(NotFoundError, match="was changed after it was stored"):
+        journal.fence(fence_id)
