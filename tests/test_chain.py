@@ -81,18 +81,33 @@ def test_rows_below_the_first_seq_are_noted_and_none_is_the_head(
 
 
 def test_where_no_row_verifies_the_session_begins_anew(
-    base: Session, open_journal: Callable[..., Journal], thief: Thief
+    base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief
 ) -> None:
     base.append({"n": 1})
-    thief.edit("epoch", 1, 7)
-    thief.edit("epoch", 2, 8)
+    known(journal)
+    thief.edit("seal", 1, b"x" * 32)
+    thief.edit("seal", 2, b"x" * 32)
     thief.insert_many([0, -3])
 
-    chain = known(open_journal())
+    for looking in (open_journal(), journal):
+        chain = known(looking)
+        assert (chain.head.seq, chain.head.epoch, chain.head.claim) == (0, 0, None)
+        assert list(chain.occupied) == [(-3, -3), (0, 2)]
+        assert list(chain.next_seqs(1)) == [3]
+    assert list(chain.odd.altered) == [(1, 2)]
+    assert list(chain.odd.stray) == [(-3, -3), (0, 0)]
 
-    assert (chain.head.seq, chain.head.epoch, chain.head.claim) == (0, 0, None)
-    assert list(chain.occupied) == [(-3, -3), (0, 2)]
-    assert list(chain.next_seqs(1)) == [3]
+
+def test_a_stray_that_is_gone_again_is_forgotten(
+    base: Session, journal: Journal, thief: Thief
+) -> None:
+    thief.insert_many([2, 5])
+    assert occupied(journal) == [(2, 2), (5, 5)]
+    thief.delete(2, 5)
+    chain = known(journal)
+    assert not chain.occupied
+    assert not chain.is_odd
+    assert base.append({"n": 1}).seq == 2
 
 
 def test_a_row_at_the_greatest_seq_stands_in_nobodys_way(
@@ -214,8 +229,9 @@ def test_a_head_that_is_gone_or_changed_while_others_went_on_was_not_replaced(
     "column, value", [("head_seq", 9), ("head_epoch", 9), ("cum_bytes", 9), ("key", "other")]
 )
 def test_a_projection_that_is_not_the_heads_is_odd_and_put_right(
-    base: Session, journal: Journal, thief: Thief, column: str, value: object
-) -> None:
+    base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief,
+    column: str, value: object,
+) -> None:  # fmt: skip
     before = thief.execute("SELECT key, head_seq, head_epoch, cum_bytes FROM sessions WHERE id = 2").fetchone()  # fmt: skip
     with thief.without_triggers():
         thief.execute(f"UPDATE sessions SET {column} = ? WHERE id = 2", value)
@@ -223,12 +239,15 @@ def test_a_projection_that_is_not_the_heads_is_odd_and_put_right(
     names = ("key", "head_seq", "head_epoch", "cum_bytes")
     assert chain.odd.projection == dict(zip(names, before, strict=True)) | {column: value}
     assert chain.is_odd
+    other = open_journal()
+    assert known(other).is_odd
 
     entry = base.append({"n": 1})
 
     found = thief.execute("SELECT key, head_seq, head_epoch, cum_bytes FROM sessions WHERE id = 2").fetchone()  # fmt: skip
     assert found[:3] == (KEY, entry.seq, entry.epoch)
-    assert known(journal).odd.projection is None
+    for looking in (journal, other):
+        assert known(looking).odd.projection is None
 
 
 def test_of_a_forged_key_only_the_beginning_is_told(
@@ -283,6 +302,13 @@ def test_a_page_ends_after_four_mebibytes(base: Session, journal: Journal) -> No
         assert [row.seq for row in page_of(cursor, 2, 2, MAX_SEQ, 9)] == [2, 3]
         assert [row.seq for row in page_of(cursor, 2, 1, MAX_SEQ, 9)] == [1, 2, 3]
         assert [row.seq for row in rows_of(cursor, 2, 1)] == [1, 2, 3, 4, 5]
+
+
+def test_a_row_of_just_four_mebibytes_ends_its_page(base: Session, journal: Journal) -> None:
+    base.extend([b'"' + b"x" * (2**22 - 2) + b'"', {"n": 1}])
+    with journal.store.snapshot() as cursor:
+        assert [row.seq for row in page_of(cursor, 2, 2, MAX_SEQ, 9)] == [2]
+        assert [row.seq for row in rows_of(cursor, 2, 2)] == [2, 3]
 
 
 @pytest.mark.parametrize("where", ["same process", "another"])

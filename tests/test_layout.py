@@ -51,6 +51,10 @@ def test_an_entry_says_only_what_follows_the_first_change():
     facts = decode(before.then([Extent(1, 3), Extent(6, 6), Extent(9, None)], why="cut").body)
     assert facts == {"control": "layout", "no": 5, "keep": 1, "extents": [[6, 6], [9, None]], "why": "cut"}  # fmt: skip
     assert before.after(facts) == layout_of((1, 3), (6, 6), (9, None), no=5)
+    longer = decode(before.then([*before.extents, Extent(12, 12)]).body)
+    assert (longer["keep"], longer["extents"]) == (3, [[12, 12]])
+    shorter = decode(before.then(before.extents[:2]).body)
+    assert (shorter["keep"], shorter["extents"]) == (2, [])
 
 
 @pytest.mark.parametrize(

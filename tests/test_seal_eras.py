@@ -129,6 +129,28 @@ def test_a_value_that_lacks_its_last_zeros_is_none(column: str) -> None:
     assert [status for _, status in first().judge([row._replace(**{column: b""})])] == ["stray"]
 
 
+def test_a_row_of_another_session_or_of_a_key_there_never_was_is_a_stray() -> None:
+    row = row_of(second(), 6)
+    assert both().status(row) == "sealed"
+    for change in ({"session_id": 8}, {"key_id": 5}, {"request_id": b"r"}):
+        other = row._replace(**change)
+        assert both().status(other) == "stray"
+        assert list(both().judge([other])) == [(other, "stray")]
+    # Not even where it has the true key's seal.
+    assert both().status(row_of(second(), 6, key_id=5)) == "stray"
+
+
+def test_a_seal_is_of_this_session_and_key_where_none_is_given() -> None:
+    row = row_of(first(), 3)
+    values = (
+        row.prev, row.seq, row.epoch, row.writer_id, row.instance_id, row.recorder_id, row.trusted,
+        row.created_us, row.cum_bytes, row.commitment, row.claim, row.kind, row.origin, row.run_id,
+        row.on_behalf_of, row.request_id,
+    )  # fmt: skip
+    assert first().seal(*values) == first().seal(*values, 7, 1) == row.seal
+    assert first().seal(*values, 8, 1) != row.seal != first().seal(*values, 7, 2)
+
+
 def test_a_value_of_another_type_is_no_seal_and_no_error() -> None:
     row = row_of(first(), 3)
     assert holds(first(), row)

@@ -47,7 +47,7 @@ class Mutant:
     """One change to a module.
 
     Attributes:
-        line: where the changed expression or statement stands.
+        line, last: where the changed expression or statement stands.
         scope: the function it is in, by its qualified name; "" for the module's own code.
         first: the first line of that function, its decorators included; 0 for the module's.
         before: the statement, as Python itself would write it; of a block only its head.
@@ -57,6 +57,7 @@ class Mutant:
     """
 
     line: int
+    last: int
     scope: str
     first: int
     before: str
@@ -93,6 +94,7 @@ class _Change:
     scope: _Scope
     line: int
     instead: ast.stmt | None = None
+    last: int = 0
 
     def make(self) -> Callable[[], None]:
         was = getattr(self.node, self.field)
@@ -105,7 +107,9 @@ def _named(change: _Change) -> Mutant:
     take_back = change.make()
     after = shown(change.instead or change.shown)
     take_back()
-    return Mutant(change.line, change.scope.name, change.scope.first, before, after, change.make)
+    return Mutant(
+        change.line, change.last, change.scope.name, change.scope.first, before, after, change.make
+    )
 
 
 def shown(statement: ast.stmt) -> str:
@@ -181,10 +185,11 @@ def _removed(
         instead = [ast.Break()]
     elif isinstance(statement, ast.Break):
         instead = [ast.Continue()]
+    last = statement.end_lineno or statement.lineno
     for other in instead:
         ast.copy_location(other, statement)
         block_after = [*block[:number], other, *block[number + 1 :]]
-        yield _Change(owner, name, block_after, statement, scope, statement.lineno, other)
+        yield _Change(owner, name, block_after, statement, scope, statement.lineno, other, last)
 
 
 def _is_call(statement: ast.stmt) -> bool:
@@ -209,7 +214,8 @@ def _in_expressions(top: ast.AST, statement: ast.stmt, scope: _Scope) -> Iterato
 
     def change(node: ast.AST, field: str, value: Any, at: ast.AST) -> _Change:
         line = getattr(at, "lineno", statement.lineno)
-        return _Change(node, field, value, statement, scope, line)
+        last = getattr(getattr(at, "test", at), "end_lineno", line)
+        return _Change(node, field, value, statement, scope, line, last=max(line, last))
 
     for node in _own_nodes(top):
         for field, value in _changes(node):

@@ -48,10 +48,10 @@ class Reach:
     tests: dict[str, Reached] = field(default_factory=dict)
     arcs: Arcs = field(default_factory=dict)
 
-    def of_line(self, module: str, line: int) -> list[str]:
-        """Return the tests that reach a line of a module, quickest first."""
-        bit = 1 << line
-        found = [name for name, each in self.tests.items() if each.lines.get(module, 0) & bit]
+    def of_lines(self, module: str, first: int, last: int) -> list[str]:
+        """Return the tests that reach any of these lines of a module, quickest first."""
+        bits = (1 << last + 1) - (1 << first)
+        found = [name for name, each in self.tests.items() if each.lines.get(module, 0) & bits]
         return sorted(found, key=lambda name: self.tests[name].seconds)
 
     def of_module(self, module: str) -> list[str]:

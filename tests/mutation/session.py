@@ -156,7 +156,9 @@ class Session(Quick):
     def _case(self, module: str, mutant: Mutant) -> Case:
         in_function = mutant.scope
         reaching = (
-            self.reach.of_line(module, mutant.line) if in_function else self.reach.of_module(module)
+            self.reach.of_lines(module, mutant.line, mutant.last)
+            if in_function
+            else self.reach.of_module(module)
         )
         tests = _within(self._closest_first(module, reaching), self.reach)
         longest = max((self.reach.tests[name].seconds for name in tests), default=0.0)
