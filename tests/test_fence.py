@@ -11,6 +11,7 @@ from journal import (
     BusyError,
     EntryError,
     NotFoundError,
+    RefusedError,
     SessionTakeover,
     Superseded,
 )
@@ -45,6 +46,7 @@ def test_a_fence_before_the_first_line(journal, thief):
     """It stands at nothing, and judges from the first row on."""
     run = journal.session(KEY, writer="gateway", role="run")
     fence = run.fence()
+    assert fence.mark == (0, 0, b"", (), "")
     assert fence.check().accepted
     other = journal.session(KEY, writer="w", role="tool").append(LINE)
     assert seqs(fence.check().arrived) == [other.seq]
@@ -567,9 +569,11 @@ def test_what_a_verdict_has_told_no_other_process_tells_again(
 
 def test_a_loaded_fence_is_its_writers(base, heartbeat, open_journal):
     heartbeat.append(LINE)
-    base.append(LINE)
-    loaded = open_journal().fence(heartbeat.fence().stored())
+    base.extend([LINE, LINE])
+    fence = heartbeat.fence()
+    loaded = open_journal().fence(fence.stored())
 
+    assert loaded.mark == fence.mark == (4, 3, fence.mark.seal, (), "")
     assert loaded.session.identity == heartbeat.identity
     assert loaded.session.key == KEY
     assert loaded.check().accepted
@@ -600,3 +604,36 @@ def test_what_is_wrong_with_a_stored_fence_is_said(base, journal, thief):
         thief.execute("UPDATE fences SET seq = 0")
     with pytest.raises(NotFoundError, match="was changed after it was stored"):
         journal.fence(fence_id)
+
+
+def test_a_fence_of_who_has_not_written_here_yet_is_in_nobodys_way(base, open_journal, thief):
+    """Its writer is known, its process is not: it has no row of its own until it is stored."""
+    run = open_journal().session(KEY, writer="gateway", role="run")
+    fence = run.fence()
+    run.append(LINE)
+
+    assert thief.count("fences") == 0
+    assert fence.stored() == thief.ask("SELECT id FROM fences")
+
+
+def test_a_write_under_a_fence_is_refused_as_any_other(base, heartbeat, open_journal):
+    fence = base.fence()
+    with pytest.raises(EntryError):
+        fence.append(REPLY, request_id="x" * 1000)
+    open_journal().session(KEY, writer="other", role="run").claim()
+
+    with pytest.raises(RefusedError):
+        fence.append(REPLY)
+
+
+def test_storing_a_fence_keeps_how_far_the_session_was_examined(base, open_journal, thief):
+    """Where that was taken away, whoever raises a fence looks at all of it again."""
+    base.extend([LINE, LINE])
+    with thief.without_triggers():
+        thief.execute("UPDATE sessions SET examined_seq = 0, examined_mac = x'' WHERE id = 2")
+
+    fence = open_journal().session(KEY, writer="gateway", role="run").fence()
+    assert thief.ask("SELECT examined_seq FROM sessions WHERE id = 2") == 0
+    fence.stored()
+
+    assert thief.ask("SELECT examined_seq FROM sessions WHERE id = 2") == 3

@@ -114,6 +114,7 @@ def test_cutting_off_the_last_lines_leaves_the_others(order: list[int], count: i
 def test_what_is_newer_than_the_base_is_left_to_the_caller():
     assert cut_off(PLAIN, [5, 3], 5) == [Extent(1, 2)]
     assert cut_off(PLAIN, [1], 1) == []
+    assert cut_off(layout_of((1, 2), (9, None)), [], 5) == [Extent(1, 2)]
     assert cut_off(layout_of((1, 2), (7, 8), (9, None)), [7], 7) == [Extent(1, 2)]
     assert cut_off(layout_of((1, 2), (7, None)), [2], 6) == [Extent(1, 1)]
 

@@ -181,6 +181,20 @@ def test_where_the_digest_is_another_all_is_compared(
     assert without.digest == sha256(b"").digest()
 
 
+def test_what_others_wrote_since_is_compared_too(
+    base: Session, journal: Journal, open_journal: Callable[..., Journal], tmp_path: Path
+) -> None:
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, KEY)
+    assert chain is not None
+    open_journal().session(KEY, writer="heartbeat", role="heartbeat").append(b"x")
+    (tmp_path / "f").write_bytes(HEADER)
+    file = MirrorFile(str(tmp_path / "f"))
+    found = compare(journal.store, chain, file)
+    file.close()
+    assert (found.head, found.differs) == (2, 2)
+
+
 def test_any_layout_may_be_compared_with(base: Session, beside: Callable[..., Compared]) -> None:
     base.extend([b"x", b"y"])
     old = beside(b"").layout
@@ -216,8 +230,14 @@ def test_only_sealed_lines_are_compared_and_a_redacted_one_by_what_stands_for_it
 # -- lines of a file, lines of the journal ----------------------------------------------
 
 
-@given(st.binary(max_size=60).map(lambda data: data.replace(b"a", b"\n").replace(b"b", b"\r\n")),
-       st.lists(st.integers(0, 60), max_size=4), st.integers(0, 9))  # fmt: skip
+PIECES = st.sampled_from([b"\n", b"\r\n", b"\r", b"x", b"long"])
+
+
+@given(
+    st.lists(PIECES, max_size=12).map(b"".join),
+    st.lists(st.integers(0, 40), max_size=4),
+    st.integers(0, 9),
+)
 def test_a_files_lines_are_the_same_however_it_is_read(data: bytes, cuts: list[int], offset: int):
     ends = [*sorted(cut for cut in cuts if cut < len(data)), len(data)]
     chunks = [data[a:b] for a, b in zip([0, *ends], ends, strict=False)]
