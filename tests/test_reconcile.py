@@ -168,3 +168,13 @@ def test_an_open_line_is_ended_before_another_is_written() -> None:
 def test_an_open_line_behind_another_order_is_ended_too() -> None:
     found = planned([b"x\n", b"ab", b"\n"], b"ab", 0)
     assert found == Plan(BEHIND, (2,), (LINE_END, 1, 3), is_relaid=True)
+
+
+def test_a_line_of_ours_that_stands_there_is_not_begun_again() -> None:
+    assert planned([b"ab", b"\n"], b"ab\nab", 3) == Plan(IN_STEP, (1, 2), tail=foreign(3, b"ab"))
+
+
+def test_what_was_exported_is_counted_by_whole_lines() -> None:
+    entries = [b"ab", b"\n", b"c\n"]
+    assert planned(entries, b"ab\n", 4) == Plan(BEHIND, (1, 2), (3,))
+    assert planned(entries, b"ab\n", 5) == Plan(SHORTER, (1, 2), (), (3,), is_relaid=True)
