@@ -132,7 +132,8 @@ def test_a_value_that_lacks_its_last_zeros_is_none(column: str) -> None:
 def test_a_row_of_another_session_or_of_a_key_there_never_was_is_a_stray() -> None:
     row = row_of(second(), 6)
     assert both().status(row) == "sealed"
-    for change in ({"session_id": 8}, {"key_id": 5}, {"request_id": b"r"}):
+    changes: list[dict[str, Any]] = [{"session_id": 8}, {"key_id": 5}, {"request_id": b"r"}]
+    for change in changes:
         other = row._replace(**change)
         assert both().status(other) == "stray"
         assert list(both().judge([other])) == [(other, "stray")]

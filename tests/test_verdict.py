@@ -50,7 +50,12 @@ def no(_: Entry) -> bool:
 
 def verdict(*foreign: Entry, outcome: str = TAKEOVER, **values: Any) -> Verdict:
     reasons = tuple(REASONS.get(each.trust, REFUSED) for each in foreign)
-    given = {"foreign": foreign, "reasons": reasons, "head_seq": 8, "head_epoch": 6} | values
+    given: dict[str, Any] = {
+        "foreign": foreign,
+        "reasons": reasons,
+        "head_seq": 8,
+        "head_epoch": 6,
+    } | values
     return Verdict(outcome, KEY, MARK, given.pop("policy", "cotenant"), **given)
 
 
