@@ -125,8 +125,11 @@ def test_a_value_that_lacks_its_last_zeros_is_none(column: str) -> None:
     """Where it is packed they would be put back."""
     row = row_of(first(), 3, **{column: bytes(PREV_SIZE if column == "prev" else 32)})
     assert first().seal_holds(row)
-    assert not first().seal_holds(row._replace(**{column: getattr(row, column)[:-1]}))
-    assert [status for _, status in first().judge([row._replace(**{column: b""})])] == ["stray"]
+    for value in (getattr(row, column)[:-1], b""):
+        change: dict[str, Any] = {column: value}
+        shorter = row._replace(**change)
+        assert not first().seal_holds(shorter)
+        assert list(first().judge([shorter])) == [(shorter, "stray")]
 
 
 def test_a_row_of_another_session_or_of_a_key_there_never_was_is_a_stray() -> None:
