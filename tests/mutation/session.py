@@ -201,13 +201,16 @@ def _in_children(
         if pid in running:
             home = running.pop(pid)
             told = home / "told"
-            if told.exists():
-                yield reach.from_json(json.loads(told.read_text("utf-8")))
+            found = json.loads(told.read_text("utf-8")) if told.exists() else "it was killed"
+            if isinstance(found, str):
+                raise RuntimeError(f"what some tests reach could not be measured: {found}")
+            yield reach.from_json(found)
             shutil.rmtree(home, ignore_errors=True)
 
 
 def _measure_here(share: list[pytest.Item], modules: Sequence[str], home: Path) -> None:
-    """Be the child: run the tests, and write what they reach; it never returns."""
+    """Be the child: run the tests, and write what they reach, or why not; it never returns."""
+    told: Any = "it ended by itself"
     try:
         config = share[0].config
         vars(config)["_tmp_path_factory"]._basetemp = home / "t"
@@ -219,8 +222,11 @@ def _measure_here(share: list[pytest.Item], modules: Sequence[str], home: Path) 
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             finally:
                 meter.stop(item.nodeid)
-        (home / "told").write_text(json.dumps(reach.to_json(meter.reach)), "utf-8")
+        told = reach.to_json(meter.reach)
+    except BaseException as error:  # noqa: BLE001 - a child of a fork may not go on as its parent
+        told = repr(error)
     finally:
+        (home / "told").write_text(json.dumps(told), "utf-8")
         os._exit(0)
 
 
