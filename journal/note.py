@@ -22,9 +22,11 @@ _PREAMBLE: Final = 4  # title, journal, time, number of heads
 _ED25519: Final = b"\x01"
 _HASH_SIZE: Final = 4
 _DASH: Final = "\N{EM DASH}"
-_LINE: Final = re.compile(r"(\d{1,19}) (\d{1,19}) (\d{1,19}) ([0-9a-f]{64}) (\".*\")")
+_NUMBER: Final = r"[0-9]{1,19}"  # \d takes the digits of every script, and int() not all lengths
+_LINE: Final = re.compile(rf"({_NUMBER}) ({_NUMBER}) ({_NUMBER}) ([0-9a-f]{{64}}) (\".*\")")
 _SIGNED: Final = re.compile(rf"{_DASH} (\S+) ([A-Za-z0-9+/=]+)")
-_VERIFIER: Final = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)")
+# Lone surrogates are how an argument that is no text comes; a name is hashed as text.
+_VERIFIER: Final = re.compile(r"([^\s+\ud800-\udfff]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)")
 
 
 class Anchored(NamedTuple):
@@ -97,7 +99,7 @@ def parsed_statement(text: str) -> Statement:
         raise _no_anchor()
     _, journal_id, at, count = lines[:_PREAMBLE]
     heads = tuple(map(_head, lines[_PREAMBLE:]))
-    if not at.isdecimal() or str(len(heads)) != count:
+    if not re.fullmatch(_NUMBER, at) or str(len(heads)) != count:
         raise _no_anchor()
     return Statement(journal_id, int(at), heads)
 

@@ -11,6 +11,7 @@ from journal import (
     BusyError,
     EntryError,
     NotFoundError,
+    RefusedError,
     SessionTakeover,
     Superseded,
 )
@@ -45,6 +46,7 @@ def test_a_fence_before_the_first_line(journal, thief):
     """It stands at nothing, and judges from the first row on."""
     run = journal.session(KEY, writer="gateway", role="run")
     fence = run.fence()
+    assert fence.mark == (0, 0, b"", (), "")
     assert fence.check().accepted
     other = journal.session(KEY, writer="w", role="tool").append(LINE)
     assert seqs(fence.check().arrived) == [other.seq]
@@ -471,3 +473,167 @@ def test_many_fences_that_nobody_writes_under(base):
 
     assert all(fence.check().accepted for fence in fences[-3:])
     assert len(base.store.registry.chain_of(KEY).waiting) < 2_000
+
+
+# --- what else may happen to a fence
+
+
+def test_a_callback_that_fails_hides_no_verdict(open_journal, base, thief, caplog):
+    def fail(verdict) -> None:
+        raise ZeroDivisionError
+
+    run = open_journal(on_takeover=fail).session(KEY, writer="other", role="run")
+    fence = run.fence()
+    forged = thief.insert_copy()
+
+    with pytest.raises(SessionTakeover) as caught:
+        fence.check()
+
+    assert seqs(caught.value.verdict.foreign) == [forged]
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+
+
+def test_a_session_of_nothing_has_nothing_unresolved(journal):
+    assert journal.session("agent:main:empty", writer="w", role="run").fence().unresolved == []
+
+
+def test_a_stored_fence_of_a_writer_nobody_knows_is_not_found(base, journal, thief, open_journal):
+    """Its row proves itself, but the entry that declared its writer does not stand any more."""
+    fence_id = base.fence().stored()
+    assert journal.fence(fence_id).id == fence_id
+    with thief.without_triggers():
+        thief.execute("UPDATE entries SET body = x'7b7d' WHERE session_id = 1 AND seq > 1")
+
+    with pytest.raises(NotFoundError, match="is not registered any more"):
+        open_journal().fence(fence_id)
+
+
+def test_storing_a_fence_again_changes_nothing(base, thief):
+    fence = base.fence()
+    fence.stored()
+    before = thief.dump()
+
+    assert fence.stored() == fence.id
+    assert thief.dump() == before
+
+
+def test_a_fence_is_stored_where_it_stands_with_what_it_knew(base, heartbeat, thief, clock):
+    fence = base.fence()
+    heartbeat.append(LINE)
+    clock.step(5)
+    fence.stored()
+
+    row = thief.execute(
+        "SELECT seq, epoch, seal, beyond, mirror_position, raised_us FROM fences"
+    ).fetchone()
+    assert row[:3] == tuple(fence.mark[:3])
+    assert json.loads(row[3]) == []
+    assert row[4:] == (None, clock.now_us - 5)
+
+
+def test_of_fences_that_nobody_writes_under_the_newest_are_stored(base, thief):
+    fences = [base.fence() for _ in range(70)]
+    base.append(LINE)
+
+    found = thief.execute("SELECT id FROM fences").fetchall()
+    assert {fence_id for (fence_id,) in found} == {fence.id for fence in fences[-64:]}
+
+
+def test_a_fence_that_finds_the_end_cut_off_says_so_once(base, thief, told):
+    """All that is left was examined before; what is missing was not."""
+    base.extend([LINE, LINE])
+    base.fence()
+    thief.delete(2, 3)
+
+    base.fence()
+    base.fence()
+
+    assert [(v.outcome, [(e.seq, e.trust) for e in v.foreign]) for v in told] == [
+        ("between fences", [(2, "missing"), (3, "missing")])
+    ]
+
+
+def test_what_a_verdict_has_told_no_other_process_tells_again(
+    base, heartbeat, open_journal, thief, told
+):
+    fence = base.fence()
+    thief.insert_copy()
+    heartbeat.append(LINE)
+    assert not fence.check(raise_=False).accepted
+    told.clear()
+
+    open_journal().session(KEY, writer="gateway", role="run").fence()
+
+    assert told == []
+
+
+def test_a_loaded_fence_is_its_writers(base, heartbeat, open_journal):
+    heartbeat.append(LINE)
+    base.extend([LINE, LINE])
+    fence = heartbeat.fence()
+    loaded = open_journal().fence(fence.stored())
+
+    assert loaded.mark == fence.mark == (4, 3, fence.mark.seal, (), "")
+    assert loaded.session.identity == heartbeat.identity
+    assert loaded.session.key == KEY
+    assert loaded.check().accepted
+
+
+@pytest.mark.parametrize("column", ["body", "epoch"])
+def test_a_loaded_fence_looks_at_the_row_it_stands_at(base, open_journal, thief, column):
+    fence_id = base.fence().stored()
+    thief.edit(column, 1, b"{}" if column == "body" else 9)
+
+    verdict = open_journal().fence(fence_id).check(raise_=False)
+
+    assert [(entry.seq, entry.trust) for entry in verdict.foreign] == [(1, "altered")]
+
+
+def test_of_a_line_in_parts_the_entry_is_its_last(base):
+    entry = base.fence().append(b'"' + b"x" * (8 * 2**20) + b'"')
+
+    assert entry.terminator == b"\n"
+    assert entry.seq == base.head.seq > 9
+
+
+def test_what_is_wrong_with_a_stored_fence_is_said(base, journal, thief):
+    fence_id = base.fence().stored()
+    with pytest.raises(NotFoundError, match="'fnone' is not there"):
+        journal.fence("fnone")
+    with thief.without_triggers():
+        thief.execute("UPDATE fences SET seq = 0")
+    with pytest.raises(NotFoundError, match="was changed after it was stored"):
+        journal.fence(fence_id)
+
+
+def test_a_fence_of_who_has_not_written_here_yet_is_in_nobodys_way(base, open_journal, thief):
+    """Its writer is known, its process is not: it has no row of its own until it is stored."""
+    run = open_journal().session(KEY, writer="gateway", role="run")
+    fence = run.fence()
+    run.append(LINE)
+
+    assert thief.count("fences") == 0
+    assert fence.stored() == thief.ask("SELECT id FROM fences")
+
+
+def test_a_write_under_a_fence_is_refused_as_any_other(base, heartbeat, open_journal):
+    fence = base.fence()
+    with pytest.raises(EntryError):
+        fence.append(REPLY, request_id="x" * 1000)
+    open_journal().session(KEY, writer="other", role="run").claim()
+
+    with pytest.raises(RefusedError):
+        fence.append(REPLY)
+
+
+def test_storing_a_fence_keeps_how_far_the_session_was_examined(base, open_journal, thief):
+    """Where that was taken away, whoever raises a fence looks at all of it again."""
+    base.extend([LINE, LINE])
+    with thief.without_triggers():
+        thief.execute("UPDATE sessions SET examined_seq = 0, examined_mac = x'' WHERE id = 2")
+
+    fence = open_journal().session(KEY, writer="gateway", role="run").fence()
+    assert thief.ask("SELECT examined_seq FROM sessions WHERE id = 2") == 0
+    fence.stored()
+
+    assert thief.ask("SELECT examined_seq FROM sessions WHERE id = 2") == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,6 +146,33 @@ def test_what_is_no_anchor_is_named(path: Path, data: bytes) -> None:
     with pytest.raises(EntryError) as caught:
         audited(path, AnchorFile("x", data))
     assert caught.value.code == "no-anchor"
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("TIME", "9" * 5000),  # longer than what int() reads
+        ("TIME", "\N{ARABIC-INDIC DIGIT ONE}"),
+        ("TIME", "-1"),
+        (" 5 ", " \N{ARABIC-INDIC DIGIT FIVE} "),
+        ('"k"', '"k'),
+        ("\n1\n", "\n2\n"),
+    ],
+)
+def test_a_statement_that_nobody_could_have_written_is_no_anchor(old: str, new: str) -> None:
+    text = f'session-journal/anchor/1\n{"0" * 32}\nTIME\n1\n1 5 9 {"a" * 64} "k"\n'
+    assert parsed_statement(text.replace("TIME", "7")).heads[0].session == "k"
+    with pytest.raises(EntryError) as caught:
+        parsed_statement(text.replace(old, new))
+    assert caught.value.code == "no-anchor"
+
+
+@pytest.mark.parametrize("name", ["\udcff", "two words", "", "plus+"])
+def test_a_public_key_whose_name_is_no_text_is_none(name: str) -> None:
+    """An argument of bytes that are no UTF-8 comes with lone surrogates."""
+    with pytest.raises(EntryError) as caught:
+        parsed_verifier(f"{name}+00000000+{b64encode(bytes([1]) + bytes(32)).decode()}")
+    assert caught.value.code == "no-verifier"
 
 
 def test_the_note_says_what_was_signed(path: Path) -> None:

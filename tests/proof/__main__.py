@@ -72,7 +72,8 @@ def main() -> int:
     print(f"seed {given.seed}", flush=True)  # noqa: T201 - it makes this run again
     told = prove(given.minutes, given.seed, given.ring or list(rings.RINGS))
     given.out.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    given.page.write_text(page.written(told), "utf-8")
+    before = given.page.read_text("utf-8") if given.page.exists() else ""
+    given.page.write_text(page.written(told) + page.by_hand(before), "utf-8")
     return 1 if told["wrong"] else 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+# From here on the page is written by hand, and stays as it is.
+BY_HAND: Final = "\n## Mutation of the code\n"
 _HEAD: Final = """\
 # Reliability: what was tried, and what came of it
 
@@ -29,10 +31,16 @@ _TAIL: Final = """
 
 * Disks that lie: an `fsync` that fails is tried, one that only says that it was done is not. Other file systems than ext4 are tried by the model alone.
 * Reads that fail, and memory that does.
-* Histories on PostgreSQL, clock jumps, fuzzing guided by coverage, mutation of the code itself.
+* Histories on PostgreSQL, clock jumps.
 * A write of one slot of the side file is never torn, for it lies within one sector. (Where one is lost together with a rewrite, lines that the
   rewrite left out look foreign: [mirror](mirror.md).)
 """
+
+
+def by_hand(page: str) -> str:
+    """Return what a page holds that no run of the rings writes."""
+    _, begins, rest = page.partition(BY_HAND)
+    return begins + rest
 
 
 def written(told: dict[str, Any]) -> str:
