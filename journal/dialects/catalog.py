@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import errors
+from journal.dialects import standbys
 from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
 from journal.tables import metadata
 
@@ -142,6 +143,7 @@ def create(
 
     with closing(connect(address)) as connection:
         check_server(connection, address.shown, durability="normal")
+        standbys.check(connection, address.shown, address.standbys, durability="full")
         connection.autocommit = False
         engine = create_engine(
             "postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool

@@ -177,6 +177,17 @@ def test_a_claim_whose_answer_was_lost_stands(journal: Journal) -> None:
         turn.append({"n": 2})
 
 
+def test_an_input_whose_answer_was_lost_is_not_said_to_be_gone(journal: Journal) -> None:
+    """No head tells of it, and without a request id nothing would tell it from a second one."""
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.append({"n": 1})
+    journal.store.cursor = Cut(journal.store, is_done=True)
+    with pytest.raises(StorageError) as caught:
+        session.submit({"n": 2})
+    assert caught.value.code == "outcome-unknown"
+    assert len(session.inputs()) == 1
+
+
 def test_an_outcome_that_nobody_can_tell_is_said_and_not_guessed(
     journal_path: str, server: Server
 ) -> None:
