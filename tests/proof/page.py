@@ -17,6 +17,7 @@ same. A figure here is what one run counted, on a machine that may have had othe
 | crash points | each call that changes a file, in 15 acts (create, first append, append, batch, group commit, `fence.append`, claim, mirror, reconcile, rewrite, cut, migrate, redact, backup, key adopt): killed before it, after it, half-way; a short write; ENOSPC, EIO; ENOSPC from then on | nothing acknowledged is lost, nothing is there twice, nobody honest is accused, the audit finds nothing, the mirror is what an export gives |
 | kill -9 | writers killed at any moment, alone and while others write | the same |
 | histories | eight processes claim two sessions from each other, are stopped, let go and killed | no entry of a superseded turn after its successor's claim returned; seqs and epochs without a gap; real time respected |
+| histories on PostgreSQL | the same by processes whose clocks are wrong by hours and jump, on a server that is killed and started again | the same, and no line twice |
 | tampering | one cell forged, or one row taken away, of a journal written at random | the audit says so, but for the columns that [the threat model](threat-model.md) names |
 | lock breaches | what `tests/test_guards.py` knows: raw opens, a second library, files moved and removed, forks | nothing is lost, and the process says why it stops |
 | hostile input | bytes that nobody would write, drawn by hypothesis | bytes are kept; no parser ends with an error; a mirror's plan accounts for every line; nothing unsafe is shown |
@@ -30,7 +31,8 @@ _TAIL: Final = """
 
 * Power cuts: a kill loses no page that the system holds. `fsync` that fails is tried; an `fsync` that lies is not.
 * Reads that fail, and memory that does.
-* Histories on PostgreSQL, clock jumps, fuzzing guided by coverage, mutation of the code itself.
+* Failovers: `python -m tests.postgres.failovers 20` does them. Mirrors, redaction and kills in the midst of them on PostgreSQL.
+* Fuzzing guided by coverage, mutation of the code itself.
 * A write of one slot of the side file is never torn, for it lies within one sector. (Where one is lost together with a rewrite, lines that the
   rewrite left out look foreign: [mirror](mirror.md).)
 """
