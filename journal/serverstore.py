@@ -204,7 +204,8 @@ class ServerStore(Store):
             self._commit_behind_what_was_found()
         self._committing = True
         try:
-            said = self._commits.commit(self.cursor, self.busy_timeout_s)  # type: ignore[arg-type]
+            with self._commits.confirmed(self.busy_timeout_s):
+                said = self.cursor.execute("COMMIT").said  # type: ignore[attr-defined]
         except Exception as error:
             if not postgres.is_lost(error):
                 raise
@@ -270,7 +271,8 @@ class ServerStore(Store):
                 (chain.session_id, chain.head.seq, chain.head.seal),
             ).fetchone()
         # Not rolled back: the locks are a write, whose commit has the standbys confirm what was found.
-        self._commits.commit(self.cursor, deadline - time.monotonic())  # type: ignore[arg-type]
+        with self._commits.confirmed(deadline - time.monotonic()):
+            self.cursor.execute("COMMIT")
         return found is not None
 
     def roll_back(self, error: BaseException, ride: Ride) -> None:

@@ -19,8 +19,6 @@ from journal.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from journal.dialects.postgres import Cursor
-
 _SETTINGS: Final = (
     "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
 )
@@ -85,32 +83,29 @@ class Commits:
         if notice.severity_nonlocalized == "WARNING":
             self._is_in_doubt = True
 
-    def commit(self, cursor: Cursor, wait_s: float) -> str | None:
-        """Commit, and wait so long for standbys; return what the server says it did.
+    @contextmanager
+    def confirmed(self, wait_s: float) -> Iterator[None]:
+        """Run a commit within, which waits for standbys no longer than so many seconds.
 
         Raises:
             StorageError: ``server-gone``, where no standby confirmed it.
 
         """
         self._is_in_doubt = False
-        with self._no_longer_than(wait_s):
-            cursor.execute("COMMIT")
-        if self._is_in_doubt:
-            raise StorageError("no standby confirmed a commit", code=GONE)
-        return cursor.said
-
-    @contextmanager
-    def _no_longer_than(self, wait_s: float) -> Iterator[None]:
-        if not self.is_replicated:
-            yield
-            return
-        timer = threading.Timer(max(wait_s, 0), self._end_wait)
-        timer.daemon = True
-        timer.start()
+        timer = self._started(wait_s) if self.is_replicated else None
         try:
             yield
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
+        if self._is_in_doubt:
+            raise StorageError("no standby confirmed a commit", code=GONE)
+
+    def _started(self, wait_s: float) -> threading.Timer:
+        timer = threading.Timer(max(wait_s, 0), self._end_wait)
+        timer.daemon = True
+        timer.start()
+        return timer
 
     def _end_wait(self) -> None:
         # Before the server is told: it may come late, and meet the next statement instead.
