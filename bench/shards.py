@@ -8,8 +8,8 @@ A shard is a journal: a schema of its own. The router is a few lines: it takes t
 SHA-256 of a session's key, and opens a shard's journal when it is first needed.
 Each part is run with one journal and with all of them, by the same processes, one
 after the other: compare figures of one run only. Server and clients share one
-machine here, so no figure says what a server of one's own would do; the ratios and
-the bytes do.
+machine here, so no rate says what a server of one's own would do. CPU time and bytes
+of each operation say more, on a busy machine too.
 
 At the end each shard is audited, and what was acknowledged is held against what is
 there. The servers refuse prepared transactions, so none can have spanned two shards.
@@ -22,7 +22,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -118,32 +117,50 @@ def work(  # noqa: PLR0913 - all that a process is told
     )
     for n in range(OWN):
         did(router, mine, n)
+    out.put("ready")
     go.wait()
-    end, n = time.monotonic() + seconds, OWN
+    end, n, used = time.monotonic() + seconds, OWN, time.process_time()
     while time.monotonic() < end:
         counts[router.shard(did(router, mine, n))] += 1
         n += 1
+    used = time.process_time() - used
     router.close()
-    out.put((dict(counts), n))
+    out.put((dict(counts), n, used))
 
 
-def measured(urls: list[str], key_file: str, name: str, seconds: float) -> tuple[Counter[int], int]:
-    """Let all processes do one thing; return how often in each shard, and all that were acknowledged."""
+def measured(
+    servers: list[Server], urls: list[str], key_file: str, name: str, seconds: float
+) -> tuple[dict[str, Any], int]:
+    """Let all processes do one thing; return what it came to, and how many lines were acknowledged."""
     fresh = multiprocessing.get_context("spawn")
-    go, out = fresh.Barrier(PROCESSES), fresh.Queue()
+    go, out = fresh.Barrier(PROCESSES + 1), fresh.Queue()
     running = [
         fresh.Process(target=work, args=(urls, key_file, name, number, seconds, go, out))
         for number in range(PROCESSES)
     ]
     for each in running:
         each.start()
+    for _ in running:
+        out.get()
+    before, server_before = written(servers), server_cpu_s(servers)
+    go.wait()
     found = [out.get() for _ in running]
+    wal, server_used = written(servers) - before, server_cpu_s(servers) - server_before
     for each in running:
         each.join()
     counts = Counter[int]()
-    for each_counts, _ in found:
+    for each_counts, _, _ in found:
         counts.update(each_counts)
-    return counts, sum(n for _, n in found)
+    done = counts.total()
+    told = {
+        "done": done,
+        "a_second": round(done / seconds, 1),
+        "each_shard": [round(counts[n] / seconds, 1) for n in range(len(urls))],
+        "wal_bytes_each": round(wal / done),
+        "client_cpu_ms_each": round(sum(used for *_, used in found) * 1e3 / done, 2),
+        "server_cpu_ms_each": round(server_used * 1e3 / done, 2),
+    }
+    return told, sum(n for _, n, _ in found)
 
 
 def compared(servers: list[Server], key_file: str, shards: int, seconds: float) -> dict[str, Any]:
@@ -157,16 +174,10 @@ def compared(servers: list[Server], key_file: str, shards: int, seconds: float) 
             ]
             for url in urls:
                 Journal(url, key_file=key_file).close()
-            before = written(servers)
-            counts, acknowledged = measured(urls, key_file, name, seconds)
-            wal = written(servers) - before
-            told[f"{name}, {count} shard{'s' * (count > 1)}"] = {
-                "a_second": round(counts.total() / seconds, 1),
-                "each_shard": [round(counts[n] / seconds, 1) for n in range(count)],
-                "wal_bytes_each": round(wal / acknowledged),
-            }
+            found, acknowledged = measured(servers, urls, key_file, name, seconds)
+            told[f"{name}, {count} shard{'s' * (count > 1)}"] = found
             check(urls, key_file, acknowledged)
-            print(name, count, told[f"{name}, {count} shard{'s' * (count > 1)}"], file=sys.stderr)
+            print(name, count, found, file=sys.stderr)
     return told
 
 
@@ -182,6 +193,24 @@ def check(urls: list[str], key_file: str, acknowledged: int) -> None:
 
 def written(servers: list[Server]) -> int:
     return sum(int(ask(each, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")) for each in servers)
+
+
+def server_cpu_s(servers: list[Server]) -> float:
+    """Return what all processes of the servers have used, those included that have ended."""
+    ticks = 0
+    firsts = {
+        int((each.directory / "data" / "postmaster.pid").read_text().split()[0]) for each in servers
+    }
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = status.read_text("ascii", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(status.parent.name) in firsts:
+            ticks += sum(map(int, words[11:15]))
+        elif int(words[1]) in firsts:
+            ticks += sum(map(int, words[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def ask(server: Server, statement: str) -> str:
@@ -201,18 +230,24 @@ def sizes(server: Server, key_file: str, rows: int) -> dict[str, int]:
 
 
 def first_append(url: str, key_file: str, out: Kit) -> None:
-    """Say how long it takes to open a journal and to write a first line, and what memory it needs."""
-    kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.monotonic()
+    """Say what it takes to open a journal and to write a first line: CPU time and memory."""
+    kept = resident_kib()
+    began = time.process_time()
     with Journal(url, key_file=key_file) as journal:
         session = journal.session("s 0", writer="gateway", role="channel")
         session.append(LINE)
-        took = time.monotonic() - began
-        began = time.monotonic()
+        took = time.process_time() - began
+        began = time.process_time()
         session.append(LINE)
-        second = time.monotonic() - began
-    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - kept
-    out.put({"first_ms": round(took * 1e3), "next_ms": round(second * 1e3, 1), "kib": more})
+        second = time.process_time() - began
+        more = resident_kib() - kept
+    out.put({"first_cpu_ms": round(took * 1e3), "next_cpu_ms": round(second * 1e3, 1), "kib": more})
+
+
+def resident_kib() -> int:
+    """Return how much memory this process has in use."""
+    status = Path("/proc/self/status").read_text("ascii", "replace")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def grown(server: Server, key_file: str, counts: list[int]) -> dict[int, Any]:

@@ -57,13 +57,16 @@ def run(home: str, times: int, seed: int) -> dict[str, Any]:
         url = cluster.url()
         done(by_turn.make, url, key)
         load = Load(url, key, chance)
-        for _ in range(times):
-            load.listen(chance.uniform(0.5, 1.5))
-            began = time.monotonic()
-            cluster.fail_over(anew=chance.random() < 0.3)
+        try:
             load.until_all_answer()
-            took.append(time.monotonic() - began)
-        load.end()
+            for _ in range(times):
+                load.listen(chance.uniform(0.5, 1.5))
+                began = time.monotonic()
+                cluster.fail_over(anew=chance.random() < 0.3)
+                load.until_all_answer()
+                took.append(time.monotonic() - began)
+        finally:
+            load.end()
         cluster.caught_up()
         urls = [node.url() for node in cluster.standbys]
         heard = Heard(load.said)
@@ -92,10 +95,12 @@ class Load:
     def until_all_answer(self) -> None:
         """Wait until each of them has had an answer that it did not have before."""
         self._hear()
-        silent, until = set(range(len(self._parties))), time.monotonic() + WAIT_S
+        silent, until = set(range(len(self._parties))), time.monotonic() + 2 * WAIT_S
         while silent:
             silent -= self._hear()
-            assert time.monotonic() < until, f"no answer for {silent}: {self.said[-1]}"
+            told = [each for each in self.said if each[0] == "error"]
+            assert not told, told
+            assert time.monotonic() < until, f"no answer for {silent}"
 
     def _hear(self) -> set[int]:
         heard = [party.heard() for party in self._parties]
@@ -112,7 +117,7 @@ class Load:
 
 
 def opened(say: Say, url: str, key: Path) -> Journal:
-    return Journal(
+    return by_turn.opened(
         url,
         key_file=key,
         busy_timeout=WAIT_S,
