@@ -163,10 +163,12 @@ def measured(
     return told, sum(n for _, n, _ in found)
 
 
-def compared(servers: list[Server], key_file: str, shards: int, seconds: float) -> dict[str, Any]:
+def compared(
+    servers: list[Server], key_file: str, shards: int, seconds: float, works: list[str]
+) -> dict[str, Any]:
     """Do each thing in one journal, then in all shards; look whether all of it is there."""
     told: dict[str, Any] = {}
-    for at, name in enumerate(WORKS):
+    for at, name in enumerate(works):
         for count in (1, shards):
             urls = [
                 servers[number % len(servers)].url(f"w{at}_{count}_{number}")
@@ -273,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--work", action="append", choices=list(WORKS), help="only this one")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     seconds, counts = (3.0, [10, 500, 5000]) if given.quick else (10.0, [10, 1000, 10_000, 40_000])
@@ -284,7 +287,9 @@ def main() -> None:
                 "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)},
                 "prepared": [ask(each, "SHOW max_prepared_transactions") for each in servers],
                 "row_bytes": sizes(servers[0], key_file, 1000 if given.quick else 20_000),
-                "works": compared(servers, key_file, given.shards, seconds),
+                "works": compared(
+                    servers, key_file, given.shards, seconds, given.work or list(WORKS)
+                ),
                 "sessions": grown(servers[0], key_file, counts),
             }
             told["machine"]["load_at_the_end"] = round(os.getloadavg()[0], 1)

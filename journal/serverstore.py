@@ -200,6 +200,7 @@ class ServerStore(Store):
 
     def commit(self, ride: Ride) -> list[Callable[[], None]]:
         """Make the transaction durable; return what was put off until now."""
+        self.settle()
         if self._commits.is_replicated:
             self._commit_behind_what_was_found()
         self._committing = True
