@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.changes import Changes
-from journal.dialects import catalog, postgres
+from journal.dialects import catalog, postgres, standbys
 from journal.errors import BusyError, LockLost, StorageError
 from journal.forks import open_here
 from journal.group import Group, Ride, wake
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from journal.chain import Chain
     from journal.dialects.address import Address
     from journal.engine import Cursor
     from journal.group import Queued, T
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 # As the first statement of a transaction it is waited for before the state is chosen.
 _LOCK_HEADS: Final = "LOCK TABLE sessions IN SHARE ROW EXCLUSIVE MODE"
+_LOCK_ONE: Final = "SELECT 1 FROM sessions WHERE id = ? FOR UPDATE"
 # After so many losses in a row a write waits for the heads instead of racing for one.
 PATIENCE: Final = 4
 _LONGEST_PAUSE_S: Final = 0.5
@@ -72,7 +74,7 @@ class ServerStore(Store):
         self.identity = (-1, id(self))  # no file
         self.changes = ServerChanges(address)
         self.group = PatientGroup(self)
-        self.takes_heads = False
+        self.takes_heads = self._runs_once = False
         self._raw = None
         try:
             self._connect()
@@ -95,8 +97,11 @@ class ServerStore(Store):
         """Connect, and refuse a server that cannot keep what a journal promises."""
         raw = postgres.connect(self.address, busy_timeout_s=self.busy_timeout_s)
         try:
-            postgres.check_server(raw, self.path, durability=self._durability_asked)
-            if self._durability_asked == "normal":
+            asked = self._durability_asked
+            postgres.check_server(raw, self.path, durability=asked)
+            count = standbys.check(raw, self.path, self.address.standbys, durability=asked)
+            self._commits = standbys.Commits(raw, count)
+            if asked == "normal":
                 raw.execute("SET synchronous_commit = off")
         except BaseException:
             raw.close()
@@ -153,6 +158,7 @@ class ServerStore(Store):
 
     def begin_alone(self) -> Cursor:
         """Take the heads for a block, which can be run once only; wait for a server that is away."""
+        self._runs_once = True
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
@@ -165,6 +171,7 @@ class ServerStore(Store):
 
     def begin(self) -> Cursor:
         """Begin a write and learn what others did; return the cursor."""
+        self._runs_once = False
         return self._begin(takes_heads=self.takes_heads)
 
     def _begin(self, *, takes_heads: bool) -> Cursor:
@@ -193,9 +200,13 @@ class ServerStore(Store):
 
     def commit(self, ride: Ride) -> list[Callable[[], None]]:
         """Make the transaction durable; return what was put off until now."""
+        self.settle()
+        if self._commits.is_replicated:
+            self._commit_behind_what_was_found()
         self._committing = True
         try:
-            said = self.cursor.execute("COMMIT").said  # type: ignore[attr-defined]
+            with self._commits.confirmed(self.busy_timeout_s):
+                said = self.cursor.execute("COMMIT").said  # type: ignore[attr-defined]
         except Exception as error:
             if not postgres.is_lost(error):
                 raise
@@ -210,41 +221,59 @@ class ServerStore(Store):
                 )
         return self._let_go(ride)
 
+    def _moved(self) -> list[Chain]:
+        return [chain for chain, before in self._touched if chain.head != before[0]]
+
+    def _commit_behind_what_was_found(self) -> None:
+        """Make a transaction that answers with what another wrote wait for the standbys as well.
+
+        It may have been committed on this server alone; the lock is a write behind it.
+        """
+        if self._touched and not self._moved():
+            self.cursor.execute(_LOCK_ONE, (self._touched[-1][0].session_id,))
+
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.
 
         Raises:
-            StorageError: the server did not come back in time to tell.
+            StorageError: the server did not come back in time to tell, or no standby confirms it.
 
         """
-        moved = [chain for chain, before in self._touched if chain.head != before[0]]
+        moved = self._moved()
+        if self._runs_once and not moved:
+            raise self._unknown()  # it may have kept what no head tells of, and is not run again
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
                 self._connect_again()
-                return self._has_entries(moved)
+                return self._has_entries(moved, deadline)
             except Exception as error:
                 tries += 1
                 if not postgres.is_lost(error) or time.monotonic() > deadline:
-                    raise StorageError(
-                        f"{self.path}: the connection was lost during a commit, and what became of it is not known",
-                        hint="when the server is back, do the same again with the same request_id: it is written once",
-                        code=_UNKNOWN,
-                    ) from error
+                    raise self._unknown() from error
                 pause(tries)
 
-    def _has_entries(self, moved: list[Any]) -> bool:
+    def _unknown(self) -> StorageError:
+        return StorageError(
+            f"{self.path}: the answer to a commit was lost, or no standby gave one: whether it is kept is not known",
+            hint="when the server is back, do the same again with the same request_id: it is written once",
+            code=_UNKNOWN,
+        )
+
+    def _has_entries(self, moved: list[Chain], deadline: float) -> bool:
         found = None
         self.cursor.execute("BEGIN")
         for number in sorted({chain.session_id for chain in moved}):
             # Waits as long as the lost transaction, or its ghost on the server, may yet commit.
-            self.cursor.execute("SELECT 1 FROM sessions WHERE id = ? FOR UPDATE", (number,))
+            self.cursor.execute(_LOCK_ONE, (number,))
         for chain in moved[:1]:
             found = self.cursor.execute(
                 "SELECT 1 FROM entries WHERE session_id = ? AND seq = ? AND seal = ?",
                 (chain.session_id, chain.head.seq, chain.head.seal),
             ).fetchone()
-        self.cursor.execute("ROLLBACK")
+        # Not rolled back: the locks are a write, whose commit has the standbys confirm what was found.
+        with self._commits.confirmed(deadline - time.monotonic()):
+            self.cursor.execute("COMMIT")
         return found is not None
 
     def roll_back(self, error: BaseException, ride: Ride) -> None:
@@ -279,8 +308,7 @@ class ServerStore(Store):
             try:
                 if not nested:
                     self._reading = True
-                    self._start(f"{_BEGIN} READ ONLY")
-                    self._sync(self.cursor)
+                    self._begin_reading()
                 yield self.cursor
             except Exception as error:
                 told = self.told(error)
@@ -291,6 +319,21 @@ class ServerStore(Store):
                 if not nested:
                     self._reading = False
                     self._roll_back_there()
+
+    def _begin_reading(self) -> None:
+        """Begin a snapshot and learn what others did; wait for a server that is away."""
+        deadline, tries = time.monotonic() + self.busy_timeout_s, 0
+        while True:
+            try:
+                self._start(f"{_BEGIN} READ ONLY")
+                self._sync(self.cursor)
+            except Exception as error:
+                tries += 1
+                if not postgres.is_lost(error) or time.monotonic() > deadline:
+                    raise
+                pause(tries)
+            else:
+                return
 
     def _undo(self) -> None:
         if self._raw is None or self.forked:

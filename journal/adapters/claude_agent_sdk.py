@@ -47,8 +47,8 @@ class JournalSessionStore:
     """Transcripts kept in a journal, for any number of projects, tasks, threads and processes.
 
     Args:
-        url: the journal: a path, ``sqlite:///claude.db``, a :class:`journal.Journal`, or
-            ``:memory:`` for one that goes with the store.
+        url: the journal: a path, ``sqlite:///claude.db``, a server's URL (docs/postgres.md), a
+            :class:`journal.Journal`, or ``:memory:`` for one that goes with the store.
         writer: who writes, as ``journal who`` will tell it; subagents' transcripts are
             written by the same name with ``/subagent`` added.
         role: the writer's role, fixed by its first use; of subagents it is ``subagent``.
@@ -59,7 +59,7 @@ class JournalSessionStore:
             in the order of the commits, as the SDK asks.
 
     Raises:
-        EntryError: a URL that names no file, or a setting that is none.
+        EntryError: a URL that names no place, or a setting that is none.
         StorageError: the database cannot be opened, or is another program's.
 
     """

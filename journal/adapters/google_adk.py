@@ -64,8 +64,8 @@ class JournalSessionService(BaseSessionService):
     """Sessions, their events and their state, for any number of tasks, threads and processes.
 
     Args:
-        url: the journal: a path, ``sqlite:///adk.db``, a :class:`journal.Journal`, or
-            ``:memory:`` for one that goes with the service.
+        url: the journal: a path, ``sqlite:///adk.db``, a server's URL (docs/postgres.md), a
+            :class:`journal.Journal`, or ``:memory:`` for one that goes with the service.
         uri: the same, by the name that ADK's own services use.
         writer: who writes, as ``journal who`` will tell it.
         role: the writer's role, fixed by its first use.
@@ -74,7 +74,7 @@ class JournalSessionService(BaseSessionService):
         strict: as it is without: ADK's own contract is to refuse what is stale.
 
     Raises:
-        EntryError: no URL, one that names no file, or a setting that is none.
+        EntryError: no URL, one that names no place, or a setting that is none.
         StorageError: the database cannot be opened, or is another program's.
 
     """

@@ -50,8 +50,8 @@ class JournalSession:
 
     Args:
         session_id: the conversation; it becomes the session's key.
-        url: the journal: a path, ``sqlite:///agents.db``, a :class:`journal.Journal`, or
-            ``:memory:`` for one that goes with the session.
+        url: the journal: a path, ``sqlite:///agents.db``, a server's URL (docs/postgres.md), a
+            :class:`journal.Journal`, or ``:memory:`` for one that goes with the session.
         session_settings: as for the SDK's own sessions; ``limit`` is the default of ``get_items``.
         writer: who writes, as ``journal who`` will tell it.
         role: the writer's role, fixed by its first use.

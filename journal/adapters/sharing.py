@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from journal.dialects.address import is_url
 from journal.errors import EntryError
 from journal.journal import Journal
 from journal.threads import Threads, closed
@@ -44,7 +45,7 @@ class Shared:
         """Return the one of a database, opened if nobody in this process has it open.
 
         Raises:
-            EntryError: a URL that names no file.
+            EntryError: a URL that names neither a file nor a PostgreSQL server's database.
             StorageError: it cannot be opened.
 
         """
@@ -53,12 +54,12 @@ class Shared:
         text = os.fspath(url)
         if text == MEMORY:
             return cls._in_memory()
-        path = path_of(text)
-        name = (os.getpid(), os.path.realpath(path))
+        at = text if is_url(text) else path_of(text)
+        name = (os.getpid(), text if is_url(text) else os.path.realpath(at))
         with cls._lock:
             found = cls._open.get(name)
             if found is None:
-                journal = Journal(path)
+                journal = Journal(at)
                 found = cls._open[name] = cls(journal, lambda: cls._forget(name, journal))
             return found.joined()
 
@@ -99,7 +100,7 @@ class Use:
     """One object's use of a shared journal: it runs calls in its threads, and lets go when it is gone.
 
     Raises:
-        EntryError: a URL that names no file.
+        EntryError: a URL that names neither a file nor a PostgreSQL server's database.
         StorageError: the journal cannot be opened.
 
     """
@@ -140,8 +141,8 @@ def path_of(url: str) -> Path:
     text = url.removeprefix(prefix)
     if not text or "://" in text:
         raise EntryError(
-            f"{url!r} names no file to keep a journal in",
-            hint="a path, or sqlite:///agents.db",
+            f"{url!r} names no place to keep a journal in",
+            hint="a path, sqlite:///agents.db, or postgresql+psycopg://USER@HOST/DATABASE",
             code="url",
         )
     return Path(text)

@@ -13,6 +13,7 @@ from journal.errors import EntryError
 
 SCHEMES: Final = ("postgresql+psycopg", "postgresql", "postgres")
 SCHEMA: Final = "journal"
+_COUNT: Final = re.compile(r"[0-9]{1,2}", re.ASCII)
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # libpq takes several, and tries one after the other.
 _HOSTS: Final = re.compile(r"((\[[0-9a-fA-F:.]+\]|[^\[\]:,@]*)(:\d+)?(,|$))*")
@@ -20,11 +21,15 @@ _RESERVED: Final = re.compile(r"pg_.*|public|information_schema")
 
 
 class Address(NamedTuple):
-    """Where a journal is: what the driver takes, the schema that holds it, and how to call it."""
+    """Where a journal is: what the driver takes, the schema that holds it, and how to call it.
+
+    ``standbys`` is for how many of them the server must wait with each commit; else it is refused.
+    """
 
     conninfo: str
     schema: str
     shown: str
+    standbys: int = 0
 
 
 def is_url(path_or_url: object) -> bool:
@@ -35,7 +40,8 @@ def is_url(path_or_url: object) -> bool:
 def parsed(url: str) -> Address:
     """Take a URL apart: ``postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME``.
 
-    Other words of the query are libpq's own (``sslmode=verify-full``).
+    ``standbys=N`` says that each commit waits for so many. Other words of the query are
+    libpq's own (``sslmode=verify-full``).
 
     Raises:
         EntryError: it is no such URL, or the schema is one that a journal may not have.
@@ -69,10 +75,18 @@ def parsed(url: str) -> Address:
             hint="small letters, digits and _; not public: ?schema=journal",
             code="url",
         )
-    others = [(name, value) for name, value in words if name != "schema"]
+    standbys = next((value for name, value in words if name == "standbys"), "0")
+    if not _COUNT.fullmatch(standbys):
+        raise EntryError(
+            f"{standbys!r} is no number of standbys",
+            hint="for how many a commit has to wait: ?standbys=1",
+            code="url",
+        )
+    others = [(name, value) for name, value in words if name not in ("schema", "standbys")]
     query = urlencode(others, quote_via=quote)
     conninfo = f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
-    return Address(conninfo, schema, _shown(parts.netloc, parts.path, schema, others))
+    shown = _shown(parts.netloc, parts.path, schema, others)
+    return Address(conninfo, schema, shown, int(standbys))
 
 
 def _shown(netloc: str, path: str, schema: str, others: list[tuple[str, str]]) -> str:

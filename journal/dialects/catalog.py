@@ -6,15 +6,16 @@ A schema is a journal's by the comment on it, which only its owner can set.
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import copymark, errors
+from journal.dialects import standbys
 from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
 from journal.tables import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
 
@@ -86,9 +87,18 @@ def version_of(address: Address) -> int | None:
         StorageError: the server cannot be reached.
 
     """
-    with closing(connect(address)) as connection:
+    with _asked(address) as connection:
         check_server(connection, address.shown, durability=None)
         return version_in(Cursor(connection), address)
+
+
+@contextmanager
+def _asked(address: Address) -> Iterator[Any]:
+    with closing(connect(address)) as connection:
+        try:
+            yield connection
+        except driver().Error as error:
+            raise translated(error, address.shown) from error
 
 
 def version_in(cursor: Cursor, address: Address) -> int | None:
@@ -133,7 +143,7 @@ class Facts(NamedTuple):
 
 def facts(address: Address) -> Facts:
     """Return what can be told of a journal without its key."""
-    with closing(connect(address)) as connection:
+    with _asked(address) as connection:
         cursor = Cursor(connection)
         row = cursor.execute("SELECT value FROM meta WHERE name = 'journal_id'").fetchone()
         server, size = cursor.execute(_SIZE, (address.schema,)).fetchone()
@@ -156,6 +166,7 @@ def create(
 
     with closing(connect(address)) as connection:
         check_server(connection, address.shown, durability="normal")
+        standbys.check(connection, address.shown, address.standbys, durability="full")
         connection.autocommit = False
         engine = create_engine(
             "postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool

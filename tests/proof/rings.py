@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.crash import breaches, cuts, mounts
 from tests.crash.parties import apart
 from tests.crash.points import built, sampled
+from tests.postgres.server import NoServerError, binaries
 from tests.proof import hostile, tampering
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _KILLS: Final = 50
 _OPS: Final = 1000
 _BREACHES: Final = 25
 _NO_COMPILER: Final = "it takes Linux and a C compiler"
+_SERVER_OPS: Final = 500
 
 
 @dataclass
@@ -86,6 +88,24 @@ def histories(told: Told, seed: int, until: float, home: Path) -> None:
         shutil.rmtree(place)
         told.count += found["ops"]
         for name in ("supersessions", "refused", "stops", "kills"):
+            told.add(name, found[name])
+        told.wrong += [f"{options}: {each}" for each in found["wrong"]]
+
+
+def server_histories(told: Told, seed: int, until: float, home: Path) -> None:
+    """The same on a PostgreSQL server, which is killed and started again as well."""
+    try:
+        binaries()
+    except NoServerError as error:
+        told.skipped = str(error)
+        return
+    for number in _rounds(until):
+        place = home / f"{number}"
+        place.mkdir()
+        options: dict[str, Any] = {"seed": seed + number, "ops": _SERVER_OPS}
+        found = apart("tests.postgres.histories:run", home=str(place), timeout_s=600, **options)
+        told.count += found["ops"]
+        for name in ("supersessions", "refused", "lost", "stops", "kills", "restarts"):
             told.add(name, found[name])
         told.wrong += [f"{options}: {each}" for each in found["wrong"]]
 
@@ -169,6 +189,7 @@ RINGS: Final[dict[str, tuple[str, Callable[[Told, int, float, Path], None]]]] = 
     "power cuts, ext4": ("cuts", power_cuts_of_ext4),
     "kill -9": ("kills", kills),
     "histories": ("operations", histories),
+    "histories on PostgreSQL": ("operations", server_histories),
     "tampering": ("mutations", tampered),
     "lock breaches": ("breaches", lock_breaches),
     "hostile input": ("inputs", hostile_input),

@@ -1,0 +1,113 @@
+"""Standbys: whether a commit waits for them, and that one is not taken for kept where it did not.
+
+PostgreSQL ends such a wait when it is told to, with a warning: the transaction is committed,
+on the primary alone, and the answer is the same as ever. After a crash the primary shows what
+no standby may have. So a commit that was warned about is one whose answer was lost, and what
+is found instead is answered only once a commit behind it has been waited for.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from journal.dialects.postgres import GONE
+from journal.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SETTINGS: Final = (
+    "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
+)
+_COUNT: Final = re.compile(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\(", re.IGNORECASE)
+_WAITING: Final = ("on", "remote_apply")  # the others do not wait for a standby's disk
+
+
+def waited_for(names: str) -> int:
+    """Return how many standbys a commit waits for under a ``synchronous_standby_names``."""
+    if not names.strip():
+        return 0
+    found = _COUNT.match(names)
+    return int(found[1]) if found else 1
+
+
+def check(connection: Any, where: str, claimed: int, *, durability: str) -> int:  # noqa: ANN401 - the driver's
+    """Return how many standbys a commit waits for; refuse a server where it is fewer than claimed.
+
+    Raises:
+        StorageError: ``no-standby``.
+
+    """
+    names, synchronous = connection.execute(_SETTINGS).fetchone()
+    count = waited_for(names) if synchronous in _WAITING and durability == "full" else 0
+    if count >= claimed:
+        return count
+    asked = f"{where}: the URL says standbys={claimed}"
+    if durability != "full":
+        raise StorageError(
+            f"{asked}, and durability={durability!r} waits for none",
+            hint="durability='full', or a URL without standbys=",
+            code="no-standby",
+        )
+    if synchronous not in _WAITING:
+        raise StorageError(
+            f"{asked}, and synchronous_commit is {synchronous}: no standby's disk is waited for",
+            hint="ALTER SYSTEM SET synchronous_commit = 'on'; SELECT pg_reload_conf()",
+            code="no-standby",
+        )
+    raise StorageError(
+        f"{asked}, and the server waits for {count} (synchronous_standby_names is {names!r})",
+        hint=f"ALTER SYSTEM SET synchronous_standby_names = 'ANY {claimed} (*)'; SELECT pg_reload_conf()",
+        code="no-standby",
+    )
+
+
+class Commits:
+    """The commits of one connection: each is done where it should be, or its answer is lost.
+
+    Attributes:
+        is_replicated: whether the server waits for standbys, as it was when connected.
+
+    """
+
+    def __init__(self, connection: Any, count: int) -> None:  # noqa: ANN401
+        self.is_replicated = count > 0
+        self._connection = connection
+        self._is_in_doubt = False
+        connection.add_notice_handler(self._hear)
+
+    def _hear(self, notice: Any) -> None:  # noqa: ANN401
+        if notice.severity_nonlocalized == "WARNING":
+            self._is_in_doubt = True
+
+    @contextmanager
+    def confirmed(self, wait_s: float) -> Iterator[None]:
+        """Run a commit within, which waits for standbys no longer than so many seconds.
+
+        Raises:
+            StorageError: ``server-gone``, where no standby confirmed it.
+
+        """
+        self._is_in_doubt = False
+        timer = self._started(wait_s) if self.is_replicated else None
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if self._is_in_doubt:
+            raise StorageError("no standby confirmed a commit", code=GONE)
+
+    def _started(self, wait_s: float) -> threading.Timer:
+        timer = threading.Timer(max(wait_s, 0), self._end_wait)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _end_wait(self) -> None:
+        # Before the server is told: it may come late, and meet the next statement instead.
+        self._is_in_doubt = True
+        self._connection.cancel_safe()
