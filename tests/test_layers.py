@@ -79,6 +79,8 @@ LAYERS = (
         "ledger",
         "store",
         "serverstore",
+        "servergroup",
+        "serverchanges",
         "creation",
         "mirrorfile",
         "sidefile",
