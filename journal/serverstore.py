@@ -121,6 +121,7 @@ class ServerStore(Store):
         self._hears = selectors.DefaultSelector()
         self._hears.register(raw.fileno(), selectors.EVENT_READ)
         self._on_server = cursor
+        self._quick = postgres.driver().RawCursor(raw)
         self._mark = mark
 
     def _connect_again(self) -> None:
@@ -293,7 +294,7 @@ class ServerStore(Store):
 
     def _send(self, flush: Flush) -> None:
         try:
-            self._is_followed = flush.send(self._raw)
+            self._is_followed = flush.send(self._quick)
         except Exception as error:
             if not postgres.is_lost(error):
                 self.group.lost()

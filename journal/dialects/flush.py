@@ -130,7 +130,7 @@ class Flush:
 
     # -- sending ----------------------------------------------------------------------
 
-    def send(self, connection: Any) -> bool:  # noqa: ANN401 - the driver's
+    def send(self, cursor: Any) -> bool:  # noqa: ANN401 - the driver's
         """Write it all, or nothing; return whether somebody follows the journal.
 
         Raises:
@@ -140,8 +140,7 @@ class Flush:
         if not self._moves or self._asked:
             raise UnforeseenError
         if len(self._moves) > 1 or len(self._moves[0].rows) > 1:
-            return self._send_together(connection)
-        cursor = driver().RawCursor(connection)
+            return self._send_together(cursor.connection)
         cursor.execute(_single(), self._values(self._moves[0]))
         if cursor.rowcount != 1:
             raise UnforeseenError
