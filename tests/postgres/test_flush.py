@@ -229,10 +229,15 @@ def test_a_statement_that_comes_late_is_seen_to_its_end(
     asking = server.connect()
     has_looked = threading.Event()
 
+    is_over = (
+        "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s) OR EXISTS ("
+        f"SELECT FROM {store.address.schema}.entries WHERE session_id > 1 AND seq > {WARM})"
+    )
+
     def look_and_let_go(moved: Any) -> bool:
         found: bool = look(moved)
         has_looked.set()
-        while asking.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (ghost,)).fetchone():
+        while not asking.execute(is_over, (ghost,)).fetchone()[0]:
             time.sleep(0.01)
         return found
 
