@@ -206,13 +206,18 @@ class Chain:
         is the head. What else was done to its row shows where rows are judged.
         """
         head = self.head
-        if not head.seq or self.is_odd or self.is_crowded or self.highest > head.seq:
+        if not head.seq or not self.is_plain:
             return False
         number = self.session_id
         values = (number, head.seq, number, head.seq, number, number)
         found = cursor.execute(sql.standing(), values).fetchone()
         expected = (head.seal, None, None, self.key.encode(), head.seq, head.epoch, head.cum_bytes)
         return found == expected and self.found_seq == head.seq
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is known of it but sealed rows, up to the head."""
+        return not self.is_odd and not self.is_crowded and self.highest <= self.head.seq
 
     def _find_head(self, cursor: Cursor) -> Row | None:
         """Set the head to the newest row that verifies, and note those above it that do not."""

@@ -6,29 +6,35 @@ sees one state (REPEATABLE READ) and moves heads away from what it saw; where
 another was faster the server refuses it (40001), and it is run again whole. Work
 that cannot be run again, a block of the caller's, takes the heads for itself first.
 
-A commit whose answer was lost is never guessed at: the heads it moved are locked,
-which waits for whatever became of it, and then either the entries are there, under
-seals that nobody else can have made, or they never will be.
+A plain write is not even begun: it is made ready from what is known here, and sent
+at once with that as its condition (a flush). Where the condition does not hold
+nothing is written, and the work is run in a transaction after all.
+
+A commit whose answer was lost is never guessed at: the lost connection is seen to
+its end on the server, and then either the entries are there, under seals that
+nobody else can have made, or they never will be.
 """
 
 from __future__ import annotations
 
 import logging
-import random
+import selectors
 import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.changes import Changes
-from journal.dialects import catalog, postgres, standbys
-from journal.errors import BusyError, LockLost, StorageError
+from journal.dialects import catalog, ghosts, notices, postgres, standbys
+from journal.dialects.flush import Flush, Known, UnforeseenError
+from journal.errors import LockLost, StorageError
 from journal.forks import open_here
-from journal.group import Group, Ride, wake
 from journal.keyfinding import check_newest, find_keys
 from journal.ledger import now_us
+from journal.model import REGISTRY_ID
 from journal.registry import Registry
 from journal.schema import SCHEMA_VERSION
+from journal.serverchanges import ServerChanges
+from journal.servergroup import UNKNOWN, PatientGroup, pause
 from journal.store import Store
 from journal.transaction import Transaction
 
@@ -39,16 +45,17 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.dialects.address import Address
     from journal.engine import Cursor
-    from journal.group import Queued, T
+    from journal.group import Ride
 
+_IDLE: Final = 0  # as libpq counts
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 # As the first statement of a transaction it is waited for before the state is chosen.
 _LOCK_HEADS: Final = "LOCK TABLE sessions IN SHARE ROW EXCLUSIVE MODE"
 _LOCK_ONE: Final = "SELECT 1 FROM sessions WHERE id = ? FOR UPDATE"
-# After so many losses in a row a write waits for the heads instead of racing for one.
-PATIENCE: Final = 4
-_LONGEST_PAUSE_S: Final = 0.5
-_UNKNOWN: Final = "outcome-unknown"
+_HAS_NEWS: Final = f"EXISTS (SELECT FROM entries WHERE session_id = {REGISTRY_ID} AND seq > {{}})"
+_IS_ALONE: Final = "pg_try_advisory_xact_lock_shared({})"
+# What is sent outside of a transaction's words is one all the same, and sees one state too.
+_ALWAYS_ONE_STATE: Final = "SET default_transaction_isolation = 'repeatable read'"
 
 log = logging.getLogger("journal")
 
@@ -57,7 +64,9 @@ class ServerStore(Store):
     """A journal's database on a PostgreSQL server, opened for writing."""
 
     keeps_files = False
+    group: PatientGroup
     _raw: Any
+    _on_server: Any
 
     def __init__(
         self,
@@ -74,12 +83,15 @@ class ServerStore(Store):
         self.identity = (-1, id(self))  # no file
         self.changes = ServerChanges(address)
         self.group = PatientGroup(self)
-        self.takes_heads = self._runs_once = False
+        self.takes_heads = self.flushes = self._runs_once = False
+        self._flush: Flush | None = None
+        self._follower_lock = notices.lock_of(address.schema)
+        self._is_followed = False
         self._raw = None
         try:
             self._connect()
-            catalog.check(self.cursor, address, SCHEMA_VERSION)  # type: ignore[arg-type]
-            self.journal_id, self.keys = find_keys(self.cursor, self.path, key_file)
+            catalog.check(self._on_server, address, SCHEMA_VERSION)
+            self.journal_id, self.keys = find_keys(self._on_server, self.path, key_file)
             self.registry = Registry(self.keys)
             self.mac = self.keys.mac
         except BaseException as error:
@@ -100,18 +112,27 @@ class ServerStore(Store):
             asked = self._durability_asked
             postgres.check_server(raw, self.path, durability=asked)
             count = standbys.check(raw, self.path, self.address.standbys, durability=asked)
-            self._commits = standbys.Commits(raw, count)
             if asked == "normal":
                 raw.execute("SET synchronous_commit = off")
+            raw.execute(_ALWAYS_ONE_STATE)
+            cursor = postgres.Cursor(raw)
+            mark = ghosts.marked(cursor)
+            commits = standbys.Commits(raw, count)
         except BaseException:
             raw.close()
             raise
         self._raw = self._connection = raw
-        self.cursor = postgres.Cursor(raw)
+        self._hears = selectors.DefaultSelector()
+        self._hears.register(raw.fileno(), selectors.EVENT_READ)
+        self._on_server = cursor
+        self._quick = postgres.driver().RawCursor(raw)
+        self._mark = mark
+        self._commits = commits
 
     def _connect_again(self) -> None:
         log.info("%s: connecting again", self.path)
         with suppress(Exception):
+            self._hears.close()
             self._raw.close()
         try:
             self._connect()
@@ -120,32 +141,42 @@ class ServerStore(Store):
                 raise
             # They were good a moment ago: it has no room for us now, or is not itself yet.
             raise StorageError(*error.args, hint=error.hint, code=postgres.GONE) from error
-        catalog.check(self.cursor, self.address, SCHEMA_VERSION)  # type: ignore[arg-type]
+        catalog.check(self._on_server, self.address, SCHEMA_VERSION)
+
+    @property
+    def cursor(self) -> Cursor:
+        """What takes statements: the connection's cursor, or a flush that is being made ready."""
+        if self._flush is not None:
+            return self._flush  # type: ignore[return-value] # as far as a plain write goes
+        return self._on_server  # type: ignore[no-any-return]
+
+    @cursor.setter
+    def cursor(self, cursor: Cursor) -> None:
+        self._on_server = cursor
 
     @property
     def _is_inside(self) -> bool:
         """Whether the server holds a transaction of this connection open."""
-        idle: bool = self._raw.info.transaction_status == self._raw.info.transaction_status.IDLE
-        return not idle
+        return bool(self._raw.pgconn.transaction_status != _IDLE)
 
-    def _start(self, words: str) -> None:
-        """Begin a transaction; on a new connection where the old one has gone."""
+    def _start(self, words: str) -> Any:  # noqa: ANN401 - a row
+        """Begin a transaction, on a new connection where the old one has gone; return the last answer."""
         if self._raw.closed:
             self._connect_again()
         elif self._is_inside:
             self._roll_back_there()
         try:
-            self.cursor.execute(words)
+            return self._on_server.answer(words)
         except Exception as error:
             if not postgres.is_lost(error):
                 raise
             self._connect_again()
-            self.cursor.execute(words)
+            return self._on_server.answer(words)
 
     def _roll_back_there(self) -> None:
         try:
             if not self._raw.closed and self._is_inside:
-                self.cursor.execute("ROLLBACK")
+                self._on_server.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell
             log.debug("%s: the rollback failed too: %s", self.path, error)
             self._raw.close()  # the server rolls it back
@@ -162,7 +193,7 @@ class ServerStore(Store):
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
-                return self._begin(takes_heads=True)
+                return self._begin(self._start_with_heads)
             except Exception as error:
                 tries += 1
                 if not postgres.is_transient(error) or time.monotonic() > deadline:
@@ -172,9 +203,11 @@ class ServerStore(Store):
     def begin(self) -> Cursor:
         """Begin a write and learn what others did; return the cursor."""
         self._runs_once = False
-        return self._begin(takes_heads=self.takes_heads)
+        if self.flushes:
+            return self._begin(self._start_flush)
+        return self._begin(self._start_with_heads if self.takes_heads else self._start_alike)
 
-    def _begin(self, *, takes_heads: bool) -> Cursor:
+    def _begin(self, start: Callable[[], None]) -> Cursor:
         if self._inside or self._reading:
             self.refuse_nested()
         try:
@@ -184,10 +217,7 @@ class ServerStore(Store):
                 self._undo()  # by half: an interrupt came in between
             self._committing = False
             self._inside, self._owner = True, threading.get_ident()
-            self._start(_BEGIN)
-            if takes_heads:
-                self.cursor.execute(_LOCK_HEADS)
-            self._sync(self.cursor)
+            start()
         except BaseException as error:
             if self._has_lock():  # else interrupted before it came: what stands is another thread's
                 self._undo()
@@ -198,28 +228,89 @@ class ServerStore(Store):
             raise told from error
         return self.cursor
 
+    def _start_alike(self) -> None:
+        """Begin like all others: whoever moves a head first has it."""
+        self._start_looking(_BEGIN)
+
+    def _start_with_heads(self) -> None:
+        self._start_looking(f"{_BEGIN}; {_LOCK_HEADS}")
+
+    def _start_looking(self, words: str) -> None:
+        """Begin, and learn in the same round trip who follows and whether the registry has grown."""
+        alone = _IS_ALONE.format(self._follower_lock)
+        news = _HAS_NEWS.format(self.registry.read_up_to)
+        is_alone, has_news = self._start(f"{words}; SELECT {alone}, {news}")
+        self._is_followed = not is_alone
+        self._learn(has_news)
+
+    def _start_flush(self) -> None:
+        """Begin nothing: what is known here is made a condition when the write is sent."""
+        if self._raw.closed or self._hears.select(0):
+            raise UnforeseenError  # the server has ended the connection: what is sent now is lost
+        if self._is_inside:
+            self._roll_back_there()
+        self._flush = Flush(self.registry.read_up_to, self._follower_lock)
+        self.generation += 1
+
+    def fresh(self, chain: Chain) -> Chain:
+        """Return the chain as it stands in the present transaction; in a flush, as it is known here."""
+        if self._flush is None or chain.generation == self.generation:
+            return super().fresh(chain)
+        head = chain.head
+        if not head.seq or chain.found_seq != head.seq or not chain.is_plain:
+            raise UnforeseenError
+        known = Known(chain.key, head.seq, head.epoch, head.cum_bytes, head.seal)
+        self._flush.know(chain.session_id, known)
+        chain.generation = self.generation
+        return chain
+
     def commit(self, ride: Ride) -> list[Callable[[], None]]:
         """Make the transaction durable; return what was put off until now."""
-        self.settle()
+        if self._put_off:
+            self.settle()
         if self._commits.is_replicated:
             self._commit_behind_what_was_found()
         self._committing = True
         try:
             with self._commits.confirmed(self.busy_timeout_s):
-                said = self.cursor.execute("COMMIT").said  # type: ignore[attr-defined]
+                self._commit_there()
+        except Exception as error:
+            if not postgres.is_lost(error) or not self._was_committed():
+                raise
+            self._is_followed = True  # as far as is known
+        except BaseException:
+            if self._flush is not None:
+                # A signal. Only a transaction shows by itself whether it is over.
+                self._committing = False
+                self._committing = not self._is_inside and self._has_entries(
+                    self._moved(), time.monotonic() + self.busy_timeout_s
+                )
+            raise
+        if self._is_followed:
+            self._tell()
+        return self._let_go(ride)
+
+    def _tell(self) -> None:
+        with suppress(Exception):  # it was committed; who follows looks for himself now and then
+            notices.tell(self._on_server, self.address.schema)
+
+    def _commit_there(self) -> None:
+        if self._flush is not None:
+            self._send(self._flush)
+        elif self._on_server.execute("COMMIT").said != "COMMIT":
+            raise StorageError(
+                f"{self.path}: the server rolled a write back that had failed before",
+                hint="try again",
+                code="rolled-back",
+            )
+
+    def _send(self, flush: Flush) -> None:
+        try:
+            self._is_followed = flush.send(self._quick)
         except Exception as error:
             if not postgres.is_lost(error):
-                raise
-            if not self._was_committed():
-                raise
-        else:
-            if said != "COMMIT":
-                raise StorageError(
-                    f"{self.path}: the server rolled a write back that had failed before",
-                    hint="try again",
-                    code="rolled-back",
-                )
-        return self._let_go(ride)
+                self.group.lost()
+            raise
 
     def _moved(self) -> list[Chain]:
         return [chain for chain, before in self._touched if chain.head != before[0]]
@@ -229,8 +320,8 @@ class ServerStore(Store):
 
         It may have been committed on this server alone; the lock is a write behind it.
         """
-        if self._touched and not self._moved():
-            self.cursor.execute(_LOCK_ONE, (self._touched[-1][0].session_id,))
+        if self._flush is None and self._touched and not self._moved():
+            self._on_server.execute(_LOCK_ONE, (self._touched[-1][0].session_id,))
 
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.
@@ -239,13 +330,14 @@ class ServerStore(Store):
             StorageError: the server did not come back in time to tell, or no standby confirms it.
 
         """
-        moved = self._moved()
+        moved, ghost = self._moved(), self._mark
         if self._runs_once and not moved:
             raise self._unknown()  # it may have kept what no head tells of, and is not run again
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
                 self._connect_again()
+                ghosts.outlive(self._on_server, ghost)
                 return self._has_entries(moved, deadline)
             except Exception as error:
                 tries += 1
@@ -257,23 +349,24 @@ class ServerStore(Store):
         return StorageError(
             f"{self.path}: the answer to a commit was lost, or no standby gave one: whether it is kept is not known",
             hint="when the server is back, do the same again with the same request_id: it is written once",
-            code=_UNKNOWN,
+            code=UNKNOWN,
         )
 
     def _has_entries(self, moved: list[Chain], deadline: float) -> bool:
-        found = None
-        self.cursor.execute("BEGIN")
+        found, execute = None, self._on_server.execute
+        execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         for number in sorted({chain.session_id for chain in moved}):
-            # Waits as long as the lost transaction, or its ghost on the server, may yet commit.
-            self.cursor.execute(_LOCK_ONE, (number,))
+            # Waits as long as a transaction that the server prepared or replays may yet commit.
+            execute(_LOCK_ONE, (number,))
         for chain in moved[:1]:
-            found = self.cursor.execute(
+            found = execute(
                 "SELECT 1 FROM entries WHERE session_id = ? AND seq = ? AND seal = ?",
                 (chain.session_id, chain.head.seq, chain.head.seal),
             ).fetchone()
-        # Not rolled back: the locks are a write, whose commit has the standbys confirm what was found.
+        # Not a rollback: the locks are a write, and with its commit, after it in the log, what
+        # was found is durable too, and on the standbys.
         with self._commits.confirmed(deadline - time.monotonic()):
-            self.cursor.execute("COMMIT")
+            execute("COMMIT")
         return found is not None
 
     def roll_back(self, error: BaseException, ride: Ride) -> None:
@@ -294,6 +387,7 @@ class ServerStore(Store):
         self._fresh = {}
         self._touched.clear()
         self._new_instances.clear()
+        self._flush = None
         ride.is_committed = True
         self._inside = False
         self.lock.release()
@@ -304,12 +398,14 @@ class ServerStore(Store):
         """Read one state of the database; nothing is locked and nothing written."""
         with self.lock:
             self._check_process()
+            if self._flush is not None:
+                raise UnforeseenError
             nested = self._inside or self._reading
             try:
                 if not nested:
                     self._reading = True
                     self._begin_reading()
-                yield self.cursor
+                yield self._on_server
             except Exception as error:
                 told = self.told(error)
                 if told is error:
@@ -322,11 +418,11 @@ class ServerStore(Store):
 
     def _begin_reading(self) -> None:
         """Begin a snapshot and learn what others did; wait for a server that is away."""
+        news = _HAS_NEWS.format(self.registry.read_up_to)
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
-                self._start(f"{_BEGIN} READ ONLY")
-                self._sync(self.cursor)
+                self._learn(*self._start(f"{_BEGIN} READ ONLY; SELECT {news}"))
             except Exception as error:
                 tries += 1
                 if not postgres.is_lost(error) or time.monotonic() > deadline:
@@ -338,13 +434,15 @@ class ServerStore(Store):
     def _undo(self) -> None:
         if self._raw is None or self.forked:
             return
+        self._flush = None
         self._roll_back_there()
         self._forget()
 
-    def _sync(self, cursor: Cursor, version: int | None = None) -> None:  # noqa: ARG002 - SQLite's
+    def _learn(self, has_news: object) -> None:
         """Learn what others have committed; whoever asks for a chain looks at it anew."""
-        self.registry.refresh(cursor)
-        check_newest(self.registry.newer_key, self.path)
+        if has_news:
+            self.registry.refresh(self._on_server)
+            check_newest(self.registry.newer_key, self.path)
         self.generation += 1
 
     def empty_log(self) -> bool | None:
@@ -361,13 +459,14 @@ class ServerStore(Store):
             raw, self._raw = self._raw, None
             if raw is None or self.forked:
                 return
+            self._hears.close()
             raw.close()
         self.changes.tell()
 
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
         self.forked = True
-        self._kept = self._raw, self.cursor
+        self._kept = self._raw, self._on_server
         self.lock, self.group = threading.RLock(), PatientGroup(self)
         self.changes = ServerChanges(self.address)
 
@@ -391,83 +490,3 @@ class _Block(Transaction):
         store: Any = self._store
         cursor: Cursor = store.begin_alone()
         return cursor
-
-
-class PatientGroup(Group):
-    """Group commit on a server where others write at the same time: what lost a race is run again."""
-
-    _transactions: ServerStore
-
-    def _share(self, work: Callable[[Cursor], T]) -> tuple[T, list[Callable[[], None]], Ride]:
-        store, tries = self._transactions, 0
-        deadline = time.monotonic() + store.busy_timeout_s
-        while True:
-            ride = Ride()
-            store.takes_heads = tries >= PATIENCE
-            try:
-                return self._attempt(work, ride)
-            except Exception as error:
-                if getattr(error, "code", None) == _UNKNOWN:
-                    self._tell(error, ride.writes)
-                    raise
-                if postgres.is_transient(error):
-                    tries += 1
-                    if time.monotonic() < deadline:
-                        pause(tries)
-                        continue
-                elif ride.writes:
-                    continue
-                if isinstance(error, StorageError) and (
-                    isinstance(error, BusyError) or postgres.is_transient(error)
-                ):
-                    self._refuse_the_patient(error)
-                raise
-            finally:
-                store.takes_heads = False
-
-    def _undo(self, error: BaseException, ride: Ride) -> None:
-        if getattr(error, "code", None) == _UNKNOWN:
-            self._transactions.roll_back(error, ride)
-            ride.is_undone = True
-        elif postgres.is_transient(error):
-            self._transactions.roll_back(error, ride)
-            self._queue_again(ride.writes)  # nobody's fault: together again
-            ride.is_undone = True
-        else:
-            super()._undo(error, ride)
-
-    def _refuse_the_patient(self, error: StorageError) -> None:
-        """Give up for all who have waited about as long as the leader, as for the leader."""
-        now, enough = time.monotonic(), self._transactions.busy_timeout_s / 2
-        late = [queued for queued in list(self._queue) if now - queued.since >= enough]
-        for queued in late:
-            self._queue.remove(queued)
-        kind = type(error)
-        for queued in late:
-            self._tell(kind(*error.args, hint=error.hint, code=error.code), [queued])
-
-    def _tell(self, error: Exception, writes: list[Queued]) -> None:
-        for queued in writes:
-            queued.error = error
-            wake(queued)
-
-
-class ServerChanges(Changes):
-    """Tells of commits by a glance at the server's transactions: nobody has to announce his own."""
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(address.shown)
-        self._address = address
-
-    def _opened(self) -> Any:  # noqa: ANN401
-        return postgres.connect(self._address)
-
-    def _version(self, connection: Any) -> Any:  # noqa: ANN401
-        # Moves whenever a transaction that wrote anything ends.
-        return connection.execute("SELECT pg_current_snapshot()::text").fetchone()[0]
-
-
-def pause(tries: int) -> None:
-    """Wait a moment, longer each time and never as long as others do."""
-    longest = min(0.002 * 2**tries, _LONGEST_PAUSE_S)
-    time.sleep(random.uniform(0, longest))  # noqa: S311 - only to come apart

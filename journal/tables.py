@@ -7,7 +7,7 @@ who deletes a projection's row must not wedge an honest append.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -36,8 +36,34 @@ metadata = MetaData(
     }
 )
 
+# On servers that share one journal, each of these tables could be spread by the session its
+# rows belong to, named here; the others would be whole on each (reference tables).
+SESSION_OF: Final = {
+    "entries": "session_id",
+    "sessions": "id",
+    "layouts": "session_id",
+    "claims": "session_id",
+    "fences": "session_id",
+    "verdicts": "session_id",
+    "parked": "session_id",
+    "pending_inputs": "session_id",
+    "mirrors": "session_id",
+    "migrated_files": "session_id",
+    "redactions": "session_id",
+}
+OF_THE_JOURNAL: Final = frozenset({"writers", "instances", "meta", "migrations"})
+
 # STRICT knows INTEGER, not BIGINT; PostgreSQL needs the latter for microseconds.
 Int = BigInteger().with_variant(Integer, "sqlite")
+
+
+def server_key(table: Table) -> list[str]:
+    """Return the columns of a table's primary key on a server: the session's first."""
+    own = [column.name for column in table.primary_key]
+    session = SESSION_OF.get(table.name)
+    if table.name == "entries":
+        return ["session_id", "seq"]
+    return own if session is None or session in own else [session, *own]
 
 
 def _table(name: str, *items: SchemaItem) -> Table:

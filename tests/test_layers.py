@@ -81,6 +81,8 @@ LAYERS = (
         "ledger",
         "store",
         "serverstore",
+        "servergroup",
+        "serverchanges",
         "creation",
         "mirrorfile",
         "sidefile",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ", ".join(f'"{column.name}"' for column in tables.entries.c)
 _ROWS: Final = f"SELECT {_COLUMNS} FROM entries WHERE session_id = ?"  # noqa: S608 - names of our own
-_ONE: Final = f"SELECT {_COLUMNS} FROM entries WHERE id = ?"  # noqa: S608
+_ONE: Final = f"{_ROWS} AND seq = ? AND id = ?"
 _WITHOUT_LINES: Final = _ROWS.replace(
     '"body"', "CASE WHEN kind IN ('line', 'raw') THEN NULL ELSE body END"
 )
@@ -58,9 +58,9 @@ class Source:
         select = _ROWS if lines else _WITHOUT_LINES
         return map(Row._make, self.query(f"{select} ORDER BY seq, id", session_id))
 
-    def row(self, number: int) -> Row:
-        """Return the row of a row number, whole."""
-        return Row._make(self.query(_ONE, number).fetchone())
+    def row(self, row: Row) -> Row:
+        """Return a row that came without its line, whole."""
+        return Row._make(self.query(_ONE, row.session_id, row.seq, row.id).fetchone())
 
     def controls(self, session_id: int) -> Iterator[Row]:
         """Yield the rows that claim to be a session's control entries, in the order of seq."""

@@ -143,11 +143,11 @@ class Walk:
 
     # -- one row ----------------------------------------------------------------------
 
-    def feed_all(self, rows: Iterable[Row], whole_row: Callable[[int], Row] | None = None) -> None:
+    def feed_all(self, rows: Iterable[Row], whole_row: Callable[[Row], Row] | None = None) -> None:
         """Take a session's rows, in the order of seq.
 
-        Where they come without the bodies of lines, ``whole_row`` returns one by its row
-        number: what is odd is judged whole.
+        Where they come without the bodies of lines, ``whole_row`` returns
+        one of them whole: what is odd is judged whole.
         """
         for row, status in self.judge.ahead(rows, lines=whole_row is None):
             if status == "sealed" and self._is_plain(row):
@@ -155,7 +155,7 @@ class Walk:
             if whole_row is None:
                 self.feed(row, status)
             else:
-                self.feed(row if row.salt is None or row.body is not None else whole_row(row.id))
+                self.feed(row if row.salt is None or row.body is not None else whole_row(row))
 
     def _is_plain(self, row: Row) -> bool:
         """Take a line in which nothing is odd, as nearly all are; False, and nothing done, for any other.

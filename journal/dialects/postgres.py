@@ -67,6 +67,13 @@ class Cursor:
             self.lastrowid = self._raw.fetchone()[0]
         return self
 
+    def answer(self, sql: str, /) -> Any:  # noqa: ANN401 - a row, or None
+        """Run several statements without values in one round trip; return the last one's row."""
+        self._raw.execute(sql)
+        while self._raw.nextset():
+            pass
+        return self._raw.fetchone()
+
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]], /) -> Cursor:
         """Run one statement for each row of values."""
         self._raw.executemany(turned(sql).sql, parameters)

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from journal.tables import metadata
+from journal.tables import metadata, server_key
 
 # Tables whose numbers the server gives, where somebody wants to know them.
 _NUMBERED: Final = re.compile(r"INSERT INTO (instances|migrations)\s*\((?!id\b)")
@@ -61,7 +61,7 @@ def _replaced(found: re.Match[str]) -> str:
     """Replace a row as a whole: what is not named is NULL from then on, as in a new row."""
     name, columns, values = found[1], [each.strip() for each in found[2].split(",")], found[3]
     table = metadata.tables[name]
-    key = [column.name for column in table.primary_key]
+    key = server_key(table)
     sets = [
         f"{column.name} = " + (f"EXCLUDED.{column.name}" if column.name in columns else "NULL")
         for column in table.c
