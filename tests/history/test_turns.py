@@ -41,8 +41,8 @@ OPS: Final = int(os.environ.get("JOURNAL_HISTORY_OPS", "10000"))
 # Two days of a slow machine; a hundred times what a quick one takes.
 PATIENCE_S: Final = 60 + OPS / 25
 NEMESES: Final = ("stop", "stop", "stop", "kill")
-# A server is killed rarely: nobody does anything until it is back.
-WITH_SERVER: Final = (*NEMESES * 20, "restart")
+# A server is killed rarely: nobody does anything until it is back. Even a short history has one.
+STRIKES_A_RESTART: Final = 40
 LOST: Final = ("server-gone", "outcome-unknown")
 
 
@@ -189,7 +189,7 @@ class Nemesis:
     ) -> None:
         self._skewed = skewed
         self._where, self._key, self._chance = where, key, chance
-        self._server, self._harms = server, NEMESES if server is None else WITH_SERVER
+        self._server, self._strikes = server, STRIKES_A_RESTART // 2
         self._started = 0
         self._parties = [self._start() for _ in range(PROCESSES)]
 
@@ -200,7 +200,10 @@ class Nemesis:
 
     def strike(self, heard: Heard) -> str:
         """Do one party one harm, for a while; hear what all say meanwhile."""
-        at, harm = self._chance.randrange(PROCESSES), self._chance.choice(self._harms)
+        at, harm = self._chance.randrange(PROCESSES), self._chance.choice(NEMESES)
+        self._strikes += 1
+        if self._server is not None and self._strikes % STRIKES_A_RESTART == 0:
+            harm = "restart"
         until = time.monotonic() + self._chance.uniform(0.02, 0.15)
         if harm == "stop":
             self._parties[at].signal(signal.SIGSTOP)

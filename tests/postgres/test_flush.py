@@ -234,8 +234,8 @@ def test_a_statement_that_comes_late_is_seen_to_its_end(
         f"SELECT FROM {store.address.schema}.entries WHERE session_id > 1 AND seq > {WARM})"
     )
 
-    def look_and_let_go(moved: Any) -> bool:
-        found: bool = look(moved)
+    def look_and_let_go(moved: Any, deadline: float) -> bool:
+        found: bool = look(moved, deadline)
         has_looked.set()
         while not asking.execute(is_over, (ghost,)).fetchone()[0]:
             time.sleep(0.01)
