@@ -20,7 +20,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from journal.errors import BusyError
+from journal.errors import BusyError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,12 +84,14 @@ class Wake(Protocol):
 class Ride:
     """One transaction, as those who ride along in it see it."""
 
-    __slots__ = ("is_committed", "is_undone", "number", "writes")
+    __slots__ = ("is_committed", "is_undone", "number", "unknown", "writes")
 
     def __init__(self) -> None:
         self.writes: list[Queued] = []
         self.number = 0
         self.is_committed = self.is_undone = False
+        # The error of those who rode along where nobody can tell whether it was committed.
+        self.unknown: StorageError | None = None
 
     def wake(self) -> None:
         """Let all go on who rode along."""
@@ -208,14 +210,17 @@ class Group:
         try:
             with self._leading:
                 if own is not None:
-                    if own.is_done:
-                        return own.answer(self._transactions)  # type: ignore[no-any-return]
                     with suppress(ValueError):
                         self._queue.remove(own)
+                    if own.is_done:
+                        return own.answer(self._transactions)  # type: ignore[no-any-return]
                     if own.is_withdrawn:
                         own.is_dropped = True
                         return None  # type: ignore[return-value]
                 outcome, after, ride = self._share(work)
+                if own is not None:
+                    # With the lock still held: who waits for it to do this very write finds it done.
+                    own.outcome, own.ride = outcome, ride
         finally:
             if self._queue:
                 self._wake_next()

@@ -74,6 +74,8 @@ class Ledger:
         self.lock = threading.RLock()
         self.forked = False
         self.generation = 0
+        # What marks the block whose transaction stands; None where there is no block.
+        self.block: object = None
         self.mirrors: MirrorKeeper | None = None
         self.instances: dict[int, int] = {}
         self._new_instances: dict[int, int] = {}

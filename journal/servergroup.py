@@ -49,7 +49,7 @@ class PatientGroup(Group):
                 done = self._attempt(work, ride)
             except Exception as error:
                 if getattr(error, "code", None) == UNKNOWN:
-                    self._tell(error, ride.writes)
+                    self._tell(error, ride.writes)  # type: ignore[arg-type] # by its code it is ours
                     raise
                 if flushes:
                     flushes = False
@@ -85,8 +85,10 @@ class PatientGroup(Group):
         self._looks = self._caution
 
     def _undo(self, error: BaseException, ride: Ride) -> None:
-        if getattr(error, "code", None) == UNKNOWN:
+        if ride.unknown is not None or getattr(error, "code", None) == UNKNOWN:
             self._transactions.roll_back(error, ride)
+            if ride.unknown is not None:
+                self._tell(ride.unknown, ride.writes)
             ride.is_undone = True
         elif isinstance(error, Exception) and (
             self._transactions.flushes or postgres.is_transient(error)
@@ -103,13 +105,12 @@ class PatientGroup(Group):
         late = [queued for queued in list(self._queue) if now - queued.since >= enough]
         for queued in late:
             self._queue.remove(queued)
-        kind = type(error)
-        for queued in late:
-            self._tell(kind(*error.args, hint=error.hint, code=error.code), [queued])
+        self._tell(error, late)
 
-    def _tell(self, error: Exception, writes: list[Queued]) -> None:
+    def _tell(self, error: StorageError, writes: list[Queued]) -> None:
+        """End writes with an error each: callers may raise theirs at the same time."""
         for queued in writes:
-            queued.error = error
+            queued.error = type(error)(*error.args, hint=error.hint, code=error.code)
             wake(queued)
 
 

@@ -189,11 +189,10 @@ class ServerStore(Store):
 
     def begin_alone(self) -> Cursor:
         """Take the heads for a block, which can be run once only; wait for a server that is away."""
-        self._runs_once = True
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
-                return self._begin(self._start_with_heads)
+                return self._begin(self._start_with_heads, runs_once=True)
             except Exception as error:
                 tries += 1
                 if not postgres.is_transient(error) or time.monotonic() > deadline:
@@ -202,12 +201,11 @@ class ServerStore(Store):
 
     def begin(self) -> Cursor:
         """Begin a write and learn what others did; return the cursor."""
-        self._runs_once = False
         if self.flushes:
             return self._begin(self._start_flush)
         return self._begin(self._start_with_heads if self.takes_heads else self._start_alike)
 
-    def _begin(self, start: Callable[[], None]) -> Cursor:
+    def _begin(self, start: Callable[[], None], *, runs_once: bool = False) -> Cursor:
         if self._inside or self._reading:
             self.refuse_nested()
         try:
@@ -215,7 +213,7 @@ class ServerStore(Store):
             self._check_process()
             if self._touched or self._new_instances:
                 self._undo()  # by half: an interrupt came in between
-            self._committing = False
+            self._committing, self.block, self._runs_once = False, None, runs_once
             self._inside, self._owner = True, threading.get_ident()
             start()
         except BaseException as error:
@@ -270,7 +268,20 @@ class ServerStore(Store):
             self.settle()
         if self._commits.is_replicated:
             self._commit_behind_what_was_found()
-        self._committing = True
+        try:
+            self._commit_for_sure()
+        except Exception:
+            raise
+        except BaseException:
+            # A signal: once a commit was sent, what ends without an answer is told as unknown.
+            ride.unknown = self._unknown()
+            raise
+        self._committing = True  # it is kept, whatever comes now
+        if self._is_followed:
+            self._tell()
+        return self._let_go(ride)
+
+    def _commit_for_sure(self) -> None:
         try:
             with self._commits.confirmed(self.busy_timeout_s):
                 self._commit_there()
@@ -278,17 +289,6 @@ class ServerStore(Store):
             if not postgres.is_lost(error) or not self._was_committed():
                 raise
             self._is_followed = True  # as far as is known
-        except BaseException:
-            if self._flush is not None:
-                # A signal. Only a transaction shows by itself whether it is over.
-                self._committing = False
-                self._committing = not self._is_inside and self._has_entries(
-                    self._moved(), time.monotonic() + self.busy_timeout_s
-                )
-            raise
-        if self._is_followed:
-            self._tell()
-        return self._let_go(ride)
 
     def _tell(self) -> None:
         with suppress(Exception):  # it was committed; who follows looks for himself now and then
@@ -373,8 +373,7 @@ class ServerStore(Store):
         """Undo the transaction, in memory too, and let the lock go; as :meth:`Store.roll_back`."""
         if not self._inside or self._owner != threading.get_ident():
             return
-        is_over = not self._raw.closed and not self._is_inside
-        if self._committing and not isinstance(error, Exception) and is_over:
+        if self._committing and not isinstance(error, Exception):
             self._let_go(ride)  # a signal came after the commit
             return
         try:

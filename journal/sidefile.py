@@ -165,6 +165,7 @@ class SlotLock:
         self._number = number
         self._threads = threading.RLock()
         self._depth = 0
+        self.turn = 0  # how often it was taken by one who had it not
 
     def held(self) -> Hold:
         """Return a block that holds the lock; a thread may hold it within itself."""
@@ -184,6 +185,7 @@ class SlotLock:
         try:
             is_ours = self._threads.acquire(timeout=LOCK_WAIT_S) and self._side.lock(self._number)
             self._depth = int(is_ours)
+            self.turn += 1
         finally:
             if not is_ours:
                 self._free()
@@ -212,15 +214,15 @@ class SlotLock:
 class Hold:
     """One block inside a mirror's lock."""
 
-    __slots__ = ("_is_held", "_lock")
+    __slots__ = ("_lock", "_turn")
 
     def __init__(self, lock: SlotLock) -> None:
         self._lock = lock
-        self._is_held = False
+        self._turn = 0
 
     def __enter__(self) -> Self:
         self._lock.take()
-        self._is_held = True
+        self._turn = self._lock.turn
         return self
 
     def __exit__(
@@ -236,9 +238,10 @@ class Hold:
         self._end()
 
     def _end(self) -> None:
-        if self._is_held and self._lock.is_held():
+        # Its own turn only: another may have come since, while a traceback kept this one.
+        if self._turn and self._lock.is_held() and self._turn == self._lock.turn:
             self._lock.give_back()
-        self._is_held = False
+        self._turn = 0
 
 
 def _busy() -> BusyError:

@@ -144,7 +144,7 @@ class Store(Ledger):
                 self._check_process()
             if self._connection.in_transaction or self._touched or self._new_instances:
                 self._undo()  # an interrupt left it open, or undone by half
-            self._committing = False
+            self._committing, self.block = False, None
             self._inside, self._owner = True, threading.get_ident()
             self._take_write_lock()
             self._sync(self.cursor)

@@ -209,6 +209,7 @@ class _Awaited(Queued):
             self._threads.leader.submit(self.group.serve)
         except RuntimeError:  # the pool was shut down: nobody leads any more
             self.group.not_served()
+            self.is_withdrawn = True
             self.error = closed()
             self._settled.tell()
 

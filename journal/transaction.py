@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 class Transaction:
     """A block inside BEGIN IMMEDIATE and COMMIT; its value is the store's cursor."""
 
-    __slots__ = ("_is_durable", "_is_open", "_store")
+    __slots__ = ("_block", "_is_durable", "_store")
 
     def __init__(self, store: Store, *, is_durable: bool = True) -> None:
         self._store = store
         self._is_durable = is_durable
-        self._is_open = False
+        self._block: object = None
 
     def __enter__(self) -> Cursor:
         cursor = self._begin()
-        self._is_open = True
+        self._block = self._store.block = object()
         return cursor
 
     def _begin(self) -> Cursor:
@@ -33,7 +33,8 @@ class Transaction:
 
     def __del__(self) -> None:
         """Undo what an interrupt on the very step out of the block left open, and free the lock."""
-        if self._is_open:
+        # Its own only: another may have been begun since, while a traceback kept this one.
+        if self._block is not None and self._store.block is self._block:
             self._store.roll_back(KeyboardInterrupt(), Ride())
 
     def __exit__(
@@ -52,7 +53,7 @@ class Transaction:
         except BaseException as failure:
             self._fail(failure, ride)
             raise
-        self._is_open = False
+        self._block = None
         # Outside the lock: a mirror's lock is taken before the write lock, never within it.
         if self._is_durable or done:
             store.make_durable(ride.number)
@@ -61,7 +62,7 @@ class Transaction:
 
     def _fail(self, error: BaseException, ride: Ride) -> None:
         self._store.roll_back(error, ride)
-        self._is_open = False
+        self._block = None
         told = self._store.told(error)
         if told is not error:
             raise told from error

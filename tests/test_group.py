@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -360,3 +361,44 @@ def test_whoever_was_asked_to_serve_is_asked_once(base, journal):
 
 def queued(session: Session) -> Queued:
     return Queued(Put(session, encode_lines([LINE]), None), SimpleQueue())
+
+
+def test_what_another_led_is_not_done_again(base, journal, monkeypatch):
+    """Who waited for the lock to lead finds its own write committed, though it is not synced yet."""
+    group, done = journal.store.group, journal.store.make_durable
+    begun, go, ran = threading.Event(), threading.Event(), []
+    own = Queued(lambda _: ran.append(1), SimpleQueue())
+    group._queue.append(own)
+
+    def held(number: int | None = None) -> None:
+        begun.set()
+        go.wait(DEADLINE_S)
+        done(number)
+
+    monkeypatch.setattr(journal.store, "make_durable", held)
+    with ThreadPoolExecutor(2) as pool:
+        served = pool.submit(group.serve)
+        assert begun.wait(DEADLINE_S)
+        followed = pool.submit(group._lead, own.work, own)
+        go.set()
+        followed.result(DEADLINE_S)
+        served.result(DEADLINE_S)
+
+    assert ran == [1]
+
+
+def test_a_write_that_nobody_will_serve_holds_up_no_other(base, journal):
+    """Its threads were closed: it was told so, is not written, and the next is."""
+    group = journal.store.group
+    closed, last = queued(base), queued(base)
+    group.submit(closed)
+    group.not_served()
+    closed.is_withdrawn, closed.error = True, StorageError("closed", hint="-", code="closed")
+
+    assert group.submit(last)
+    group.serve()
+    group.serve()
+
+    assert last.is_done
+    assert last.error is None
+    assert base.head.seq == 2

@@ -7,6 +7,7 @@ runs through without reaching its turn.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from contextlib import suppress
@@ -16,6 +17,7 @@ import pytest
 
 from journal import EntryError, Journal, Session, SessionTakeover, sidefile
 from journal.audit import audit
+from journal.group import Ride
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -142,3 +144,32 @@ def test_an_interrupt_at_any_moment_with_a_mirror(journal_path, tmp_path, monkey
         assert not fence.verdict.foreign
         assert path.read_bytes() == b"".join(entry.data for entry in session.read())
     assert not audit(journal_path).findings
+
+
+def test_a_block_that_a_traceback_kept_undoes_no_later_one(journal_path):
+    """Collected in the middle of the thread's next block, it leaves that alone."""
+    with Journal(journal_path) as journal:
+        store = journal.store
+        kept = [store.transaction()]
+        kept[0].__enter__()
+        store.roll_back(KeyboardInterrupt(), Ride())  # and the interrupt came before it was noted
+        with store.transaction():
+            kept.clear()
+            gc.collect()
+            assert store._connection.in_transaction
+
+
+def test_a_hold_that_a_traceback_kept_frees_no_later_one(journal_path, tmp_path):
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run", mirror=tmp_path / "a.jsonl")
+        session.append(LINE)
+        mirror = journal.mirrors.mirror(2)
+        assert mirror is not None
+        lock = mirror._slot
+        kept = [lock.held()]
+        kept[0].__enter__()
+        lock.give_back()
+        with lock.held():
+            kept.clear()
+            gc.collect()
+            assert lock.is_held()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.dialects.postgres import GONE
@@ -77,6 +77,7 @@ class Commits:
         self.is_replicated = count > 0
         self._connection = connection
         self._is_in_doubt = False
+        self._guard = threading.Lock()  # a wait that is ended late may not meet the next statement
         connection.add_notice_handler(self._hear)
 
     def _hear(self, notice: Any) -> None:  # noqa: ANN401
@@ -97,17 +98,22 @@ class Commits:
             yield
         finally:
             if timer is not None:
-                timer.cancel()
+                with self._guard:
+                    timer.cancel()
         if self._is_in_doubt:
             raise StorageError("no standby confirmed a commit", code=GONE)
 
     def _started(self, wait_s: float) -> threading.Timer:
-        timer = threading.Timer(max(wait_s, 0), self._end_wait)
+        timer = threading.Timer(max(wait_s, 0), lambda: self._end_wait(timer))
         timer.daemon = True
         timer.start()
         return timer
 
-    def _end_wait(self) -> None:
-        # Before the server is told: it may come late, and meet the next statement instead.
-        self._is_in_doubt = True
-        self._connection.cancel_safe()
+    def _end_wait(self, timer: threading.Timer) -> None:
+        with self._guard:
+            if timer.finished.is_set():
+                return
+            # Before the server is told: the answer may come meanwhile.
+            self._is_in_doubt = True
+            with suppress(Exception):  # the connection is gone: whoever waits for it sees that
+                self._connection.cancel_safe()
