@@ -6,15 +6,16 @@ import os
 import signal
 import threading
 import time
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from journal import Journal, NotTrusted, StorageError
-from journal.admission import put
+from journal.admission import Put, put
 from journal.audit import audit
 from journal.dialects.flush import Flush, UnforeseenError
-from journal.group import Ride
+from journal.group import Queued, Ride
 from journal.parts import encode_lines
 from tests.postgres.proxy import Proxy
 from tests.thieves import KEY, Thief, thief_at
@@ -292,10 +293,35 @@ def test_an_interrupt_while_a_flush_is_under_way_is_settled(journal: Journal, ga
     def interrupted(_: Any) -> None:
         raise KeyboardInterrupt
 
-    for broken in (written_and_interrupted, interrupted):
+    for number, broken in ((1, written_and_interrupted), (3, interrupted)):
         store._send = broken
         with pytest.raises(KeyboardInterrupt):
-            gateway.append({"n": 1})
-    store._send = send
-    assert gateway.append({"n": 2}).seq == WARM + 2
-    assert numbers(gateway) == [1, 2]
+            gateway.append({"n": number})
+        store._send = send
+        gateway.append({"n": number + 1})
+    assert gateway.head.seq == WARM + 3
+    assert numbers(gateway) == [1, 2, 4]
+
+
+def test_an_interrupted_commit_is_unknown_to_those_who_ride_along(
+    journal: Journal, gateway: Any
+) -> None:
+    """Nobody waited for its answer: they are not told that it is kept, and it is not run again."""
+    store: Any = journal.store
+    group, commit = store.group, store._commit_there
+    riding = Queued(Put(gateway, encode_lines([{"n": 2}]), None), SimpleQueue())
+
+    def interrupted() -> None:
+        store._commit_there = commit
+        commit()
+        raise KeyboardInterrupt
+
+    store._commit_there = interrupted
+    group._queue.append(riding)
+    with pytest.raises(KeyboardInterrupt):
+        gateway.append({"n": 1})
+
+    assert getattr(riding.error, "code", None) == "outcome-unknown"
+    assert not group._queue
+    assert gateway.append({"n": 3}).seq == WARM + 3
+    assert numbers(gateway) == [1, 2, 3]
