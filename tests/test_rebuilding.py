@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from journal import StorageError
+from journal.audit import audit
 from journal.migration import apply, plan
 from journal.rebuilding import rebuild
 
@@ -116,6 +117,7 @@ def test_an_index_that_says_something_else_is_kept_anew(
         migrate(journal, tmp_path / "agents")
         heads.append(journal.session(file.stem, writer="migrate", role="migration").head.seq)
     assert heads == [2, 3, 3]
+    assert not any("does not know" in each for each in audit(journal.path).not_checked)
     forged = b'{"control":"index","path":"%s","entries":{"agent:main:main":{"totalTokens":9}}}'
     thief.execute("UPDATE sessions SET head_seq = 4, head_epoch = 4 WHERE key = ?", file.stem)
     thief.execute(

@@ -37,7 +37,17 @@ if TYPE_CHECKING:
 
 _OF_REDACTIONS: Final = ("redacting", "redaction", "unredacted")
 _KNOWN_FACTS: Final = frozenset(
-    {"stray", "claim", "release", "resolution", "layout", "edit", "damage", *_OF_REDACTIONS}
+    {
+        "stray",
+        "claim",
+        "release",
+        "resolution",
+        "layout",
+        "edit",
+        "damage",
+        "index",
+        *_OF_REDACTIONS,
+    }
 )
 # What the last of them says of the mirror's file; any other edit says nothing of it.
 _MIRROR_STATES: Final = {"gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None}  # fmt: skip

@@ -41,7 +41,7 @@ def command(settings: Settings, source: str, target: str, *, catch_up: bool) -> 
     is copied, row by row and under the same seals, compared, and audited on both sides. DST
     is no journal until all of it is there; ended in the middle, the same command goes on.
     Of a DST that is finished it says whether it is still equal.
-    Exits 3 if the audit of the copy found something, or the copy is not equal to SRC.
+    Exits 3 if the audit of the copy found something, 1 if there is a copy that is not equal to SRC.
     """
     from journal.copying import copy  # noqa: PLC0415 - with the rest of the library
 

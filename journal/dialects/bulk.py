@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import copymark, tables
-from journal.dialects import catalog
+from journal.dialects import catalog, standbys
 from journal.dialects.postgres import (
     GONE,
     Cursor,
@@ -150,6 +150,7 @@ class ServerTarget:
     def _connect(self) -> None:
         self._raw = connect(self.address, busy_timeout_s=_WAIT_S)
         check_server(self._raw, self.shown, durability="full")
+        standbys.check(self._raw, self.shown, self.address.standbys, durability="full")
         self._raw.execute("SET statement_timeout = 0")
 
     @contextmanager

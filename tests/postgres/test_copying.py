@@ -14,7 +14,7 @@ from journal.copying import copy, running
 from journal.copymark import CopyMark
 from journal.dialects.address import parsed
 from journal.dialects.bulk import ServerTarget
-from journal.errors import BusyError
+from journal.errors import BusyError, StorageError
 from journal.schema import run_migrations
 from tests.copying.filled import exports, rows
 from tests.copying.kills import steps_of, survive
@@ -249,6 +249,9 @@ def test_a_finished_copy_is_brought_up_to_the_journal(source: Path, target: Path
     with Journal(url) as journal:
         made = journal.session(KEY, writer="gateway", role="run").append({"on": "the server"})
     assert copy(url, target, catch_up=True).is_clean
+    with pytest.raises(StorageError) as told:
+        copy(source, f"{url}&standbys=1", catch_up=True)
+    assert told.value.code == "no-standby"
     assert rows(target) == rows(url)
 
     with pytest.raises(JournalError) as caught:  # the server has gone on
