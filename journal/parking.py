@@ -239,11 +239,15 @@ def _has_room(cursor: Cursor, store: Store, session_id: int, size: int) -> bool:
     once for as long as nothing changes: a run that tries again and again would hold
     up everybody else.
     """
+    known = store.at_quota.get(session_id)
+    if known is not None and known[1][0] >= QUOTA_WRITES:
+        count = cursor.execute(sql.PARKED_COUNT, (session_id,)).fetchone()[0]
+        if count == known[0][0]:
+            return False
     count, total = cursor.execute(sql.PARKED_SIZE, (session_id,)).fetchone()
     found = int(count), int(total)
     if _leaves_room(*found, size):
         return True
-    known = store.at_quota.get(session_id)
     if known is None or known[0] != found:
         ours = [
             len(row.content or b"")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 # The digest of our sqlite_schema by version; a test holds it to the migrations.
-SCHEMA_DIGESTS: Final = {1: "2d265d7ba55c314272a3de1ad9c01682024c58be5fdd8c6be6cde6d2bf51bf2d"}
+SCHEMA_DIGESTS: Final = {1: "20b7f31cb880b2a8defe703885b441982816f9406e7919c71ef19f6770f8d652"}
 
 _PAGE: Final = 4096
 TABLE_NAMES: Final = frozenset(metadata.tables)

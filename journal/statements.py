@@ -254,7 +254,8 @@ INSERT_ENTRY: Final = insert_row(entries)
 INSERT_FENCE: Final = insert_row(fences)
 INSERT_VERDICT: Final = insert_row(verdicts)
 INSERT_PARKED: Final = insert_row(parked)
-# How many writes of a session wait for somebody to settle them, and of how many bytes.
+# How many writes of a session wait for somebody to settle them; and of how many bytes.
+PARKED_COUNT: Final = "SELECT count(*) FROM parked WHERE session_id = ? AND settled IS NULL"
 PARKED_SIZE: Final = (
     "SELECT count(*), COALESCE(sum(length(content)), 0) FROM parked "
     "WHERE session_id = ? AND settled IS NULL"

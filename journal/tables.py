@@ -258,6 +258,12 @@ parked = _table(
     PrimaryKeyConstraint("id", name="pk_parked"),
 )
 Index("ix_parked_session_id", parked.c.session_id, parked.c.parked_us)
+Index(
+    "ix_parked_waiting",
+    parked.c.session_id,
+    parked.c.content_digest,
+    sqlite_where=text("settled IS NULL"),
+)
 
 pending_inputs = _table(
     "pending_inputs",

@@ -18,6 +18,7 @@ from journal import (
     SessionTakeover,
     parking,
 )
+from journal import statements as sql
 from journal.lines import Line, parse
 from tests.thieves import KEY
 
@@ -178,6 +179,15 @@ def test_what_a_thief_puts_there_takes_nobodys_room(turn, base, thief, monkeypat
 
     with pytest.raises(ClaimedError, match="quota is full"):
         base.append({"n": 3})
+
+
+def test_what_waits_is_found_by_its_own_index(journal, base):
+    """Neither the same lines nor how many there are is a walk through all that was ever parked."""
+    same = "SELECT * FROM parked WHERE session_id = 2 AND writer_id = 1 AND content_digest = x'00' AND settled IS NULL"
+    with journal.store.snapshot() as cursor:
+        for asked in (same, sql.PARKED_COUNT.replace("?", "2")):
+            plan = cursor.execute(f"EXPLAIN QUERY PLAN {asked}").fetchall()
+            assert any("ix_parked_waiting" in row[3] for row in plan), asked
 
 
 def test_a_full_quota_is_counted_once(turn, base, monkeypatch):

@@ -183,6 +183,7 @@ CREATE TABLE parked (
 ) STRICT
 """,
     "CREATE INDEX ix_parked_session_id ON parked (session_id, parked_us)",
+    "CREATE INDEX ix_parked_waiting ON parked (session_id, content_digest) WHERE settled IS NULL",
     """
 CREATE TABLE pending_inputs (
     id INTEGER NOT NULL,
