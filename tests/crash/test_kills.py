@@ -17,7 +17,10 @@ pytestmark = [
 KILLS = 100
 
 
-@pytest.mark.parametrize("company", [False, True], ids=["alone", "in company"])
+@pytest.mark.parametrize(
+    "company",
+    [pytest.param(False, id="alone", marks=pytest.mark.slow), pytest.param(True, id="in company")],
+)
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, 4))]
 )

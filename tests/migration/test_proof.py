@@ -17,6 +17,7 @@ def test_every_byte_of_generated_files_comes_back(tmp_path: Path, seed: int) -> 
     assert proof.files(tmp_path, 150, seed)["files"] == 150
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 def test_a_great_file_takes_little_memory(tmp_path: Path) -> None:
     told = proof.great(tmp_path, 100_000_000, 40_000_000)

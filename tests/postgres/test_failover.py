@@ -144,7 +144,9 @@ class Appending:
         self._thread.join(60)
 
 
-@pytest.mark.parametrize("harm", ["crash", "cancel", "terminate"])
+@pytest.mark.parametrize(
+    "harm", ["crash", "cancel", pytest.param("terminate", marks=pytest.mark.slow)]
+)
 def test_what_no_standby_has_is_not_acknowledged(pair: tuple[Node, Node], harm: str) -> None:
     """The wait for it ends, and the primary shows the entry: a failover would lose it."""
     primary, standby = pair
