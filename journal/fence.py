@@ -434,7 +434,7 @@ def _floor_at(cursor: Cursor, chain: Chain | None, position: tuple[int, int] | N
     """
     if chain is None or position is None:
         return None
-    chain.load_facts(cursor)
+    chain.know_facts(cursor)
     size, layout_no = position
     return size if layout_no == chain.layout.no else None
 

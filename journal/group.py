@@ -340,14 +340,19 @@ class Group:
         with suppress(IndexError):
             wake(self._queue[0])
 
-    def _refuse_the_patient(self, error: BusyError) -> None:
+    def _refuse_the_patient(self, error: StorageError) -> None:
         """Give up for all who have waited about as long as the leader; the rest wait on."""
         now, enough = time.monotonic(), self._transactions.busy_timeout_s / 2
-        for queued in list(self._queue):
-            if now - queued.since >= enough:
-                self._queue.remove(queued)
-                queued.error = BusyError(*error.args, hint=error.hint, code=error.code)
-                wake(queued)
+        late = [queued for queued in list(self._queue) if now - queued.since >= enough]
+        for queued in late:
+            self._queue.remove(queued)
+        self._tell(error, late)
+
+    def _tell(self, error: StorageError, writes: list[Queued]) -> None:
+        """End writes with an error each: callers may raise theirs at the same time."""
+        for queued in writes:
+            queued.error = type(error)(*error.args, hint=error.hint, code=error.code)
+            wake(queued)
 
     # -- following --------------------------------------------------------------------
 

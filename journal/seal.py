@@ -356,7 +356,8 @@ class Sealer:
     def judge(self, rows: Iterable[Row], *, lines: bool = True) -> Iterator[tuple[Row, Status]]:
         """Yield rows with their status, each as :meth:`status` tells it; for many, in one loop.
 
-        An export judges every row, and half of its time went into the calls. Without
+        An audit and the comparison of a file judge every row, and half of their time went into
+        the calls; an export does where something is odd (:mod:`journal.sealing`). Without
         ``lines`` a row that has its salt and no body is judged by its seal alone.
         """
         inner, outer = self._hash.pads

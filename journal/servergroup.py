@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from journal.dialects import postgres
 from journal.errors import BusyError, StorageError
-from journal.group import Group, Ride, wake
+from journal.group import Group, Ride
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from journal.engine import Cursor
-    from journal.group import Queued, T
+    from journal.group import T
     from journal.serverstore import ServerStore
 
 # After so many losses in a row a write waits for the heads instead of racing for one.
@@ -98,20 +98,6 @@ class PatientGroup(Group):
             ride.is_undone = True
         else:
             super()._undo(error, ride)
-
-    def _refuse_the_patient(self, error: StorageError) -> None:
-        """Give up for all who have waited about as long as the leader, as for the leader."""
-        now, enough = time.monotonic(), self._transactions.busy_timeout_s / 2
-        late = [queued for queued in list(self._queue) if now - queued.since >= enough]
-        for queued in late:
-            self._queue.remove(queued)
-        self._tell(error, late)
-
-    def _tell(self, error: StorageError, writes: list[Queued]) -> None:
-        """End writes with an error each: callers may raise theirs at the same time."""
-        for queued in writes:
-            queued.error = type(error)(*error.args, hint=error.hint, code=error.code)
-            wake(queued)
 
 
 def pause(tries: int) -> None:

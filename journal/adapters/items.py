@@ -76,7 +76,7 @@ def parsed(entries: Iterable[Entry]) -> Iterator[Any]:
 def label_of(text: object) -> str | None:
     """Return a text that the journal can note beside an entry, or None: a name of others may be anything."""
     try:
-        return check_label(text, "name")  # type: ignore[arg-type]
+        return check_label(text, "name")  # type: ignore[arg-type] # what is no text is what it refuses
     except EntryError:
         return None
 
