@@ -223,16 +223,17 @@ def keep(  # noqa: PLR0913 - what is kept, of whom, and why
 ) -> RefusedError:
     """Park a refused write with its evidence; put both ids into the error, or say that there was no room.
 
-    The same lines refused again are kept once, and each refusal of them has its evidence.
+    The same lines refused again are kept once, and each refusal of them has its evidence. A
+    write that brought none, such as a cut, has its evidence alone.
     """
     verdict_id = parking.new_id("v")
     refused = parking.Refusal(error.code, verdict_id, author.claim, chain.head.claim, author.claim)
     kept = parking.park(cursor, store, chain, author, lines, request_id, refused)
-    if kept is not None:
-        error.parked, error.why = kept.id, verdict_id
-        _keep_verdict(cursor, store, chain, author, error, verdict_id)
-    elif lines:
+    if kept is None and lines:
         error.args = (f"{error.args[0]}; not parked: {parking.QUOTA_IS_FULL}",)
+        return error
+    error.parked, error.why = None if kept is None else kept.id, verdict_id
+    _keep_verdict(cursor, store, chain, author, error, verdict_id)
     return error
 
 

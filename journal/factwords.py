@@ -20,7 +20,15 @@ def fact_words(body: bytes) -> str:
         return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}…"
     told = [f"{name} {_plain(facts[name])}" for name in _TELLING if facts.get(name)]
     token = f" {_plain(facts['token'])}" if "token" in facts else ""
-    return ", ".join([f"control: {_plain(facts['control'])}{token}", *told])[: 2 * _LIMIT]
+    what = f"control: {_plain(facts['control'])}{token}{_for_whom(facts)}"
+    return ", ".join([what, *told])[: 2 * _LIMIT]
+
+
+def _for_whom(facts: dict[str, Any]) -> str:
+    """Say with whose life a claim goes: a command claims for the process that called it."""
+    process = facts.get("process") if facts["control"] == "claim" else None
+    pid = process.get("pid") if isinstance(process, dict) else None
+    return "" if pid is None else f", goes with pid {_plain(pid)}"
 
 
 def _facts(body: bytes) -> dict[str, Any] | None:

@@ -242,6 +242,7 @@ class Fence:
             head_epoch=head.epoch,
             fence_id=self.id,
             places=places_of(cursor, store, chain, foreign) if foreign else {},
+            asker=self._asker(),
         )
         if verdict.accepted and not is_still:
             self._move(_mark(cursor, chain, store))
@@ -285,7 +286,7 @@ class Fence:
         return Verdict(
             BETWEEN_FENCES, chain.key, self.mark, "cotenant", (), tuple(foreign), tuple(reasons),
             head_seq=head.seq, head_epoch=head.epoch, fence_id=self.id,
-            places=places_of(cursor, self.store, chain, foreign),
+            places=places_of(cursor, self.store, chain, foreign), asker=self._asker(),
         )  # fmt: skip
 
     # -- storing ----------------------------------------------------------------------
@@ -303,6 +304,10 @@ class Fence:
             return None, None
         writer = self.store.registry.by_name.get(identity.writer)
         return (None if writer is None else writer.id), self.store.instance_of(identity.writer)
+
+    def _asker(self) -> str | None:
+        identity = self.session.identity
+        return None if identity is None else f"{identity.writer} ({identity.role})"
 
     def stored(self) -> str:
         """Store the fence now, so that another process can check it; return its id."""

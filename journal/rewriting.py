@@ -109,6 +109,8 @@ def cut(session: Session, count: int, base: int, reason: str) -> None:
         chain, error = _open(cursor, session, base)
         if error is None:
             _cut(cursor, session, chain, count, base, reason)
+        else:
+            keep(cursor, session.store, chain, session.author(cursor), (), None, error)
     if error is not None:
         raise error
 

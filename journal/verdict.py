@@ -74,8 +74,9 @@ class Verdict:
     ``arrived`` are the lines other instances wrote since the fence; ``foreign``
     the entries that make it a takeover, each with its reason in ``reasons``, and
     those that came by a file with their ``places`` in it, by seq;
-    ``unresolved`` older foreign entries nobody has resolved yet. ``id`` is the
-    number under which it was kept (accepted verdicts are not kept).
+    ``unresolved`` older foreign entries nobody has resolved yet; ``asker`` whose
+    fence it is, as "gateway (run)". ``id`` is the number under which it was kept
+    (accepted verdicts are not kept).
     """
 
     outcome: str
@@ -92,6 +93,7 @@ class Verdict:
     fence_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[int, Place] = field(default_factory=dict)
+    asker: str | None = None
 
     @property
     def accepted(self) -> bool:
@@ -132,7 +134,7 @@ class Verdict:
             self.id,
             self.session,
             classes(self.outcome, [sort for _, sort in foreign]),
-            what_happened(self.outcome, foreign, len(self.arrived), None, self._edits()),
+            what_happened(self.outcome, foreign, len(self.arrived), self.asker, self._edits()),
             rule_of(self.policy, self.outcome),
             {
                 "words": "only declared writers after",

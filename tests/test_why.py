@@ -357,6 +357,33 @@ def test_a_parked_write_is_explained_by_its_own_id(base, journal):
     assert found.lately["day"] == 3
 
 
+@pytest.mark.parametrize("act", ["cut", "rewrite"])
+def test_a_refused_change_that_brought_no_lines_has_an_id_too(base, journal, act):
+    """There is nothing to park, and still something to ask about."""
+    turn = base.claim()
+    base.claim(supersede="a new message")
+
+    with pytest.raises(Superseded) as caught:
+        if act == "cut":
+            turn.cut(1, base=base.head.seq, reason="too long")
+        else:
+            turn.rewrite([], base=base.head.seq, reason="too long")
+
+    assert caught.value.parked is None
+    told = why(journal, caught.value.why)
+    assert told.verdict_class == "superseded"
+    assert not told.parked
+
+
+def test_a_verdict_says_whose_fence_it_was_before_it_is_asked_about(base, thief, open_journal):
+    fence_id = base.fence().stored()
+    thief.insert_copy()
+
+    verdict = open_journal().fence(fence_id).check(raise_=False)
+
+    assert f"While {base.identity.writer} (run) was away" in verdict.explain()
+
+
 def test_a_write_refused_again_by_another_is_explained_by_the_latest_refusal(staged):
     """Who held the session then, when, and by which rule; the first one keeps its own id."""
     first = incidents.stranded(staged)
@@ -461,6 +488,9 @@ def test_each_entry_between_is_told_with_its_time(base, heartbeat, thief, journa
         (b'{"control":"layout","no":2,"lost":[[3,3],[5,6]],"reason":"x"}',
          "control: layout, reason x, lost 3, 5-6, no 2"),
         (b'{"control":"claim","token":3,"supersedes":null}', "control: claim 3"),
+        (b'{"control":"claim","token":3,"process":{"pid":7,"host":"vm"},"reason":"x"}',
+         "control: claim 3, goes with pid 7, reason x"),
+        (b'{"control":"claim","token":3,"process":[7]}', "control: claim 3"),
         (b'{"type":"message"}', '{"type":"message"}'),
         (b"[1]", "[1]"),
         (b"\xff", "\\xff"),

@@ -75,13 +75,20 @@ def _tell(error: Exception, settings: Settings) -> int:
 
 
 def _tell_journal_error(error: JournalError, settings: Settings) -> int:
-    code = _say(settings, str(error), error.hint, error.code, error.exit_code)
-    parked = error.parked if isinstance(error, RefusedError) else None
-    if isinstance(error, SessionTakeover) and error.parked is not None:
-        parked = error.parked.id
-    if parked is not None:
-        output.say(f"Nothing is lost: it was parked as {parked}.")
+    ids = _ids(error)
+    code = _say(settings, str(error), error.hint, error.code, error.exit_code, **ids)
+    if "parked" in ids:
+        output.say(f"Nothing is lost: it was parked as {ids['parked']}.")
     return code
+
+
+def _ids(error: JournalError) -> dict[str, str]:
+    """Return what a refusal was kept as: ``parked``, the write, and ``why``, the evidence."""
+    if not isinstance(error, RefusedError | SessionTakeover):
+        return {}
+    parked = error.parked if isinstance(error.parked, str | None) else error.parked.id
+    ids = {"parked": parked, "why": error.why}
+    return {name: each for name, each in ids.items() if each is not None}
 
 
 def _tell_usage(error: click.UsageError, settings: Settings) -> int:
@@ -91,13 +98,15 @@ def _tell_usage(error: click.UsageError, settings: Settings) -> int:
     return _say(settings, error.format_message(), hint, "usage", EXIT_USAGE)
 
 
-def _say(settings: Settings, message: str, hint: str | None, code: str, exit_code: int) -> int:
+def _say(
+    settings: Settings, message: str, hint: str | None, code: str, exit_code: int, **ids: str
+) -> int:
     hint = None if hint is None else with_db(hint, settings)
     output.say(f"Error: {message}")
     if hint is not None:
         output.say(f"Try: {hint}")
     if settings.json:
-        output.document("error", code=code, message=message, hint=hint, exit_code=exit_code)
+        output.document("error", code=code, message=message, hint=hint, exit_code=exit_code, **ids)
     return exit_code
 
 

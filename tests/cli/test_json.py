@@ -85,6 +85,16 @@ def test_each_command_has_one_document(run, session, args, schema, keys):
     assert fields(keys) | {"schema"} == set(told)
 
 
+def test_a_refusal_says_what_to_ask_about(run, session):
+    """A program reads the ids of the write that was kept, and of why, where a person reads them."""
+    run("claim", "take", session, "-w", "gateway")
+
+    told = json.loads(run("append", session, "{}", "-w", "other", "--role", "run", "--json").stdout)
+
+    assert run("parked", "show", told["parked"]).exit_code == 0
+    assert run("why", told["why"]).exit_code == 0
+
+
 def test_the_parts_have_their_fields_too(run, session):
     """What a program will reach for in a list."""
     (one,) = json.loads(run("sessions", "--json").stdout)["sessions"]
