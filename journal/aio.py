@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from journal.changes import Changes
     from journal.claim import Turn
+    from journal.erasing import Receipt as Erased
     from journal.inputs import Input, Taken
     from journal.model import Entry, SessionInfo, Writer
     from journal.parking import Parked
     from journal.policy import Policy
     from journal.reading import Reading
-    from journal.redaction import Receipt as Erased
     from journal.session import Position, Session
     from journal.verdict import Verdict
 

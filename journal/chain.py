@@ -14,7 +14,7 @@ from journal import statements as sql
 from journal.controls import CONTROL, decode
 from journal.layout import PLAIN, Layout
 from journal.model import Row
-from journal.redacted import intent
+from journal.redacted import standing
 from journal.strays import Oddities, Oddity, Ranges
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _REORDERING: Final = (
     "layout",
     "resolution",
 )  # after these the last appended line may stand elsewhere
-_REDACTING: Final = ("redacting", "redaction", "unredacted")
 _MIRROR_STATES: Final = {
     "gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None,
 }  # fmt: skip
@@ -283,15 +282,13 @@ class Chain:
             self.mirror_state = _MIRROR_STATES[facts["what"]]
             if facts["what"] == "made":
                 self.layout_size = 0
-
         elif facts.get("control") == "resolution":
             # A new object, for a rollback puts the old one back.
             self.resolved = {**self.resolved, **resolutions(facts)}
         elif facts.get("control") == "redaction":
             self.redacted = {**self.redacted, **redactions(facts)}
             self.sealer.redacted = self.redacted
-        if facts.get("control") in _REDACTING:
-            self.redacting = intent(facts)
+        self.redacting = standing(self.redacting, facts)
 
     def state(self) -> tuple[Any, ...]:
         """Return what a rolled-back transaction must put back."""

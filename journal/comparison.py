@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from journal.chain import page_of
 from journal.controls import CONTROL
@@ -23,11 +23,21 @@ if TYPE_CHECKING:
 
     from journal.chain import Chain
     from journal.layout import Layout
-    from journal.mirrorfile import MirrorFile
     from journal.model import Row
     from journal.store import Store
 
 PAGE_ROWS: Final = 1000
+
+
+class Readable(Protocol):
+    """A file's bytes: as they are, or as they will be."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def chunks(self, offset: int, up_to: int) -> Iterator[bytes]:
+        """Yield those between two offsets."""
 
 
 class Start(NamedTuple):
@@ -71,7 +81,7 @@ class Compared(NamedTuple):
 def compare(  # noqa: PLR0913 - two sides, and where to begin
     store: Store,
     chain: Chain,
-    file: MirrorFile,
+    file: Readable,
     *,
     layout: Layout | None = None,
     start: Start = BEGINNING,
@@ -83,7 +93,7 @@ def compare(  # noqa: PLR0913 - two sides, and where to begin
     Args:
         store: where the rows are.
         chain: the session's chain, fresh.
-        file: the mirror's file.
+        file: the mirror's file, or what it will be.
         layout: the layout, if not the newest.
         start: rows that need not be looked at, for the file is known to have them.
         begun: the digest that the file had up to there. If it is another now, all
@@ -194,7 +204,7 @@ def physical(rows: Iterable[Row]) -> Iterator[Own]:
 class _Source:
     """A file's bytes, taken in pieces of any size, read a chunk at a time."""
 
-    def __init__(self, file: MirrorFile, offset: int, size: int) -> None:
+    def __init__(self, file: Readable, offset: int, size: int) -> None:
         self._chunks = file.chunks(offset, size)
         self._data = b""
         self._at = 0

@@ -1,6 +1,6 @@
 """Gives a mirror's file another layout after a rewrite, and puts right what a power cut left in it.
 
-These, and a redaction and what undoes it, are the only moments at which bytes of a
+These, and a redaction and what undoes it (:mod:`journal.undoing`), are the only moments at which bytes of a
 mirror's file are ever written over.
 """
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from journal.comparison import Compared, compare, rows_of
 from journal.foreign import layout_of
 from journal.process import this_process
-from journal.redacted import is_overwritten
 from journal.sidefile import Known
 from journal.store import log
 
@@ -93,32 +92,6 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
     # And before new lines are written: what a power cut leaves of them must be known as theirs.
     mirror.side.sync()
     return found
-
-
-def undo_redaction(mirror: Mirror, file: MirrorFile) -> None:
-    """Put back what a redaction overwrote that did not come to erase the rows.
-
-    It holds the mirror's lock while it works, so whoever finds its intent died, or met
-    an error. Only its own placeholder, where its sealed intent says, is written over;
-    whatever else stands there is left to the comparison. The intent ends here, so that
-    it excuses nothing later.
-    """
-    intent = mirror.now().redacting
-    if intent is None or intent.mirror != mirror.fact.number:
-        return
-    back: list[tuple[int, bytes]] = []
-    seqs: list[int] = []
-    for piece in intent.pieces:
-        row = next(rows_of(mirror.store, mirror.now(), [(piece.seq, piece.seq)]), None)
-        line = b"" if row is None else row.body or b""
-        found = file.read(piece.offset, piece.size)
-        if found != line and is_overwritten(found, line, piece.offset):
-            back.append((piece.offset, line))
-            seqs.append(piece.seq)
-    file.overwrite(back)
-    file.sync()
-    mirror.recorder.note("unredacted", mirror=mirror.fact.number, seqs=seqs)
-    log.warning("mirror %s: a redaction was interrupted and is undone", mirror.fact.path)
 
 
 def mend_damage(mirror: Mirror, file: MirrorFile) -> None:

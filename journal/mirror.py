@@ -23,12 +23,12 @@ from journal.mending import (
     mend_damage,
     read,
     rewrite,
-    undo_redaction,
 )
 from journal.mirrorfile import MirrorFile, is_file
 from journal.reconcile import LINE_END, Plan
 from journal.sidefile import Fresh, Known, SlotLock
 from journal.store import log
+from journal.undoing import Restored, undo_redaction
 
 if TYPE_CHECKING:
     import os
@@ -278,7 +278,8 @@ class Mirror:
             file = self.file()
             if file is None:
                 return Plan(plans.GONE)
-            return self.plan(compare(self.store, self.now(), file), is_final=True)
+            restored = Restored(self, file)  # what an interrupted redaction left is nobody's edit
+            return self.plan(compare(self.store, self.now(), restored), is_final=True)
 
     def _present(self) -> MirrorFile | None:
         """Return the file, or record, once, that it is there no more; or that it is back."""

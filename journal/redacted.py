@@ -35,11 +35,20 @@ class Intent(NamedTuple):
     pieces: tuple[Piece, ...]
 
 
-def intent(facts: dict[str, Any]) -> Intent | None:
-    """Return what a sealed control entry leaves to be settled, if it tells of a redaction."""
-    if facts.get("control") != "redacting":
+def standing(before: Intent | None, facts: dict[str, Any]) -> Intent | None:
+    """Return the intent that stands after a sealed control entry, as before where it tells of none.
+
+    What another redaction erased ends it only where that was all it was about to overwrite:
+    who has no such file cannot put anything back in it.
+    """
+    what = facts.get("control")
+    if what == "redacting":
+        return Intent(facts["mirror"], tuple(Piece._make(piece) for piece in facts["pieces"]))
+    if before is None or (what == "unredacted" and facts["mirror"] == before.mirror):
         return None
-    return Intent(facts["mirror"], tuple(Piece._make(piece) for piece in facts["pieces"]))
+    if what == "redaction" and all(str(piece.seq) in facts["rows"] for piece in before.pieces):
+        return None
+    return before
 
 
 def is_overwritten(found: bytes, line: bytes, offset: int) -> bool:

@@ -7,33 +7,27 @@ outside the journal still holds cannot be erased from here; the receipts say so.
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from journal import parking
 from journal import statements as sql
-from journal.admission import refusal
 from journal.commands import command_on
 from journal.controls import CONTROL, fact
+from journal.erasing import DONE, OUT_OF_REACH, PENDING, Receipt, erase, opened
 from journal.errors import (
-    CorruptError,
     EntryError,
     JournalError,
     MirrorError,
     NotFoundError,
 )
 from journal.foreign import layout_of
-from journal.inputs import InputRow
 from journal.inspection import entry_of
-from journal.mending import undo_redaction
 from journal.model import Row, check_label
 from journal.parts import PART_ROW, is_within
 from journal.places import positions
 from journal.redacted import Piece, placeholder
 from journal.rewriting import Plan, relay
-from journal.tables import parked, pending_inputs, verdicts
-from journal.verdicts import VerdictRow
+from journal.undoing import undo_redaction
 from journal.writing import write
 
 if TYPE_CHECKING:
@@ -46,38 +40,12 @@ if TYPE_CHECKING:
     from journal.model import Entry
     from journal.session import Session
     from journal.store import Store
-    from journal.writing import Author
 
-DONE: Final = "done"
-PENDING: Final = "pending"
-OUT_OF_REACH: Final = "out of reach"
-KEPT: Final = "kept"
 _AT_ONCE: Final = 1000
-_ERASE: Final = (
-    "UPDATE entries SET body = NULL, salt = NULL, line_type = NULL, line_id = NULL, parent_id = NULL "
-    "WHERE session_id = ? AND seq = ?"
-)
 _BEYOND: Final = (
     "backups, exports, bundles, the file a session was migrated from, snapshots of the file system, "
     "and whoever has read it"
 )
-
-
-class Receipt(NamedTuple):
-    """What became of one copy of redacted lines.
-
-    Attributes:
-        copy: where it was: "entry", "parked write", "taken input", "evidence", "mirror",
-            "write-ahead log", "equal line", "elsewhere".
-        state: "done"; "pending": run it again once the reader has gone; "kept": it was
-            not asked for; or "out of reach".
-        detail: which one, or what to do.
-
-    """
-
-    copy: str
-    state: str
-    detail: str
 
 
 def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
@@ -111,7 +79,7 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
             else _overwritten(session, mirror, rows, reason) as done
         ):
             receipts += [] if done is None else [done]
-            receipts += _erase(session, rows, reason)
+            receipts += erase(session, rows, reason)
     return [*receipts, *cleaned(session.store)]
 
 
@@ -280,7 +248,7 @@ def _intend(session: Session, mirror: Mirror, pieces: list[Piece], reason: str) 
     """Seal which lines are about to be overwritten, and where; return once that is on disk."""
     store = session.store
     with store.transaction() as cursor:
-        chain, author = _opened(session, cursor)
+        chain, author = opened(session, cursor)
         about = fact("redacting", mirror=mirror.fact.number, pieces=pieces, reason=reason)
         write(cursor, chain, author, store.clock(), facts=[about])
         chain.load_facts(cursor)
@@ -311,119 +279,7 @@ def _pieces(session: Session, mirror: Mirror, file: MirrorFile, rows: list[Row])
     return pieces
 
 
-# -- the database -------------------------------------------------------------------------
-
-
-def _opened(session: Session, cursor: Cursor) -> tuple[Chain, Author]:
-    """Return the chain to write to, and who writes, if this writer may."""
-    store, author = session.store, session.author(cursor)
-    chain = store.open_chain(cursor, session.key)
-    refused = refusal(store, chain, author)
-    if refused is not None:
-        raise refused
-    chain.load_facts(cursor)
-    return chain, author
-
-
-def _erase(session: Session, rows: list[Row], reason: str) -> list[Receipt]:
-    store = session.store
-    if not rows:
-        return []
-    bodies = {row.body or b"" for row in rows}
-    with store.transaction() as cursor:
-        chain, author = _opened(session, cursor)
-        sizes = {str(row.seq): len(row.body or b"") for row in rows}
-        redaction = fact("redaction", rows=sizes, reason=reason)
-        (control,) = [
-            entry
-            for entry in write(cursor, chain, author, store.clock(), facts=[redaction])
-            if entry.body == redaction.body
-        ]
-        for row in rows:
-            cursor.execute(_ERASE, (chain.session_id, row.seq))
-            if cursor.rowcount != 1:
-                raise CorruptError(
-                    f"{store.path}: entry {row.seq} could not be erased", hint="journal audit"
-                )
-            cursor.execute(
-                "INSERT INTO redactions(session_id, seq, control_seq, writer_id, reason, redacted_us) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (chain.session_id, row.seq, control.seq, author.writer.id, reason, store.clock()),
-            )
-        receipts = [Receipt("entry", DONE, f"{session.key}, seq {row.seq}") for row in rows]
-        receipts += _erase_parked(cursor, store, chain, bodies)
-        receipts += _erase_inputs(cursor, store, chain, bodies)
-        receipts += _erase_evidence(cursor, store, chain, {row.seq for row in rows}, bodies)
-        receipts += _equal(cursor, session.key, chain, bodies)
-    return receipts
-
-
-def _erase_parked(
-    cursor: Cursor, store: Store, chain: Chain, bodies: set[bytes]
-) -> Iterator[Receipt]:
-    for row in parking.of_session(cursor, chain.session_id, settled=True):
-        lines = parking.unpack(row.content or b"") if row.holds(store) else []
-        if any(line.body in bodies for line in lines):
-            cursor.execute(f"UPDATE {parked.name} SET content = NULL WHERE id = ?", (row.id,))  # noqa: S608
-            yield Receipt("parked write", DONE, row.id)
-
-
-def _erase_inputs(
-    cursor: Cursor, store: Store, chain: Chain, bodies: set[bytes]
-) -> Iterator[Receipt]:
-    found = cursor.execute(
-        f"{sql.all_of(pending_inputs)} WHERE session_id = ?", (chain.session_id,)
-    ).fetchall()
-    for row in map(InputRow.read, found):
-        if row.body not in bodies or not row.holds(store):
-            continue
-        if row.taken_seq is None:
-            yield Receipt(
-                "pending input", KEPT, f"input {row.id}: equal bytes, said but not taken yet"
-            )
-            continue
-        erased = row._replace(body=None)
-        cursor.execute(
-            "UPDATE pending_inputs SET body = NULL, mac = ? WHERE id = ?",
-            (erased.proof(store), row.id),
-        )
-        yield Receipt("taken input", DONE, f"input {row.id}")
-
-
-def _erase_evidence(
-    cursor: Cursor, store: Store, chain: Chain, seqs: set[int], bodies: set[bytes]
-) -> Iterator[Receipt]:
-    """Blank the excerpts that verdicts keep of foreign lines."""
-    beginnings = {body.decode("utf-8", "backslashreplace") for body in bodies}
-    found = cursor.execute(
-        f"{sql.all_of(verdicts)} WHERE session_id = ?", (chain.session_id,)
-    ).fetchall()
-    for row in map(VerdictRow.read, found):
-        if not row.holds(store):
-            continue
-        facts, is_changed = row.facts, False
-        for item in facts.get("foreign", ()):
-            said = item.get("body") or ""
-            if said and (item.get("seq") in seqs or any(b.startswith(said) for b in beginnings)):
-                item["body"], is_changed = "", True
-        if is_changed:
-            blank = row._replace(evidence=json.dumps(facts))
-            mac = store.mac("verdict", *blank[:-1])
-            cursor.execute(
-                "UPDATE verdicts SET evidence = ?, mac = ? WHERE id = ?",
-                (blank.evidence, mac, row.id),
-            )
-            yield Receipt("evidence", DONE, f"verdict {row.id}")
-
-
-def _equal(cursor: Cursor, key: str, chain: Chain, bodies: set[bytes]) -> Iterator[Receipt]:
-    for body in bodies:
-        others = cursor.execute(
-            "SELECT seq FROM entries WHERE session_id = ? AND body = ? ORDER BY seq LIMIT 20",
-            (chain.session_id, body),
-        ).fetchall()
-        for (seq,) in others:
-            yield Receipt("equal line", KEPT, f"{key}, seq {seq}: redact it, too")
+# -- the log -----------------------------------------------------------------------------
 
 
 def cleaned(store: Store) -> list[Receipt]:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from journal.claim import Turn
     from journal.engine import Cursor
+    from journal.erasing import Receipt
     from journal.fence import Fence
     from journal.inputs import Input
     from journal.lines import Line
     from journal.parking import Parked
     from journal.policy import Policy
-    from journal.redaction import Receipt
     from journal.store import Store
     from journal.verdict import Verdict
     from journal.writing import Author

@@ -100,6 +100,7 @@ LAYERS = (
         "comparison",
         "foreign",
         "mending",
+        "undoing",
         "mirror",
         "mirrors",
         "reading",
@@ -110,6 +111,7 @@ LAYERS = (
         "inputs",
         "resolving",
         "redaction",
+        "erasing",
     },
     {
         "migration",

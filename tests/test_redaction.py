@@ -16,6 +16,7 @@ from journal import (
     SessionTakeover,
     StorageError,
     Superseded,
+    erasing,
     redaction,
 )
 from journal.audit import audit
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journal import Session
-    from journal.redaction import Receipt
+    from journal.erasing import Receipt
 
 SAID = "the-word-that-must-go"
 LINE = {"type": "message", "id": "0a1b2c3d", "message": {"role": "user", "content": SAID}}
@@ -334,7 +335,7 @@ class TestNotErased:
             raise error
 
         with monkeypatch.context() as broken:
-            broken.setattr(redaction, "_erase", full)
+            broken.setattr(redaction, "erase", full)
             with pytest.raises(type(error)):
                 operator.redact([seq], reason=WHY)
         assert path.read_bytes() == before
@@ -345,14 +346,14 @@ class TestNotErased:
     ) -> None:
         """A commit that was not answered for may have been one: then the file stays erased."""
         path, seq = mirrored
-        real = redaction._erase
+        real = erasing.erase
 
         def unanswered(*given: Any) -> None:
             real(*given)
             raise StorageError("the log could not be synced")
 
         with monkeypatch.context() as broken:
-            broken.setattr(redaction, "_erase", unanswered)
+            broken.setattr(redaction, "erase", unanswered)
             with pytest.raises(StorageError):
                 operator.redact([seq], reason=WHY)
         assert SAID.encode() not in path.read_bytes()

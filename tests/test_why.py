@@ -357,17 +357,14 @@ def test_a_parked_write_is_explained_by_its_own_id(base, journal):
     assert found.lately["day"] == 3
 
 
-@pytest.mark.parametrize("act", ["cut", "rewrite"])
-def test_a_refused_change_that_brought_no_lines_has_an_id_too(base, journal, act):
+@pytest.mark.parametrize("act, what", [("cut", 1), ("rewrite", [])])
+def test_a_refused_change_that_brought_no_lines_has_an_id_too(base, journal, act, what):
     """There is nothing to park, and still something to ask about."""
     turn = base.claim()
     base.claim(supersede="a new message")
 
     with pytest.raises(Superseded) as caught:
-        if act == "cut":
-            turn.cut(1, base=base.head.seq, reason="too long")
-        else:
-            turn.rewrite([], base=base.head.seq, reason="too long")
+        getattr(turn, act)(what, base=base.head.seq, reason="too long")
 
     assert caught.value.parked is None
     told = why(journal, caught.value.why)

@@ -18,7 +18,7 @@ from journal.audit.witnesses import Hearing
 from journal.controls import CONTROL
 from journal.eras import EraDigest
 from journal.model import REGISTRY_ID
-from journal.redacted import intent
+from journal.redacted import standing
 from journal.seal import UNFIT, holds
 from journal.strays import Ranges
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from journal.redacted import Intent, Piece
     from journal.seal import Mac
 
-_OF_REDACTIONS: Final = ("redacting", "redaction", "unredacted")
 _KNOWN_FACTS: Final = frozenset(
     {
         "stray",
@@ -46,7 +45,9 @@ _KNOWN_FACTS: Final = frozenset(
         "edit",
         "damage",
         "index",
-        *_OF_REDACTIONS,
+        "redacting",
+        "redaction",
+        "unredacted",
     }
 )
 # What the last of them says of the mirror's file; any other edit says nothing of it.
@@ -196,7 +197,7 @@ class SessionAudit:
 
     def _learn(self, row: Row, facts: dict[str, Any]) -> None:
         what = str(facts.get("control"))
-        self._intent = intent(facts) if what in _OF_REDACTIONS else self._intent
+        self._intent = standing(self._intent, facts)
         if what == "layout":
             fault = self.layouts.learn(facts)
             if fault is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from journal import Session
-    from journal.redaction import Receipt
+    from journal.erasing import Receipt
 
 
 @make_command(

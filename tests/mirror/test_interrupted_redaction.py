@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from journal import redaction
 from journal.audit import audit
 from journal.controls import CONTROL, decode
+from journal.reconcile import IN_STEP, Plan
 from journal.redacted import SECTOR, is_overwritten, placeholder
 from tests.chains import walk
 from tests.thieves import KEY
@@ -51,7 +52,7 @@ def interrupted(
         raise Died
 
     with monkeypatch.context() as broken:
-        broken.setattr(redaction, "_erase", die)
+        broken.setattr(redaction, "erase", die)
         broken.setattr(redaction, "undo_redaction", lambda *_: None)
         with pytest.raises(Died):
             mirrored.redact([seqs[0], seqs[2]], reason="a password was pasted")
@@ -122,6 +123,37 @@ def test_a_rewrite_that_comes_first_changes_nothing(
     assert session.fence().check().accepted
     assert in_step()
     assert audit(journal_path).findings == ()
+
+
+def test_a_redaction_of_other_lines_elsewhere_does_not_end_it(
+    interrupted: bytes, seqs: list[int], path: Path, open_journal: Callable[..., Journal]
+) -> None:
+    """Who does not serve the file cannot put its lines back; who does still has to."""
+    journal = open_journal()
+    mirrors, journal.store.mirrors = journal.store.mirrors, None
+    session = journal.session(KEY, writer="heartbeat", role="heartbeat")
+    session.redact([seqs[1]], reason="elsewhere")
+    journal.store.mirrors = mirrors
+
+    fence = session.fence()
+
+    assert path.read_bytes().count(SECRET) == 2
+    assert {entry.seq for entry in fence.unresolved}.isdisjoint([seqs[0], seqs[2]])
+
+
+def test_a_look_at_the_file_meanwhile_calls_it_no_edit(
+    interrupted: bytes, path: Path, open_journal: Callable[..., Journal]
+) -> None:
+    """Nor does it write; and what is an edit is told as one."""
+    mirrors, before = open_journal().mirrors, path.read_bytes()
+    assert mirrors is not None
+    mirror = mirrors.mirror(mirrors.of(KEY).session_id)
+    assert mirror is not None
+
+    assert mirror.preview() == Plan(IN_STEP)
+    assert path.read_bytes() == before
+    put(path, interrupted.index(SECRET) + 40, b"x")
+    assert mirror.preview().is_edit
 
 
 @pytest.mark.parametrize("kept", [0, 1, 16, 17, 700, len(SECRET) - 1])
