@@ -74,7 +74,7 @@ _ALL: Final = (
     Check(
         "J101", 5, "warning", "the seals could not be checked",
         "that no seal was verified",
-        "that anything is wrong, nor that it is right", "audit",
+        "that anything is wrong, nor that it is right", "key",
     ),
     Check(
         "J102", 5, "broken", "rows of a session that nobody registered",

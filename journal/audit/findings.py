@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.audit.catalog import CHECKS
+from journal.commands import command_on
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
@@ -190,5 +191,9 @@ class Findings:
         seq = next((first for first, _ in group.seqs), None)
         if seq is None and "{seq}" in template:
             template = "log {session}"
-        command = template.format(session=shlex.quote(session or ""), seq=seq)
-        return f"journal -d {shlex.quote(self._path)} {command}"
+        words, *fields = template.split(" {")
+        about = [seq] if "seq}" in fields else []
+        command = f"journal {words}"
+        if fields and session is not None:
+            command = command_on(session, words, *about)
+        return command.replace("journal ", f"journal -d {shlex.quote(self._path)} ", 1)

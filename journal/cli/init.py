@@ -22,8 +22,15 @@ def command(ctx: click.Context, path: str | None) -> None:
     A journal that is there already is left as it is.
     """
     if path is not None:
+        _check_one(settings_of(ctx), path)
         name_db(ctx, path)
     _init(settings_of(ctx))
+
+
+def _check_one(settings: Settings, path: str) -> None:
+    """Refuse two names for one journal: whichever was made, the other would be missed."""
+    if settings.db_is_named and settings.db != path:
+        raise click.UsageError(f"-d names {settings.db}, and PATH {path}: name one")
 
 
 def _init(settings: Settings) -> None:

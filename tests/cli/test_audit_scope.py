@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
+
+from tests.thieves import Thief
 
 
 def test_no_bar_where_there_is_no_terminal(run, session):
@@ -30,3 +33,16 @@ def test_a_page_may_be_of_what_is_new_or_quick(run, session, home):
     done = run("audit", "--quick", "--since", "24h", "--html", "audit.html")
     assert done.exit_code == 0, done.stderr
     assert "not verified" in (home / "audit.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("key", ["-rf", "two words"])
+def test_what_shows_more_works_whatever_a_session_is_called(run, home, key):
+    run("init")
+    run("append", "-w", "gateway", "--role", "run", "--", key, "{}")
+    thief = Thief(home / "journal.db", key)
+    thief.edit("body", 1, b"changed")
+    thief.close()
+
+    (finding,) = json.loads(run("audit", "--json").stdout)["findings"]
+
+    assert run(*shlex.split(finding["next"])[1:]).exit_code == 3  # shown, and not as it was sealed

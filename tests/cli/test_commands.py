@@ -47,6 +47,14 @@ class TestInit:
         assert (home / "other.db").exists()
         assert not (home / "journal.db").exists()
 
+    def test_two_names_for_one_journal_are_refused(self, run, home):
+        """Whichever was made, the other would be missed."""
+        done = run("-d", "a.db", "init", "b.db")
+
+        assert done.exit_code == 2
+        assert "name one" in done.stderr
+        assert list(home.glob("*.db")) == []
+
 
 class TestStatus:
     @pytest.mark.usefixtures("session")
