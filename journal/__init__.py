@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from journal.aio import AsyncJournal, AsyncSession, AsyncTurn
     from journal.awaited import AsyncFence
-    from journal.claim import Turn
     from journal.errors import (
         BusyError,
         ClaimedError,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from journal.model import Entry, Writer
     from journal.parking import Parked
     from journal.session import Session
+    from journal.turn import Turn
     from journal.verdict import Verdict
 
 __version__ = "0.1.0"
@@ -52,7 +52,7 @@ _HOMES = {
     "Journal": "journal.journal",
     "Session": "journal.session",
     "Fence": "journal.fence",
-    "Turn": "journal.claim",
+    "Turn": "journal.turn",
     "Parked": "journal.parking",
     "Entry": "journal.model",
     "Writer": "journal.model",

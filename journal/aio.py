@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from journal.changes import Changes
-    from journal.claim import Turn
     from journal.erasing import Receipt as Erased
     from journal.inputs import Input, Taken
     from journal.model import Entry, SessionInfo, Writer
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from journal.policy import Policy
     from journal.reading import Reading
     from journal.session import Position, Session
+    from journal.turn import Turn
     from journal.verdict import Verdict
 
 P = ParamSpec("P")

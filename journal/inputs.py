@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from journal.chain import Chain
-    from journal.claim import Turn
     from journal.engine import Cursor
     from journal.lines import Line
     from journal.model import Entry
     from journal.session import Session
     from journal.store import Store
+    from journal.turn import Turn
 
 PENDING: Final = "pending"
 TAKEN: Final = "taken"

@@ -17,7 +17,6 @@ from journal.tail import Tail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from journal.claim import Turn
     from journal.engine import Cursor
     from journal.erasing import Receipt
     from journal.fence import Fence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from journal.parking import Parked
     from journal.policy import Policy
     from journal.store import Store
+    from journal.turn import Turn
     from journal.verdict import Verdict
     from journal.writing import Author
 

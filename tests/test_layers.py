@@ -93,6 +93,7 @@ LAYERS = (
         "batch",
         "fence",
         "claim",
+        "turn",
         "parking",
         "settling",
         "admission",
