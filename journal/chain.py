@@ -130,8 +130,7 @@ class Chain:
     @classmethod
     def new(cls, key: str, session_id: int, sealer: Sealer) -> Chain:
         """Return the chain of a session of which nothing is known yet."""
-        genesis = sealer.genesis.ljust(32, b"\0")  # only its first 16 bytes are ever linked to
-        return cls(key, session_id, sealer, Head(0, 0, genesis, 0, None))
+        return cls(key, session_id, sealer, Head(0, 0, sealer.genesis, 0, None))
 
     def next_seqs(self, count: int) -> Sequence[int]:
         """Return the seqs that the next write takes: the first free ones after the head."""
@@ -306,6 +305,7 @@ class Chain:
             self.layout_size, self.mirror_state, self.resolved, self.redacted, self.redacting,
         ) = state  # fmt: skip
         self.sealer.redacted = self.redacted
+        self.facts_head = b""  # what was learned of them is put back too
         self.generation = -1
         self.unwritten = []
 

@@ -261,7 +261,7 @@ class Fence:
     def _examine(self, cursor: Cursor, chain: Chain) -> Verdict | None:
         """Look at every row nobody has examined; return a verdict on what is foreign and new."""
         head = chain.head
-        if chain.examined == head.seq and not self.mark.beyond and not chain.odd.missing:
+        if chain.examined == head.seq and not self.mark.beyond:
             return None
         writers = self.store.registry.writers
         found = [
@@ -270,8 +270,8 @@ class Fence:
         ]
         unknown = (entry for entry in found if entry.seq not in chain.reported)
         _, foreign, reasons = judge(unknown, None, policy.cotenant)
-        chain.examined = head.seq
         if not foreign:
+            chain.examined = head.seq
             return None
         return Verdict(
             BETWEEN_FENCES, chain.key, self.mark, "cotenant", (), tuple(foreign), tuple(reasons),
@@ -300,7 +300,8 @@ class Fence:
         with self.store.transaction() as cursor:
             author = self.session.author(cursor)
             chain = self.store.open_chain(cursor, self.session.key)
-            chain.waiting[:] = [item for item in chain.waiting if item[1][0] != self.id]
+            # A new list, for a rollback puts the old one back.
+            chain.waiting = [item for item in chain.waiting if item[1][0] != self.id]
             if cursor.execute("SELECT 1 FROM fences WHERE id = ?", (self.id,)).fetchone() is None:
                 cursor.execute(
                     sql.INSERT_FENCE, self._row(chain, author.writer.id, author.instance_id)
@@ -339,13 +340,17 @@ class Fence:
             verdict.policy, "", 0, b"",
         )  # fmt: skip
         verdicts.keep(cursor, self.store, row, {**evidence_of(verdict), **extra})
-        for entry in verdict.foreign:
-            chain.reported.add(entry.seq)
-        if chain.examined >= self.mark.seq:
+        # Not before it is stored: who looks at what was not told yet would tell of it never again.
+        self.store.after_commit(lambda: self._has_told(chain, verdict))
+        if chain.examined >= self.mark.seq or verdict.outcome == BETWEEN_FENCES:
             chain.examined = max(chain.examined, min(verdict.head_seq, chain.head.seq))
             persist_examined(cursor, chain)
-        self._told_verdict = verdict
         return self._keep(verdict)
+
+    def _has_told(self, chain: Chain, verdict: Verdict) -> None:
+        for entry in verdict.foreign:
+            chain.reported.add(entry.seq)
+        self._told_verdict = verdict
 
     def _context(self, cursor: Cursor, chain: Chain) -> dict[str, Any]:
         """Return what only this moment can tell: who holds the session, and whether it lives."""
