@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import keys, schema, tables
 from journal.audit.auditor import sighted
-from journal.chain import rows_of
 from journal.controls import fact
 from journal.custody import Custody, custody
 from journal.engine import connect, translated
@@ -24,6 +23,7 @@ from journal.instance import store_instance
 from journal.keyfinding import check_newest, find_keys, possible_ids, rows_beginning
 from journal.ledger import now_us
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
+from journal.pages import rows_of
 from journal.place import check_place
 from journal.registry import Registry
 from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds

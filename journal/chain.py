@@ -14,20 +14,17 @@ from journal import statements as sql
 from journal.controls import CONTROL, decode
 from journal.layout import PLAIN, Layout
 from journal.model import Row
+from journal.pages import MAX_SEQ, MIN_SEQ, PAGE
 from journal.redacted import standing
 from journal.strays import Oddities, Oddity, Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from journal.engine import Cursor
     from journal.redacted import Intent
     from journal.seal import Sealer
 
-MAX_SEQ: Final = 2**63 - 1
-MIN_SEQ: Final = -(2**63)
-_PAGE: Final = 256
-_PAGE_BYTES: Final = 4 * 1024 * 1024  # a row may be of 8 MiB
 _REORDERING: Final = (
     "layout",
     "resolution",
@@ -132,8 +129,7 @@ class Chain:
     @classmethod
     def new(cls, key: str, session_id: int, sealer: Sealer) -> Chain:
         """Return the chain of a session of which nothing is known yet."""
-        genesis = sealer.genesis.ljust(32, b"\0")  # only its first 16 bytes are ever linked to
-        return cls(key, session_id, sealer, Head(0, 0, genesis, 0, None))
+        return cls(key, session_id, sealer, Head(0, 0, sealer.genesis, 0, None))
 
     def next_seqs(self, count: int) -> Sequence[int]:
         """Return the seqs that the next write takes: the first free ones after the head."""
@@ -195,7 +191,7 @@ class Chain:
                     return row.terminator == b""
                 if status != "sealed" or decode(row.body).get("control") in _REORDERING:
                     return self.tail_is_open(cursor)
-            up_to, limit = rows[-1][2] - 1, _PAGE
+            up_to, limit = rows[-1][2] - 1, PAGE
         return False
 
     def _stands(self, cursor: Cursor) -> bool:
@@ -235,7 +231,7 @@ class Chain:
                     break  # a whole named range was stepped over at once
             if not rows:
                 break
-            limit = _PAGE
+            limit = PAGE
         self.head = self.new(self.key, self.session_id, self.sealer).head
         return None
 
@@ -306,6 +302,7 @@ class Chain:
             self.layout_size, self.mirror_state, self.resolved, self.redacted, self.redacting,
         ) = state  # fmt: skip
         self.sealer.redacted = self.redacted
+        self.facts_head = b""  # what was learned of them is put back too
         self.generation = -1
         self.unwritten = []
 
@@ -350,10 +347,10 @@ class Chain:
             return
         up_to: int | None = 0
         while up_to is not None:
-            low = cursor.execute(sql.newest_rows(), (self.session_id, up_to, _PAGE)).fetchall()
+            low = cursor.execute(sql.newest_rows(), (self.session_id, up_to, PAGE)).fetchall()
             for row in map(Row._make, low):
                 self._step_over(cursor, row.seq)
-            last = low[-1][2] if len(low) == _PAGE else MIN_SEQ
+            last = low[-1][2] if len(low) == PAGE else MIN_SEQ
             up_to = last - 1 if last > MIN_SEQ else None
 
     def _note_projection(self, found: tuple[Any, ...] | None) -> None:
@@ -386,47 +383,9 @@ class Chain:
     def ends_open(self, cursor: Cursor, layout: Layout) -> bool:
         """Whether the last line of a layout has no line end."""
         for first, last in layout.spans(self.head.seq, newest=True):
-            cursor.execute(sql.newest_rows(), (self.session_id, last, _PAGE))
+            cursor.execute(sql.newest_rows(), (self.session_id, last, PAGE))
             # One by one: mostly it is the first.
             for row in map(Row._make, iter(cursor.fetchone, None)):
                 if row.seq >= first and row.kind != CONTROL and self.sealer.seal_holds(row):
                     return row.terminator == b""
         return False
-
-
-def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:
-    """Yield whole rows in order, a page at a time, so that no read stays open."""
-    while first <= last:
-        rows = page_of(cursor, session_id, first, last, _PAGE)
-        yield from rows
-        if len(rows) < _PAGE and sum(len(row.body or b"") for row in rows) < _PAGE_BYTES:
-            return  # all there is; a fence looks here each time, and one query more is a quarter of it
-        first = rows[-1].seq + 1
-
-
-def sealed_page(
-    cursor: Cursor, session_id: int, first: int, last: int, limit: int
-) -> list[tuple[Any, ...]]:
-    """Return the next rows as :func:`~journal.statements.sealed_between` has them; as many as :func:`page_of`."""
-    rows: list[tuple[Any, ...]] = []
-    size = 0
-    cursor.execute(sql.sealed_between(), (session_id, first, last, limit))
-    for found in iter(cursor.fetchone, None):
-        rows.append(found)
-        size += len(found[-1] or b"")
-        if size >= _PAGE_BYTES:
-            break
-    return rows
-
-
-def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) -> list[Row]:
-    """Return the next whole rows: so many, or the first that make 4 MiB; none at the end."""
-    rows: list[Row] = []
-    size = 0
-    cursor.execute(sql.rows_between(), (session_id, first, last, limit))
-    for found in iter(cursor.fetchone, None):
-        rows.append(Row._make(found))
-        size += len(rows[-1].body or b"")
-        if size >= _PAGE_BYTES:
-            break
-    return rows

@@ -12,8 +12,8 @@ import itertools
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from journal.chain import page_of
 from journal.controls import CONTROL
+from journal.pages import page_of
 from journal.parts import PART_ROW
 from journal.reconcile import Found, Own
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from journal.chain import page_of, sealed_page
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
 from journal.model import Row, check_key
+from journal.pages import page_of, sealed_page
 from journal.sealing import whole_lines
 
 if TYPE_CHECKING:

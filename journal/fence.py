@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from journal import admission, parking, policy
+from journal import admission, fencerow, parking, policy, verdicts
 from journal import session as sessions
 from journal import statements as sql
 from journal.errors import NotFoundError, SessionTakeover, StorageError
+from journal.fencerow import FenceRow
 from journal.holder import holder
 from journal.inspection import foreign_so_far, found_after, found_at, found_since
+from journal.marks import chain_of, floor_at, mark_at_head, persist_examined, take_in
 from journal.model import check_label
-from journal.naming import digest_of
 from journal.parts import encode_lines
 from journal.places import places_of
 from journal.store import log
-from journal.tables import fences
 from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, evidence_of, judge
 
 if TYPE_CHECKING:
@@ -72,11 +71,11 @@ class Fence:
     def raised(cls, session: Session, chosen: str | Policy) -> Self:
         """Examine the session up to its head and mark it there."""
         store = session.store
-        position = _reconcile(session)
+        position = take_in(session)
         with store.snapshot() as cursor:
-            chain = _chain_of(cursor, session)
-            fence = cls(session, _mark(cursor, chain, store), chosen)
-            fence._floor = _floor_at(cursor, chain, position)
+            chain = chain_of(cursor, session)
+            fence = cls(session, mark_at_head(cursor, chain, store), chosen)
+            fence._floor = floor_at(cursor, chain, position)
             fence._generation = store.generation
             between = None if chain is None else fence._examine(cursor, chain)
             if chain is not None:
@@ -93,26 +92,18 @@ class Fence:
             NotFoundError: no fence of this id, or its row is not to be believed.
 
         """
-        check_label(fence_id, "fence id")
         with store.snapshot() as cursor:
-            found = cursor.execute(f"{sql.all_of(fences)} WHERE id = ?", (fence_id,)).fetchone()
-            if found is None or found[-1] != store.mac("fence", *found[:-1]):
-                why = "is not there" if found is None else "was changed after it was stored"
-                raise NotFoundError(
-                    f"fence {fence_id!r} {why}", hint="journal fence raise SESSION --writer W"
-                )
-            key = store.registry.session_keys.get(found[1])
-            writer = store.registry.writers.get(found[2])
+            row = fencerow.find(cursor, store, fence_id)
+            key = store.registry.session_keys.get(row.session_id)
+            writer = store.registry.writers.get(row.writer_id)
             if key is None or writer is None:
                 raise NotFoundError(
                     f"the session or the writer of fence {fence_id!r} is not registered any more",
                     hint="journal audit",
                 )
         identity = sessions.Identity(writer.name, writer.role)
-        beyond = tuple((first, last) for first, last in json.loads(found[7]))
-        mark = Mark(found[4], found[5], found[6], beyond, found[8].decode())
-        fence = cls(sessions.Session(store, key, identity), mark, chosen, fence_id)
-        fence._floor = found[9]
+        fence = cls(sessions.Session(store, key, identity), row.mark, chosen, fence_id)
+        fence._floor = row.mirror_position
         return fence
 
     # -- checking ---------------------------------------------------------------------
@@ -130,18 +121,18 @@ class Fence:
             BusyError: contention is never a takeover.
 
         """
-        position = _reconcile(self.session, self._floor, self.mark.seq)
+        position = take_in(self.session, self._floor, self.mark.seq)
         with self.store.snapshot() as cursor:
-            chain = _chain_of(cursor, self.session)
+            chain = chain_of(cursor, self.session)
             verdict = self._judge(cursor, chain)
-            floor = _floor_at(cursor, chain, position)
+            floor = floor_at(cursor, chain, position)
         if verdict.accepted:
             self._floor = floor
-        if not verdict.accepted:
-            verdict = self._stored_verdict(verdict)
-            self._report(verdict)
-            if raise_:
-                raise self._takeover(verdict)
+            return verdict
+        verdict = self._stored_verdict(verdict)
+        self._report(verdict)
+        if raise_:
+            raise self._takeover(verdict)
         return verdict
 
     def append(self, line: object, *, request_id: str | None = None) -> Entry:
@@ -161,7 +152,7 @@ class Fence:
         if not encoded:
             self.check()
             return []
-        _reconcile(self.session, self._floor, self.mark.seq)
+        take_in(self.session, self._floor, self.mark.seq)
         with self.store.transaction() as cursor:
             outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id)
         if not verdict.accepted:
@@ -200,7 +191,7 @@ class Fence:
             error = admission.keep(cursor, store, chain, author, lines, request_id, refused)
             return admission.Outcome([], error), verdict, None
         entries = admission.store_lines(cursor, store, chain, author, lines, request_id)
-        mark = _mark(cursor, chain, store)
+        mark = mark_at_head(cursor, chain, store)
         store.after_commit(lambda: self._move(mark))
         return admission.Outcome(entries), verdict, None
 
@@ -245,7 +236,7 @@ class Fence:
             asker=self._asker(),
         )
         if verdict.accepted and not is_still:
-            self._move(_mark(cursor, chain, store))
+            self._move(mark_at_head(cursor, chain, store))
             self._generation = store.generation
             self.arrived += arrived
         return self._keep(verdict)
@@ -263,7 +254,7 @@ class Fence:
     def unresolved(self) -> list[Entry]:
         """The session's foreign entries up to the fence that nobody has resolved."""
         with self.store.snapshot() as cursor:
-            chain = _chain_of(cursor, self.session)
+            chain = chain_of(cursor, self.session)
             if chain is None:
                 return []
             return foreign_so_far(cursor, chain, self.store.registry.writers)
@@ -271,7 +262,7 @@ class Fence:
     def _examine(self, cursor: Cursor, chain: Chain) -> Verdict | None:
         """Look at every row nobody has examined; return a verdict on what is foreign and new."""
         head = chain.head
-        if chain.examined == head.seq and not self.mark.beyond and not chain.odd.missing:
+        if chain.examined == head.seq and not self.mark.beyond:
             return None
         writers = self.store.registry.writers
         found = [
@@ -280,8 +271,8 @@ class Fence:
         ]
         unknown = (entry for entry in found if entry.seq not in chain.reported)
         _, foreign, reasons = judge(unknown, None, policy.cotenant)
-        chain.examined = head.seq
         if not foreign:
+            chain.examined = head.seq
             return None
         return Verdict(
             BETWEEN_FENCES, chain.key, self.mark, "cotenant", (), tuple(foreign), tuple(reasons),
@@ -314,22 +305,19 @@ class Fence:
         with self.store.transaction() as cursor:
             author = self.session.author(cursor)
             chain = self.store.open_chain(cursor, self.session.key)
-            chain.waiting[:] = [item for item in chain.waiting if item[1][0] != self.id]
+            # A new list, for a rollback puts the old one back.
+            chain.waiting = [item for item in chain.waiting if item[1][0] != self.id]
             if cursor.execute("SELECT 1 FROM fences WHERE id = ?", (self.id,)).fetchone() is None:
                 cursor.execute(
                     sql.INSERT_FENCE, self._row(chain, author.writer.id, author.instance_id)
                 )
             if chain.examined >= self.mark.seq:
-                _persist_examined(cursor, chain)
+                persist_examined(cursor, chain)
         return self.id
 
-    def _row(self, chain: Chain, writer_id: int, instance_id: int) -> tuple[Any, ...]:
-        mark = self.mark
-        facts = (
-            self.id, chain.session_id, writer_id, instance_id, mark.seq, mark.epoch, mark.seal,
-            json.dumps(mark.beyond), mark.beyond_digest, self._floor, self.store.clock(),
-        )  # fmt: skip
-        return (*facts, self.store.mac("fence", *facts))
+    def _row(self, chain: Chain, writer_id: int, instance_id: int) -> FenceRow:
+        who = (self.id, chain.session_id, writer_id, instance_id)
+        return FenceRow.proved(self.store, who, self.mark, self._floor)
 
     def _stored_verdict(self, verdict: Verdict) -> Verdict:
         """Store a verdict, unless it is what was told last; it counts even if it cannot be stored."""
@@ -350,20 +338,24 @@ class Fence:
         extra = self._context(cursor, chain)
         if kept is not None:
             extra["parked"] = kept.id
-        verdict = replace(verdict, id=verdict.id or parking.new_id("v"), extra=extra)
-        facts = (
-            verdict.id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
-            verdict.policy, json.dumps({**evidence_of(verdict), **verdict.extra}),
-            self.store.clock(),
+        verdict_id = verdict.id or parking.new_id("v")
+        verdict = replace(verdict, id=verdict_id, extra=extra)
+        row = verdicts.VerdictRow(
+            verdict_id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
+            verdict.policy, "", 0, b"",
         )  # fmt: skip
-        cursor.execute(sql.INSERT_VERDICT, (*facts, self.store.mac("verdict", *facts)))
+        verdicts.keep(cursor, self.store, row, {**evidence_of(verdict), **extra})
+        # Not before it is stored: who looks at what was not told yet would tell of it never again.
+        self.store.after_commit(lambda: self._has_told(chain, verdict))
+        if chain.examined >= self.mark.seq or verdict.outcome == BETWEEN_FENCES:
+            chain.examined = max(chain.examined, min(verdict.head_seq, chain.head.seq))
+            persist_examined(cursor, chain)
+        return self._keep(verdict)
+
+    def _has_told(self, chain: Chain, verdict: Verdict) -> None:
         for entry in verdict.foreign:
             chain.reported.add(entry.seq)
-        if chain.examined >= self.mark.seq:
-            chain.examined = max(chain.examined, min(verdict.head_seq, chain.head.seq))
-            _persist_examined(cursor, chain)
         self._told_verdict = verdict
-        return self._keep(verdict)
 
     def _context(self, cursor: Cursor, chain: Chain) -> dict[str, Any]:
         """Return what only this moment can tell: who holds the session, and whether it lives."""
@@ -414,63 +406,7 @@ class Fence:
             return f"fence {self.id}: not checked: {error}"
 
 
-def _reconcile(session: Session, floor: int | None = None, seq: int = 0) -> tuple[int, int] | None:
-    """Have what reached the session's file judged with the rest: it becomes entries first.
-
-    ``floor`` is the size the file had at the seq: it must not be shorter now.
-    Returns how much of which layout is in the file, None if there is none.
-    """
-    mirrors = session.store.mirrors
-    if mirrors is None:
-        return None
-    with session.store.snapshot() as cursor:
-        chain = session.store.find_chain(cursor, session.key)
-    if chain is None or chain.session_id not in session.store.registry.mirrors:
-        return None
-    known = None if floor is None else (floor, seq)
-    mirrors.reconcile(chain.session_id, is_final=True, floor=known)
-    return mirrors.position(chain.session_id)
-
-
-def _floor_at(cursor: Cursor, chain: Chain | None, position: tuple[int, int] | None) -> int | None:
-    """Return the size that the file must have at the head; None if that cannot be told.
-
-    Who rewrote the session after the file was looked at has it cut, and that is no edit.
-    """
-    if chain is None or position is None:
-        return None
-    chain.know_facts(cursor)
-    size, layout_no = position
-    return size if layout_no == chain.layout.no else None
-
-
 def _tells_the_same(one: Verdict, other: Verdict) -> bool:
     return [(e.seq, e.trust, e.body) for e in one.foreign] == [
         (e.seq, e.trust, e.body) for e in other.foreign
     ]
-
-
-def _chain_of(cursor: Cursor, session: Session) -> Chain | None:
-    chain = session.store.find_chain(cursor, session.key)
-    return None if chain is None else session.store.fresh(chain)
-
-
-def _mark(cursor: Cursor, chain: Chain | None, store: Store) -> Mark:
-    """Return a mark at the head, with what is odd there and beyond: known, so not new later."""
-    if chain is None:
-        return Mark(0, 0, b"")
-    head = chain.head
-    mark = Mark(head.seq, head.epoch, head.seal)
-    odd = chain.occupied.copy()
-    if found_at(cursor, chain, mark, store.registry.writers):
-        odd.add(head.seq)
-    if not odd:
-        return mark
-    _, digest = digest_of(cursor, chain.session_id, tuple(odd))
-    return mark._replace(beyond=tuple(odd), beyond_digest=digest)
-
-
-def _persist_examined(cursor: Cursor, chain: Chain) -> None:
-    cursor.execute(
-        sql.examine(), (chain.examined, chain.sealer.examined_mac(chain.examined), chain.session_id)
-    )

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from journal import explanation as told
 from journal import inspection, parking, settling, verdicts
 from journal import statements as sql
-from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
 from journal.controls import decode
 from journal.errors import EntryError, NotFoundError
 from journal.explanation import Between
 from journal.fileedit import EDIT, each_in, removed_by, sort_of
 from journal.instance import process_of
 from journal.model import Row
+from journal.pages import MAX_SEQ, MIN_SEQ, rows_of
 from journal.places import places_of
 from journal.verdict import BETWEEN_FENCES, CHANGED_SINCE, REWRITTEN_SINCE, TAKEOVER, origin
 

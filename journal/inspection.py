@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
-from journal.chain import MIN_SEQ, rows_of
 from journal.model import Entry, Row
 from journal.naming import digest_of
+from journal.pages import MIN_SEQ, rows_of
 from journal.seal import holds, row_digest
 from journal.strays import Ranges
 

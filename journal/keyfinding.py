@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import keys
 from journal import statements as sql
-from journal.chain import rows_of
 from journal.controls import decode
 from journal.eras import KEY_BODY, newer_key, prove
 from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID, Row
+from journal.pages import rows_of
 from journal.seal import fingerprint
 
 if TYPE_CHECKING:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from journal.chain import Chain, rows_of
 from journal.controls import fact
+from journal.pages import rows_of
 from journal.seal import row_digest
 from journal.strays import RANGES_PER_FACT, ROWS_PER_FACT, Oddity, Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from journal.chain import Chain
     from journal.engine import Cursor
     from journal.lines import Line
 

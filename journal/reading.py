@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
-from journal.chain import MAX_SEQ, MIN_SEQ
 from journal.inspection import PAGE, entry_of
 from journal.model import Entry, Row
+from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.store import log
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
 from journal.aliases import Aliases
-from journal.chain import Chain, rows_of
+from journal.chain import Chain
 from journal.controls import CONTROL, FORMAT, decode, fact
 from journal.eras import FIRST_KEY_ID, Keys
 from journal.errors import NotTrusted
 from journal.explanation import when
 from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES, Writer
+from journal.pages import rows_of
 from journal.seal import fingerprint
 from journal.writing import Author, write
 

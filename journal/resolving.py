@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.admission import refusal, serve_mirror
-from journal.chain import MAX_SEQ, MIN_SEQ
 from journal.commands import command_on
 from journal.controls import CONTROL, decode, fact
 from journal.errors import EntryError, NotFoundError, RefusedError
@@ -20,6 +19,7 @@ from journal.inspection import entry_of
 from journal.layout import Extent, undone
 from journal.lines import parse
 from journal.model import Row, check_label
+from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.rewriting import store_layout
 from journal.seal import row_digest
 from journal.writing import Author, write

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import policy as policies
-from journal.chain import MAX_SEQ, MIN_SEQ, rows_of
 from journal.errors import NotFoundError
 from journal.inspection import entry_of, gone, is_resolved
 from journal.model import check_key
+from journal.pages import MAX_SEQ, MIN_SEQ, rows_of
 from journal.verdict import reason_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal.admission import put
-from journal.chain import MAX_SEQ, page_of, rows_of
 from journal.layout import Extent, Layout
 from journal.lines import Line
+from journal.pages import MAX_SEQ, page_of, rows_of
 from journal.strays import Ranges
 from tests.thieves import KEY
 

@@ -63,6 +63,7 @@ LAYERS = (
         "keys",
         "instance",
         "registry",
+        "pages",
         "chain",
         "writing",
         "sealing",
@@ -92,6 +93,8 @@ LAYERS = (
         "session",
         "batch",
         "fence",
+        "fencerow",
+        "marks",
         "claim",
         "turn",
         "parking",
@@ -166,8 +169,8 @@ SOLE = {
 
 # The auditor shares no code with the writers it checks, at any distance.
 AUDIT_AVOIDS = {
-    *("registry", "chain", "writing", "inspection", "ledger", "store"),
-    *("journal", "session", "batch", "fence", "claim", "parking", "settling"),
+    *("registry", "pages", "chain", "writing", "inspection", "ledger", "store"),
+    *("journal", "session", "batch", "fence", "fencerow", "marks", "claim", "parking", "settling"),
 }
 
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}

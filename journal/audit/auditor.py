@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
-from journal.audit import database, keyring, projections, proofs, redactions
+from journal.audit import adopted, database, keyring, projections, proofs, redactions
 from journal.audit.ahead import Ahead, is_worth
 from journal.audit.anchored import Anchors, numbers_of
 from journal.audit.declarations import Declarations, Registered
@@ -19,11 +19,9 @@ from journal.audit.sessions import Head, SessionAudit
 from journal.audit.sighting import Sighting
 from journal.audit.source import opened, path_of, text
 from journal.audit.tally import Tally
-from journal.controls import decode
 from journal.dialects.address import is_url
 from journal.engine import is_driver_error
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT, holds
 
 if TYPE_CHECKING:
     import os
@@ -283,35 +281,13 @@ class _Audit:
                 self.known.learn_instance(row)
 
     def _adopt(self) -> None:
-        """Find sessions whose registration is gone, by rows that hold under their number and key."""
-        for number in self.source.session_ids():
-            if number in self.known.sessions:
-                continue
-            key = next(
-                (key for key in self._possible_keys(number) if self._is_proved(number, key)), None
-            )
+        """Take for known what rows prove; tell of it, and of the rows that prove nothing."""
+        for number, key in adopted.lost(self.source, self.keyring, self.known, self.scope.sessions):
             if key is None:
                 self._tell_unregistered(number)
             else:
                 self.known.know(number, Registered(key, None))
                 self.found.add("J103", "its entries hold under its number and key", session=key)
-
-    def _possible_keys(self, number: int) -> Iterator[str]:
-        """Yield keys that a session may have: as its row has it, as asked for, as any fact claims."""
-        for (key,) in self.source.query('SELECT "key" FROM sessions WHERE id = ?', number):
-            yield text(key)
-        yield from self.scope.sessions
-        for row in self.source.rows(REGISTRY_ID):
-            facts = decode(row.body) if isinstance(row.body, bytes) else {}
-            if facts.get("control") == "session" and facts.get("id") == number:
-                yield str(facts.get("key"))
-
-    def _is_proved(self, number: int, key: str) -> bool:
-        try:
-            sealer = self.keyring.sealer(number, key)
-        except UNFIT:
-            return False
-        return sealer is None or any(holds(sealer, row) for row in self.source.rows(number))
 
     def _tell_unregistered(self, number: int) -> None:
         (count,) = self.source.query(

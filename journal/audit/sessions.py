@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import tables
-from journal.audit import claims, named, projections, proofs, redactions
+from journal.audit import claims, named, projections, proofs, redactions, requests
+from journal.audit.evidence import described
 from journal.audit.findings import EVIDENCE_LIMIT
 from journal.audit.judging import Linked, Sealed
 from journal.audit.layouts import Layouts
@@ -13,7 +14,7 @@ from journal.audit.migrated import Receipt
 from journal.audit.proofs import Witness
 from journal.audit.source import text
 from journal.audit.spans import common, minus
-from journal.audit.walk import Walk, described
+from journal.audit.walk import Walk
 from journal.audit.witnesses import Hearing
 from journal.controls import CONTROL
 from journal.eras import EraDigest
@@ -52,7 +53,6 @@ _KNOWN_FACTS: Final = frozenset(
 )
 # What the last of them says of the mirror's file; any other edit says nothing of it.
 _MIRROR_STATES: Final = {"gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None}  # fmt: skip
-_REQUESTS: Final = 1000
 _TOLD_EVERY: Final = 512
 
 
@@ -245,25 +245,8 @@ class SessionAudit:
                     evidence = {"id": answer}
                     cause = "the proof does not hold"
                     self._found.add(check, cause, session=self.key, evidence=evidence)
-        for row in self._source.table(tables.parked, self.session_id):
-            self._check_parked(row)
-
-    def _check_parked(self, row: tuple[Any, ...]) -> None:
-        request, is_applied = proofs.parked_state(row)
-        rows = self._source.rows_of_request(self.session_id, request)
-        was_applied = any(
-            other.origin == b"parked"
-            and self._sealer is not None
-            and self._sealer.seal_holds(other)
-            for other in rows
-        )
-        if was_applied != is_applied:
-            cause = (
-                "its entries are in the session, it says it is open"
-                if was_applied
-                else "it says it was applied, its entries are not in the session"
-            )
-            self._found.add("J412", cause, session=self.key, evidence={"request": text(request)})
+        for request, cause in requests.misstated(self._source, self.session_id, self._sealer):
+            self._found.add("J412", cause, session=self.key, evidence={"request": request})
 
     def _check_tables(self) -> None:
         faults = projections.session_faults(
@@ -291,25 +274,14 @@ class SessionAudit:
             self._found.add("J601", fault[0], session=self.key, evidence=fault[1])
 
     def _check_requests(self) -> None:
-        """J206: a request is written once.
+        for row in requests.twice(self._source, self.session_id, self._counts):
+            told = {"seq": row.seq, "epoch": row.epoch, "request_id": text(row.request_id)}
+            cause = "two writes carry one request id"
+            self._found.add("J206", cause, session=self.key, seq=row.seq, evidence=told)
 
-        Strays that copy a request do not count, nor does what was erased on record: a
-        transcript that was forgotten may be written again.
-        """
-        again = self._source.query(
-            "SELECT request_id FROM entries WHERE session_id = ? AND request_id IS NOT NULL "
-            "GROUP BY request_id HAVING count(DISTINCT epoch) > 1 LIMIT ?",
-            self.session_id,
-            _REQUESTS,
-        ).fetchall()
-        for (request_id,) in again:
-            rows = self._source.rows_of_request(self.session_id, request_id)
-            true = [row for row in rows if row.seq not in self.redacted and self._is_true(row)]
-            if len({row.epoch for row in true}) > 1:
-                for row in true:
-                    told = {"seq": row.seq, "epoch": row.epoch, "request_id": text(request_id)}
-                    cause = "two writes carry one request id"
-                    self._found.add("J206", cause, session=self.key, seq=row.seq, evidence=told)
+    def _counts(self, row: Row) -> bool:
+        """Whether a row is an entry that was not erased on record."""
+        return row.seq not in self.redacted and self._is_true(row)
 
     def _is_true(self, row: Row) -> bool:
         return self._sealer is None or holds(self._sealer, row)

@@ -7,10 +7,10 @@ since, or something that is gone. The entry itself is never blamed.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from journal.audit.aside import KEPT, Aside
+from journal.audit.evidence import described
 from journal.audit.judging import ORIGINS, Change, Sealed, changed_column, true_seal
 from journal.audit.rules import (
     TERMINATORS,
@@ -31,7 +31,7 @@ from journal.seal import PREV_SIZE, holds
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from journal.audit.ahead import Plain
     from journal.audit.declarations import Declarations
@@ -41,30 +41,8 @@ if TYPE_CHECKING:
     from journal.seal import Sealer, Status
 
 _PLAIN_KINDS: Final = frozenset({b"line", b"raw"})
-_KEPT: Final = 32
 _ATTEMPTS: Final = 1000  # to tell edited entries from strays: half a millisecond each
 UNKNOWN: Final = Change(None)
-
-
-@dataclass(slots=True)
-class Aside:
-    """Rows between two entries that hold: the first and the last few whole, all by seq."""
-
-    seqs: Ranges = field(default_factory=Ranges)
-    first: list[Row] = field(default_factory=list)
-    newest: deque[Row] = field(default_factory=lambda: deque(maxlen=_KEPT))
-
-    def put(self, row: Row) -> None:
-        """Put a row aside. Of thirty thousand strays only the ends are looked at closely."""
-        self.seqs.add(row.seq)
-        if len(self.first) < _KEPT:
-            self.first.append(row)
-        else:
-            self.newest.append(row)
-
-    def rows(self) -> list[Row]:
-        """Return the rows that are kept, in order."""
-        return [*self.first, *self.newest]
 
 
 class Walk:
@@ -374,7 +352,7 @@ class Walk:
         for row in aside.rows():
             if row.seq in self.changed:
                 self.strays = without(self.strays, row.seq)
-            elif len(self.samples) < _KEPT:
+            elif len(self.samples) < KEPT:
                 self.samples.append(row)
 
     def finish(self) -> None:
@@ -388,31 +366,12 @@ class Walk:
     def _find_moved(self, sealer: Sealer) -> None:
         """Find entries whose seq was changed: strays that would be sealed where one is missing."""
         gone = [*self.missing, *self.skipped]
-        wanted = [seq for first, last in gone for seq in range(first, min(last, first + _KEPT) + 1)]
+        wanted = [seq for first, last in gone for seq in range(first, min(last, first + KEPT) + 1)]
         for row in self.samples:
-            for seq in wanted[:_KEPT]:
+            for seq in wanted[:KEPT]:
                 if holds(sealer, row._replace(seq=seq)):
                     self._note_change(row, Change("seq", seq))
                     self.strays, self.missing = (
                         without(self.strays, row.seq),
                         without(self.missing, seq),
                     )
-
-
-def described(row: Row, known: Declarations) -> Mapping[str, Any]:
-    """Return what a row says of itself, without its line, as evidence."""
-    return {
-        "seq": row.seq,
-        "row": row.id,
-        "epoch": row.epoch,
-        "writer": known.name_of(row.writer_id),
-        "instance": row.instance_id,
-        "kind": _shown(row.kind),
-        "origin": _shown(row.origin),
-        "created_us": row.created_us,
-        "bytes": len(row.body or b"") + len(row.terminator),
-    }
-
-
-def _shown(value: bytes) -> str:
-    return value.decode("utf-8", "backslashreplace")

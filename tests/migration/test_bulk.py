@@ -144,7 +144,7 @@ def test_seals_made_ahead_for_another_head_are_not_taken(
 
 
 def every_row(cursor: Any, chain: Any) -> list[Any]:
-    from journal.chain import rows_of as whole
+    from journal.pages import rows_of as whole
 
     rows = list(whole(cursor, chain.session_id, 1))
     assert rows

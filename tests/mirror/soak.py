@@ -188,7 +188,7 @@ def judged(home: Path) -> dict[str, int]:
 
 
 def rows(journal: Journal) -> Iterator[tuple[bytes, bool]]:
-    from journal.chain import rows_of
+    from journal.pages import rows_of
 
     with journal.store.snapshot() as cursor:
         chain = journal.store.find_chain(cursor, KEY)

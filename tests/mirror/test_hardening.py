@@ -18,10 +18,10 @@ import pytest
 from journal import BusyError, Journal, MirrorError, mending
 from journal import mirror as mirror_module
 from journal import mirrors as mirrors_module
-from journal.chain import rows_of
 from journal.controls import decode
 from journal.lines import LINE_LIMIT
 from journal.mirrorfile import MirrorFile
+from journal.pages import rows_of
 from journal.parts import PART_SIZE
 from journal.process import this_process
 from journal.sidefile import SideFile

@@ -10,6 +10,7 @@ import pytest
 from journal import fence as fences
 from journal import mending, redaction
 from journal.audit import audit
+from journal.marks import take_in
 from journal.mirrorfile import MirrorFile
 from journal.sidefile import SideFile
 from tests.thieves import KEY
@@ -120,7 +121,7 @@ def test_a_rewrite_between_a_fences_look_at_the_file_and_its_mark_is_no_edit(
     other = open_journal()
     rewriter = other.session(KEY, writer="other", role="channel")
     mirrored.extend([{"n": number} for number in range(3, 8)])
-    real = fences._reconcile
+    real = take_in
 
     def looked(*given: Any) -> Any:
         found = real(*given)
@@ -130,11 +131,11 @@ def test_a_rewrite_between_a_fences_look_at_the_file_and_its_mark_is_no_edit(
         return found
 
     with monkeypatch.context() as between:
-        between.setattr(fences, "_reconcile", looked)
+        between.setattr(fences, "take_in", looked)
         fence = mirrored.fence()
     assert fence.check().accepted
     with monkeypatch.context() as between:
-        between.setattr(fences, "_reconcile", looked)
+        between.setattr(fences, "take_in", looked)
         assert fence.check().accepted
     assert fence.check().accepted
 

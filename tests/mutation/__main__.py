@@ -24,6 +24,7 @@ import pytest
 from tests.mutation import reach
 from tests.mutation.reach import ROOT
 from tests.mutation.session import LEFT_OUT, Session, Wish, in_words, score
+from tests.mutation.trying import BUDGET_S
 
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "seal": ("journal/seal.py",),
@@ -34,7 +35,15 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "journal/inspection.py",
     ),
     "reconcile": ("journal/reconcile.py", "journal/comparison.py", "journal/layout.py"),
-    "store": ("journal/store.py", "journal/group.py", "journal/chain.py", "journal/transaction.py"),
+    "store": (
+        "journal/store.py",
+        "journal/ledger.py",
+        "journal/writing.py",
+        "journal/admission.py",
+        "journal/group.py",
+        "journal/chain.py",
+        "journal/transaction.py",
+    ),
     "audit": tuple(
         sorted(str(path.relative_to(ROOT)) for path in (ROOT / "journal/audit").glob("*.py"))
     ),
@@ -105,6 +114,7 @@ def main() -> int:
     parser.add_argument("--reach", type=Path, default=Path("mutation-reach.json"))
     parser.add_argument("--again", type=Path, help="try only what this result says went unnoticed")
     parser.add_argument("--tests", action="append", help="only these tests")
+    parser.add_argument("--budget", type=float, default=BUDGET_S, help="seconds of tests for each")
     given = parser.parse_args()
     modules = [path for name in given.module or GROUPS for path in GROUPS.get(name, (name,))]
     say(f"seed {given.seed}")
@@ -112,7 +122,10 @@ def main() -> int:
     if given.again:
         earlier = json.loads(given.again.read_text("utf-8"))["unnoticed"]
         again = {(e["module"], e["scope"], e["before"], e["after"]) for e in earlier}
-    wish = Wish(modules, ALL, given.minutes, given.seed, given.jobs, given.reach.absolute(), again)
+    kept = given.reach.absolute()
+    wish = Wish(
+        modules, ALL, given.minutes, given.seed, given.jobs, kept, again, budget_s=given.budget
+    )
     session = run(wish, given.tests or ["tests"])
     told = result(session)
     given.out.write_text(json.dumps(told, indent=1) + "\n", "utf-8")

@@ -61,6 +61,7 @@ class Wish:
         jobs: how many at a time.
         kept: where what the tests reach is kept.
         again: only these mutants, by module, scope, before and after; None for all.
+        budget_s: how long a mutant's tests may take together; the rest are left out.
 
     """
 
@@ -71,6 +72,7 @@ class Wish:
     jobs: int
     kept: Path
     again: set[tuple[str, str, str, str]] | None = None
+    budget_s: float = BUDGET_S
 
 
 @dataclass
@@ -160,7 +162,7 @@ class Session(Quick):
             if in_function
             else self.reach.of_module(module)
         )
-        tests = _within(self._closest_first(module, reaching), self.reach)
+        tests = _within(self._closest_first(module, reaching), self.reach, self.wish.budget_s)
         longest = max((self.reach.tests[name].seconds for name in tests), default=0.0)
         patience = PATIENCE_S + 8 * longest + (0 if in_function else 30)
         return Case(module, mutant, tests, len(reaching), patience)
@@ -171,12 +173,12 @@ class Session(Quick):
         return sorted(tests, key=lambda name: word not in name)
 
 
-def _within(tests: Iterable[str], known: Reach) -> list[str]:
+def _within(tests: Iterable[str], known: Reach, budget_s: float) -> list[str]:
     """Return as many of the tests as the budget allows."""
     spent, found = 0.0, list[str]()
     for name in tests:
         spent += known.tests[name].seconds
-        if spent > BUDGET_S and found:
+        if spent > budget_s and found:
             break
         found.append(name)
     return found

@@ -23,9 +23,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from journal import Journal
 from journal.audit import audit
-from journal.chain import rows_of
 from journal.export import export
 from journal.inspection import entry_of
+from journal.pages import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,51 @@
+"""Requests, by which a write is done once: those written twice, and parked ones that say what is not so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from journal import tables
+from journal.audit import proofs
+from journal.audit.source import text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from journal.audit.source import Source
+    from journal.model import Row
+    from journal.seal import Sealer
+
+_MOST: Final = 1000
+_APPLIED: Final = "its entries are in the session, it says it is open"
+_NOT_APPLIED: Final = "it says it was applied, its entries are not in the session"
+
+
+def twice(source: Source, session_id: int, counts: Callable[[Row], bool]) -> Iterator[Row]:
+    """J206: yield the entries of requests that were written more than once.
+
+    Strays that copy a request do not count, nor does what was erased on record: a
+    transcript that was forgotten may be written again.
+    """
+    again = source.query(
+        "SELECT request_id FROM entries WHERE session_id = ? AND request_id IS NOT NULL "
+        "GROUP BY request_id HAVING count(DISTINCT epoch) > 1 LIMIT ?",
+        session_id,
+        _MOST,
+    ).fetchall()
+    for (request_id,) in again:
+        rows = [row for row in source.rows_of_request(session_id, request_id) if counts(row)]
+        if len({row.epoch for row in rows}) > 1:
+            yield from rows
+
+
+def misstated(source: Source, session_id: int, sealer: Sealer | None) -> Iterator[tuple[str, str]]:
+    """J412: yield the requests of parked writes that are not what they say of themselves, and why."""
+    for row in source.table(tables.parked, session_id):
+        request, is_applied = proofs.parked_state(row)
+        rows = source.rows_of_request(session_id, request)
+        was_applied = any(
+            other.origin == b"parked" and sealer is not None and sealer.seal_holds(other)
+            for other in rows
+        )
+        if was_applied != is_applied:
+            yield text(request), _APPLIED if was_applied else _NOT_APPLIED

@@ -1,0 +1,73 @@
+"""Where a fence is to stand: the head with what is odd there, and the file as it was then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from journal import statements as sql
+from journal.inspection import found_at
+from journal.naming import digest_of
+from journal.verdict import Mark
+
+if TYPE_CHECKING:
+    from journal.chain import Chain
+    from journal.engine import Cursor
+    from journal.session import Session
+    from journal.store import Store
+
+
+def chain_of(cursor: Cursor, session: Session) -> Chain | None:
+    """Return a session's chain, fresh; None if nobody ever wrote to it."""
+    chain = session.store.find_chain(cursor, session.key)
+    return None if chain is None else session.store.fresh(chain)
+
+
+def mark_at_head(cursor: Cursor, chain: Chain | None, store: Store) -> Mark:
+    """Return a mark at the head, with what is odd there and beyond: known, so not new later."""
+    if chain is None:
+        return Mark(0, 0, b"")
+    head = chain.head
+    mark = Mark(head.seq, head.epoch, head.seal)
+    odd = chain.occupied.copy()
+    if found_at(cursor, chain, mark, store.registry.writers):
+        odd.add(head.seq)
+    if not odd:
+        return mark
+    _, digest = digest_of(cursor, chain.session_id, tuple(odd))
+    return mark._replace(beyond=tuple(odd), beyond_digest=digest)
+
+
+def take_in(session: Session, floor: int | None = None, seq: int = 0) -> tuple[int, int] | None:
+    """Have what reached the session's file judged with the rest: it becomes entries first.
+
+    ``floor`` is the size the file had at the seq: it must not be shorter now.
+    Returns how much of which layout is in the file, None if there is none.
+    """
+    mirrors = session.store.mirrors
+    if mirrors is None:
+        return None
+    with session.store.snapshot() as cursor:
+        chain = session.store.find_chain(cursor, session.key)
+    if chain is None or chain.session_id not in session.store.registry.mirrors:
+        return None
+    known = None if floor is None else (floor, seq)
+    mirrors.reconcile(chain.session_id, is_final=True, floor=known)
+    return mirrors.position(chain.session_id)
+
+
+def floor_at(cursor: Cursor, chain: Chain | None, position: tuple[int, int] | None) -> int | None:
+    """Return the size that the file must have at the head; None if that cannot be told.
+
+    Who rewrote the session after the file was looked at has it cut, and that is no edit.
+    """
+    if chain is None or position is None:
+        return None
+    chain.know_facts(cursor)
+    size, layout_no = position
+    return size if layout_no == chain.layout.no else None
+
+
+def persist_examined(cursor: Cursor, chain: Chain) -> None:
+    """Store how far the session was examined, with the proof of it."""
+    proof = chain.sealer.examined_mac(chain.examined)
+    cursor.execute(sql.examine(), (chain.examined, proof, chain.session_id))

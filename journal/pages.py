@@ -1,0 +1,56 @@
+"""Reads a session's rows page by page: in order, with their lines, and never all of them at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from journal import statements as sql
+from journal.model import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from journal.engine import Cursor
+
+MAX_SEQ: Final = 2**63 - 1
+MIN_SEQ: Final = -(2**63)
+PAGE: Final = 256
+_PAGE_BYTES: Final = 4 * 1024 * 1024  # a row may be of 8 MiB
+
+
+def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:
+    """Yield whole rows in order, a page at a time, so that no read stays open."""
+    while first <= last:
+        rows = page_of(cursor, session_id, first, last, PAGE)
+        yield from rows
+        if len(rows) < PAGE and sum(len(row.body or b"") for row in rows) < _PAGE_BYTES:
+            return  # all there is; a fence looks here each time, and one query more is a quarter of it
+        first = rows[-1].seq + 1
+
+
+def sealed_page(
+    cursor: Cursor, session_id: int, first: int, last: int, limit: int
+) -> list[tuple[Any, ...]]:
+    """Return the next rows as :func:`~journal.statements.sealed_between` has them; as many as :func:`page_of`."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    cursor.execute(sql.sealed_between(), (session_id, first, last, limit))
+    for found in iter(cursor.fetchone, None):
+        rows.append(found)
+        size += len(found[-1] or b"")
+        if size >= _PAGE_BYTES:
+            break
+    return rows
+
+
+def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) -> list[Row]:
+    """Return the next whole rows: so many, or the first that make 4 MiB; none at the end."""
+    rows: list[Row] = []
+    size = 0
+    cursor.execute(sql.rows_between(), (session_id, first, last, limit))
+    for found in iter(cursor.fetchone, None):
+        rows.append(Row._make(found))
+        size += len(rows[-1].body or b"")
+        if size >= _PAGE_BYTES:
+            break
+    return rows
