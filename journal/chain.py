@@ -129,7 +129,10 @@ class Chain:
     @classmethod
     def new(cls, key: str, session_id: int, sealer: Sealer) -> Chain:
         """Return the chain of a session of which nothing is known yet."""
-        return cls(key, session_id, sealer, Head(0, 0, sealer.genesis, 0, None))
+        genesis = sealer.genesis.ljust(
+            32, b"\0"
+        )  # as long as a seal, though only its first 16 bytes are linked to
+        return cls(key, session_id, sealer, Head(0, 0, genesis, 0, None))
 
     def next_seqs(self, count: int) -> Sequence[int]:
         """Return the seqs that the next write takes: the first free ones after the head."""

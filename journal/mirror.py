@@ -9,46 +9,27 @@ to again. ``docs/mirror.md`` tells the whole.
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
-from journal import mending
+from journal import mending, reconciling
 from journal import reconcile as plans
-from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
+from journal.comparison import Compared, rows_of
 from journal.errors import JournalError, MirrorError
-from journal.foreign import CHUNK, Recorder, in_file
-from journal.mending import (
-    ChangedError,
-    is_rewritten,
-    mend_damage,
-    read,
-    rewrite,
-)
+from journal.foreign import Recorder
 from journal.mirrorfile import MirrorFile, is_file
-from journal.reconcile import LINE_END, Plan
+from journal.reconciling import Look
 from journal.sidefile import Fresh, Known, SlotLock
 from journal.store import log
-from journal.undoing import Restored, undo_redaction
 
 if TYPE_CHECKING:
-    import os
-
     from journal.chain import Chain
     from journal.engine import Cursor
+    from journal.reconcile import Plan
     from journal.registry import MirrorFact
     from journal.sidefile import Hold, SideFile
     from journal.store import Store
 
-# Within one tick of a coarse clock a later change can leave the very same times.
-TICK_NS: Final = 20_000_000
-# From this size on reading it again takes longer than to wait a tick out.
-_WORTH_A_TICK: Final = 16 * 1024 * 1024
 _SYNC_EVERY_S: Final = 1.0
-_TRIES: Final = 8
-_LAZY_TRIES: Final = 2  # one to take lines in, one to see that this was all
-
-KEEP: Final = "keep"
-REFUSE: Final = "refuse"
 
 
 class Mirror:
@@ -243,128 +224,14 @@ class Mirror:
             MirrorError: the file cannot be used, or changes faster than it is read.
 
         """
+        look = Look(is_final, is_cheap, is_lazy, floor)
         with self.lock:
-            if not is_cheap and self._is_unchanged(floor):
-                return Plan(plans.IN_STEP)
-            first: Plan | None = None
-            for tried in range(_TRIES):
-                is_lazy = is_lazy and tried < _LAZY_TRIES
-                file = self._present()
-                if file is None:
-                    return first or Plan(plans.GONE)
-                mend_damage(self, file)
-                try:
-                    found, is_settled = self._pass(
-                        file,
-                        is_final=is_final,
-                        is_cheap=is_cheap,
-                        is_lazy=is_lazy,
-                        floor=floor,
-                    )
-                except ChangedError:
-                    continue
-                first = found if first is None or first.what == plans.BEHIND else first
-                if is_settled:
-                    if not is_cheap:
-                        self.sync()
-                    return first
-        raise MirrorError(
-            f"the mirror {self.fact.path} changes faster than it can be compared", hint="try again"
-        )
+            return reconciling.reconcile(self, look)
 
     def preview(self) -> Plan:
         """Return what reconciling would do, and do nothing."""
         with self.lock:
-            file = self.file()
-            if file is None:
-                return Plan(plans.GONE)
-            restored = Restored(self, file)  # what an interrupted redaction left is nobody's edit
-            return self.plan(compare(self.store, self.now(), restored), is_final=True)
-
-    def _present(self) -> MirrorFile | None:
-        """Return the file, or record, once, that it is there no more; or that it is back."""
-        file, chain = self.file(), self.now()
-        if file is None:
-            if chain.mirror_state != "gone":
-                self.recorder.edit("gone", path=self.fact.path)
-            return None
-        file.check()
-        if chain.mirror_state == "gone":
-            self.recorder.note("edit", what="back", mirror=self.fact.number)
-        if chain.redacting is not None:
-            undo_redaction(self, file)
-        return file
-
-    def _is_unchanged(self, floor: tuple[int, int] | None) -> bool:
-        known, file = self.known(), self.file()
-        if known is None or file is None or not known.mtime_ns or known.cut_to >= 0:
-            return False
-        seen = _times(file.status())
-        if seen != (known.device, known.inode, known.size, known.mtime_ns, known.ctime_ns):
-            return False
-        if floor is not None and known.size < floor[0]:
-            return False
-        chain = self.now()
-        return chain.layout.no == known.layout_no and chain.head.seq == known.exported_seq
-
-    def _pass(
-        self,
-        file: MirrorFile,
-        *,
-        is_final: bool,
-        is_cheap: bool,
-        is_lazy: bool,
-        floor: tuple[int, int] | None,
-    ) -> tuple[Plan, bool]:
-        """Compare once, take what is foreign, write what lacks; return whether all is settled."""
-        # One state of the database for a look that nobody else in this process waits for.
-        with self.store.snapshot() if is_lazy else nullcontext():
-            compared, before = None, None
-            if not is_rewritten(self):
-                before = self._settled_times(file)
-                compared = self._compare(file)
-        if compared is None:
-            return rewrite(self, file), False
-        if is_rewritten(self):
-            raise ChangedError  # between the two looks: the file has the old order still
-        found = self.plan(compared, is_final=is_final, floor=floor)
-        if found.foreign or found.is_relaid:
-            self._take(file, compared, found, is_lazy=is_lazy)
-            return found, False
-        if found.tail is not None or self.now().mirror_state == "refused":
-            return found, True  # somebody is still writing that line, or we may not write
-        written = self._write(file, compared, found)
-        size = compared.size + written
-        if file.size != size:
-            return found, False
-        self._remember(file, compared, size, None if written or is_cheap else before)
-        return found, True
-
-    def _settled_times(self, file: MirrorFile) -> tuple[int, ...] | None:
-        """Return the file's times if any later change must change them; None if it need not."""
-        status = file.status()
-        age_ns = time.time_ns() - status.st_ctime_ns
-        if abs(age_ns) < TICK_NS and status.st_size >= _WORTH_A_TICK:
-            time.sleep(TICK_NS / 1e9)
-            status = file.status()
-            age_ns = time.time_ns() - status.st_ctime_ns
-        return _times(status) if age_ns >= TICK_NS else None
-
-    def _compare(self, file: MirrorFile) -> Compared:
-        """Compare all of the file: by its digest as far as it was compared before, then by rows.
-
-        There is no looking at its end alone: a line put in before it moves all
-        others, and their pieces would be called foreign.
-        """
-        known, chain = self.known(), self.now()
-        start, begun, exported = BEGINNING, None, None
-        if known is not None and known.layout_no == chain.layout.no:
-            exported = known.size
-            if known.checked_size:
-                start, begun = Start(known.checked_size, known.checked_seq), known.digest
-        if start.offset > file.size:
-            start, begun = BEGINNING, None
-        return compare(self.store, chain, file, start=start, begun=begun, exported=exported)
+            return reconciling.preview(self)
 
     def plan(
         self,
@@ -402,102 +269,3 @@ class Mirror:
         if floor is not None and chain.layout_seq <= floor[1]:
             sizes.append(floor[0])
         return max(sizes, default=None)
-
-    def _take(self, file: MirrorFile, compared: Compared, found: Plan, *, is_lazy: bool) -> None:
-        """Have what is foreign made entries, and note that the layout now begins as the file does."""
-        is_lazy = is_lazy and not found.is_relaid and sum(x.size for x in found.foreign) < CHUNK
-        if not is_lazy:
-            file.sync()  # a layout says what the file has: a power cut must not take that back
-        if not self.recorder.take(compared, found, lambda x: read(file, x), is_lazy=is_lazy):
-            return
-        is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
-        if self.fact.on_edit == REFUSE and not is_benign and self.now().mirror_state is None:
-            self.recorder.edit("refused", path=self.fact.path)
-        known, chain = self.known() or Known(), self.now()
-        if chain.rewritten_no > compared.newest_no:
-            return
-        keeps_digest = (
-            compared.offset >= known.checked_size and known.layout_no == compared.newest_no
-        )
-        known = known._replace(
-            size=in_file(compared, found),
-            exported_seq=0,
-            mtime_ns=0,
-            ctime_ns=0,
-            boot_id=mending.this_boot(),
-            inode=file.inode,
-            layout_no=chain.layout.no,
-        )
-        if not keeps_digest:
-            known = known._replace(checked_size=0, checked_seq=0, digest=b"")
-        self.know(known)
-
-    def _write(self, file: MirrorFile, compared: Compared, found: Plan) -> int:
-        """Append the lines that the file lacks; return how many bytes that were."""
-        if not found.pending:
-            return 0
-        self.store.make_durable()  # what the file is given must not outlive the log
-        skip, written = found.mend, 0
-        batch: list[bytes] = []
-        size = 0
-        for row in rows_of(self.store, compared.chain, _spans(found.pending)):
-            data = (row.body or b"") + row.terminator
-            there = min(skip, len(data))
-            batch.append(data[there:])
-            size += len(data) - there
-            skip -= there
-            if size > _WORTH_A_TICK:
-                file.append(b"".join(batch))
-                written, batch, size = written + size, [], 0
-        if batch:
-            file.append(b"".join(batch))
-        return written + size
-
-    def _remember(
-        self,
-        file: MirrorFile,
-        compared: Compared,
-        size: int,
-        before: tuple[int, ...] | None,
-    ) -> None:
-        """Note that the file is in step; with its times if they can be relied on."""
-        status = file.status()
-        known = self.known() or Known()
-        is_still = before is not None and before == _times(status)
-        if compared.differs is None:
-            known = known._replace(
-                checked_size=compared.offset, checked_seq=compared.head, digest=compared.digest
-            )
-        self.know(
-            known._replace(
-                device=status.st_dev,
-                inode=status.st_ino,
-                size=size,
-                mtime_ns=status.st_mtime_ns if is_still else 0,
-                ctime_ns=status.st_ctime_ns if is_still else 0,
-                exported_seq=compared.head,
-                layout_no=compared.newest_no,
-                synced_to=min(known.synced_to, size),
-                boot_id=mending.this_boot(),
-                cut_to=-1,
-            )
-        )
-
-
-def _times(status: os.stat_result) -> tuple[int, ...]:
-    return (
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
-    )  # fmt: skip
-
-
-def _spans(seqs: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return single seqs as stretches, neighbours as one."""
-    spans: list[tuple[int, int]] = []
-    for seq in seqs:
-        if seq == LINE_END:
-            continue
-        if spans and spans[-1][1] + 1 == seq:
-            spans[-1] = (spans[-1][0], seq)
-        else:
-            spans.append((seq, seq))
-    return spans

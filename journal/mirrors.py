@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
-from journal.mirror import KEEP, REFUSE, Mirror
+from journal.mirror import Mirror
 from journal.mirrorfile import is_file, real_path
 from journal.model import check_label
 from journal.process import this_process
+from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
 from journal.sidefile import Fresh, SideFile
 

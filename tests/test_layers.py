@@ -105,6 +105,7 @@ LAYERS = (
         "foreign",
         "mending",
         "undoing",
+        "reconciling",
         "mirror",
         "mirrors",
         "reading",

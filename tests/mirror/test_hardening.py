@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, Journal, MirrorError, mending
-from journal import mirror as mirror_module
+from journal import BusyError, Journal, MirrorError, mending, reconciling
 from journal import mirrors as mirrors_module
 from journal.controls import decode
 from journal.lines import LINE_LIMIT
@@ -222,7 +221,7 @@ def crash_at(patch: pytest.MonkeyPatch, moment: str) -> None:
     elif moment == "cut and known":
         patch.setattr(file, "append", crash)
     else:
-        patch.setattr(mirror_module.Mirror, "_remember", crash)
+        patch.setattr(reconciling, "_remember", crash)
 
 
 # -- a file that cannot be written ----------------------------------------------------

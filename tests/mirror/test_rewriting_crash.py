@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from journal import Journal
+from journal import Journal, reconciling
 from journal.audit import audit
 from journal.export import export
 from journal.mirror import Mirror
@@ -30,7 +30,7 @@ def newest(session: Session, count: int) -> None:
 
 @pytest.mark.parametrize(
     "owner, call",
-    [(Mirror, "_remember"), (MirrorFile, "append"), (MirrorFile, "cut")],
+    [(reconciling, "_remember"), (MirrorFile, "append"), (MirrorFile, "cut")],
     ids=["after it was written", "after a write", "after the cut"],
 )
 def test_own_lines_of_an_earlier_rewrite_are_never_called_foreign(
@@ -99,19 +99,19 @@ def test_a_rewrite_that_comes_while_the_file_is_compared_makes_no_line_foreign(
     with Journal(tmp_path / "agent.db") as journal:
         session = journal.session(KEY, writer="gateway", role="run", mirror=path)
         session.extend({"n": number} for number in range(30))
-        compare = Mirror._compare
+        compare = reconciling._compare
         waiting = [10]
 
-        def late(self: Mirror, file: MirrorFile) -> object:
+        def late(mirror: Mirror, file: MirrorFile) -> object:
             if waiting:
                 newest(session, waiting.pop())
-            return compare(self, file)
+            return compare(mirror, file)
 
         with path.open("ab") as hand:
             hand.write(b'{"hand":1}\n')
         with monkeypatch.context() as meddled:
             meddled.setattr(Mirror, "serve", lambda *_: None)
-            meddled.setattr(Mirror, "_compare", late)
+            meddled.setattr(reconciling, "_compare", late)
             session.fence().check()
         assert not waiting
         foreign = [entry.data for entry in session.read() if not entry.trusted]
