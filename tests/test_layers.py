@@ -81,6 +81,7 @@ LAYERS = (
         "ledger",
         "store",
         "serverstore",
+        "serverlink",
         "servergroup",
         "serverchanges",
         "creation",
