@@ -34,6 +34,7 @@ from journal.schema import SCHEMA_VERSION
 from journal.serverchanges import ServerChanges
 from journal.servergroup import UNKNOWN, PatientGroup, pause
 from journal.serverlink import Link
+from journal.serverplace import mirrors_path, place_of
 from journal.store import Store
 from journal.transaction import Transaction
 
@@ -85,6 +86,7 @@ class ServerStore(Store):
             self.journal_id, self.keys = find_keys(self._link.cursor, self.path, key_file)
             self.registry = Registry(self.keys)
             self.mac = self.keys.mac
+            self.place = place_of(self._link.cursor, address.schema)
         except BaseException as error:
             self._link.close()
             told = self.told(error)
@@ -374,6 +376,12 @@ class ServerStore(Store):
             check_newest(self.registry.newer_key, self.path)
         self.generation += 1
 
+    def side_path(self) -> str:
+        """Return the path of the side file for mirrors; its directory is there from then on."""
+        path = mirrors_path(self.journal_id, self.place or "")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return str(path)
+
     def empty_log(self) -> bool | None:
         """Return None: what the server keeps besides the rows is its own."""
         return None
@@ -393,6 +401,8 @@ class ServerStore(Store):
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
         self.forked = True
+        if self.mirrors is not None:
+            self.mirrors.abandon()
         self._kept = self._link
         self.lock, self.group = threading.RLock(), PatientGroup(self)
         self.changes = ServerChanges(self.address)

@@ -82,6 +82,7 @@ LAYERS = (
         "store",
         "serverstore",
         "serverlink",
+        "serverplace",
         "servergroup",
         "serverchanges",
         "creation",

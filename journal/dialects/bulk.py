@@ -244,7 +244,7 @@ class ServerTarget:
             reader.close()
 
     def finish(self, unmirrored: list[int], key_file: str | os.PathLike[str] | None) -> None:
-        """Make it a journal. A server serves no mirrors, so nothing is said of them."""
+        """Make it a journal. The mirrors that are registered say of themselves that they are not its own."""
         del unmirrored, key_file
         with self._told(), self._raw.transaction():
             self._switch("ENABLE")
