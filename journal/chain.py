@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
 _PAGE: Final = 256
-_PAGE_BYTES: Final = 4 * 1024 * 1024  # a row may be of 8 MiB
+PAGE_BYTES: Final = 4 * 1024 * 1024  # a row may be of 8 MiB
 _REORDERING: Final = (
     "layout",
     "resolution",
@@ -402,7 +402,7 @@ def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) ->
     while first <= last:
         rows = page_of(cursor, session_id, first, last, _PAGE)
         yield from rows
-        if len(rows) < _PAGE and sum(len(row.body or b"") for row in rows) < _PAGE_BYTES:
+        if len(rows) < _PAGE and sum(len(row.body or b"") for row in rows) < PAGE_BYTES:
             return  # all there is; a fence looks here each time, and one query more is a quarter of it
         first = rows[-1].seq + 1
 
@@ -417,7 +417,7 @@ def sealed_page(
     for found in iter(cursor.fetchone, None):
         rows.append(found)
         size += len(found[-1] or b"")
-        if size >= _PAGE_BYTES:
+        if size >= PAGE_BYTES:
             break
     return rows
 
@@ -430,6 +430,6 @@ def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) 
     for found in iter(cursor.fetchone, None):
         rows.append(Row._make(found))
         size += len(rows[-1].body or b"")
-        if size >= _PAGE_BYTES:
+        if size >= PAGE_BYTES:
             break
     return rows
