@@ -131,6 +131,7 @@ LAYERS = (
         "watching",
         "bundled",
         "adopting",
+        "exclusive",
         "serving",
         "doctor",
         "serverdoctor",
