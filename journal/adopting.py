@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from journal import keys, schema, tables
+from journal import keys, tables
 from journal.audit.auditor import sighted
 from journal.controls import fact
 from journal.custody import Custody, custody
-from journal.engine import connect, translated
 from journal.eras import ERA_BODY, Bound, EraDigest, Keys, Secret, bounds_in
 from journal.errors import CorruptError, KeyMissing
+from journal.exclusive import Exclusive, exclusive
 from journal.instance import store_instance
 from journal.keyfinding import check_newest, find_keys, possible_ids, rows_beginning
 from journal.ledger import now_us
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
 from journal.pages import rows_of
-from journal.place import check_place
 from journal.registry import Registry
 from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds
 from journal.sidefile import SideFile
-from journal.ticket import Ticket
 from journal.writing import Author
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from journal.seal import Mac
 
 _SESSIONS_A_FACT: Final = 500
-_WAIT_S: Final = 30.0
 # What each table's proof is over, and under which name.
 _PROOFS: Final = (
     ("instance", tables.instances, lambda row: row[:-1]),
@@ -50,7 +47,7 @@ _PROOFS: Final = (
 
 
 def adopt_key(
-    path: Path,
+    place: str | Path,
     *,
     reason: str = "",
     without_key: bool = False,
@@ -62,7 +59,7 @@ def adopt_key(
     opens it again; nobody can write while this runs, which takes as long as an audit.
 
     Args:
-        path: the database.
+        place: the database: a file, or a server's URL.
         reason: why, for the record.
         without_key: the old key is lost: adopt the journal as it stands. Who wrote
             what is in it can be proved no more; that it is not changed from now on, can.
@@ -77,36 +74,17 @@ def adopt_key(
     """
     if reason:
         check_label(reason, "reason")
-    where = str(path)
-    check_place(path)
-    try:
-        with _turn(where), closing(connect(where)) as connection:
-            schema.check(connection.cursor().execute, where)
-            connection.execute("BEGIN IMMEDIATE")
-            old, new = _Adoption(connection, where, reason, key_file).run(without_key=without_key)
-            connection.execute("COMMIT")  # on any error before it, closing rolls back
-            _prove_mirrors(where, old, new)
-    except Exception as error:
-        raise translated(error, where) from error
+    with exclusive(place) as held:
+        adoption = _Adoption(held, str(place), reason, key_file)
+        old, new = adoption.run(without_key=without_key)
+        side_path = held.side_path(adoption.journal_id)
+    _prove_mirrors(side_path, old, new)
     # Finding the key also has its file say that the era began.
-    return custody(path, None if key_file is None else str(key_file))
+    return custody(place, None if key_file is None else str(key_file))
 
 
-@contextmanager
-def _turn(where: str) -> Iterator[None]:
-    """Take the turn among those who write, like any of them."""
-    ticket = Ticket(where, _WAIT_S)
-    try:
-        ticket.take()
-        yield
-    finally:
-        ticket.give_back()
-        ticket.close()
-
-
-def _prove_mirrors(where: str, old: Keys | None, new: Keys) -> None:
-    """Have what is known of each mirror's file go on being believed."""
-    path = f"{where}-mirrors"
+def _prove_mirrors(path: str, old: Keys | None, new: Keys) -> None:
+    """Have what is known here of each mirror's file go on being believed."""
     if old is None or not os.path.exists(path):  # noqa: PTH110 - a path that is text
         return
     with closing(SideFile(path, old.mac)) as side:
@@ -119,29 +97,26 @@ class _Adoption:
 
     def __init__(
         self,
-        connection: Any,  # noqa: ANN401 - a driver's connection
-        where: str,
+        held: Exclusive,
+        place: str,
         reason: str,
         key_file: str | os.PathLike[str] | None,
     ) -> None:
-        self.connection, self.where, self.reason, self.key_file = (
-            connection,
-            where,
-            reason,
-            key_file,
-        )
-        self.cursor = connection.cursor()
-        self.at_us = now_us()
+        self.held, self.cursor, self.where = held, held.cursor, held.where
+        self.place, self.reason, self.key_file = place, reason, key_file
+        self.at_us, self.journal_id = now_us(), ""
 
     def run(self, *, without_key: bool) -> tuple[Keys | None, Keys]:
         """Do all of it; return the keys from before, where they are at hand, and those from now on."""
         self.value = secrets.token_bytes(SECRET_SIZE)
         journal_id, old = self._old(without_key=without_key)
+        self.journal_id = journal_id
         new = self._rotated(journal_id, old) if old else self._believed(journal_id)
         secret = Secret(self.value, journal_id, new.key_id, is_pending=True)
         keys.add_secret(keys.key_path(journal_id, self.key_file), secret)
         self._begin(new, was_at_hand=old is not None)
-        self._prove_anew(None if old is None else old.mac, new.mac)
+        with self.held.as_bytes():  # a forged row need not be UTF-8
+            self._prove_anew(None if old is None else old.mac, new.mac)
         self._prove_examined(old, new)
         self.cursor.execute(
             "UPDATE meta SET value = ? WHERE name = 'key_fingerprint'", (fingerprint(new.key),)
@@ -193,7 +168,7 @@ class _Adoption:
 
     def _believed(self, journal_id: str) -> Keys:
         """Take what is there for the old era, if all that can be checked of it without the key is right."""
-        with sighted(self.where, key_file=self.key_file, mirrors=False) as sighting:
+        with sighted(self.place, key_file=self.key_file, mirrors=False) as sighting:
             report, known = sighting.report, sighting.known
         strays = report.completeness["strays"]
         if strays or any(finding.severity == "broken" for finding in report.findings):
@@ -254,18 +229,17 @@ class _Adoption:
 
     def _prove_anew(self, old: Mac | None, new: Mac) -> None:
         """Prove the rows beside the chain under the new key; a forged one stays what it is."""
-        self.connection.text_factory = bytes  # a forged row need not be UTF-8
+        row_id = self.held.row
         for kind, table, proved in _PROOFS:
             names = ", ".join(f'"{column.name}"' for column in table.c)
             at = [column.name for column in table.c].index("mac")
-            numbers = self.cursor.execute(f"SELECT rowid FROM {table.name}").fetchall()  # noqa: S608 - our names
+            numbers = self.cursor.execute(f"SELECT {row_id} FROM {table.name}").fetchall()  # noqa: S608 - our names
+            select = f"SELECT {names} FROM {table.name} WHERE {row_id} = ?"  # noqa: S608
+            update = f"UPDATE {table.name} SET mac = ? WHERE {row_id} = ?"  # noqa: S608
             for (number,) in numbers:
-                select = f"SELECT {names} FROM {table.name} WHERE rowid = ?"  # noqa: S608
                 row = self.cursor.execute(select, (number,)).fetchone()
                 if old is None or _holds(old, kind, proved(row), row[at]):
-                    update = f"UPDATE {table.name} SET mac = ? WHERE rowid = ?"  # noqa: S608
                     self.cursor.execute(update, (new(kind, *proved(row)), number))
-        self.connection.text_factory = str
 
     def _prove_examined(self, old: Keys | None, new: Keys) -> None:
         found = self.cursor.execute(

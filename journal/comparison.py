@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from journal.controls import CONTROL
-from journal.pages import page_of
+from journal.pages import PAGE_BYTES, page_of
 from journal.parts import PART_ROW
 from journal.reconcile import Found, Own
 
@@ -171,15 +171,61 @@ def _after(spans: Iterable[tuple[int, int]], seq: int) -> Iterator[tuple[int, in
 
 def rows_of(store: Store, chain: Chain, spans: Iterable[tuple[int, int]]) -> Iterator[Row]:
     """Yield the sealed lines of these stretches, in this order, a page at a time."""
-    for start, last in spans:
-        first = start
-        while first <= last:
-            with store.snapshot() as cursor:
-                page = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
-            for row, status in chain.sealer.judge(page):
-                if row.kind != CONTROL and status == "sealed":
-                    yield chain.sealer.whole(row)
-            first = page[-1].seq + 1 if page else last + 1
+    for group in together(spans):
+        held = _read_at_once(store, chain, group) if len(group) > 1 else None
+        for first, last in group:
+            if held is None:
+                yield from _stretch(store, chain, first, last)
+            else:
+                yield from (held[seq] for seq in range(first, last + 1) if seq in held)
+
+
+def together(spans: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Yield stretches in their order, as many at once as lie within one page and fill half of it.
+
+    Where two parties wrote in turns each line is a stretch, and to ask for each alone
+    takes a server's answer each.
+    """
+    group: list[tuple[int, int]] = []
+    lowest = highest = count = 0
+    for first, last in spans:
+        low, high = (min(lowest, first), max(highest, last)) if group else (first, last)
+        rows = count + last - first + 1
+        if group and high - low < min(PAGE_ROWS, 2 * rows):
+            group.append((first, last))
+            lowest, highest, count = low, high, rows
+            continue
+        if group:
+            yield group
+        group, lowest, highest, count = [(first, last)], first, last, last - first + 1
+    if group:
+        yield group
+
+
+def _read_at_once(
+    store: Store, chain: Chain, group: list[tuple[int, int]]
+) -> dict[int, Row] | None:
+    """Return the lines of a page's worth of seqs, by seq; None if they are too large for one page."""
+    first, last = min(first for first, _ in group), max(last for _, last in group)
+    with store.snapshot() as cursor:
+        page = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
+    if sum(len(row.body or b"") for row in page) >= PAGE_BYTES:
+        return None  # it may be cut short
+    return {row.seq: row for row in _lines_in(chain, page)}
+
+
+def _stretch(store: Store, chain: Chain, first: int, last: int) -> Iterator[Row]:
+    while first <= last:
+        with store.snapshot() as cursor:
+            page = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
+        yield from _lines_in(chain, page)
+        first = page[-1].seq + 1 if page else last + 1
+
+
+def _lines_in(chain: Chain, page: list[Row]) -> Iterator[Row]:
+    for row, status in chain.sealer.judge(page):
+        if row.kind != CONTROL and status == "sealed":
+            yield chain.sealer.whole(row)
 
 
 def physical(rows: Iterable[Row]) -> Iterator[Own]:

@@ -6,6 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from journal import keys
+from journal.dialects import postgres
+from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
 from journal.errors import KeyMissing
 from journal.files import write_new
@@ -39,7 +41,7 @@ class Custody(NamedTuple):
     lost: tuple[int, ...] = ()
 
 
-def custody(path: Path, key_file: str | None = None) -> Custody:
+def custody(place: str | Path, key_file: str | None = None) -> Custody:
     """Say which key is a journal's; the key is proved by what was sealed with it.
 
     Raises:
@@ -47,11 +49,15 @@ def custody(path: Path, key_file: str | None = None) -> Custody:
         StorageError: the database cannot be read.
 
     """
+    shown = parsed(str(place)).shown if is_url(place) else str(place)
     try:
-        with closing(connect(str(path), mode="ro")) as connection:
-            return custody_by(connection.cursor(), str(path), key_file)
+        if is_url(place):
+            with closing(postgres.connect(parsed(str(place)))) as connection:
+                return custody_by(postgres.Cursor(connection), shown, key_file)
+        with closing(connect(shown, mode="ro")) as connection:
+            return custody_by(connection.cursor(), shown, key_file)
     except Exception as error:
-        raise translated(error, str(path)) from error
+        raise translated(error, shown) from error
 
 
 def custody_by(cursor: Cursor, shown: str, key_file: str | None = None) -> Custody:
@@ -63,7 +69,7 @@ def custody_by(cursor: Cursor, shown: str, key_file: str | None = None) -> Custo
     return Custody(journal_id, where, print_of, is_shared, known.key_id, tuple(known.lost))
 
 
-def export_key(path: Path, target: Path, *, force: bool = False) -> Custody:
+def export_key(place: str | Path, target: Path, *, force: bool = False) -> Custody:
     """Write a journal's secrets to a new key file, mode 0600.
 
     Raises:
@@ -71,7 +77,7 @@ def export_key(path: Path, target: Path, *, force: bool = False) -> Custody:
         StorageError: the target is there already.
 
     """
-    known = custody(path)
+    known = custody(place)
     mine = [
         each
         for each in keys.read_secrets(known.path)
@@ -81,7 +87,7 @@ def export_key(path: Path, target: Path, *, force: bool = False) -> Custody:
     return known
 
 
-def import_key(path: Path, source: Path) -> Custody:
+def import_key(place: str | Path, source: Path) -> Custody:
     """Put a key file where this machine looks for the journal's key.
 
     A key file that is there already, and is safe, keeps what is in it: it may be an
@@ -91,20 +97,20 @@ def import_key(path: Path, source: Path) -> Custody:
         KeyMissing: it is no key, not this journal's, or another's key is there already.
 
     """
-    proved = custody(path, key_file=str(source))
+    proved = custody(place, key_file=str(source))
     target = keys.key_path(proved.journal_id)
     if target.exists():
-        _check_ours(path, source, target)
+        _check_ours(place, source, target)
     for secret in keys.read_secrets(source):
         keys.add_secret(target, secret)
-    return custody(path)
+    return custody(place)
 
 
-def _check_ours(path: Path, source: Path, target: Path) -> None:
+def _check_ours(place: str | Path, source: Path, target: Path) -> None:
     """Refuse a file that is there and holds neither of the secrets nor any of this journal's."""
     held = {each.value for each in keys.read_secrets(target)}
     ours = {each.value for each in keys.read_secrets(source)}
-    if held.isdisjoint(ours) and not _is_ours(path, target):
+    if held.isdisjoint(ours) and not _is_ours(place, target):
         raise KeyMissing(
             f"another key is at {target} already; it was left as it is",
             hint=f"name this one with {keys.KEY_FILE_VARIABLE}={source}",
@@ -112,10 +118,10 @@ def _check_ours(path: Path, source: Path, target: Path) -> None:
         )
 
 
-def _is_ours(path: Path, key_file: Path) -> bool:
+def _is_ours(place: str | Path, key_file: Path) -> bool:
     """Whether a key file holds a key of the journal's, be it of another era."""
     try:
-        custody(path, str(key_file))
+        custody(place, str(key_file))
     except KeyMissing as error:
         return error.code == "key-changed"
     return True

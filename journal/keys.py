@@ -47,7 +47,12 @@ def key_path(journal_id: str, key_file: str | os.PathLike[str] | None = None) ->
 
 def own_key_path(journal_id: str) -> Path:
     """Return the key file that is a journal's alone, in the user's data directory."""
-    return platformdirs.user_data_path("session-journal") / "keys" / f"{journal_id}.key"
+    return user_path() / "keys" / f"{journal_id}.key"
+
+
+def user_path() -> Path:
+    """Return the user's own directory for what belongs to journals and is in none of them."""
+    return platformdirs.user_data_path("session-journal")
 
 
 def read_secret(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from journal.errors import NotTrusted
 from journal.instance import store_instance
 from journal.model import REGISTRY_ID, Writer, check_label, check_name
+from journal.process import this_process
 from journal.registry import Registry, check_role, check_standing
 from journal.writing import Author, write_out
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from journal.engine import Cursor
     from journal.eras import Keys
     from journal.lines import Line
+    from journal.registry import MirrorFact
     from journal.seal import Mac
     from journal.sidefile import Fresh
     from journal.transaction import Transaction
@@ -77,6 +79,8 @@ class Ledger:
         # What marks the block whose transaction stands; None where there is no block.
         self.block: object = None
         self.mirrors: MirrorKeeper | None = None
+        # Of a journal on a server: whose mirrors are served here; None if that is not known.
+        self.place: str | None = ""
         self.instances: dict[int, int] = {}
         self._new_instances: dict[int, int] = {}
         self._touched: list[tuple[Chain, Any]] = []
@@ -89,6 +93,16 @@ class Ledger:
     def transaction(self, *, is_durable: bool = True) -> Transaction:
         """Hold the write lock for a block; as the engine's store has it."""
         raise NotImplementedError
+
+    # -- mirrors ------------------------------------------------------------------------
+
+    def serves(self, mirror: MirrorFact) -> bool:
+        """Whether a mirror is served by this journal on this host: not one of a copy, nor another's."""
+        return mirror.host == this_process().host and mirror.place == self.place
+
+    def side_path(self) -> str:
+        """Return the path of the side file for mirrors."""
+        return f"{self.path}-mirrors"
 
     # -- what a transaction touches, and what it owes ------------------------------------
 

@@ -15,6 +15,7 @@ from journal.model import check_label
 from journal.process import this_process
 from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
+from journal.serverplace import is_of_another_user
 from journal.sidefile import Fresh, SideFile
 
 if TYPE_CHECKING:
@@ -75,22 +76,33 @@ class Mirrors:
         """
         if on_edit not in (KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
-        if not self._store.keeps_files:
-            raise MirrorError(
-                "a journal on a server keeps no mirrors yet",
-                hint="keep this session's journal in a file, or journal export SESSION",
-                code="no-mirrors-here",
-            )
+        self._check_place()
         found = real_path(path)
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)
             known = self._store.registry.mirrors.get(chain.session_id)
-            if known is None or known.path != found:
+            if known is not None and self._is_a_copys(known):
+                self._unregister(cursor, known)
+                known = None
+            if known is None or known.path != found or not self._store.serves(known):
                 self._check_free(chain.session_id, found)
                 known = None
             made = known or self._register(cursor, chain.session_id, found, on_edit)
         self._begin(made, is_new=known is None)
         return made
+
+    def _check_place(self) -> None:
+        if self._store.place is None:
+            raise MirrorError(
+                "this user may not ask the server which it is, and without that a copy could serve the same file",
+                hint="GRANT EXECUTE ON FUNCTION pg_control_system() TO its role, as the server's administrator",
+                code="no-mirrors-here",
+            )
+
+    def _is_a_copys(self, known: MirrorFact) -> bool:
+        """Whether a mirror is that of the journal this one was copied from."""
+        place = self._store.place
+        return known.place != place and not is_of_another_user(known.place, place)
 
     def _begin(self, made: MirrorFact, *, is_new: bool) -> None:
         """Make a new mirror's file, and bring any mirror's up to the journal."""
@@ -119,13 +131,14 @@ class Mirrors:
         registry = self._store.registry
         known = registry.mirrors.get(session_id)
         if known is not None:
+            where = "" if self._store.serves(known) else f", {self._where(known)}"
             raise MirrorError(
-                f"{registry.session_keys[session_id]!r} has its mirror at {known.path}",
+                f"{registry.session_keys[session_id]!r} has its mirror at {known.path}{where}",
                 hint="journal mirror remove SESSION, then add the other",
                 code="mirror-elsewhere",
             )
         for other in registry.mirrors.values():
-            if other.path == path and other.host == this_process().host:
+            if other.path == path and self._store.serves(other):
                 raise MirrorError(
                     f"{path} is the mirror of {registry.session_keys[other.session_id]!r}",
                     hint="name another path",
@@ -137,9 +150,13 @@ class Mirrors:
         number = store.registry.mirror_count + 1
         writer = store.declare(cursor, f"external:mirror-{number}", "external")
         made = MirrorFact(
-            number, session_id, this_process().host, path, on_edit, writer.id, _mode(path)
-        )
-        store.record(cursor, fact("mirror", **made._asdict()))
+            number, session_id, this_process().host, path, on_edit, writer.id, _mode(path),
+            store.place or "",
+        )  # fmt: skip
+        told = made._asdict()
+        if not made.place:
+            del told["place"]  # a file's: as it ever was
+        store.record(cursor, fact("mirror", **told))
         cursor.execute(
             "INSERT OR REPLACE INTO mirrors(id, session_id, host, path, on_edit, state, writer_id, "
             "layout_no, synced_to, added_us, mac) VALUES (?, ?, ?, ?, ?, 'on', ?, 0, 0, ?, x'')",
@@ -151,15 +168,18 @@ class Mirrors:
         """Stop mirroring a session; the file stays as it is."""
         known = self.of(key)
         with self._store.transaction() as cursor:
-            self._store.record(cursor, fact("unmirror", session_id=known.session_id))
-            cursor.execute(
-                "UPDATE mirrors SET state = 'removed', removed_us = ? WHERE id = ?",
-                (self._store.clock(), known.number),
-            )
+            self._unregister(cursor, known)
         mirror = self._open.pop(known.number, None)
         if mirror is not None:
             mirror.close()
         return known
+
+    def _unregister(self, cursor: Cursor, known: MirrorFact) -> None:
+        self._store.record(cursor, fact("unmirror", session_id=known.session_id))
+        cursor.execute(
+            "UPDATE mirrors SET state = 'removed', removed_us = ? WHERE id = ?",
+            (self._store.clock(), known.number),
+        )
 
     def permit(self, key: str, *, permitted: bool, reason: str) -> None:
         """Say that a mirror's other program is known: its entries are "permitted", never trusted."""
@@ -190,10 +210,8 @@ class Mirrors:
     def mirror(self, session_id: int) -> Mirror | None:
         """Return a session's mirror to work with; None if it has none on this host."""
         registered = self._store.registry.mirrors.get(session_id)
-        if registered is None or registered.host != this_process().host:
+        if registered is None or not self._store.serves(registered):
             return None
-        if not self._store.keeps_files:
-            return None  # copied from a file's journal, which serves it
         found = self._open.get(registered.number)
         if found is None:
             found = self._open[registered.number] = Mirror(
@@ -203,7 +221,7 @@ class Mirrors:
 
     def _side_file(self) -> SideFile:
         if self._side is None:
-            self._side = SideFile(f"{self._store.path}-mirrors", self._store.mac)
+            self._side = SideFile(self._store.side_path(), self._store.mac)
         return self._side
 
     def serve(self, session_id: int, fresh: Fresh | None = None) -> None:
@@ -269,7 +287,7 @@ class Mirrors:
 
         """
         check_label(reason, "reason")
-        mirror = self._here(key)
+        mirror = self.here(key)
         if self._state(mirror) != "refused":
             message = f"the mirror of {key!r} was not stopped by an edit"
             raise MirrorError(message, hint="journal mirror status", code="mirror-not-stopped")
@@ -278,7 +296,7 @@ class Mirrors:
 
     def recreate(self, key: str) -> None:
         """Make a mirror's file again from the journal, where it is gone."""
-        mirror = self._here(key)
+        mirror = self.here(key)
         with self._told(mirror):
             mirror.create()
 
@@ -286,16 +304,30 @@ class Mirrors:
         """Return how every registered mirror is doing, without touching any file."""
         return [self._status(known) for known in self.facts()]
 
-    def _here(self, key: str) -> Mirror:
+    def here(self, key: str) -> Mirror:
+        """Return a session's mirror, to look into its file or to serve it.
+
+        Raises:
+            NotFoundError: it has none, or it is served elsewhere.
+
+        """
         known = self.of(key)
         mirror = self.mirror(known.session_id)
         if mirror is None:
             raise NotFoundError(
-                f"the mirror of {key!r} is on the host {known.host}",
+                f"the mirror of {key!r} is {self._where(known)}",
                 hint="do this there",
                 code="mirror-elsewhere",
             )
         return mirror
+
+    def _where(self, fact: MirrorFact) -> str:
+        """Say by whom a mirror is served that is not served here."""
+        if self._is_a_copys(fact):
+            return f"served on the host {fact.host} by the journal that this was copied from, if by any"
+        if fact.host != this_process().host:
+            return f"served on the host {fact.host}, not on this one"
+        return f"served by the user {fact.place.rpartition('/')[2]} of this host"
 
     def _state(self, mirror: Mirror) -> str | None:
         with self._store.snapshot() as cursor:
@@ -305,10 +337,7 @@ class Mirrors:
         key = self._store.registry.session_keys[fact.session_id]
         mirror = self.mirror(fact.session_id)
         if mirror is None:
-            where = f"served on the host {fact.host}, not on this one"
-            if not self._store.keeps_files:
-                where = f"a journal on a server serves none; it was copied from one on the host {fact.host} that does"
-            return MirrorStatus(key, fact.path, fact.host, "elsewhere", where)
+            return MirrorStatus(key, fact.path, fact.host, "elsewhere", self._where(fact))
         with self._store.snapshot() as cursor:
             chain = mirror.chain(cursor)
         known = mirror.known()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
 PAGE: Final = 256
-_PAGE_BYTES: Final = 4 * 1024 * 1024  # a row may be of 8 MiB
+PAGE_BYTES: Final = 4 * 1024 * 1024  # a row may be of 8 MiB
 
 
 def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) -> Iterator[Row]:
@@ -23,7 +23,7 @@ def rows_of(cursor: Cursor, session_id: int, first: int, last: int = MAX_SEQ) ->
     while first <= last:
         rows = page_of(cursor, session_id, first, last, PAGE)
         yield from rows
-        if len(rows) < PAGE and sum(len(row.body or b"") for row in rows) < _PAGE_BYTES:
+        if len(rows) < PAGE and sum(len(row.body or b"") for row in rows) < PAGE_BYTES:
             return  # all there is; a fence looks here each time, and one query more is a quarter of it
         first = rows[-1].seq + 1
 
@@ -38,7 +38,7 @@ def sealed_page(
     for found in iter(cursor.fetchone, None):
         rows.append(found)
         size += len(found[-1] or b"")
-        if size >= _PAGE_BYTES:
+        if size >= PAGE_BYTES:
             break
     return rows
 
@@ -51,6 +51,6 @@ def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) 
     for found in iter(cursor.fetchone, None):
         rows.append(Row._make(found))
         size += len(rows[-1].body or b"")
-        if size >= _PAGE_BYTES:
+        if size >= PAGE_BYTES:
             break
     return rows

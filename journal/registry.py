@@ -32,7 +32,10 @@ _PAGE: Final = 1000
 
 
 class MirrorFact(NamedTuple):
-    """A mirror as it was registered."""
+    """A mirror as it was registered.
+
+    ``place`` names the place on a server whose journal serves it; "" for a journal in a file.
+    """
 
     number: int
     session_id: int
@@ -41,6 +44,7 @@ class MirrorFact(NamedTuple):
     on_edit: str
     writer_id: int
     mode: int
+    place: str = ""
 
 
 class Registry:
@@ -96,7 +100,8 @@ class Registry:
         elif what == "revoke" and facts["id"] in self.writers:
             self._keep(_revoked(self.writers[facts["id"]], at_us, instance_id, facts))
         elif what == "mirror":
-            mirror = MirrorFact(*(facts[name] for name in MirrorFact._fields))
+            told = {name: facts[name] for name in MirrorFact._fields[:-1]}
+            mirror = MirrorFact(**told, place=facts.get("place", ""))
             self.mirrors[mirror.session_id] = mirror
             self.mirror_count = max(self.mirror_count, mirror.number)
         elif what == "unmirror":

@@ -17,14 +17,12 @@ nobody else can have made, or they never will be.
 
 from __future__ import annotations
 
-import logging
-import selectors
 import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.dialects import catalog, ghosts, notices, postgres, standbys
+from journal.dialects import catalog, ghosts, notices, postgres
 from journal.dialects.flush import Flush, Known, UnforeseenError
 from journal.errors import LockLost, StorageError
 from journal.forks import open_here
@@ -35,6 +33,8 @@ from journal.registry import Registry
 from journal.schema import SCHEMA_VERSION
 from journal.serverchanges import ServerChanges
 from journal.servergroup import UNKNOWN, PatientGroup, pause
+from journal.serverlink import Link
+from journal.serverplace import mirrors_path, place_of
 from journal.store import Store
 from journal.transaction import Transaction
 
@@ -47,17 +47,12 @@ if TYPE_CHECKING:
     from journal.engine import Cursor
     from journal.group import Ride
 
-_IDLE: Final = 0  # as libpq counts
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 # As the first statement of a transaction it is waited for before the state is chosen.
 _LOCK_HEADS: Final = "LOCK TABLE sessions IN SHARE ROW EXCLUSIVE MODE"
 _LOCK_ONE: Final = "SELECT 1 FROM sessions WHERE id = ? FOR UPDATE"
 _HAS_NEWS: Final = f"EXISTS (SELECT FROM entries WHERE session_id = {REGISTRY_ID} AND seq > {{}})"
 _IS_ALONE: Final = "pg_try_advisory_xact_lock_shared({})"
-# What is sent outside of a transaction's words is one all the same, and sees one state too.
-_ALWAYS_ONE_STATE: Final = "SET default_transaction_isolation = 'repeatable read'"
-
-log = logging.getLogger("journal")
 
 
 class ServerStore(Store):
@@ -65,8 +60,6 @@ class ServerStore(Store):
 
     keeps_files = False
     group: PatientGroup
-    _raw: Any
-    _on_server: Any
 
     def __init__(
         self,
@@ -78,7 +71,6 @@ class ServerStore(Store):
         clock: Callable[[], int] = now_us,
     ) -> None:
         self.address = address
-        self._durability_asked = durability
         self._start_out(address.shown, busy_timeout_s, clock)
         self.identity = (-1, id(self))  # no file
         self.changes = ServerChanges(address)
@@ -87,99 +79,40 @@ class ServerStore(Store):
         self._flush: Flush | None = None
         self._follower_lock = notices.lock_of(address.schema)
         self._is_followed = False
-        self._raw = None
+        self._link = Link(address, durability=durability, wait_s=busy_timeout_s)
         try:
-            self._connect()
-            catalog.check(self._on_server, address, SCHEMA_VERSION)
-            self.journal_id, self.keys = find_keys(self._on_server, self.path, key_file)
+            self._link.connect()
+            catalog.check(self._link.cursor, address, SCHEMA_VERSION)
+            self.journal_id, self.keys = find_keys(self._link.cursor, self.path, key_file)
             self.registry = Registry(self.keys)
             self.mac = self.keys.mac
+            self.place = place_of(self._link.cursor, address.schema)
         except BaseException as error:
-            if self._raw is not None:
-                self._raw.close()
+            self._link.close()
             told = self.told(error)
             if told is error:
                 raise
             raise told from error
         open_here.add(self)
 
-    # -- the connection ---------------------------------------------------------------
-
-    def _connect(self) -> None:
-        """Connect, and refuse a server that cannot keep what a journal promises."""
-        raw = postgres.connect(self.address, busy_timeout_s=self.busy_timeout_s)
-        try:
-            asked = self._durability_asked
-            postgres.check_server(raw, self.path, durability=asked)
-            count = standbys.check(raw, self.path, self.address.standbys, durability=asked)
-            if asked == "normal":
-                raw.execute("SET synchronous_commit = off")
-            raw.execute(_ALWAYS_ONE_STATE)
-            cursor = postgres.Cursor(raw)
-            mark = ghosts.marked(cursor)
-            commits = standbys.Commits(raw, count)
-        except BaseException:
-            raw.close()
-            raise
-        self._raw = self._connection = raw
-        self._hears = selectors.DefaultSelector()
-        self._hears.register(raw.fileno(), selectors.EVENT_READ)
-        self._on_server = cursor
-        self._quick = postgres.driver().RawCursor(raw)
-        self._mark = mark
-        self._commits = commits
-
-    def _connect_again(self) -> None:
-        log.info("%s: connecting again", self.path)
-        with suppress(Exception):
-            self._hears.close()
-            self._raw.close()
-        try:
-            self._connect()
-        except StorageError as error:
-            if error.code != "credentials":
-                raise
-            # They were good a moment ago: it has no room for us now, or is not itself yet.
-            raise StorageError(*error.args, hint=error.hint, code=postgres.GONE) from error
-        catalog.check(self._on_server, self.address, SCHEMA_VERSION)
-
     @property
     def cursor(self) -> Cursor:
         """What takes statements: the connection's cursor, or a flush that is being made ready."""
         if self._flush is not None:
             return self._flush  # type: ignore[return-value] # as far as a plain write goes
-        return self._on_server  # type: ignore[no-any-return]
+        return self._link.cursor  # type: ignore[no-any-return]
 
     @cursor.setter
-    def cursor(self, cursor: Cursor) -> None:
-        self._on_server = cursor
+    def cursor(self, _: Cursor) -> None:
+        raise AttributeError
 
     @property
-    def _is_inside(self) -> bool:
-        """Whether the server holds a transaction of this connection open."""
-        return bool(self._raw.pgconn.transaction_status != _IDLE)
+    def _raw(self) -> Any:  # noqa: ANN401 - the driver's connection
+        return self._link.raw
 
-    def _start(self, words: str) -> Any:  # noqa: ANN401 - a row
-        """Begin a transaction, on a new connection where the old one has gone; return the last answer."""
-        if self._raw.closed:
-            self._connect_again()
-        elif self._is_inside:
-            self._roll_back_there()
-        try:
-            return self._on_server.answer(words)
-        except Exception as error:
-            if not postgres.is_lost(error):
-                raise
-            self._connect_again()
-            return self._on_server.answer(words)
-
-    def _roll_back_there(self) -> None:
-        try:
-            if not self._raw.closed and self._is_inside:
-                self._on_server.execute("ROLLBACK")
-        except Exception as error:  # noqa: BLE001 - the first error is the one to tell
-            log.debug("%s: the rollback failed too: %s", self.path, error)
-            self._raw.close()  # the server rolls it back
+    @_raw.setter
+    def _raw(self, _: object) -> None:
+        raise AttributeError
 
     # -- transactions -----------------------------------------------------------------
 
@@ -237,16 +170,15 @@ class ServerStore(Store):
         """Begin, and learn in the same round trip who follows and whether the registry has grown."""
         alone = _IS_ALONE.format(self._follower_lock)
         news = _HAS_NEWS.format(self.registry.read_up_to)
-        is_alone, has_news = self._start(f"{words}; SELECT {alone}, {news}")
+        is_alone, has_news = self._link.start(f"{words}; SELECT {alone}, {news}")
         self._is_followed = not is_alone
         self._learn(has_news)
 
     def _start_flush(self) -> None:
         """Begin nothing: what is known here is made a condition when the write is sent."""
-        if self._raw.closed or self._hears.select(0):
+        if self._link.has_ended:
             raise UnforeseenError  # the server has ended the connection: what is sent now is lost
-        if self._is_inside:
-            self._roll_back_there()
+        self._link.roll_back_what_stands()
         self._flush = Flush(self.registry.read_up_to, self._follower_lock)
         self.generation += 1
 
@@ -266,7 +198,7 @@ class ServerStore(Store):
         """Make the transaction durable; return what was put off until now."""
         if self._put_off:
             self.settle()
-        if self._commits.is_replicated:
+        if self._link.commits.is_replicated:
             self._commit_behind_what_was_found()
         try:
             self._commit_for_sure()
@@ -283,7 +215,7 @@ class ServerStore(Store):
 
     def _commit_for_sure(self) -> None:
         try:
-            with self._commits.confirmed(self.busy_timeout_s):
+            with self._link.commits.confirmed(self.busy_timeout_s):
                 self._commit_there()
         except Exception as error:
             if not postgres.is_lost(error) or not self._was_committed():
@@ -292,12 +224,12 @@ class ServerStore(Store):
 
     def _tell(self) -> None:
         with suppress(Exception):  # it was committed; who follows looks for himself now and then
-            notices.tell(self._on_server, self.address.schema)
+            notices.tell(self._link.cursor, self.address.schema)
 
     def _commit_there(self) -> None:
         if self._flush is not None:
             self._send(self._flush)
-        elif self._on_server.execute("COMMIT").said != "COMMIT":
+        elif self._link.cursor.execute("COMMIT").said != "COMMIT":
             raise StorageError(
                 f"{self.path}: the server rolled a write back that had failed before",
                 hint="try again",
@@ -306,7 +238,7 @@ class ServerStore(Store):
 
     def _send(self, flush: Flush) -> None:
         try:
-            self._is_followed = flush.send(self._quick)
+            self._is_followed = flush.send(self._link.quick)
         except Exception as error:
             if not postgres.is_lost(error):
                 self.group.lost()
@@ -321,7 +253,7 @@ class ServerStore(Store):
         It may have been committed on this server alone; the lock is a write behind it.
         """
         if self._flush is None and self._touched and not self._moved():
-            self._on_server.execute(_LOCK_ONE, (self._touched[-1][0].session_id,))
+            self._link.cursor.execute(_LOCK_ONE, (self._touched[-1][0].session_id,))
 
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.
@@ -330,14 +262,14 @@ class ServerStore(Store):
             StorageError: the server did not come back in time to tell, or no standby confirms it.
 
         """
-        moved, ghost = self._moved(), self._mark
+        moved, ghost = self._moved(), self._link.mark
         if self._runs_once and not moved:
             raise self._unknown()  # it may have kept what no head tells of, and is not run again
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
-                self._connect_again()
-                ghosts.outlive(self._on_server, ghost)
+                self._link.connect_again()
+                ghosts.outlive(self._link.cursor, ghost)
                 return self._has_entries(moved, deadline)
             except Exception as error:
                 tries += 1
@@ -353,7 +285,7 @@ class ServerStore(Store):
         )
 
     def _has_entries(self, moved: list[Chain], deadline: float) -> bool:
-        found, execute = None, self._on_server.execute
+        found, execute = None, self._link.cursor.execute
         execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         for number in sorted({chain.session_id for chain in moved}):
             # Waits as long as a transaction that the server prepared or replays may yet commit.
@@ -365,7 +297,7 @@ class ServerStore(Store):
             ).fetchone()
         # Not a rollback: the locks are a write, and with its commit, after it in the log, what
         # was found is durable too, and on the standbys.
-        with self._commits.confirmed(deadline - time.monotonic()):
+        with self._link.commits.confirmed(deadline - time.monotonic()):
             execute("COMMIT")
         return found is not None
 
@@ -404,7 +336,7 @@ class ServerStore(Store):
                 if not nested:
                     self._reading = True
                     self._begin_reading()
-                yield self._on_server
+                yield self._link.cursor
             except Exception as error:
                 told = self.told(error)
                 if told is error:
@@ -413,7 +345,7 @@ class ServerStore(Store):
             finally:
                 if not nested:
                     self._reading = False
-                    self._roll_back_there()
+                    self._link.roll_back()
 
     def _begin_reading(self) -> None:
         """Begin a snapshot and learn what others did; wait for a server that is away."""
@@ -421,7 +353,7 @@ class ServerStore(Store):
         deadline, tries = time.monotonic() + self.busy_timeout_s, 0
         while True:
             try:
-                self._learn(*self._start(f"{_BEGIN} READ ONLY; SELECT {news}"))
+                self._learn(*self._link.start(f"{_BEGIN} READ ONLY; SELECT {news}"))
             except Exception as error:
                 tries += 1
                 if not postgres.is_lost(error) or time.monotonic() > deadline:
@@ -434,15 +366,21 @@ class ServerStore(Store):
         if self._raw is None or self.forked:
             return
         self._flush = None
-        self._roll_back_there()
+        self._link.roll_back()
         self._forget()
 
     def _learn(self, has_news: object) -> None:
         """Learn what others have committed; whoever asks for a chain looks at it anew."""
         if has_news:
-            self.registry.refresh(self._on_server)
+            self.registry.refresh(self._link.cursor)
             check_newest(self.registry.newer_key, self.path)
         self.generation += 1
+
+    def side_path(self) -> str:
+        """Return the path of the side file for mirrors; its directory is there from then on."""
+        path = mirrors_path(self.journal_id, self.place or "")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return str(path)
 
     def empty_log(self) -> bool | None:
         """Return None: what the server keeps besides the rows is its own."""
@@ -455,17 +393,17 @@ class ServerStore(Store):
         self.changes.close()
         with self.lock:
             open_here.discard(self)
-            raw, self._raw = self._raw, None
-            if raw is None or self.forked:
+            if self._raw is None or self.forked:
                 return
-            self._hears.close()
-            raw.close()
+            self._link.close()
         self.changes.tell()
 
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
         self.forked = True
-        self._kept = self._raw, self._on_server
+        if self.mirrors is not None:
+            self.mirrors.abandon()
+        self._kept = self._link
         self.lock, self.group = threading.RLock(), PatientGroup(self)
         self.changes = ServerChanges(self.address)
 

@@ -57,7 +57,7 @@ def _served(
     cursor: Cursor, where: str, known: Keys, registry: Registry, fact: MirrorFact
 ) -> Served:
     key = registry.session_keys[fact.session_id]
-    if fact.host != this_process().host:
+    if fact.host != this_process().host or fact.place:
         return Served(key, fact.path, "elsewhere")
     chain = registry.chain_of(key)
     assert chain is not None  # noqa: S101 - the registry knows it
@@ -65,6 +65,6 @@ def _served(
     chain.load_facts(cursor)
     if chain.mirror_state is not None or not is_file(fact.path):
         return Served(key, fact.path, chain.mirror_state or "gone")
-    found = Slot(where, fact.number, known.mac).served()
+    found = Slot(f"{where}-mirrors", fact.number, known.mac).served()
     is_whole = found is not None and found.exported_seq == chain.head.seq
     return Served(key, fact.path, "on" if is_whole else "behind")

@@ -23,7 +23,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from journal.tables import entries, fences, instances, parked, sessions, verdicts
+from journal.tables import (
+    entries,
+    fences,
+    instances,
+    migrated_files,
+    parked,
+    sessions,
+    verdicts,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Table
@@ -55,7 +63,7 @@ _IS_FOREIGN: Final = _E.trusted == literal_column("0")
 @cache
 def insert_row(table: Table) -> str:
     """Insert one row: every column in the table's order but an automatic ``id``."""
-    automatic = table in (entries, instances)
+    automatic = table in (entries, instances, migrated_files)
     names = [column.name for column in table.c if not (automatic and column.name == "id")]
     return compiled(insert(table).values({name: bindparam(name) for name in names}))
 

@@ -52,7 +52,7 @@ log = logging.getLogger("journal")
 class Store(Ledger):
     """A journal's database, opened for writing."""
 
-    keeps_files = True  # mirrors; a server's journal has none yet
+    keeps_files = True  # its database is a file of this machine, others stand beside it
     durability: Durability
     guard: Guard
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
 from journal.migration import apply, plan
 from journal.migration.discovery import walk
-from journal.process import this_process
 from journal.session import Session
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class Watch:
 
     def _mirrors(self) -> dict[str, str]:
         """Return the session of each mirror on this host below the directories, by path."""
-        store, host = self._journal.store, this_process().host
+        store = self._journal.store
         with store.snapshot():
             registry = store.registry
             seq = registry.chain.head.seq  # nothing is added or removed but by a fact there
@@ -118,7 +117,7 @@ class Watch:
                     {
                         fact.path: registry.session_keys[fact.session_id]
                         for fact in registry.mirrors.values()
-                        if fact.host == host and self._is_below(fact.path)
+                        if store.serves(fact) and self._is_below(fact.path)
                     },
                 )
         return self._known

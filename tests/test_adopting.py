@@ -25,8 +25,11 @@ LINES = [{"type": "message", "id": f"m{n}", "text": "x" * n} for n in range(40)]
 
 @pytest.fixture
 def path(tmp_path):
+    return filled(tmp_path / "journal.db")
+
+
+def filled(where):
     """Make a journal with entries, a fence, a claim, a parked write and an input."""
-    where = tmp_path / "journal.db"
     with Journal(where) as journal:
         run = journal.session(KEY, writer="gateway", role="run")
         run.extend(LINES)

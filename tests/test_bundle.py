@@ -22,7 +22,7 @@ from journal.anchor import take
 from journal.audit import AnchorFile
 from journal.bundle import write_bundle
 from journal.bundled import verify
-from tests.thieves import KEY, Thief
+from tests.thieves import KEY, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def bundle(journal_path: Path, tmp_path: Path) -> Path:
             turn.append({"n": 4})
         journal.session(OTHER, writer="cron", role="cron").append({"text": "\u2028"})
         anchor = AnchorFile("heads.anchor", take(journal).text.encode())
-    thief = Thief(journal_path)
+    thief = thief_at(journal_path)
     thief.insert_copy(body=b"stolen")
     thief.close()
     target = tmp_path / "evidence.zip"

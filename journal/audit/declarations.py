@@ -61,6 +61,7 @@ class Declarations:
         instances: which writer each process wrote as, of rows whose proof holds.
         processes: which process each of these is, as the sealed claims name processes.
         mirrors: by number, the removed ones too.
+        places: the place on a server that each of them is served from; "" for a journal in a file.
         removed: the numbers of mirrors that were taken away.
         permitted: external writers whose entries are permitted.
         twice: what was registered a second time, by seq and in words.
@@ -83,6 +84,7 @@ class Declarations:
     instances: dict[int, int] = field(default_factory=dict)
     processes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     mirrors: dict[int, MirrorDeclared] = field(default_factory=dict)
+    places: dict[int, str] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
     permitted: set[int] = field(default_factory=set)
     twice: list[tuple[int, str]] = field(default_factory=list)
@@ -133,6 +135,7 @@ class Declarations:
         if what == "mirror":
             told = (facts[name] for name in MirrorDeclared._fields)
             self.mirrors[int(facts["number"])] = MirrorDeclared(*told)
+            self.places[int(facts["number"])] = str(facts.get("place", ""))
         elif what == "unmirror":
             gone = facts["session_id"]
             self.removed |= {at for at, mirror in self.mirrors.items() if mirror.session_id == gone}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from journal.audit import mirrored
 from journal.audit.findings import Findings
 from journal.audit.sessions import SessionAudit
-from journal.audit.source import opened
 from journal.process import this_process
+from journal.serverplace import is_of_another_user
 
 if TYPE_CHECKING:
     from journal.audit.declarations import Declarations, MirrorDeclared
@@ -54,16 +54,12 @@ class MirrorAudit:
                     f"the mirror of {session.key!r}: it belongs to the journal, not to a copy"
                 )
                 continue
-            if self.source.schema_name is not None:
-                self.open.append(
-                    f"the mirror of {session.key!r}: it belongs to the journal on {mirror.host} that this was copied "
-                    "from, for a server serves none"
-                )
+            elsewhere = self._elsewhere(mirror, self.known.places.get(number, ""))
+            if elsewhere is not None:
+                self.open.append(f"the mirror of {session.key!r}{elsewhere}")
                 continue
-            if mirror.host != this_process().host:
-                self.open.append(f"the mirror of {session.key!r} on the host {mirror.host}")
-                continue
-            slot = mirrored.Slot(self.source.path, number, self.keyring.mac)
+            path = self.source.side_path(self.keyring.journal_id or "")
+            slot = mirrored.Slot(path, number, self.keyring.mac)
             faults = self._mirror_faults(session, mirror, number, slot)
             if faults is None:
                 self.open.append(f"the mirror of {session.key!r}: it was written to all the time")
@@ -72,6 +68,17 @@ class MirrorAudit:
                     self.found.add(
                         fault.check, fault.cause, session=session.key, evidence=fault.evidence
                     )
+
+    def _elsewhere(self, mirror: MirrorDeclared, place: str) -> str | None:
+        """Say where a mirror is that cannot be looked at from here; None if it is here."""
+        own = self.source.place()
+        if own is None:
+            return ": the server does not tell this user which it is (pg_control_system)"
+        if is_of_another_user(place, own):
+            return f": it is served by the user {place.rpartition('/')[2]}"
+        if place != own:
+            return f": it belongs to the journal on {mirror.host} that this was copied from"
+        return None if mirror.host == this_process().host else f" on the host {mirror.host}"
 
     def _mirror_faults(
         self, session: SessionAudit, mirror: MirrorDeclared, number: int, slot: mirrored.Slot
@@ -83,7 +90,7 @@ class MirrorAudit:
         first = slot.served()
         for _ in range(_TRIES):
             time.sleep(_PAUSE_S)
-            with slot.held(_WAIT_S) as is_held, opened(self.source.path) as newer:
+            with slot.held(_WAIT_S) as is_held, self.source.later() as newer:
                 again = SessionAudit(
                     newer, self.keyring, self.known, Findings(newer.path), session.session_id, session.key
                 )  # fmt: skip

@@ -171,7 +171,7 @@ class Slot:
     """The side file's slot for one mirror, and its lock; read as an auditor reads it."""
 
     def __init__(self, path: str, number: int, mac: Mac | None) -> None:
-        self._path, self._number, self._mac = f"{path}-mirrors", number, mac
+        self._path, self._number, self._mac = path, number, mac
         self._start = (number - 1) * _SLOT_SIZE
 
     def fault(self) -> Fault | None:

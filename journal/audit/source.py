@@ -16,9 +16,11 @@ from journal.dialects.address import is_url, parsed
 from journal.engine import connect, driver, reading_engine, translated
 from journal.errors import NotFoundError
 from journal.model import Row
+from journal.serverplace import mirrors_path, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Table
 
@@ -31,6 +33,7 @@ _WITHOUT_LINES: Final = _ROWS.replace(
     '"body"', "CASE WHEN kind IN ('line', 'raw') THEN NULL ELSE body END"
 )
 _TRIES: Final = 50
+_FEW: Final = 16
 MAX_INT: Final = 2**63 - 1
 MIN_INT: Final = -(2**63)
 
@@ -43,6 +46,19 @@ class Source:
     def __init__(self, path: str, connection: Any) -> None:  # noqa: ANN401 - a driver's connection
         self.path = path
         self._connection = connection
+
+    def later(self) -> AbstractContextManager[Source]:
+        """Open a later state of the same database."""
+        return opened(self.path)
+
+    def place(self) -> str | None:
+        """Return what a mirror that this journal serves is registered with; None if that is not told."""
+        return ""
+
+    def side_path(self, journal_id: str) -> str:
+        """Return where this host keeps what it knows of the journal's mirrors."""
+        del journal_id
+        return f"{self.path}-mirrors"
 
     def version(self) -> int:
         """Return the version of the schema."""
@@ -140,6 +156,18 @@ class ServerSource(Source):
         self._address = address
         self.schema_name = address.schema
 
+    def later(self) -> AbstractContextManager[Source]:
+        """Open a later state of the same database."""
+        return _opened_on_server(self._address)
+
+    def place(self) -> str | None:
+        """Return the journal's place on its server, for this user."""
+        return place_of(postgres.Cursor(self._connection), self._address.schema)
+
+    def side_path(self, journal_id: str) -> str:
+        """Return where this user keeps what is known of the journal's mirrors."""
+        return str(mirrors_path(journal_id, self.place() or ""))
+
     def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
         """Run one statement on a cursor of its own."""
         return postgres.Cursor(self._connection).execute(statement, values)
@@ -149,6 +177,13 @@ class ServerSource(Source):
         select = _ROWS if lines else _WITHOUT_LINES
         statement = f"{select} ORDER BY seq, id"
         return map(Row._make, bulk.streamed(self._connection, statement, (session_id,)))
+
+    def rows_between(self, session_id: int, first: int, last: int) -> Iterator[Row]:
+        """Yield the rows of a range of seqs; as :meth:`Source.rows_between`, of many some at a time."""
+        if last - first < _FEW:
+            return super().rows_between(session_id, first, last)
+        statement = f"{_ROWS} AND seq BETWEEN ? AND ? ORDER BY seq, id"
+        return map(Row._make, bulk.streamed(self._connection, statement, (session_id, first, last)))
 
     def ordered(self, table: Table, after: int | None = None) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of one of our tables by primary key; as :meth:`Source.ordered`."""
@@ -160,8 +195,7 @@ class ServerSource(Source):
 
 
 @contextmanager
-def _opened_on_server(url: str) -> Iterator[Source]:
-    address = parsed(url)
+def _opened_on_server(address: Address) -> Iterator[Source]:
     if schema.version_on_server(address) is None:
         raise _no_journal(address.shown)
     connection = postgres.connect(address, text_as_bytes=True)
@@ -192,7 +226,7 @@ def opened(path: str, companions: Companions | None = None) -> Iterator[Source]:
 
     """
     if is_url(path):
-        with _opened_on_server(path) as source:
+        with _opened_on_server(parsed(path)) as source:
             yield source
         return
     if schema.version_of(path) is None:

@@ -10,7 +10,7 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
-from journal.cli.opening import known_key, opened, path_of
+from journal.cli.opening import known_key, opened, place_of, shown
 from journal.cli.options import Settings, json_option
 from journal.files import refuse_journals_own, write_new
 
@@ -168,8 +168,8 @@ def _bundle(
     from journal.audit import AnchorFile  # noqa: PLC0415
     from journal.bundle import write_bundle  # noqa: PLC0415
 
-    path = path_of(settings)
-    refuse_journals_own(target, path, force=force)
+    path = place_of(settings)
+    refuse_journals_own(target, Path(shown(settings)).absolute(), force=force)
     held = [AnchorFile(str(each), each.read_bytes()) for each in anchors]
     written = write_bundle(path, target, sessions=sessions, anchors=held, force=force)
     _tell_bundle(settings, written)

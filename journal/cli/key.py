@@ -11,7 +11,7 @@ from journal.cli import output
 from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import path_of
+from journal.cli.opening import place_of, shown
 from journal.cli.options import Settings, json_option
 from journal.files import refuse_journals_own
 
@@ -35,7 +35,7 @@ def command(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         from journal.custody import custody  # noqa: PLC0415 - with the rest of the library
 
-        _tell(ctx.obj, "key", custody(path_of(ctx.obj)))
+        _tell(ctx.obj, "key", custody(place_of(ctx.obj)))
 
 
 @make_command("export", "journal key export agent.key")
@@ -51,9 +51,9 @@ def export(settings: Settings, file: Path, *, force: bool) -> None:
     """
     from journal.custody import export_key  # noqa: PLC0415
 
-    path, target = path_of(settings), file.absolute()
-    refuse_journals_own(target, path, force=force)
-    known = export_key(path, target, force=force)
+    place, target = place_of(settings), file.absolute()
+    refuse_journals_own(target, Path(shown(settings)).absolute(), force=force)
+    known = export_key(place, target, force=force)
     _tell(settings, "key.export", known, file=target)
     if known.is_shared:
         output.say(
@@ -72,7 +72,7 @@ def import_(settings: Settings, file: Path) -> None:
     """
     from journal.custody import import_key  # noqa: PLC0415
 
-    _tell(settings, "key.import", import_key(path_of(settings), file.absolute()))
+    _tell(settings, "key.import", import_key(place_of(settings), file.absolute()))
 
 
 @make_command("adopt", "journal key adopt", 'journal key adopt --reason "the old laptop was sold"')
@@ -100,7 +100,7 @@ def adopt(settings: Settings, reason: str, *, without_key: bool) -> None:
     """
     from journal.adopting import adopt_key  # noqa: PLC0415 - with the rest of the library
 
-    known = adopt_key(path_of(settings), reason=reason, without_key=without_key)
+    known = adopt_key(place_of(settings), reason=reason, without_key=without_key)
     _tell(settings, "key.adopt", known)
     output.say(with_db("Keep a copy of the new key: journal key export FILE", settings))
 

@@ -13,6 +13,7 @@ from journal.cli.frame import command as make_command
 from journal.cli.opening import file_of, opened, opened_or_made
 from journal.cli.options import Settings, json_option
 from journal.cli.progress import progress as progress_to
+from journal.dialects.address import is_url
 from journal.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def command(  # noqa: PLR0913 - one for each option
 
     if is_mirrored and not is_applied:
         raise click.UsageError("--mirror goes with --apply", click.get_current_context())
-    found = plan(paths, format=format_, avoid=[file_of(settings)])
+    avoid = [] if is_url(settings.db) else [file_of(settings)]
+    found = plan(paths, format=format_, avoid=avoid)
     if is_applied:
         result = _apply(settings, found, mirror=is_mirrored)
         if not settings.json:
@@ -185,8 +187,10 @@ def _apply(settings: Settings, found: Plan, *, mirror: bool) -> Result:
 def _tell_plan(settings: Settings, found: Plan) -> None:
     from journal.migration import room  # noqa: PLC0415
 
-    disk = room(found, file_of(settings))
+    # What is free on a server's disk nobody can ask it.
+    disk = None if is_url(settings.db) else room(found, file_of(settings))
     if settings.json:
-        output.document("migrate", applied=False, **found.as_json(), disk=disk._asdict())
+        asked = None if disk is None else disk._asdict()
+        output.document("migrate", applied=False, **found.as_json(), disk=asked)
     else:
         migrated.plan(found, disk)

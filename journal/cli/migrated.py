@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _EXAMPLES: Final = 3
 
 
-def plan(found: Plan, room: Room) -> None:
-    """Show each file, then what there is to know of all of them."""
+def plan(found: Plan, room: Room | None) -> None:
+    """Show each file, then what there is to know of all of them; room where it is known."""
     rows = [
         (each.key, each.format, each.file_class, each.lines, each.raw_lines, each.bytes, each.path)
         for each in found.files
@@ -30,6 +30,8 @@ def plan(found: Plan, room: Room) -> None:
     )
     _say_notes(found)
     left(found)
+    if room is None:
+        return
     need, free = output.size(room.needed), output.size(room.free)
     enough = "" if room.is_enough else ": too little"
     output.say(f"Disk: {need} needed at most, {free} free in {room.place}{enough}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journal.errors import JournalError, NotFoundError
+from journal.errors import JournalError
 
 if TYPE_CHECKING:
     from journal import Journal
@@ -78,15 +78,10 @@ def here(journal: Journal, key: str) -> Mirror:
     """Return a session's mirror, to look into its file.
 
     Raises:
-        NotFoundError: it has none, or its file is on another host.
+        NotFoundError: it has none, or its file is another host's or another journal's.
 
     """
-    fact = journal.mirrors.of(key)
-    mirror = journal.mirrors.mirror(fact.session_id)
-    if mirror is None:
-        message = f"the mirror of {key!r} is on the host {fact.host}"
-        raise NotFoundError(message, hint="do this there", code="mirror-elsewhere")
-    return mirror
+    return journal.mirrors.here(key)
 
 
 def _report(journal: Journal, fact: MirrorFact, status: MirrorStatus) -> Report:

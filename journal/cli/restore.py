@@ -11,8 +11,10 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import file_of
+from journal.cli.opening import file_of, shown
 from journal.cli.options import Settings, json_option
+from journal.dialects.address import is_url
+from journal.errors import EntryError
 
 if TYPE_CHECKING:
     from journal.backup import Restoring
@@ -47,11 +49,22 @@ def command(settings: Settings, file: Path, anchors: tuple[Path, ...], *, is_app
     from journal.audit import AnchorFile  # noqa: PLC0415 - with the rest of the library
     from journal.backup import plan_restore, restore  # noqa: PLC0415
 
+    if is_url(settings.db):
+        raise _copy_instead(str(file), shown(settings))
     files = [AnchorFile(str(path), path.read_bytes()) for path in anchors]
     plan = plan_restore(file.absolute(), file_of(settings), anchors=files)
     kept = restore(plan) if is_applied else None
     _tell(settings, plan, kept, is_applied=is_applied)
     return EXIT_FOUND if plan.report.findings else 0
+
+
+def _copy_instead(file: str, url: str) -> EntryError:
+    return EntryError(
+        "a server's journal is not written over: a backup is copied to a schema of its own, or the server's "
+        "own backup restored (pg_restore)",
+        hint=f"{shlex.join(['journal', 'copy', file, url])}, with another ?schema= in the URL where that one is used",
+        code="not-on-a-server",
+    )
 
 
 def _tell(settings: Settings, plan: Restoring, kept: Path | None, *, is_applied: bool) -> None:

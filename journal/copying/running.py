@@ -189,7 +189,12 @@ def _unmirrored(seen: Sighting, made: Target) -> list[int]:
     if made.is_server:
         return []
     known = seen.known
-    found = {each.session_id for at, each in known.mirrors.items() if at not in known.removed}
+    # One that was registered on a server says itself where it is served.
+    found = {
+        each.session_id
+        for at, each in known.mirrors.items()
+        if at not in known.removed and not known.places.get(at)
+    }
     if found and seen.keyring.key is None:
         raise KeyMissing(
             f"{made.shown} would write to the files that mirror {len(found)} sessions of the journal: "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Column, Connection, Table
 
     from journal.copymark import CopyMark
     from journal.dialects.address import Address
@@ -57,9 +57,9 @@ def names_of(table: Table) -> str:
     return ", ".join(f'"{column.name}"' for column in table.c)
 
 
-def _kinds(table: Table) -> list[str]:
+def _kinds(columns: Iterable[Column[Any]]) -> list[str]:
     # Text as the bytes it is: in COPY's binary form it looks the same.
-    return ["int8" if issubclass(column.type.python_type, int) else "bytea" for column in table.c]
+    return ["int8" if issubclass(column.type.python_type, int) else "bytea" for column in columns]
 
 
 def unloaded(connection: Any, table: Table, after: int | None = None) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - the driver's
@@ -75,7 +75,7 @@ def unloaded(connection: Any, table: Table, after: int | None = None) -> Iterato
         _planned(connection),
         connection.cursor().copy(f"COPY ({select}) TO STDOUT (FORMAT BINARY)") as copy,
     ):
-        copy.set_types(_kinds(table))
+        copy.set_types(_kinds(table.c))
         yield from copy.rows()
 
 
@@ -117,9 +117,24 @@ def _planned(connection: Any) -> Iterator[None]:  # noqa: ANN401
 def _load(connection: Any, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:  # noqa: ANN401
     words = f"COPY {table.name} ({names_of(table)}) FROM STDIN (FORMAT BINARY)"
     with connection.cursor().copy(words) as copy:
-        copy.set_types(_kinds(table))
+        copy.set_types(_kinds(table.c))
         for row in rows:
             copy.write_row(row)
+
+
+def add_entries(cursor: Cursor, rows: Iterable[tuple[Any, ...]]) -> int:
+    """Add entries, their numbers the server's, in the cursor's transaction; return how many it says it has.
+
+    The rows are those of :data:`~journal.statements.INSERT_ENTRY`; every trigger looks at them.
+    """
+    columns = [column for column in tables.entries.c if column.name != "id"]
+    names = ", ".join(column.name for column in columns)
+    copying = cursor.connection.cursor()
+    with copying.copy(f"COPY entries ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(_kinds(columns))
+        for row in rows:
+            copy.write_row([v.encode() if isinstance(v, str) else v for v in row])
+    return int(copying.rowcount)
 
 
 class ServerTarget:
@@ -229,7 +244,7 @@ class ServerTarget:
             reader.close()
 
     def finish(self, unmirrored: list[int], key_file: str | os.PathLike[str] | None) -> None:
-        """Make it a journal. A server serves no mirrors, so nothing is said of them."""
+        """Make it a journal. The mirrors that are registered say of themselves that they are not its own."""
         del unmirrored, key_file
         with self._told(), self._raw.transaction():
             self._switch("ENABLE")

@@ -80,6 +80,11 @@ class Cursor:
         return self
 
     @property
+    def connection(self) -> Any:  # noqa: ANN401
+        """The driver's connection."""
+        return self._raw.connection
+
+    @property
     def rowcount(self) -> int:
         """How many rows the last statement wrote."""
         return int(self._raw.rowcount)

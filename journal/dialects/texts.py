@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from journal.tables import metadata, server_key
 
 # Tables whose numbers the server gives, where somebody wants to know them.
-_NUMBERED: Final = re.compile(r"INSERT INTO (instances|migrations)\s*\((?!id\b)")
+_NUMBERED: Final = re.compile(r"INSERT INTO (instances|migrations|migrated_files)\s*\((?!id\b)")
 _REPLACING: Final = re.compile(r"INSERT OR REPLACE INTO (\w+)\s*\(([^)]*)\)(.*)", re.DOTALL)
 # Literals and quoted names are left alone; what is left of ? are marks.
 _MARK: Final = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|\?(\d*)""")

@@ -22,7 +22,6 @@ from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError
 from journal.migration.survey import count_raw, databases, head_of
 from journal.migration.transfer import Job, MovedError, Transfer
-from journal.process import this_process
 
 if TYPE_CHECKING:
     from journal.journal import Journal
@@ -147,7 +146,7 @@ def _free_key(store: Store, path: str, key: str | None) -> str:
 def _key_of_mirror(store: Store, path: str) -> str | None:
     """Return the session whose mirror this file is on this host."""
     for fact in store.registry.mirrors.values():
-        if fact.path == path and fact.host == this_process().host:
+        if fact.path == path and store.serves(fact):
             return store.registry.session_keys[fact.session_id]
     return None
 

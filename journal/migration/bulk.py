@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import statements as sql
+from journal.dialects.bulk import add_entries
+from journal.dialects.postgres import Cursor as ServerCursor
 from journal.errors import CorruptError
 from journal.lines import as_json
 from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE
@@ -101,13 +103,23 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     if chain.examined == before.seq:
         chain.examined = chain.head.seq
     _advance(cursor, chain, before)
+    done = _insert(cursor, sealed, lines, data, is_plain=is_plain)
+    _check(done, len(lines), chain)
+    chain.open_tail = lines[-1].terminator == b""
+    return before.seq + 1
+
+
+def _insert(
+    cursor: Cursor, sealed: Sealed, lines: Sequence[Line], data: bytes, *, is_plain: bool
+) -> int:
+    """Store the rows; return how many the database says it has stored."""
+    if isinstance(cursor, ServerCursor):
+        return add_entries(cursor, _rows(sealed, lines))
     if is_plain:
         cursor.execute(_INSERT_PLAIN, _packed(sealed, lines, data))
     else:
         cursor.executemany(sql.INSERT_ENTRY, _rows(sealed, lines))
-    _check(cursor.rowcount, len(lines), chain)
-    chain.open_tail = lines[-1].terminator == b""
-    return before.seq + 1
+    return cursor.rowcount
 
 
 def _packed(sealed: Sealed, lines: Sequence[Line], data: bytes) -> tuple[Any, ...]:

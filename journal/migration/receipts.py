@@ -85,8 +85,7 @@ def end_run(store: Store, number: int, state: str, files: int, lines: int, size:
 
 def add(cursor: Cursor, receipt: Receipt) -> int:
     """Store a new receipt; return its number."""
-    # The automatic id is named: the table's statement sets every column.
-    cursor.execute(insert_row(migrated_files), (None, *receipt))
+    cursor.execute(insert_row(migrated_files), receipt)
     return cursor.lastrowid or 0
 
 

@@ -52,11 +52,13 @@ def _room(files: Iterable[PlannedFile], database: str | os.PathLike[str]) -> Roo
 def check_room(store: Store, plan: Plan) -> None:
     """Refuse a plan for which there is too little disk; what is in the journal already counts for nothing.
 
+    Of a server's disk nothing is known here: it says itself when that is full.
+
     Raises:
         StorageError: too little; nothing was written.
 
     """
-    if room(plan, store.path).is_enough:
+    if not store.keeps_files or room(plan, store.path).is_enough:
         return  # what is there already is asked for only where it matters: a watch applies each file by itself
     with store.snapshot() as cursor:
         there = receipts.hashes(cursor)

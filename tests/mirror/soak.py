@@ -1,6 +1,7 @@
 """Processes serve one file, foreign hands write to it, and each may be killed at any moment.
 
-    python -m tests.mirror.soak [SECONDS]      ten minutes, if nothing is said
+    python -m tests.mirror.soak [SECONDS]          ten minutes, if nothing is said
+    python -m tests.mirror.soak SECONDS server     the journal on a PostgreSQL server
 
 At the end every acknowledged line is there once, no own line was called foreign,
 every foreign line that was put in whole is an entry, nothing foreign is trusted,
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -28,6 +30,7 @@ from journal import Journal, JournalError
 from journal.audit import audit
 from journal.export import export
 from journal.mirrorfile import MirrorFile
+from tests.postgres.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +40,23 @@ WRITERS: Final = 3
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
+def opened(home: Path) -> Journal:
+    """Open the journal of a soak: in its directory, or on the server that is named there."""
+    return Journal(place_of(home), key_file=home / "keys" / "k")
+
+
+def place_of(home: Path) -> str:
+    url = home / "url"
+    return url.read_text() if url.exists() else str(home / "a.db")
+
+
 def write(home: Path, number: int) -> None:
     """Append, fence, rewrite and reconcile until killed; note each line that is acknowledged."""
     note_cuts((home / "cuts").open("ab", buffering=0))
     draw = random.Random(os.getpid())  # noqa: S311 - a test's dice
     with (
         (home / f"acked-{number}").open("ab", buffering=0) as acked,
-        Journal(home / "a.db", key_file=home / "keys" / "k") as journal,
+        opened(home) as journal,
     ):
         session = journal.session(KEY, writer=f"w{number}", role="channel", mirror=home / "s.jsonl")
         for n in range(1_000_000):
@@ -117,7 +130,7 @@ def started(what: str, home: Path, number: int) -> subprocess.Popen[bytes]:
 def soak(home: Path, seconds: float) -> dict[str, int]:
     """Run it, killing at random; return what was counted. Raises AssertionError if anything is off."""
     draw = random.Random(1)  # noqa: S311 - a test's dice
-    with Journal(home / "a.db", key_file=home / "keys" / "k") as journal:
+    with opened(home) as journal:
         journal.mirrors.add(KEY, home / "s.jsonl")
     for number in range(WRITERS):
         (home / f"acked-{number}").touch()  # a slow machine may kill one before it has begun
@@ -126,7 +139,8 @@ def soak(home: Path, seconds: float) -> dict[str, int]:
     kills = 0
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        time.sleep(0.1 + draw.random())
+        # Each is to come as far as to write: a server is longer at letting one in.
+        time.sleep((0.1 + draw.random()) * (3 if (home / "url").exists() else 1))
         number = draw.randrange(WRITERS)
         assert running[number].poll() is None, (home / "errors").read_text()
         running[number].send_signal(signal.SIGKILL)
@@ -140,18 +154,18 @@ def soak(home: Path, seconds: float) -> dict[str, int]:
 
 
 def judged(home: Path) -> dict[str, int]:
-    with Journal(home / "a.db", key_file=home / "keys" / "k") as journal:
+    with opened(home) as journal:
         session = journal.session(KEY, writer="operator", role="operator", mirror=home / "s.jsonl")
         session.fence().check()
         path = home / "s.jsonl"
         assert path.read_bytes() == b"".join(export(journal, KEY))
         entries = list(rows(journal))
-    report = audit(str(home / "a.db"), key_file=str(home / "keys" / "k"))
+    report = audit(place_of(home), key_file=str(home / "keys" / "k"))
     assert {finding.id for finding in report.findings} <= {"J110"}, report.findings
     own = Counter(data for data, trusted in entries if trusted)
     foreign = Counter(data for data, trusted in entries if not trusted)
     acked = [
-        line for n in range(WRITERS) for line in (home / f"acked-{n}").read_bytes().splitlines()
+        line for each in sorted(home.glob("acked-*")) for line in each.read_bytes().splitlines()
     ]
     assert len(acked) == len(set(acked))
     for line in acked:
@@ -206,5 +220,9 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["meddle"]:
         meddle(Path(sys.argv[2]))
     else:
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+            if sys.argv[2:] == ["server"]:
+                server = Server()
+                stack.callback(server.remove)
+                (Path(place) / "url").write_text(server.url())
             print(soak(Path(place), float(sys.argv[1]) if sys.argv[1:] else 600))  # noqa: T201

@@ -14,6 +14,7 @@ from journal.admission import put
 from journal.comparison import Start, compare, lines_of, physical
 from journal.lines import Line
 from journal.mirrorfile import MirrorFile
+from journal.pages import PAGE_BYTES, page_of
 from journal.reconcile import digest_of_line
 from tests.thieves import KEY
 
@@ -265,3 +266,42 @@ def test_entries_make_lines_by_their_ends(base: Session, journal: Journal) -> No
     ]  # fmt: skip
     assert made[0].digests == tuple(map(digest_of_line, [b"op", b"open", b"open\n"]))
     assert made[1].digests == (digest_of_line(b"x\r\n"),)
+
+
+# -- many stretches -------------------------------------------------------------------
+
+SPANS = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9)), max_size=12).map(
+    lambda found: [(first, first + more) for first, more in found]
+)
+
+
+@given(SPANS)
+def test_stretches_are_asked_for_together_in_their_order(spans: list[tuple[int, int]]) -> None:
+    groups = list(comparison.together(spans))
+    assert [span for group in groups for span in group] == spans
+    for group in groups:
+        asked = max(last for _, last in group) - min(first for first, _ in group) + 1
+        assert len(group) == 1 or asked <= 2 * sum(last - first + 1 for first, last in group)
+
+
+@pytest.mark.parametrize("limit", [PAGE_BYTES, 40])
+def test_lines_in_turns_take_one_look(
+    base: Session, journal: Journal, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """And as many as it takes where they are too large for one."""
+    base.extend({"n": n} for n in range(2, 10))
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, KEY)
+    assert chain is not None
+    looks: list[int] = []
+
+    def look(*values: Any) -> Any:
+        looks.append(1)
+        return page_of(*values)
+
+    monkeypatch.setattr(comparison, "page_of", look)
+    monkeypatch.setattr(comparison, "PAGE_BYTES", limit)
+    spans = [(1, 3), (6, 6), (4, 5), (9, 9), (7, 8)]
+    seqs = [row.seq for row in comparison.rows_of(journal.store, chain, spans)]
+    assert seqs == [1, 2, 3, 6, 4, 5, 9, 7, 8]
+    assert len(looks) == (1 if limit > 40 else 6)

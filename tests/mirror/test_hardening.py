@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import BusyError, Journal, MirrorError, mending, reconciling
+from journal import ledger as ledger_module
 from journal import mirrors as mirrors_module
 from journal.controls import decode
 from journal.lines import LINE_LIMIT
@@ -415,11 +416,12 @@ def test_a_mirror_on_another_host_is_not_served_here(
 ) -> None:
     before = path.read_bytes()
     elsewhere = this_process()
-    monkeypatch.setattr(
-        mirrors_module,
-        "this_process",
-        lambda: type(elsewhere)(**{**vars_of(elsewhere), "host": "elsewhere"}),
-    )
+    for module in (mirrors_module, ledger_module):
+        monkeypatch.setattr(
+            module,
+            "this_process",
+            lambda: type(elsewhere)(**{**vars_of(elsewhere), "host": "elsewhere"}),
+        )
     fence = mirrored.fence()
     mirrored.append({"n": 3})
     assert fence.check().accepted
@@ -517,7 +519,7 @@ def test_a_forked_child_leaves_its_parents_files_and_locks_alone(
                 os._exit(0 if is_free else 1)
             os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        second = SideFile(f"{journal.path}-mirrors", mirrored.store.mac)
+        second = SideFile(mirrored.store.side_path(), mirrored.store.mac)
         assert not second.lock(1, wait_s=0)  # ours still
         second.close()
     mirrored.append({"n": 3})

@@ -209,7 +209,7 @@ def test_a_server_serves_none_of_the_files(tmp_path: Path, url: str, target: Pat
             fence.append({"n": 2})
         (status,) = journal.mirrors.status()
         assert (status.state, status.path) == ("elsewhere", str(file))
-        assert "a journal on a server serves none" in str(status.detail)
+        assert "the journal that this was copied from" in str(status.detail)
     assert file.read_bytes() == b'{"n":1}\n'
     found: Any = audit(url)
     assert (found.verdict, found.findings) == ("ok, not anchored", ())

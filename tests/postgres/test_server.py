@@ -12,7 +12,6 @@ from journal import (
     EntryError,
     Journal,
     JournalError,
-    MirrorError,
     NotFoundError,
     ReadOnlyError,
     SchemaError,
@@ -28,7 +27,6 @@ from tests.thieves import KEY, Thief, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.postgres.server import Server
 
@@ -321,13 +319,6 @@ def test_a_forged_projection_stops_no_honest_write(
 
 
 # -- the rest -----------------------------------------------------------------------------
-
-
-def test_a_mirror_is_refused(journal: Journal, tmp_path: Path) -> None:
-    with pytest.raises(MirrorError) as caught:
-        journal.session(KEY, writer="gateway", role="run", mirror=tmp_path / "s.jsonl")
-    assert caught.value.code == "no-mirrors-here"
-    assert not (tmp_path / "s.jsonl").exists()
 
 
 def test_tail_follows_another_process(gateway: Any, journal_path: str) -> None:

@@ -1,0 +1,68 @@
+"""The key of a journal on a server, and bundles of it: what their tests ask, asked there."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from journal import Journal, KeyMissing
+from journal.adopting import adopt_key
+from journal.audit import audit
+from tests.test_adopting import (  # noqa: F401 - run here as well
+    filled,
+    key_path,
+    lost,
+    test_a_journal_whose_key_is_lost_is_adopted_as_it_stands,
+    test_a_mirror_goes_on_in_the_new_era,
+    test_a_process_that_has_the_journal_open_is_refused_until_it_opens_it_again,
+    test_an_exported_key_opens_the_journal_elsewhere_in_every_era,
+    test_parked_writes_fences_and_inputs_are_as_good_as_before,
+)
+from tests.test_bundle import (  # noqa: F401 - run here as well
+    bundle,
+    test_a_true_bundle_holds_with_the_key_and_without,
+)
+from tests.thieves import KEY
+
+if TYPE_CHECKING:
+    from journal import Session
+
+
+@pytest.fixture
+def path(journal_path: str) -> str:
+    return str(filled(journal_path))
+
+
+def test_nobody_writes_beside_a_new_key(journal_path: str) -> None:
+    """Writers at work are waited for, and refused from then on; each acknowledged line is in one era."""
+    done, begun = threading.Event(), threading.Barrier(3)
+    counts = [0, 0]
+
+    def write(number: int, session: Session) -> None:
+        begun.wait()
+        while not done.is_set():
+            try:
+                with session.fence() as fence:
+                    fence.append({"w": number})
+            except KeyMissing:
+                return
+            counts[number] += 1
+
+    with Journal(journal_path) as first, Journal(journal_path) as second:
+        writers = [
+            threading.Thread(target=write, args=(n, each.session(KEY, writer=f"w{n}", role="cron")))
+            for n, each in enumerate((first, second))
+        ]
+        for each in writers:
+            each.start()
+        begun.wait()
+        assert adopt_key(journal_path).era == 2
+        for each in writers:
+            each.join(60)
+        assert not any(each.is_alive() for each in writers)
+        done.set()
+    with Journal(journal_path) as journal:
+        assert len(journal.session(KEY).read()) == sum(counts)
+    assert audit(journal_path).findings == ()
