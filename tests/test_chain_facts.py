@@ -10,10 +10,11 @@ from journal.admission import put
 from journal.lines import Line
 from journal.writing import put_off
 from tests.test_chain import known
-from tests.thieves import KEY
+from tests.thieves import KEY, findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from journal import Journal, Session
     from journal.chain import Chain
@@ -126,6 +127,7 @@ def test_a_file_whose_open_line_was_cut_off_is_not_open(
 def test_an_open_line_is_found_behind_however_many_claims(
     base: Session, journal: Journal, open_journal: Callable[..., Journal], turns: int
 ) -> None:
+    base.extend([{"n": n} for n in range(20)])  # one write: so epochs are not seqs
     open_line(journal, base, b"open")
     for _ in range(turns):
         base.claim().release()
@@ -199,3 +201,37 @@ def test_how_far_a_session_of_one_line_was_examined_is_known_to_others(
 ) -> None:
     base.fence().stored()
     assert known(open_journal()).examined == 1
+
+
+def test_a_stray_that_the_very_first_entry_names_is_known_to_others(
+    journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.append({"n": 0})
+    row = thief._row(2, 1) | {"session_id": 3, "seq": 5}
+    other = journal.session("other", writer="gateway", role="run")
+    with journal.store.transaction() as cursor:
+        journal.store.open_chain(cursor, "other")
+    with thief.without_triggers():
+        thief.insert(row)
+
+    assert other.append({"n": 1}).seq == 2
+
+    store = open_journal().store
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, "other")
+        assert chain is not None
+        assert list(store.fresh(chain).named) == [(5, 5)]
+        assert not chain.odd
+
+
+def test_the_registrys_own_row_is_put_back_and_only_that_is_found(
+    base: Session, journal: Journal, thief: Thief, journal_path: Path
+) -> None:
+    with thief.without_triggers():
+        thief.execute("DELETE FROM sessions WHERE id = 1")
+
+    journal.declare("late", "tool")
+
+    assert thief.ask("SELECT head_seq FROM sessions WHERE id = 1") == thief.seqs("journal:")[-1]
+    assert [finding.id for finding in findings(journal_path)] == ["J403"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import NotFoundError, SessionTakeover
+from journal import EntryError, NotFoundError, SessionTakeover
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -128,3 +128,9 @@ def test_a_row_at_the_least_seq_there_is_is_found_by_a_fence(base: Session, thie
     thief.insert_many([-(2**63)])
 
     assert [entry.seq for entry in fence.check(raise_=False).foreign] == [-(2**63)]
+
+
+@pytest.mark.parametrize("fence_id", ["", "x" * 1000, 7])
+def test_what_is_no_fence_id_is_refused_as_such(journal: Journal, fence_id: Any) -> None:
+    with pytest.raises(EntryError):
+        journal.fence(fence_id)
