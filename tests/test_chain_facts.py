@@ -235,3 +235,13 @@ def test_the_registrys_own_row_is_put_back_and_only_that_is_found(
 
     assert thief.ask("SELECT head_seq FROM sessions WHERE id = 1") == thief.seqs("journal:")[-1]
     assert [finding.id for finding in findings(journal_path)] == ["J403"]
+
+
+def test_a_session_of_nothing_but_turns_has_no_open_line(
+    journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.claim().release()
+
+    assert not known(open_journal()).open_tail
+    assert open_journal().session(KEY, writer="gateway", role="run").append({"n": 1}).seq == 3
