@@ -341,7 +341,7 @@ class Fence:
         verdict = replace(verdict, id=verdict_id, extra=extra)
         row = verdicts.VerdictRow(
             verdict_id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
-            verdict.policy, "", 0, b"",
+            verdict.policy,
         )  # fmt: skip
         verdicts.keep(cursor, self.store, row, {**evidence_of(verdict), **extra})
         # Not before it is stored: who looks at what was not told yet would tell of it never again.

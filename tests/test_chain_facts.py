@@ -123,7 +123,7 @@ def test_a_file_whose_open_line_was_cut_off_is_not_open(
         assert not known(looking).open_tail
 
 
-@pytest.mark.parametrize("turns", [3, 4, 5])
+@pytest.mark.parametrize("turns", [0, 3, 4, 5])
 def test_an_open_line_is_found_behind_however_many_claims(
     base: Session, journal: Journal, open_journal: Callable[..., Journal], turns: int
 ) -> None:
