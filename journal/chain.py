@@ -202,7 +202,7 @@ class Chain:
         is the head. What else was done to its row shows where rows are judged.
         """
         head = self.head
-        if not head.seq or not self.is_plain:
+        if not self.is_plain:
             return False
         number = self.session_id
         values = (number, head.seq, number, head.seq, number, number)
@@ -374,7 +374,7 @@ class Chain:
             }
 
     def _note_examined(self, found: tuple[Any, ...] | None) -> None:
-        if found is not None and found[4] > 0 and found[5] == self.sealer.examined_mac(found[4]):
+        if found is not None and found[5] == self.sealer.examined_mac(found[4]):
             self.examined = max(self.examined, found[4])
         self.examined = min(self.examined, self.head.seq)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from journal.engine import Cursor
     from tests.thieves import Thief
 
+REDACTION: dict[str, Any] = {"control": "redaction", "rows": {"1": 5}}
 LAYOUT = {"control": "layout", "no": 1, "base": 0, "keep": 0, "extents": [[1, None]]}
 
 
@@ -245,3 +246,24 @@ def test_a_session_of_nothing_but_turns_has_no_open_line(
 
     assert not known(open_journal()).open_tail
     assert open_journal().session(KEY, writer="gateway", role="run").append({"n": 1}).seq == 3
+
+
+def test_a_redaction_is_under_way_until_it_ended_either_way(
+    base: Session, journal: Journal
+) -> None:
+    chain = known(journal)
+    intent = {"control": "redacting", "mirror": 1, "pieces": [[1, 0, 5]]}
+    unredacted: dict[str, Any] = {"control": "unredacted"}
+    for facts, is_redacted in [(unredacted, False), (REDACTION, True)]:
+        chain.learn(intent, 2)
+        assert chain.redacting is not None
+        assert chain.redacting.pieces == ((1, 0, 5),)
+        chain.learn(facts, 3)
+        assert chain.redacting is None
+        assert chain.redacted == chain.sealer.redacted == ({1: 5} if is_redacted else {})
+
+
+def test_a_redaction_that_was_rolled_back_is_none(base: Session, journal: Journal) -> None:
+    """Or a row whose line is gone would be taken for redacted."""
+    chain = rolled_back(journal, lambda _, chain: chain.learn(REDACTION, 2))
+    assert chain.redacted == chain.sealer.redacted == {}

@@ -134,3 +134,11 @@ def test_a_row_at_the_least_seq_there_is_is_found_by_a_fence(base: Session, thie
 def test_what_is_no_fence_id_is_refused_as_such(journal: Journal, fence_id: Any) -> None:
     with pytest.raises(EntryError):
         journal.fence(fence_id)
+
+
+def test_to_write_no_lines_under_a_fence_is_a_check(base: Session, thief: Thief) -> None:
+    fence = base.fence()
+    thief.insert_copy()
+
+    with pytest.raises(SessionTakeover):
+        fence.extend([])

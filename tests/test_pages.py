@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from journal.pages import MAX_SEQ, page_of, rows_of, sealed_page
+from journal.pages import MAX_SEQ, MIN_SEQ, page_of, rows_of, sealed_page
 
 if TYPE_CHECKING:
     from journal import Journal, Session
+    from tests.thieves import Thief
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 520])
@@ -66,3 +67,13 @@ def test_a_row_without_a_line_ends_no_page(base: Session, journal: Journal) -> N
             row.seq for row in rows
         ]
         assert [row.seq for row in rows_of(cursor, 2, 1)] == [row.seq for row in rows]
+
+
+def test_seqs_are_all_that_the_database_can_hold(
+    base: Session, journal: Journal, thief: Thief
+) -> None:
+    assert (MIN_SEQ, MAX_SEQ) == (-(2**63), 2**63 - 1)
+    thief.insert_many([MIN_SEQ, MAX_SEQ])
+    with journal.store.snapshot() as cursor:
+        assert [row.seq for row in rows_of(cursor, 2, MIN_SEQ)] == [MIN_SEQ, 1, MAX_SEQ]
+        assert [row.seq for row in rows_of(cursor, 2, MIN_SEQ, 0)] == [MIN_SEQ]

@@ -19,3 +19,8 @@ PLAIN: dict[str, Any] = {
 def row(**columns: Any) -> Row:
     """Return a plain line's row, some of its columns as given."""
     return Row(**(PLAIN | columns))
+
+
+def edited(made: Row, **columns: Any) -> Row:
+    """Return a row with some columns changed."""
+    return made._replace(**columns)

@@ -8,7 +8,7 @@ import pytest
 
 from journal.audit.judging import Change, Linked, Sealed, changed_column, true_seal
 from journal.seal import Sealer, commitment
-from tests.audit.rows import PLAIN, row
+from tests.audit.rows import PLAIN, edited, row
 
 if TYPE_CHECKING:
     from journal.model import Row
@@ -41,8 +41,8 @@ def true(sealer: Sealer) -> Row:
 )  # fmt: skip
 def test_the_column_that_was_changed_is_told_with_what_it_held(sealer, true, column, value):
     before = true._replace(seq=4, epoch=4, cum_bytes=50 - len(PLAIN["body"]) - 1)
-    edited = true._replace(**{column: value})
-    assert changed_column(sealer, edited, before, true.prev) == Change(
+    changed = edited(true, **{column: value})
+    assert changed_column(sealer, changed, before, true.prev) == Change(
         column, getattr(true, column)
     )
 
@@ -52,7 +52,7 @@ def test_the_column_that_was_changed_is_told_with_what_it_held(sealer, true, col
 def test_small_numbers_of_writers_and_processes_are_tried(sealer, writer, instance):
     was = sealed(sealer, writer_id=writer, instance_id=instance, recorder_id=writer)
     for column in ("writer_id", "instance_id", "recorder_id"):
-        found = changed_column(sealer, was._replace(**{column: 500}), None, was.prev)
+        found = changed_column(sealer, edited(was, **{column: 500}), None, was.prev)
         assert found == Change(column, getattr(was, column))
 
 

@@ -22,21 +22,25 @@ def layout(no: int, keep: int, *extents: tuple[int, int | None]) -> dict[str, An
     }
 
 
+def state(layouts: Layouts) -> tuple[int, Any]:
+    return layouts.no, layouts.extents
+
+
 def test_a_layout_keeps_what_the_one_before_it_began_with():
     layouts = Layouts()
-    assert (layouts.no, layouts.extents) == (0, ((1, None),))
+    assert state(layouts) == (0, ((1, None),))
     assert layouts.learn(layout(1, 0, (1, 2), (5, None))) is None
     assert layouts.learn(layout(2, 1, (7, None))) is None
-    assert (layouts.no, layouts.extents) == (2, ((1, 2), (7, None)))
+    assert state(layouts) == (2, ((1, 2), (7, None)))
     assert layouts.learn(layout(3, 2)) is None
-    assert layouts.extents == ((1, 2), (7, None))
+    assert state(layouts) == (3, ((1, 2), (7, None)))
 
 
 @pytest.mark.parametrize("wrong", [layout(2, 0), layout(0, 0), layout(1, 2), layout(1, -1)])
 def test_a_layout_that_follows_none_is_told_and_the_order_is_lost(wrong):
     layouts = Layouts()
     assert layouts.learn(wrong) == "it does not follow the layout before it"
-    assert (layouts.no, layouts.extents) == (wrong["no"], None)
+    assert state(layouts) == (wrong["no"], None)
 
 
 def test_an_order_that_was_lost_is_known_again_by_a_layout_that_keeps_nothing():
@@ -47,7 +51,7 @@ def test_an_order_that_was_lost_is_known_again_by_a_layout_that_keeps_nothing():
     assert layouts.learn(layout(4, 1, (9, None))) is None
     assert layouts.extents is None
     assert layouts.learn(layout(9, 0, (9, None))) is None
-    assert (layouts.no, layouts.extents) == (9, ((9, None),))
+    assert state(layouts) == (9, ((9, None),))
 
 
 def test_the_table_has_the_newest_layout_and_nothing_else():

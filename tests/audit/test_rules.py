@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from journal.audit import rules
 from journal.audit.declarations import Declarations, Declared, Revoked
-from tests.audit.rows import PLAIN, row
+from tests.audit.rows import PLAIN, edited, row
 
 
 @pytest.fixture
@@ -90,15 +92,15 @@ def test_an_entry_is_of_what_the_format_knows(known, columns, is_wrong):
 @pytest.mark.parametrize("kind", [b"line", b"control", b"part"])
 @pytest.mark.parametrize("column", ["line_type", "line_id", "parent_id"])
 def test_what_is_derived_from_a_line_is_what_it_says(kind, column):
-    told = {
+    columns: dict[bytes, dict[str, Any]] = {
         b"line": {},
         b"control": {"body": b'{"control":"t"}', "line_id": None, "parent_id": None},
         b"part": {"line_type": None, "line_id": None, "parent_id": None},
-    }[kind]
-    true = row(kind=kind, **told)
+    }
+    true = row(kind=kind, **columns[kind])
     assert rules.derived_fault(true) is None
-    assert rules.derived_fault(true._replace(**{column: b"other"}))
-    assert rules.derived_fault(true._replace(body=None, **{column: b"other"})) is None
+    assert rules.derived_fault(edited(true, **{column: b"other"}))
+    assert rules.derived_fault(edited(true, body=None, **{column: b"other"})) is None
 
 
 def test_a_control_entry_without_a_name_has_none():
