@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from journal.audit.judging import Change, Linked, Sealed, changed_column, true_seal
 from journal.seal import Sealer, commitment
-from tests.audit.rows import PLAIN, edited, row
+from tests.audit.rows import PLAIN, edited, row, sealed
 
 if TYPE_CHECKING:
     from journal.model import Row
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sealer() -> Sealer:
     return Sealer(b"k" * 32, 1, 2, "s")
-
-
-def sealed(sealer: Sealer, **columns: Any) -> Row:
-    made = row(**columns)
-    made = made._replace(commitment=commitment(made.salt or b"", made.body or b"", made.terminator))
-    return made._replace(seal=true_seal(sealer, made))
 
 
 @pytest.fixture
