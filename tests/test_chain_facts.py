@@ -267,3 +267,12 @@ def test_a_redaction_that_was_rolled_back_is_none(base: Session, journal: Journa
     """Or a row whose line is gone would be taken for redacted."""
     chain = rolled_back(journal, lambda _, chain: chain.learn(REDACTION, 2))
     assert chain.redacted == chain.sealer.redacted == {}
+
+
+def test_a_stray_without_a_line_end_leaves_no_line_open(
+    base: Session, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    thief.insert_copy(terminator=b"", kind="raw")
+    base.claim()
+
+    assert not known(open_journal()).open_tail

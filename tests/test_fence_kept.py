@@ -142,3 +142,32 @@ def test_to_write_no_lines_under_a_fence_is_a_check(base: Session, thief: Thief)
 
     with pytest.raises(SessionTakeover):
         fence.extend([])
+
+
+def test_a_verdict_keeps_who_held_the_session_and_what_was_parked(
+    base: Session, thief: Thief
+) -> None:
+    """Only this moment could tell."""
+    turn = base.claim()
+    fence = turn.fence()
+    thief.insert_copy(claim=turn.token)
+    with pytest.raises(SessionTakeover) as caught:
+        fence.append(LINE)
+
+    evidence = json.loads(thief.ask("SELECT evidence FROM verdicts"))
+
+    assert caught.value.parked is not None
+    assert evidence["parked"] == caught.value.parked.id
+    assert evidence["claim"] == evidence["holder"]["token"] == turn.token
+    assert evidence["holder"]["writer"] == "gateway"
+
+
+def test_a_verdict_on_a_session_that_nobody_holds_says_so(base: Session, thief: Thief) -> None:
+    fence = base.fence()
+    thief.insert_copy()
+    fence.check(raise_=False)
+
+    evidence = json.loads(thief.ask("SELECT evidence FROM verdicts"))
+
+    assert (evidence["claim"], evidence["holder"]) == (None, None)
+    assert "parked" not in evidence

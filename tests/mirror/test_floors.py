@@ -66,3 +66,21 @@ def test_a_rewrite_before_a_write_under_the_fence_is_no_cut(
 
     assert fence.check().accepted
     assert path.read_bytes().count(b"\n") == 3
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_where_nothing_tells_how_long_the_file_was_what_it_lacks_is_written(
+    mirrored: Session,
+    path: Path,
+    journal_path: Path,
+    open_journal: Callable[..., Journal],
+    lines: int,
+) -> None:
+    """As after a power cut: no fence stood, and the journal's own note is lost too."""
+    whole = path.read_bytes()
+    cut_off(path, journal_path, 8 * lines)
+
+    fence = open_journal().session(KEY, writer="gateway", role="run").fence()
+
+    assert path.read_bytes() == whole
+    assert fence.unresolved == []
