@@ -318,16 +318,11 @@ class Chain:
         if not 0 < before.seq <= self.head.seq:
             return
         stands = cursor.execute(sql.seal_at(), (self.session_id, before.seq)).fetchone()
-        if stands is not None and stands[0] == before.seal:
+        if stands is None or stands[0] == before.seal:
             return
-        seal = self.head.seal
-        if self.head.seq != before.seq:
-            found = cursor.execute(sql.newest_rows(), (self.session_id, before.seq, 1)).fetchone()
-            row = None if found is None else Row._make(found)
-            if row is None or row.seq != before.seq or not self.sealer.seal_holds(row):
-                return  # gone or changed: that is noted elsewhere
-            seal = row.seal
-        if seal != before.seal:
+        found = cursor.execute(sql.newest_rows(), (self.session_id, before.seq, 1)).fetchone()
+        # Where it does not hold the row was changed: that is noted elsewhere, as one that is gone.
+        if self.sealer.seal_holds(Row._make(found)):
             self.replaced = Ranges([*self.replaced, (before.seq, before.seq)])
 
     def _note_lost(self, cursor: Cursor) -> None:

@@ -78,8 +78,10 @@ def test_what_was_found_between_fences_is_told_until_it_could_be_stored(
     came = editor.append(LINE).seq
     session = open_journal(busy_timeout=0.0).session(KEY, writer="gateway", role="run")
     with thief.transaction():
-        session.fence()
+        fence = session.fence()
     assert thief.count("verdicts") == 0
+    fence.stored()
+    assert thief.ask("SELECT examined_seq FROM sessions WHERE id = 2") == 1
     session.append(LINE)
 
     for _ in range(2):
@@ -171,3 +173,18 @@ def test_a_verdict_on_a_session_that_nobody_holds_says_so(base: Session, thief: 
 
     assert (evidence["claim"], evidence["holder"]) == (None, None)
     assert "parked" not in evidence
+
+
+def test_a_reader_may_raise_a_fence_that_is_nobodys(
+    base: Session, journal: Journal, heartbeat: Session, thief: Thief
+) -> None:
+    """All that comes arrives, and the verdict is kept under no writer."""
+    fence = journal.session(KEY).fence()
+    lines = [base.append(LINE), heartbeat.append(LINE)]
+    assert [entry.seq for entry in fence.check().arrived] == [line.seq for line in lines]
+    forged = thief.insert_copy()
+
+    assert [entry.seq for entry in fence.check(raise_=False).foreign] == [forged]
+    row = thief.execute("SELECT writer_id, instance_id, fence_id FROM verdicts").fetchone()
+    assert row == (None, None, fence.id)
+    assert thief.count("fences") == 0
