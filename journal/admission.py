@@ -248,7 +248,7 @@ def _keep_verdict(  # noqa: PLR0913 - what a refusal is made of
     """Keep why a write was refused: what was expected and found, and who held the session then."""
     row = verdicts.VerdictRow(
         verdict_id, chain.session_id, None, author.writer.id, author.instance_id, error.code,
-        "claim", "", 0, b"",
+        "claim",
     )  # fmt: skip
     evidence: dict[str, Any] = {
         "head": {"seq": chain.head.seq, "epoch": chain.head.epoch},

@@ -204,7 +204,7 @@ class Chain:
         is the head. What else was done to its row shows where rows are judged.
         """
         head = self.head
-        if not head.seq or not self.is_plain:
+        if not self.is_plain:
             return False
         number = self.session_id
         values = (number, head.seq, number, head.seq, number, number)
@@ -318,16 +318,11 @@ class Chain:
         if not 0 < before.seq <= self.head.seq:
             return
         stands = cursor.execute(sql.seal_at(), (self.session_id, before.seq)).fetchone()
-        if stands is not None and stands[0] == before.seal:
+        if stands is None or stands[0] == before.seal:
             return
-        seal = self.head.seal
-        if self.head.seq != before.seq:
-            found = cursor.execute(sql.newest_rows(), (self.session_id, before.seq, 1)).fetchone()
-            row = None if found is None else Row._make(found)
-            if row is None or row.seq != before.seq or not self.sealer.seal_holds(row):
-                return  # gone or changed: that is noted elsewhere
-            seal = row.seal
-        if seal != before.seal:
+        found = cursor.execute(sql.newest_rows(), (self.session_id, before.seq, 1)).fetchone()
+        # Where it does not hold the row was changed: that is noted elsewhere, as one that is gone.
+        if self.sealer.seal_holds(Row._make(found)):
             self.replaced = Ranges([*self.replaced, (before.seq, before.seq)])
 
     def _note_lost(self, cursor: Cursor) -> None:
@@ -374,7 +369,7 @@ class Chain:
             }
 
     def _note_examined(self, found: tuple[Any, ...] | None) -> None:
-        if found is not None and found[4] > 0 and found[5] == self.sealer.examined_mac(found[4]):
+        if found is not None and found[5] == self.sealer.examined_mac(found[4]):
             self.examined = max(self.examined, found[4])
         self.examined = min(self.examined, self.head.seq)
 

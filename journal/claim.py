@@ -229,7 +229,7 @@ def _keep_verdict(  # noqa: PLR0913 - both sides of a supersession
     """Keep what is known of a superseded holder now: later its process may be gone."""
     row = verdicts.VerdictRow(
         new_id("v"), chain.session_id, None, author.writer.id, author.instance_id,
-        "supersession", "claim", "", 0, b"",
+        "supersession", "claim",
     )  # fmt: skip
     evidence: dict[str, Any] = {
         "head": {"seq": chain.head.seq, "epoch": chain.head.epoch},

@@ -123,11 +123,8 @@ class Fence:
         """
         position = take_in(self.session, self._floor, self.mark.seq)
         with self.store.snapshot() as cursor:
-            chain = chain_of(cursor, self.session)
-            verdict = self._judge(cursor, chain)
-            floor = floor_at(cursor, chain, position)
+            verdict = self._judge(cursor, chain_of(cursor, self.session), position)
         if verdict.accepted:
-            self._floor = floor
             return verdict
         verdict = self._stored_verdict(verdict)
         self._report(verdict)
@@ -152,9 +149,9 @@ class Fence:
         if not encoded:
             self.check()
             return []
-        take_in(self.session, self._floor, self.mark.seq)
+        position = take_in(self.session, self._floor, self.mark.seq)
         with self.store.transaction() as cursor:
-            outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id)
+            outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id, position)
         if not verdict.accepted:
             self._report(verdict)
             raise self._takeover(verdict, parked, was_parked=parked is not None)
@@ -167,13 +164,14 @@ class Fence:
         cursor: Cursor,
         lines: Sequence[Line],
         request_id: str | None,
+        position: tuple[int, int] | None,
     ) -> tuple[admission.Outcome, Verdict, Parked | None]:
         store, session = self.store, self.session
         author = session.author(cursor)
         chain = store.open_chain(cursor, session.key)
         done = admission.earlier(cursor, session, chain, lines, request_id)
         refused = None if done is not None else admission.refusal(store, chain, author)
-        verdict = self._judge(cursor, chain)
+        verdict = self._judge(cursor, chain, position)
         if not verdict.accepted:
             verdict_id = parking.new_id("v")
             why = parking.Refusal(
@@ -195,7 +193,9 @@ class Fence:
         store.after_commit(lambda: self._move(mark))
         return admission.Outcome(entries), verdict, None
 
-    def _judge(self, cursor: Cursor, chain: Chain | None) -> Verdict:
+    def _judge(
+        self, cursor: Cursor, chain: Chain | None, position: tuple[int, int] | None
+    ) -> Verdict:
         store, mark = self.store, self.mark
         name = (
             self.policy if isinstance(self.policy, str) else getattr(self.policy, "__name__", "own")
@@ -235,10 +235,14 @@ class Fence:
             places=places_of(cursor, store, chain, foreign) if foreign else {},
             asker=self._asker(),
         )
-        if verdict.accepted and not is_still:
-            self._move(mark_at_head(cursor, chain, store))
-            self._generation = store.generation
-            self.arrived += arrived
+        if verdict.accepted:
+            # With each move of the mark: a size that was measured before a rewrite, and
+            # believed behind it, would make lines that the file lacks yet lines that were cut off.
+            self._floor = floor_at(cursor, chain, position)
+            if not is_still:
+                self._move(mark_at_head(cursor, chain, store))
+                self._generation = store.generation
+                self.arrived += arrived
         return self._keep(verdict)
 
     def _keep(self, verdict: Verdict) -> Verdict:
@@ -342,7 +346,7 @@ class Fence:
         verdict = replace(verdict, id=verdict_id, extra=extra)
         row = verdicts.VerdictRow(
             verdict_id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
-            verdict.policy, "", 0, b"",
+            verdict.policy,
         )  # fmt: skip
         verdicts.keep(cursor, self.store, row, {**evidence_of(verdict), **extra})
         # Not before it is stored: who looks at what was not told yet would tell of it never again.

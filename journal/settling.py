@@ -79,7 +79,7 @@ def discard(
         )
         kept = verdicts.VerdictRow(
             parking.new_id("v"), row.session_id, None, author.writer.id, author.instance_id,
-            verdicts.DISCARDED, "claim", "", 0, b"",
+            verdicts.DISCARDED, "claim",
         )  # fmt: skip
         facts: dict[str, Any] = {"parked": row.id, "actor": writer, "reason": reason, "foreign": []}
         verdicts.keep(cursor, store, kept, facts)

@@ -38,9 +38,10 @@ class VerdictRow(NamedTuple):
     instance_id: int | None
     outcome: str
     policy: str
-    evidence: str
-    judged_us: int
-    mac: bytes
+    # As they are until it is kept.
+    evidence: str = ""
+    judged_us: int = 0
+    mac: bytes = b""
 
     @classmethod
     def read(cls, values: Sequence[Any]) -> VerdictRow:

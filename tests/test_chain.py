@@ -9,7 +9,7 @@ import pytest
 from journal.admission import put
 from journal.layout import Extent, Layout
 from journal.lines import Line
-from journal.pages import MAX_SEQ, page_of, rows_of
+from journal.pages import MAX_SEQ
 from journal.strays import Ranges
 from tests.thieves import KEY
 
@@ -281,34 +281,7 @@ def test_only_who_has_the_key_says_how_far_rows_were_examined(
     assert known(open_journal()).examined == (3 if forged == 3 else 0)
 
 
-# -- reading --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 520])
-def test_rows_are_read_in_order_page_by_page(base: Session, journal: Journal, count: int) -> None:
-    base.extend([{"n": n} for n in range(count)])
-    with journal.store.snapshot() as cursor:
-        assert [row.seq for row in rows_of(cursor, 2, 1)] == list(range(1, count + 2))
-        assert [row.seq for row in rows_of(cursor, 2, 3, 258)] == list(
-            range(3, min(count + 1, 258) + 1)
-        )
-        assert [row.seq for row in page_of(cursor, 2, 1, MAX_SEQ, 2)] == [1, 2][: count + 1]
-
-
-def test_a_page_ends_after_four_mebibytes(base: Session, journal: Journal) -> None:
-    big = b'"' + b"x" * (2**21 - 2) + b'"'
-    base.extend([big, big, big, {"n": 1}])
-    with journal.store.snapshot() as cursor:
-        assert [row.seq for row in page_of(cursor, 2, 2, MAX_SEQ, 9)] == [2, 3]
-        assert [row.seq for row in page_of(cursor, 2, 1, MAX_SEQ, 9)] == [1, 2, 3]
-        assert [row.seq for row in rows_of(cursor, 2, 1)] == [1, 2, 3, 4, 5]
-
-
-def test_a_row_of_just_four_mebibytes_ends_its_page(base: Session, journal: Journal) -> None:
-    base.extend([b'"' + b"x" * (2**22 - 2) + b'"', {"n": 1}])
-    with journal.store.snapshot() as cursor:
-        assert [row.seq for row in page_of(cursor, 2, 2, MAX_SEQ, 9)] == [2]
-        assert [row.seq for row in rows_of(cursor, 2, 2)] == [2, 3]
+# -- the end of the file --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["same process", "another"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,16 +10,18 @@ from journal.admission import put
 from journal.lines import Line
 from journal.writing import put_off
 from tests.test_chain import known
-from tests.thieves import KEY
+from tests.thieves import KEY, findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from journal import Journal, Session
     from journal.chain import Chain
     from journal.engine import Cursor
     from tests.thieves import Thief
 
+REDACTION: dict[str, Any] = {"control": "redaction", "rows": {"1": 5}}
 LAYOUT = {"control": "layout", "no": 1, "base": 0, "keep": 0, "extents": [[1, None]]}
 
 
@@ -122,10 +124,11 @@ def test_a_file_whose_open_line_was_cut_off_is_not_open(
         assert not known(looking).open_tail
 
 
-@pytest.mark.parametrize("turns", [3, 4, 5])
+@pytest.mark.parametrize("turns", [0, 3, 4, 5])
 def test_an_open_line_is_found_behind_however_many_claims(
     base: Session, journal: Journal, open_journal: Callable[..., Journal], turns: int
 ) -> None:
+    base.extend([{"n": n} for n in range(20)])  # one write: so epochs are not seqs
     open_line(journal, base, b"open")
     for _ in range(turns):
         base.claim().release()
@@ -199,3 +202,77 @@ def test_how_far_a_session_of_one_line_was_examined_is_known_to_others(
 ) -> None:
     base.fence().stored()
     assert known(open_journal()).examined == 1
+
+
+def test_a_stray_that_the_very_first_entry_names_is_known_to_others(
+    journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.append({"n": 0})
+    row = thief._row(2, 1) | {"session_id": 3, "seq": 5}
+    other = journal.session("other", writer="gateway", role="run")
+    with journal.store.transaction() as cursor:
+        journal.store.open_chain(cursor, "other")
+    with thief.without_triggers():
+        thief.insert(row)
+
+    assert other.append({"n": 1}).seq == 2
+
+    store = open_journal().store
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, "other")
+        assert chain is not None
+        assert list(store.fresh(chain).named) == [(5, 5)]
+        assert not chain.odd
+
+
+def test_the_registrys_own_row_is_put_back_and_only_that_is_found(
+    base: Session, journal: Journal, thief: Thief, journal_path: Path
+) -> None:
+    with thief.without_triggers():
+        thief.execute("DELETE FROM sessions WHERE id = 1")
+
+    journal.declare("late", "tool")
+
+    assert thief.ask("SELECT head_seq FROM sessions WHERE id = 1") == thief.seqs("journal:")[-1]
+    assert [finding.id for finding in findings(journal_path)] == ["J403"]
+
+
+def test_a_session_of_nothing_but_turns_has_no_open_line(
+    journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.claim().release()
+
+    assert not known(open_journal()).open_tail
+    assert open_journal().session(KEY, writer="gateway", role="run").append({"n": 1}).seq == 3
+
+
+def test_a_redaction_is_under_way_until_it_ended_either_way(
+    base: Session, journal: Journal
+) -> None:
+    chain = known(journal)
+    intent = {"control": "redacting", "mirror": 1, "pieces": [[1, 0, 5]]}
+    unredacted: dict[str, Any] = {"control": "unredacted"}
+    for facts, is_redacted in [(unredacted, False), (REDACTION, True)]:
+        chain.learn(intent, 2)
+        assert chain.redacting is not None
+        assert chain.redacting.pieces == ((1, 0, 5),)
+        chain.learn(facts, 3)
+        assert chain.redacting is None
+        assert chain.redacted == chain.sealer.redacted == ({1: 5} if is_redacted else {})
+
+
+def test_a_redaction_that_was_rolled_back_is_none(base: Session, journal: Journal) -> None:
+    """Or a row whose line is gone would be taken for redacted."""
+    chain = rolled_back(journal, lambda _, chain: chain.learn(REDACTION, 2))
+    assert chain.redacted == chain.sealer.redacted == {}
+
+
+def test_a_stray_without_a_line_end_leaves_no_line_open(
+    base: Session, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    thief.insert_copy(terminator=b"", kind="raw")
+    base.claim()
+
+    assert not known(open_journal()).open_tail

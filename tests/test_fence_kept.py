@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import NotFoundError, SessionTakeover
+from journal import EntryError, NotFoundError, SessionTakeover
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ def test_what_was_found_between_fences_is_told_until_it_could_be_stored(
     came = editor.append(LINE).seq
     session = open_journal(busy_timeout=0.0).session(KEY, writer="gateway", role="run")
     with thief.transaction():
-        session.fence()
+        fence = session.fence()
     assert thief.count("verdicts") == 0
+    fence.stored()
+    assert thief.ask("SELECT examined_seq FROM sessions WHERE id = 2") == 1
     session.append(LINE)
 
     for _ in range(2):
@@ -128,3 +130,61 @@ def test_a_row_at_the_least_seq_there_is_is_found_by_a_fence(base: Session, thie
     thief.insert_many([-(2**63)])
 
     assert [entry.seq for entry in fence.check(raise_=False).foreign] == [-(2**63)]
+
+
+@pytest.mark.parametrize("fence_id", ["", "x" * 1000, 7])
+def test_what_is_no_fence_id_is_refused_as_such(journal: Journal, fence_id: Any) -> None:
+    with pytest.raises(EntryError):
+        journal.fence(fence_id)
+
+
+def test_to_write_no_lines_under_a_fence_is_a_check(base: Session, thief: Thief) -> None:
+    fence = base.fence()
+    thief.insert_copy()
+
+    with pytest.raises(SessionTakeover):
+        fence.extend([])
+
+
+def test_a_verdict_keeps_who_held_the_session_and_what_was_parked(
+    base: Session, thief: Thief
+) -> None:
+    """Only this moment could tell."""
+    turn = base.claim()
+    fence = turn.fence()
+    thief.insert_copy(claim=turn.token)
+    with pytest.raises(SessionTakeover) as caught:
+        fence.append(LINE)
+
+    evidence = json.loads(thief.ask("SELECT evidence FROM verdicts"))
+
+    assert caught.value.parked is not None
+    assert evidence["parked"] == caught.value.parked.id
+    assert evidence["claim"] == evidence["holder"]["token"] == turn.token
+    assert evidence["holder"]["writer"] == "gateway"
+
+
+def test_a_verdict_on_a_session_that_nobody_holds_says_so(base: Session, thief: Thief) -> None:
+    fence = base.fence()
+    thief.insert_copy()
+    fence.check(raise_=False)
+
+    evidence = json.loads(thief.ask("SELECT evidence FROM verdicts"))
+
+    assert (evidence["claim"], evidence["holder"]) == (None, None)
+    assert "parked" not in evidence
+
+
+def test_a_reader_may_raise_a_fence_that_is_nobodys(
+    base: Session, journal: Journal, heartbeat: Session, thief: Thief
+) -> None:
+    """All that comes arrives, and the verdict is kept under no writer."""
+    fence = journal.session(KEY).fence()
+    lines = [base.append(LINE), heartbeat.append(LINE)]
+    assert [entry.seq for entry in fence.check().arrived] == [line.seq for line in lines]
+    forged = thief.insert_copy()
+
+    assert [entry.seq for entry in fence.check(raise_=False).foreign] == [forged]
+    row = thief.execute("SELECT writer_id, instance_id, fence_id FROM verdicts").fetchone()
+    assert row == (None, None, fence.id)
+    assert thief.count("fences") == 0

@@ -114,8 +114,12 @@ def test_a_cut_is_on_disk_before_its_slot_and_that_before_new_lines(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("more", [0, 1])
 def test_a_rewrite_between_a_fences_look_at_the_file_and_its_mark_is_no_edit(
-    mirrored: Session, open_journal: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+    mirrored: Session,
+    open_journal: Callable[..., Journal],
+    monkeypatch: pytest.MonkeyPatch,
+    more: int,
 ) -> None:
     """Found by two writers, not by the cut: the size it saw was that of an order given up since."""
     other = open_journal()
@@ -128,6 +132,7 @@ def test_a_rewrite_between_a_fences_look_at_the_file_and_its_mark_is_no_edit(
         with without_mirrors(other):
             lines = list(rewriter.read())
             rewriter.rewrite([lines[0], *lines[2:]], base=rewriter.head.seq, reason="compacted")
+            rewriter.extend([{"n": 9}] * more)
         return found
 
     with monkeypatch.context() as between:

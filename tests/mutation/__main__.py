@@ -30,6 +30,8 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "seal": ("journal/seal.py",),
     "fence": (
         "journal/fence.py",
+        "journal/fencerow.py",
+        "journal/marks.py",
         "journal/verdict.py",
         "journal/policy.py",
         "journal/inspection.py",
@@ -42,6 +44,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "journal/admission.py",
         "journal/group.py",
         "journal/chain.py",
+        "journal/pages.py",
         "journal/transaction.py",
     ),
     "audit": tuple(
