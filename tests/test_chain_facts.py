@@ -253,12 +253,16 @@ def test_a_redaction_is_under_way_until_it_ended_either_way(
 ) -> None:
     chain = known(journal)
     intent = {"control": "redacting", "mirror": 1, "pieces": [[1, 0, 5]]}
-    unredacted: dict[str, Any] = {"control": "unredacted"}
+    unredacted: dict[str, Any] = {"control": "unredacted", "mirror": 1}
     for facts, is_redacted in [(unredacted, False), (REDACTION, True)]:
         chain.learn(intent, 2)
         assert chain.redacting is not None
         assert chain.redacting.pieces == ((1, 0, 5),)
-        chain.learn(facts, 3)
+        chain.learn({**unredacted, "mirror": 2}, 3)
+        chain.learn({**REDACTION, "rows": {"9": 5}}, 3)
+        assert chain.redacting is not None  # of another file, and of other lines
+        chain.redacted = chain.sealer.redacted = {}
+        chain.learn(facts, 4)
         assert chain.redacting is None
         assert chain.redacted == chain.sealer.redacted == ({1: 5} if is_redacted else {})
 

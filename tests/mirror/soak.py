@@ -132,8 +132,8 @@ def soak(home: Path, seconds: float) -> dict[str, int]:
     draw = random.Random(1)  # noqa: S311 - a test's dice
     with opened(home) as journal:
         journal.mirrors.add(KEY, home / "s.jsonl")
-    for number in range(WRITERS):
-        (home / f"acked-{number}").touch()  # a slow machine may kill one before it has begun
+    for name in ("cuts", "put", *(f"acked-{number}" for number in range(WRITERS))):
+        (home / name).touch()  # a slow machine may kill one before it has begun
     running = [started("write", home, n) for n in range(WRITERS)]
     hand = started("meddle", home, 0)
     kills = 0
