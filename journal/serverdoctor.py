@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from journal.custody import custody_by
-from journal.dialects import catalog, health, postgres
+from journal.dialects import catalog, health, postgres, standbys
 from journal.dialects.address import parsed
 from journal.doctor import OK, PROBLEM, WARNING, Fact, key_fact, told
 from journal.errors import NotFoundError
@@ -121,10 +121,16 @@ _DURABLE: Final = {
 
 
 def _standbys(asked: Health) -> Fact:
-    wanted = asked.settings().get("synchronous_standby_names", "")
+    settings, claimed = asked.settings(), asked.address.standbys
+    wanted = settings.get("synchronous_standby_names", "")
     found = asked.standbys()
     waited = [name for name, state in found if state in ("sync", "quorum")]
     details = {"names": wanted, "standbys": [list(each) for each in found]}
+    lacks = standbys.shortfall(wanted, settings.get("synchronous_commit", "?"), claimed)
+    if lacks is not None:
+        words = f"the URL says standbys={claimed}, and {lacks[0]}: no journal is opened so"
+        step = " ".join(f'-c "{each}"' for each in lacks[1].split("; "))
+        return Fact("standbys", PROBLEM, words, f"psql {step}", details)
     if any(state == "?" for _, state in found):
         words = f"{counted(len(found), 'standby', 'standbys')}; this user may not see which is waited for"
         return Fact("standbys", OK, words, None, details)

@@ -43,6 +43,10 @@ def command(settings: Settings, source: str, target: str, *, catch_up: bool) -> 
     Of a DST that is finished it says whether it is still equal.
     Exits 3 if the audit of the copy found something, 1 if there is a copy that is not equal to SRC.
     """
+    if settings.db_is_named:
+        raise click.UsageError(
+            "copy names its journals as SRC and DST: leave --db out", click.get_current_context()
+        )
     from journal.copying import copy  # noqa: PLC0415 - with the rest of the library
 
     copied = copy(source, target, catch_up=catch_up, progress=progress, auditing=bar)

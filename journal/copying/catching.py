@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from journal.copying.target import Target, Values
 
 # Rebuilt from entries, and honest writers take rows out of them.
-_PROJECTIONS: Final = ("sessions", "layouts", "mirrors", "meta")
+PROJECTIONS: Final = ("sessions", "layouts", "mirrors", "meta")
 _ERASED: Final = ("body", "salt", "line_type", "line_id", "parent_id")
 _KEPT: Final = tuple(at for at, column in enumerate(tables.entries.c) if column.name not in _ERASED)
 _GONE: Final = tuple(at for at, column in enumerate(tables.entries.c) if column.name in _ERASED)
@@ -41,7 +41,7 @@ def catch_up_with(target: Target, fitting: Fitting, told: Callable[[int], None])
 def _check_untouched(target: Target, fitting: Fitting) -> None:
     # Whoever writes anything leaves a row of himself, and another of what he wrote.
     for table, expected, _ in others(fitting, target.ordered):
-        if expected is None and table not in _PROJECTIONS:
+        if expected is None and table not in PROJECTIONS:
             raise _own(target, f"a row of {table}")
 
 

@@ -10,7 +10,7 @@ from journal import copymark, schema, tables
 from journal.controls import fact
 from journal.dialects.bulk import names_of
 from journal.engine import APPLICATION_ID, connect, driver, is_compatible_mode, translated
-from journal.errors import StorageError
+from journal.errors import BusyError, StorageError
 from journal.place import check_place
 from journal.store import Store
 from journal.ticket import Ticket
@@ -59,8 +59,7 @@ class FileTarget:
         """Make the file, or go on with one that a copy was begun in; nobody else copies into it meanwhile."""
         del migrate  # known to the schema
         with self._told():
-            self._ticket = Ticket(self.shown, _WAIT_S)
-            self._ticket.take()
+            self._take_turn()
             with suppress(FileExistsError):
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(self.path, flags, 0o600))
@@ -76,8 +75,7 @@ class FileTarget:
     def locked(self) -> Iterator[None]:
         """Hold a finished copy so that nobody writes to it, in one transaction with the block."""
         with self._told():
-            self._ticket = Ticket(self.shown, _WAIT_S)
-            self._ticket.take()
+            self._take_turn()
             self._raw = connect(self.shown)
             with self._transaction():
                 schema.check(self._raw.execute, self.shown)
@@ -87,6 +85,16 @@ class FileTarget:
                 yield
                 for _, words in triggers:
                     self._raw.execute(words)
+
+    def _take_turn(self) -> None:
+        self._ticket = Ticket(self.shown, _WAIT_S)
+        try:
+            self._ticket.take()
+        except BusyError as error:
+            raise BusyError(
+                f"another process is copying into it, or writing to it: {error}",
+                hint="wait until that has ended, then do the same again",
+            ) from error
 
     def _check_mark(self) -> None:
         found = self._raw.execute("PRAGMA application_id").fetchone()[0]

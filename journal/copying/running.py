@@ -16,6 +16,7 @@ from journal.audit.source import opened, path_of
 from journal.copying.catching import catch_up_with
 from journal.copying.fitting import Fitting
 from journal.copying.outcome import Copied, Unserved
+from journal.copying.parting import seals_away
 from journal.copying.standing import check_apart, check_equal, heads, is_whole, later, shown
 from journal.copying.target import target_at
 from journal.copying.transfer import fill, settle
@@ -97,14 +98,28 @@ def copy(  # noqa: PLR0913 - how it is told, and what with
 
     """
     asked = _Asked(path_of(str(source)), _place(target), key_file, catch_up, progress, auditing)
-    made = target_at(asked.target)
+    with _hinting("DST"):
+        made = target_at(asked.target)
     check_apart(asked.source, asked.target)
-    with opened(asked.source) as first:
+    with _hinting("SRC"), opened(asked.source) as first:
         journal_id = keyring.find(first, key_file).journal_id
-    is_made = is_whole(asked.target, journal_id, key_file)
+    with _hinting("DST"):
+        is_made = is_whole(asked.target, journal_id, key_file)
     if is_made and not asked.catches_up:
         check_equal(asked.source, asked.target)
     return _told(asked, made, journal_id, is_made=is_made)
+
+
+@contextmanager
+def _hinting(word: str) -> Iterator[None]:
+    """Have a hint name what is to be named here: there is no ``--db``, and no journal to be made."""
+    try:
+        yield
+    except JournalError as error:
+        hint = str(error.hint or "").replace("name another file with --db", f"name another {word}")
+        hint = hint.replace("--db ", "")
+        error.hint = f"name another {word}" if error.code == "no-journal" else hint or None
+        raise
 
 
 def _place(target: str | os.PathLike[str]) -> str:
@@ -156,9 +171,11 @@ def _told(asked: _Asked, made: Target, journal_id: str | None, *, is_made: bool)
 def _caught_up(
     asked: _Asked, made: Target, seen: Sighting, fitting: Fitting, unmirrored: list[int]
 ) -> int:
-    if unmirrored:
+    with opened(asked.target) as there:
+        has_sealed = seals_away(seen.source, there)
+    if unmirrored or has_sealed:
         raise StorageError(
-            f"{made.shown} seals that it serves none of {len(unmirrored)} mirrors, and so is not what the journal was",
+            f"{made.shown} seals that it serves none of the journal's mirrors, and so is not what the journal was",
             hint="take it away, and copy anew",
             code="cannot-catch-up",
         )

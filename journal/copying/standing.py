@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from journal import schema, tables
 from journal.audit import keyring
 from journal.audit.source import opened
-from journal.copying.comparing import differences
 from journal.copying.fitting import Fitting
 from journal.copying.outcome import Later
-from journal.copying.transfer import number_of, others
+from journal.copying.parting import parted
 from journal.dialects.address import is_url, parsed
 from journal.errors import StorageError
 from journal.explanation import counted
-from journal.model import REGISTRY_ID
 
 if TYPE_CHECKING:
     import os
 
     from journal.audit.source import Source
-    from journal.copying.comparing import Difference
-
-# What a copy in a file seals in the moment it becomes a journal, and where that shows.
-_UNMIRROR: Final = b'{"control":"unmirror"'
-_OWN: Final = ("sessions", "mirrors", "instances")
+    from journal.copying.parting import Parted
 
 
 def shown(place: str) -> str:
@@ -91,53 +85,37 @@ def check_equal(source: str, target: str) -> None:
 
     """
     with opened(source) as one, opened(target) as other:
-        if _are_equal(Fitting(one, into_server=is_url(target)), other):
-            return
-        newer, own = apart(one, other)
+        found = parted(one, Fitting(one, into_server=is_url(target)), other)
+    if found is None:
+        return
     told = [
         f"{counted(count.entries, 'entry', 'entries')} in {counted(count.sessions, 'session')} only in {shown(where)}"
-        for count, where in ((newer, source), (own, target))
+        for count, where in ((found.newer, source), (found.own, target))
         if count.entries
     ]
-    hint = "name another DST, or take that one away if it is not needed"
-    if not own.entries:
-        hint = f"journal copy {quote(shown(source))} {quote(shown(target))} --catch-up"
     raise StorageError(
         f"{shown(target)} is this journal already, and not as it is in {shown(source)} now: "
         f"{' and '.join(told) or 'the rows differ'}; it was left as it is",
-        hint=hint,
+        hint=_way_on(found, source, target),
         code="copy-is-there",
     )
 
 
-def _are_equal(fitting: Fitting, there: Source) -> bool:
-    has_own = False
-    rows = differences(fitting.rows(tables.entries), there.ordered(tables.entries), number_of)
-    for each in rows:
-        if not is_own(each):
-            return False
-        has_own = True
-    beside = others(fitting, there.ordered)
-    return not any(not has_own or table not in _OWN for table, _, _ in beside)
-
-
-def is_own(each: Difference) -> bool:
-    """Whether an entry is what a copy in a file sealed of itself: that it serves no mirror."""
-    row = each.found
-    if each.expected is not None or row is None or row[1] != REGISTRY_ID:
-        return False
-    return bytes(row[-1] or b"").startswith(_UNMIRROR)
+def _way_on(found: Parted, source: str, target: str) -> str:
+    """Say what can be done about it: what catching up would refuse is not offered."""
+    again = f"journal copy {quote(shown(source))} {quote(shown(target))}"
+    if found.is_written:
+        return "name another DST, or take that one away if it is not needed"
+    if found.has_sealed:
+        return (
+            f"it seals that it serves no mirrors, and cannot catch up: take it away, then {again}"
+        )
+    return f"{again} --catch-up"
 
 
 def heads(source: Source) -> dict[int, int]:
     """Return where each session ends, as its table says."""
     return {row[0]: row[2] for row in source.ordered(tables.sessions)}
-
-
-def apart(one: Source, other: Source) -> tuple[Later, Later]:
-    """Return how much is only in the one, and how much only in the other."""
-    ours, theirs = heads(one), heads(other)
-    return later(theirs, ours), later(ours, theirs)
 
 
 def later(old: dict[int, int], new: dict[int, int]) -> Later:

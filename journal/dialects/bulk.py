@@ -175,6 +175,8 @@ class ServerTarget:
             self._connect()
             with self._raw.transaction():
                 self._raw.execute("LOCK TABLE sessions, instances IN SHARE ROW EXCLUSIVE MODE")
+                # It may have been upgraded, or tampered with, since it was looked at.
+                catalog.check(Cursor(self._raw), self.address, max(catalog.DIGESTS))
                 self._switch("DISABLE")  # and so both tables are locked until the end
                 yield
                 self._number()

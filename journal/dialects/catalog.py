@@ -34,7 +34,8 @@ _ONE_AT_A_TIME: Final = 0x534A524E  # of the server's advisory locks, while a jo
 
 _COMMENT: Final = (
     "SELECT obj_description(n.oid, 'pg_namespace'), "
-    "EXISTS (SELECT 1 FROM pg_class c WHERE c.relnamespace = n.oid) "
+    "EXISTS (SELECT 1 FROM pg_class c WHERE c.relnamespace = n.oid), "
+    "has_schema_privilege(n.oid, 'USAGE'), current_user::text "
     "FROM pg_namespace n WHERE n.nspname = ?"
 )
 _SIZE: Final = (
@@ -106,7 +107,7 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
     found = cursor.execute(_COMMENT, (address.schema,)).fetchone()
     if found is None:
         return None
-    comment, is_used = (_plain(value) for value in found)
+    comment, is_used, may_use, user = (_plain(value) for value in found)
     if str(comment or "").startswith(copymark.COMMENT):
         mark = copymark.mark_of(str(comment).removeprefix(copymark.COMMENT))
         raise copymark.unfinished(address.shown, mark)
@@ -118,6 +119,12 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
             "it was left as it is",
             hint="name another schema in the URL: ?schema=NAME",
             code="not-a-journal",
+        )
+    if not may_use:
+        raise errors.ReadOnlyError(
+            f"{address.shown}: {user} may not use the schema {address.schema!r}",
+            hint=f"GRANT USAGE ON SCHEMA {address.schema} TO {user}, and what else docs/postgres.md has for it",
+            code="not-granted",
         )
     return int(str(comment).removeprefix(COMMENT))
 

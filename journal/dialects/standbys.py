@@ -34,6 +34,26 @@ def waited_for(names: str) -> int:
     return int(found[1]) if found else 1
 
 
+def count_of(names: str, synchronous: str) -> int:
+    """Return how many standbys' disks a commit waits for under these settings."""
+    return waited_for(names) if synchronous in _WAITING else 0
+
+
+def shortfall(names: str, synchronous: str, claimed: int) -> tuple[str, str] | None:
+    """Say why a commit waits for fewer standbys than are claimed, and what to do; None if it does not."""
+    if count_of(names, synchronous) >= claimed:
+        return None
+    if synchronous not in _WAITING:
+        return (
+            f"synchronous_commit is {synchronous}: no standby's disk is waited for",
+            "ALTER SYSTEM SET synchronous_commit = 'on'; SELECT pg_reload_conf()",
+        )
+    return (
+        f"the server waits for {waited_for(names)} (synchronous_standby_names is {names!r})",
+        f"ALTER SYSTEM SET synchronous_standby_names = 'ANY {claimed} (*)'; SELECT pg_reload_conf()",
+    )
+
+
 def check(connection: Any, where: str, claimed: int, *, durability: str) -> int:  # noqa: ANN401 - the driver's
     """Return how many standbys a commit waits for; refuse a server where it is fewer than claimed.
 
@@ -42,27 +62,19 @@ def check(connection: Any, where: str, claimed: int, *, durability: str) -> int:
 
     """
     names, synchronous = connection.execute(_SETTINGS).fetchone()
-    count = waited_for(names) if synchronous in _WAITING and durability == "full" else 0
-    if count >= claimed:
-        return count
-    asked = f"{where}: the URL says standbys={claimed}"
+    asked = f"{where}: the URL says standbys={claimed}, and"
     if durability != "full":
+        if not claimed:
+            return 0
         raise StorageError(
-            f"{asked}, and durability={durability!r} waits for none",
+            f"{asked} durability={durability!r} waits for none",
             hint="durability='full', or a URL without standbys=",
             code="no-standby",
         )
-    if synchronous not in _WAITING:
-        raise StorageError(
-            f"{asked}, and synchronous_commit is {synchronous}: no standby's disk is waited for",
-            hint="ALTER SYSTEM SET synchronous_commit = 'on'; SELECT pg_reload_conf()",
-            code="no-standby",
-        )
-    raise StorageError(
-        f"{asked}, and the server waits for {count} (synchronous_standby_names is {names!r})",
-        hint=f"ALTER SYSTEM SET synchronous_standby_names = 'ANY {claimed} (*)'; SELECT pg_reload_conf()",
-        code="no-standby",
-    )
+    lacks = shortfall(names, synchronous, claimed)
+    if lacks is not None:
+        raise StorageError(f"{asked} {lacks[0]}", hint=lacks[1], code="no-standby")
+    return count_of(names, synchronous)
 
 
 class Commits:

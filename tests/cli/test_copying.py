@@ -87,6 +87,24 @@ def test_refusals_have_codes(run, session, home):
     assert (json.loads(done.stdout)["code"], done.exit_code) == ("no-journal", 10)
 
 
+def test_a_hint_names_what_is_to_be_named(run, session, home):
+    (home / "text").write_text("mine")
+    for words, told in (
+        (("journal.db", "text"), "Try: name another DST"),
+        (("text", "copy.db"), "Try: name another SRC"),
+        (("none.db", "copy.db"), "Try: name another SRC"),
+        (("journal.db", "."), "Try: name a file in it: "),
+    ):
+        done = run("copy", *words)
+        assert told in done.stderr
+        assert "--db" not in done.stderr
+
+
+def test_a_journal_by_an_option_is_refused_and_not_left_out(run, session):
+    done = run("-d", "journal.db", "copy", "journal.db", "copy.db")
+    assert (done.exit_code, "leave --db out" in done.stderr) == (2, True)
+
+
 def test_a_finished_copy_catches_up_when_asked(run, session):
     run("copy", "journal.db", "copy.db")
     run("append", session, "-w", "gateway", '{"n":1}')

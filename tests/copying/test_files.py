@@ -292,6 +292,7 @@ def test_two_do_not_copy_into_one_place(
         with pytest.raises(StorageError) as caught:
             second.begin(CopyMark(str(source), "x" * 32), run_migrations)
         assert caught.value.code == "busy"
+        assert "another process is copying into it" in str(caught.value)
         second.close()
     finally:
         first.close()
@@ -350,6 +351,29 @@ def test_done_again_a_copy_without_mirrors_is_equal(
 ) -> None:
     copy(mirrored[0], target)
     assert copy(mirrored[0], target).was_there
+
+
+def test_a_copy_that_sealed_its_mirrors_away_is_told_from_one_that_was_written_to(
+    mirrored: tuple[Path, Path], target: Path
+) -> None:
+    """What it sealed of itself is no entry of anybody's, and what cannot be done is not offered."""
+    copy(mirrored[0], target)
+    with Journal(mirrored[0]) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 2})
+    for change in (lambda _: None, lambda journal: journal.mirrors.remove(KEY)):
+        with Journal(mirrored[0]) as journal:
+            change(journal)
+        error = refused(mirrored[0], target)
+        assert f"only in {target}" not in str(error)
+        assert "take it away, then journal copy" in str(error.hint)
+        with pytest.raises(StorageError) as caught:
+            copy(mirrored[0], target, catch_up=True)
+        assert caught.value.code == "cannot-catch-up"
+    with Journal(target) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 3})
+    error = refused(mirrored[0], target)
+    assert f"1 entry in 1 session only in {target}" in str(error)
+    assert str(error.hint).startswith("name another DST")
 
 
 def test_the_copy_may_take_the_file_over(mirrored: tuple[Path, Path], target: Path) -> None:

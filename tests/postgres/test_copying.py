@@ -261,6 +261,25 @@ def test_a_finished_copy_is_brought_up_to_the_journal(source: Path, target: Path
         assert journal.session(KEY).head.seq == made.seq
 
 
+def test_a_copy_whose_schema_was_changed_meanwhile_is_not_brought_up(
+    source: Path, url: str, server: Server
+) -> None:
+    copy(source, url)
+    schema = parsed(url).schema
+    with Journal(source) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    with server.connect() as plain:
+        plain.execute(f"ALTER TABLE {schema}.entries DISABLE TRIGGER entries_delete")
+        with pytest.raises(JournalError) as caught:
+            copy(source, url, catch_up=True)
+        assert caught.value.code == "schema-changed"
+        found = plain.execute(
+            "SELECT tgenabled FROM pg_trigger WHERE tgname = 'entries_delete' "
+            f"AND tgrelid = '{schema}.entries'::regclass"
+        ).fetchone()
+        assert found == ("D",)  # nor put right unasked
+
+
 def test_rows_come_some_at_a_time_while_others_are_asked(source: Path, url: str) -> None:
     """Or an audit would need room for the largest session."""
     copy(source, url)

@@ -117,6 +117,16 @@ def test_a_standby_that_is_waited_for_and_is_not_there(url: str, server: Server)
     assert "every write waits" in fact.words
 
 
+def test_standbys_that_the_url_claims(url: str) -> None:
+    fact = facts(f"{url}&standbys=1")["standbys"]
+    assert fact.state == PROBLEM
+    assert "standbys=1, and the server waits for 0" in fact.words
+    assert str(fact.next_step).count(" -c ") == 2
+    done = run(f"{url}&standbys=1", "status")
+    assert "Unsafe: " in done.stderr
+    assert "the server waits for 0" in done.stderr
+
+
 def _reload(plain: Any, expected: str) -> None:
     plain.execute("SELECT pg_reload_conf()")
     until = time.monotonic() + 20

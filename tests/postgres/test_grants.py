@@ -10,7 +10,9 @@ import pytest
 
 from journal import Journal, ReadOnlyError
 from journal.audit import audit
+from journal.copying import copy
 from journal.dialects.address import parsed
+from journal.migration import apply, plan
 from tests.thieves import KEY, thief_at
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def as_who(server: Server, journal_path: str) -> Iterator[Any]:
     owner.close()
 
 
-def test_a_writer_can_do_what_writers_do(as_who: Any, journal_path: str) -> None:
+def test_a_writer_can_do_what_writers_do(as_who: Any, journal_path: str, tmp_path: Path) -> None:
     with Journal(as_who("journal_writer")) as journal:
         session = journal.session(KEY, writer="cron", role="cron")
         session.append({"n": 2}, request_id="r")
@@ -67,6 +69,12 @@ def test_a_writer_can_do_what_writers_do(as_who: Any, journal_path: str) -> None
         with pytest.raises(ReadOnlyError) as caught:
             operator.redact([entry.seq], reason="a mistake")
         assert caught.value.code == "not-granted"
+        file = tmp_path / "old.jsonl"
+        file.write_bytes(b'{"n":6}\n')
+        (brought,) = apply(journal, plan([file]), mirror=True).files
+        journal.session(brought.key, writer="cron", role="cron").append({"n": 7})
+        assert file.read_bytes() == b'{"n":6}\n{"n":7}\n'
+        journal.mirrors.remove(brought.key)
         as_who("journal_writer", REDACTION)
         assert operator.redact([entry.seq], reason="a mistake")[0].state == "done"
     assert audit(journal_path).findings == ()
@@ -91,6 +99,20 @@ def test_a_writer_can_do_no_more(as_who: Any, statement: str) -> None:
             thief.execute(statement)
     finally:
         thief.close()
+
+
+def test_who_may_not_use_the_schema_is_told_so(as_who: Any, server: Server, tmp_path: Path) -> None:
+    """And not that a table is missing, which he cannot see."""
+    url = as_who("journal_auditor")
+    owner = server.connect()
+    owner.execute(f"REVOKE USAGE ON SCHEMA {parsed(url).schema} FROM journal_auditor")
+    owner.close()
+    for look in (Journal, audit, lambda where: copy(where, tmp_path / "copy.db")):
+        with pytest.raises(ReadOnlyError) as caught:
+            look(url)
+        assert caught.value.code == "not-granted"
+        grant = f"GRANT USAGE ON SCHEMA {parsed(url).schema} TO journal_auditor"
+        assert str(caught.value.hint).startswith(grant)
 
 
 def test_an_auditor_can_only_read(as_who: Any) -> None:
