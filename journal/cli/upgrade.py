@@ -10,12 +10,18 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import path_of
+from journal.cli.opening import place_of
 from journal.cli.options import Settings, json_option
+from journal.dialects.address import is_url, parsed
 from journal.errors import SchemaError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from journal.dialects.restoring import Difference
     from journal.schema import Object
+
+    _Looked = tuple[int, list[tuple[str, Object]]]
 
 
 @make_command("upgrade", "journal upgrade", "journal upgrade --apply")
@@ -27,20 +33,48 @@ def command(settings: Settings, *, apply: bool) -> int:
 
     Shows what an upgrade would do and exits 3 if there is something to do. --apply brings
     an older schema to this version, drops triggers and indexes that are not the journal's,
-    and puts missing ones back. Tables are never dropped and rows never changed.
+    and puts missing ones back. Tables are never dropped and rows never changed. On a server
+    it takes somebody who may make a schema there, for a moment.
     """
     from journal import schema  # noqa: PLC0415 - with the rest of the library
 
-    path = str(path_of(settings))
-    version, changes = _look(path)
+    place = place_of(settings)
+    path, look, mend = _hands(place)
+    version, changes = look()
     if apply and (version < schema.SCHEMA_VERSION or changes):
-        schema.upgrade(path)
-        schema.restore(path)
-        after, left = _look(path)
+        mend()
+        after, left = look()
         _tell(settings, path, after, changes, applied=True)
         return _end(path, left)
     _tell(settings, path, version, changes, applied=False)
     return EXIT_FOUND if changes or version < schema.SCHEMA_VERSION else 0
+
+
+def _hands(place: str) -> tuple[str, Callable[[], _Looked], Callable[[], object]]:
+    """Return how the journal is called, what looks at its schema, and what mends it."""
+    from journal import schema  # noqa: PLC0415
+
+    if is_url(place):
+        from journal.dialects import restoring  # noqa: PLC0415
+
+        address, migrate = parsed(place), schema.run_migrations
+        return (
+            address.shown,
+            lambda: _as_objects(*restoring.look(address, migrate)),
+            lambda: restoring.restore(address, migrate),
+        )
+
+    def mend() -> None:
+        schema.upgrade(place)
+        schema.restore(place)
+
+    return place, lambda: _look(place), mend
+
+
+def _as_objects(version: int, found: list[Difference]) -> _Looked:
+    from journal.schema import Object  # noqa: PLC0415
+
+    return version, [(each.what, Object(each.type, each.name, each.table, "")) for each in found]
 
 
 def _look(path: str) -> tuple[int, list[tuple[str, Object]]]:

@@ -252,7 +252,7 @@ def check(cursor: Cursor, address: Address, version: int) -> None:
     if told:
         raise errors.SchemaError(
             f"{address.shown}: the schema is not the journal's own: {'; '.join(told[:3])}; nothing was written",
-            hint="journal audit shows the difference",
+            hint="journal upgrade shows the difference, journal upgrade --apply restores it",
             code="schema-changed",
         )
 
