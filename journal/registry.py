@@ -142,6 +142,8 @@ class Registry:
 
     def _lost_sessions(self, cursor: Cursor, key: str) -> Iterator[int]:
         """Yield numbers that no known session has: the projection's guess, then, if need be, all."""
+        if "\0" in key:
+            return  # no key has one, and a server takes no such text
         for (number,) in cursor.execute("SELECT id FROM sessions WHERE key = ?", (key,)).fetchall():
             if number not in self.session_keys:
                 yield number
