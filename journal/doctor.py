@@ -92,7 +92,7 @@ def _of_journal(path: Path) -> Iterator[Fact]:
     key = told("key", lambda: _key(path))
     yield key
     if key.state != PROBLEM:
-        yield told("mirrors", lambda: _mirrors(path))
+        yield told("mirrors", lambda: mirrors_fact(path))
 
 
 def told(name: str, ask: Callable[[], Fact]) -> Fact:
@@ -355,8 +355,9 @@ def key_fact(known: Custody, path: Path | None) -> Fact:
     return Fact("key", OK, words, None, details)
 
 
-def _mirrors(path: Path) -> Fact:
-    found = served(path)
+def mirrors_fact(place: str | Path) -> Fact:
+    """Return how the mirrors of a journal do, in a file or on a server."""
+    found = served(place)
     if not found:
         return Fact("mirrors", OK, "none", None, {"mirrors": []})
     off = [one for one in found if one.state in ("gone", "refused")]

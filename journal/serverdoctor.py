@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from journal.custody import custody_by
 from journal.dialects import catalog, health, postgres, standbys
 from journal.dialects.address import parsed
-from journal.doctor import OK, PROBLEM, WARNING, Fact, key_fact, told
+from journal.doctor import OK, PROBLEM, WARNING, Fact, key_fact, mirrors_fact, told
 from journal.errors import NotFoundError
 from journal.explanation import counted
 from journal.schema import SCHEMA_VERSION
@@ -57,7 +57,10 @@ def examine_server(url: str) -> list[Fact]:
     if found[-1].state == PROBLEM:
         return found
     rest = {"size": _size, "grants": _grants, "key": _key}
-    return [*found, *(_of(address, name, ask) for name, ask in rest.items())]
+    found += [_of(address, name, ask) for name, ask in rest.items()]
+    if found[-1].state != PROBLEM:
+        found.append(told("mirrors", lambda: mirrors_fact(url)))
+    return found
 
 
 def _of(address: Address, name: str, ask: Callable[[Health], Fact]) -> Fact:

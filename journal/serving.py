@@ -6,18 +6,20 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from journal.audit.mirrored import Slot
+from journal.dialects import postgres
+from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
 from journal.keyfinding import find_keys
 from journal.mirrorfile import is_file
 from journal.process import this_process
 from journal.registry import Registry
+from journal.serverplace import mirrors_path, place_of
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
     from journal.engine import Cursor
-    from journal.eras import Keys
     from journal.registry import MirrorFact
 
 
@@ -29,7 +31,7 @@ class Served(NamedTuple):
     state: str
 
 
-def served(path: Path, key_file: str | os.PathLike[str] | None = None) -> list[Served]:
+def served(place: str | Path, key_file: str | os.PathLike[str] | None = None) -> list[Served]:
     """Return how each mirror does, read in one state of the database; nothing is written.
 
     A file may be "behind" for the moment in which another process writes to it.
@@ -39,32 +41,46 @@ def served(path: Path, key_file: str | os.PathLike[str] | None = None) -> list[S
         StorageError: the database cannot be read.
 
     """
-    where = str(path)
+    address = parsed(str(place)) if is_url(place) else None
+    where = str(place) if address is None else address.shown
     try:
+        if address is not None:
+            with closing(postgres.connect(address)) as connection:
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return _looked(postgres.Cursor(connection), where, key_file, address.schema)
         with closing(connect(where, mode="ro")) as connection:
-            cursor = connection.cursor()
-            cursor.execute("BEGIN")
-            _, known = find_keys(cursor, where, key_file)
-            registry = Registry(known)
-            registry.refresh(cursor)
-            mirrors = sorted(registry.mirrors.values())
-            return [_served(cursor, where, known, registry, fact) for fact in mirrors]
+            connection.execute("BEGIN")
+            return _looked(connection.cursor(), where, key_file, None)
     except Exception as error:
         raise translated(error, where) from error
 
 
-def _served(
-    cursor: Cursor, where: str, known: Keys, registry: Registry, fact: MirrorFact
-) -> Served:
+def _looked(
+    cursor: Cursor, where: str, key_file: str | os.PathLike[str] | None, schema: str | None
+) -> list[Served]:
+    journal_id, known = find_keys(cursor, where, key_file)
+    registry = Registry(known)
+    registry.refresh(cursor)
+    own = "" if schema is None else place_of(cursor, schema)
+    side = f"{where}-mirrors" if schema is None else str(mirrors_path(journal_id, own or ""))
+    found = []
+    for fact in sorted(registry.mirrors.values()):
+        key = registry.session_keys[fact.session_id]
+        if fact.host != this_process().host or fact.place != own:
+            found.append(Served(key, fact.path, "elsewhere"))
+        else:
+            found.append(_served(cursor, Slot(side, fact.number, known.mac), registry, fact))
+    return found
+
+
+def _served(cursor: Cursor, slot: Slot, registry: Registry, fact: MirrorFact) -> Served:
     key = registry.session_keys[fact.session_id]
-    if fact.host != this_process().host or fact.place:
-        return Served(key, fact.path, "elsewhere")
     chain = registry.chain_of(key)
     assert chain is not None  # noqa: S101 - the registry knows it
     chain.refresh(cursor)
     chain.load_facts(cursor)
     if chain.mirror_state is not None or not is_file(fact.path):
         return Served(key, fact.path, chain.mirror_state or "gone")
-    found = Slot(f"{where}-mirrors", fact.number, known.mac).served()
+    found = slot.served()
     is_whole = found is not None and found.exported_seq == chain.head.seq
     return Served(key, fact.path, "on" if is_whole else "behind")

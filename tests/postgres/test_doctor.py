@@ -51,7 +51,7 @@ def test_a_healthy_one_is_ok_and_left_as_it_is(url: str) -> None:
     assert worst(list(found.values())) == OK
     assert list(found) == [
         *("server", "settings", "standbys", "clock", "connections", "connected"),
-        *("schema", "size", "grants", "key"),
+        *("schema", "size", "grants", "key", "mirrors"),
     ]
     assert rows(url) == before
     done = run(url, "doctor", "--json")

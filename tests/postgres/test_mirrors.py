@@ -15,6 +15,7 @@ from journal.audit import audit
 from journal.copying import copy
 from journal.export import export
 from journal.process import this_process
+from journal.serverdoctor import examine_server
 from tests.migration.test_verifying import (  # noqa: F401 - run here as well
     test_a_mirror_in_place_touches_nothing_and_lives,
 )
@@ -86,7 +87,7 @@ def test_a_writer_that_is_killed_behind_its_commit(
 
 def on_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
     far = dataclasses.replace(this_process(), host="elsewhere")
-    for module in ("ledger", "mirrors", "audit.held"):
+    for module in ("ledger", "mirrors", "audit.held", "serving"):
         monkeypatch.setattr(f"journal.{module}.this_process", lambda: far)
 
 
@@ -112,11 +113,15 @@ def test_another_hosts_mirror_is_listed_and_left_alone(
                     work(KEY)
             with pytest.raises(MirrorError, match=this_process().host):
                 far.mirrors.add(KEY, path)
-        told = audit(journal_path)
-        assert any(this_process().host in each for each in told.not_checked)
-        assert told.findings == ()
+        report = audit(journal_path)
+        assert any(this_process().host in each for each in report.not_checked)
+        assert report.findings == ()
+        (told,) = [each for each in examine_server(journal_path) if each.name == "mirrors"]
+        assert told.words.endswith(f"{KEY} elsewhere")
     assert path.read_bytes() == before + b'{"foreign":1}\n'
     mirrored.append({"n": 4})
+    (told,) = [each for each in examine_server(journal_path) if each.name == "mirrors"]
+    assert told.words == "1 of 1 on"
     # By hand, then by the other host, then here: the file has its own order, and all of it.
     lines = path.read_bytes().splitlines()[-3:]
     assert sorted(lines) == [b'{"foreign":1}', b'{"n":3}', b'{"n":4}']
