@@ -17,6 +17,7 @@ from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
 from journal.serverplace import is_of_another_user
 from journal.sidefile import Fresh, SideFile
+from journal.store import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +78,7 @@ class Mirrors:
         if on_edit not in (KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
         self._check_place()
+        self._side_file()  # or nobody could serve it
         found = real_path(path)
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)
@@ -221,7 +223,14 @@ class Mirrors:
 
     def _side_file(self) -> SideFile:
         if self._side is None:
-            self._side = SideFile(self._store.side_path(), self._store.mac)
+            try:
+                self._side = SideFile(self._store.side_path(), self._store.mac)
+            except OSError as error:
+                raise MirrorError(
+                    f"{error.filename}: {error.strerror}; the locks of this journal's mirrors are kept there",
+                    hint="make it writable; a server's journal keeps them below XDG_DATA_HOME",
+                    code="mirror-unusable",
+                ) from error
         return self._side
 
     def serve(self, session_id: int, fresh: Fresh | None = None) -> None:
@@ -229,7 +238,11 @@ class Mirrors:
 
         ``fresh`` is what was committed a moment ago, if that is known.
         """
-        mirror = self.mirror(session_id)
+        try:
+            mirror = self.mirror(session_id)
+        except MirrorError as error:
+            log.warning("a mirror could not be served: %s", error)
+            return
         if mirror is not None:
             mirror.serve(fresh)
 

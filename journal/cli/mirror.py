@@ -246,21 +246,20 @@ def remove(settings: Settings, session: str) -> None:
     with opened(settings) as journal:
         key = _with_mirror(journal, session)
         fact = journal.mirrors.remove(key)
+        is_ours = journal.store.serves(fact)
     if settings.json:
         output.document("mirror.remove", session=key, path=fact.path)
     else:
-        output.say(_let_go(fact))
+        output.say(_let_go(fact, is_ours=is_ours))
 
 
 for _command in (add, list_, status, sync, reconcile, permit, resume, remove):
     command.add_command(_command)
 
 
-def _let_go(fact: MirrorFact) -> str:
+def _let_go(fact: MirrorFact, *, is_ours: bool) -> str:
     """Say what became of a file that is a mirror no more."""
-    from journal.process import this_process  # noqa: PLC0415 - with the library
-
-    if fact.host != this_process().host:
+    if not is_ours:
         return f"{fact.path} on {fact.host} is no mirror any more."
     if not os.path.lexists(fact.path):
         return f"{fact.path} is no mirror any more, and no file: it was gone already."

@@ -180,6 +180,30 @@ def test_a_copy_serves_none_until_it_is_told_to(
     assert audit(there).findings == ()
 
 
+def test_where_the_locks_cannot_be_kept_appends_go_on(
+    mirrored: Session,  # noqa: F811
+    path: Path,  # noqa: F811
+    journal_path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a container, say, whose only directory that can be written to is another."""
+    before = path.read_bytes()
+    (tmp_path / "no-directory").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-directory"))
+    with Journal(journal_path) as other:
+        session = other.session(KEY, writer="cron", role="cron")
+        assert session.append({"n": 3}).seq == session.head.seq
+        for work in (session.fence, lambda: other.mirrors.add("another", path.with_name("new"))):
+            with pytest.raises(MirrorError) as caught:
+                work()
+            assert "XDG_DATA_HOME" in str(caught.value.hint)
+        assert len(other.mirrors.facts()) == 1
+    assert path.read_bytes() == before
+    mirrored.append({"n": 4})
+    assert path.read_bytes() == before + b'{"n":3}\n{"n":4}\n'
+
+
 def test_without_a_name_for_the_server_there_are_no_mirrors(
     journal: Journal, journal_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
