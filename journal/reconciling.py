@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TICK_NS: Final = 20_000_000
 # From this size on reading it again takes longer than to wait a tick out.
 _WORTH_A_TICK: Final = 16 * 1024 * 1024
+# To compare so much takes some dozen milliseconds.
+_BRIEF: Final = 4 * 1024 * 1024
 _TRIES: Final = 8
 _LAZY_TRIES: Final = 2  # one to take lines in, one to see that this was all
 KEEP: Final = "keep"
@@ -114,8 +116,10 @@ def _is_unchanged(mirror: Mirror, floor: tuple[int, int] | None) -> bool:
 
 def _pass(mirror: Mirror, file: MirrorFile, look: Look) -> tuple[Plan, bool]:
     """Compare once, take what is foreign, write what lacks; return whether all is settled."""
-    # One state of the database for a look that nobody else in this process waits for.
-    with mirror.store.snapshot() if look.is_lazy else nullcontext():
+    # One state of the database for a look that nobody else in this process waits for; or not
+    # for long, where to begin and end each question takes a server's answer.
+    is_brief = not mirror.store.keeps_files and file.size <= _BRIEF
+    with mirror.store.snapshot() if look.is_lazy or is_brief else nullcontext():
         compared, before = None, None
         if not is_rewritten(mirror):
             before = _settled_times(file)
