@@ -124,6 +124,8 @@ class Session(Quick):
         reach.save(wish.kept, self.reach)
         known = {name for name in self.reach.tests if name in items}
         self.reach.tests = {name: self.reach.tests[name] for name in known}
+        for name in sorted(items.keys() - known):
+            self.tell(f"left out, for it fails with nothing changed: {name}")
 
     # -- what they notice ---------------------------------------------------------------
 
@@ -217,19 +219,34 @@ def _measure_here(share: list[pytest.Item], modules: Sequence[str], home: Path) 
         config = share[0].config
         vars(config)["_tmp_path_factory"]._basetemp = home / "t"
         (home / "t").mkdir()
-        meter = Meter(modules)
+        meter, failing = Meter(modules), _Failing()
+        config.pluginmanager.register(failing, "mutation-failing")
         for item, following in zip(share, [*share[1:], None], strict=True):
             meter.start()
             try:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             finally:
                 meter.stop(item.nodeid)
+            if item.nodeid in failing.names:
+                del meter.reach.tests[item.nodeid]  # it would notice every change, and none
         told = reach.to_json(meter.reach)
     except BaseException as error:  # noqa: BLE001 - a child of a fork may not go on as its parent
         told = repr(error)
     finally:
         (home / "told").write_text(json.dumps(told), "utf-8")
         os._exit(0)
+
+
+class _Failing:
+    """Notes which tests fail."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Look at each report."""
+        if report.failed:
+            self.names.add(report.nodeid)
 
 
 def in_words(case: Case) -> str:
