@@ -1,0 +1,66 @@
+"""The database itself, and rows beside the chain: what is told of each, and what is not found."""
+
+from __future__ import annotations
+
+import pytest
+
+from journal.audit import audit
+from tests.thieves import KEY
+
+
+def test_others_tables_are_counted_and_not_looked_at(report, thief):
+    for name in ("theirs", "theirs2"):
+        thief.execute(f"CREATE TABLE {name}(x)")
+    told = report()
+    assert told.findings == ()
+    assert "2 tables in the file that are not the journal's" in told.not_checked
+    assert not any("alembic" in item for item in told.not_checked)
+
+
+def test_a_forged_instance_is_told_with_what_it_says(found, thief):
+    thief.execute("INSERT INTO instances VALUES (99, 1, 'h', '', '', 12, 1, x'00', 'p', 0, x'00')")
+    (finding,) = found().values()
+    assert finding.id == "J408"
+    assert finding.evidence == ({"instance": 99, "writer": 1, "host": "h", "pid": 12},)
+
+
+def test_a_wrong_revision_is_told_with_the_right_one(found, thief):
+    thief.execute("UPDATE alembic_version SET version_num = '0000'")
+    (finding,) = found().values()
+    assert finding.evidence == ({"expected": ["0001"], "found": ["0000"]},)
+
+
+def test_a_directory_that_all_may_write_to_is_told_unless_each_keeps_his_own(report, journal_path):
+    place = journal_path.parent
+    before = place.stat().st_mode
+    try:
+        place.chmod(0o777)
+        assert [finding.id for finding in report().findings] == ["J506"]
+        place.chmod(0o1777)
+        assert report().findings == ()
+    finally:
+        place.chmod(before)
+
+
+def test_rows_put_back_where_an_honest_writer_found_them_missing(busy, thief, journal_path):
+    """J307: they were named as gone."""
+    session = busy.session(KEY, writer="heartbeat")
+    seq = session.append({"n": 1}).seq
+    gone = thief._row(thief.session_id(), seq)
+    thief.delete(seq)
+    session.append({"n": 2})
+    assert {finding.id for finding in audit(journal_path).findings} == {"J306"}
+
+    with thief.without_triggers():
+        thief.insert(gone)
+
+    causes = {finding.cause for finding in audit(journal_path).findings}
+    assert "rows stand where entries were found missing" in causes
+
+
+@pytest.mark.parametrize("wanted", [None, KEY])
+def test_what_was_not_asked_for_is_counted(report, wanted):
+    told = report(sessions=[wanted] if wanted else [])
+    assert [item for item in told.not_checked if "not asked for" in item] == (
+        ["2 other sessions, which were not asked for"] if wanted else []
+    )

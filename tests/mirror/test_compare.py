@@ -1,0 +1,75 @@
+"""A mirror's file held against the lines of its session: where they differ first."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal.audit.mirrored import compare
+from journal.redacted import Piece, placeholder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from journal.audit.mirrored import Fault
+
+LINES = [b'{"n":0}\n', b'{"secret":1}\n', b'{"n":2}\n']
+WHOLE = b"".join(LINES)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT)
+    yield descriptor
+    os.close(descriptor)
+
+
+def held(file: int, data: bytes, *pieces: Piece, size: int | None = None) -> Fault | None:
+    os.ftruncate(file, 0)
+    os.pwrite(file, data, 0)
+    return compare(file, len(data) if size is None else size, iter(LINES), pieces)
+
+
+def test_equal_files_differ_nowhere(file):
+    assert held(file, WHOLE) is None
+    assert held(file, WHOLE + b"more", size=len(WHOLE)) is None  # it grew since its size was asked
+
+
+@pytest.mark.parametrize(
+    "data, check, told",
+    [
+        (WHOLE[:-1], "J702", {"offset": 28, "line": 3, "bytes": 28}),
+        (WHOLE[:21], "J702", {"offset": 21, "line": 3, "bytes": 21}),
+        (b"", "J702", {"offset": 0, "line": 1, "bytes": 0}),
+        (WHOLE + b"x\x1b", "J703", {"offset": 29, "line": 4, "bytes": 2, "found": r"x\x1b"}),
+        (
+            WHOLE[:12] + b"X" + WHOLE[13:], "J703",
+            {"offset": 12, "line": 2, "expected": r'cret":1}\n', "found": r'Xret":1}\n'},
+        ),
+    ],
+)  # fmt: skip
+def test_where_they_differ_is_told(file, data, check, told: dict[str, Any]):
+    fault = held(file, data)
+    assert fault is not None
+    assert (fault.check, fault.evidence) == (check, told)
+
+
+def test_what_is_shown_is_short(file):
+    fault = held(file, WHOLE + b"y" * 100)
+    assert fault is not None
+    assert fault.evidence["found"] == "y" * 60
+
+
+def test_a_placeholder_may_stand_where_a_redaction_was_interrupted(file):
+    """There alone, and only as much of it as an interruption leaves."""
+    piece = Piece(2, 8, 12)
+    redacted = WHOLE[:8] + placeholder(12) + WHOLE[20:]
+    assert held(file, redacted, piece) is None
+    assert held(file, WHOLE, piece) is None
+    assert held(file, redacted) is not None
+    assert held(file, redacted, piece._replace(offset=0)) is not None
+    assert held(file, redacted[:20] + b"X" + redacted[21:], piece) is not None
+    assert held(file, redacted[:12] + b"X" + redacted[13:], piece) is not None
