@@ -68,7 +68,9 @@ def test_what_came_after_the_newest_anchor_is_counted(path: Path) -> None:
     newer = anchor(path)
     write(path, 4, KEY, OTHER)
     for anchors in ((older, newer), (newer, older)):
-        assert "9 entries in 3 sessions" in audited(path, *anchors).not_checked[0]  # one registers OTHER
+        assert (
+            "9 entries in 3 sessions" in audited(path, *anchors).not_checked[0]
+        )  # one registers OTHER
 
 
 def test_a_cut_tail_is_shown_with_what_is_missing(path: Path) -> None:

@@ -12,7 +12,7 @@ from journal.audit.findings import Findings
 from journal.audit.judging import Change, Linked, Sealed
 from journal.audit.walk import UNKNOWN, Walk
 from journal.seal import Sealer
-from tests.audit.rows import SIZE, chain, edited, resealed, row
+from tests.audit.rows import SIZE, chain, edited, resealed, row, sealed
 
 if TYPE_CHECKING:
     from journal.model import Row
@@ -107,6 +107,17 @@ def test_raw_lines_and_control_entries_are_counted_apart(sealer, walked):
     raw = resealed(sealer, rows[1], kind=b"raw", cum_bytes=3 * SIZE, **more)
     walk = walked.over([*rows, raw])
     assert (walk.tally.lines, walk.tally.raw_lines, walk.tally.bytes) == (3, 1, 3 * SIZE)
+
+
+def test_a_control_entry_is_told_with_its_facts_and_adds_no_bytes(sealer, walked):
+    rows = chain(sealer, 2)
+    told: dict[str, Any] = {"body": b'{"control":"edit"}', "terminator": b"", "kind": b"control"}
+    at = {"prev": rows[1].seal[:16], "seq": 3, "epoch": 3, "id": 30, "cum_bytes": 2 * SIZE}
+    control = sealed(sealer, line_type=b"edit", line_id=None, parent_id=None, **told, **at)
+    walk = walked.over([*rows, control])
+    assert walked.checks == []
+    tally = walk.tally
+    assert (tally.entries, tally.controls, tally.lines, tally.bytes) == (3, 1, 2, 2 * SIZE)
 
 
 # -- what a key holder should not have sealed ------------------------------------------
