@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal.audit.mirrored import compare
+from journal.audit.mirrored import Slot, compare
+from journal.filelocks import lock_bytes
 from journal.redacted import Piece, placeholder
 
 if TYPE_CHECKING:
@@ -73,3 +75,25 @@ def test_a_placeholder_may_stand_where_a_redaction_was_interrupted(file):
     assert held(file, redacted, piece._replace(offset=0)) is not None
     assert held(file, redacted[:20] + b"X" + redacted[21:], piece) is not None
     assert held(file, redacted[:12] + b"X" + redacted[13:], piece) is not None
+
+
+def test_a_mirror_that_is_written_to_is_waited_for(tmp_path, monkeypatch):
+    """An auditor keeps the journal from writing as soon as it lets go, and does not wait for ever."""
+    side = tmp_path / "x.db-mirrors"
+    side.write_bytes(bytes(512))
+    slot = Slot(str(side), 2, None)
+    with slot.held(0.0) as is_held:
+        assert is_held
+    writer = os.open(side, os.O_RDWR)
+    assert lock_bytes(
+        writer, fcntl.F_WRLCK, 256, 256
+    )  # of this opening of the file, not of this process
+    with slot.held(0.0) as is_held:
+        assert not is_held
+    with monkeypatch.context() as waiting:
+        waiting.setattr("time.sleep", lambda _: os.close(writer))
+        with slot.held(30.0) as is_held:
+            assert is_held
+    side.unlink()
+    with slot.held(0.0) as is_held:
+        assert not is_held
