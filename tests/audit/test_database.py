@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from journal.audit import audit
+from tests.audit.crimes import Scene, replayed
 from tests.thieves import KEY
 
 
@@ -64,3 +65,18 @@ def test_what_was_not_asked_for_is_counted(report, wanted):
     assert [item for item in told.not_checked if "not asked for" in item] == (
         ["2 other sessions, which were not asked for"] if wanted else []
     )
+
+
+def test_a_session_of_no_entry_ends_at_nothing(busy, report):
+    with busy.store.transaction() as cursor:
+        busy.store.open_chain(cursor, "empty")
+    told = report()
+    assert [finding.id for finding in told.findings] == ["J309"]
+    assert told.heads[-1] == ("empty", 0, 0, "", 0, 0)
+
+
+def test_a_parked_write_that_was_put_back_is_told_for_what_it_is(busy, thief, report, holder):
+    scene = Scene(busy, thief, holder, busy.path, busy.path)
+    replayed(scene)
+    causes = {finding.id: finding.cause for finding in report().findings}
+    assert causes["J412"] == "its entries are in the session, it says it is open"

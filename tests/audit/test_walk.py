@@ -216,6 +216,16 @@ def test_a_stray_in_the_place_of_an_entry_replaced_it(sealer, walked):
     assert (seqs(walk.replaced), seqs(walk.strays), seqs(walk.missing)) == ([2], [2], [])
 
 
+@pytest.mark.parametrize("low", [(), (0,), (-1, 0)])
+def test_strays_below_the_first_seq_and_in_the_first_entrys_place(sealer, walked, low):
+    """They stand side by side; the entry was replaced, and no other history goes on."""
+    rows = chain(sealer, 3)
+    walk = walked.over([*map(stray, (*low, 1)), *rows[1:]])
+    assert seqs(walk.replaced) == [1]
+    assert seqs(walk.strays) == [*low, 1]
+    assert walked.checks == []
+
+
 def test_a_stray_beside_a_gap(sealer, walked):
     rows = chain(sealer, 6)
     walk = walked.over([rows[0], stray(3), *rows[4:]])
