@@ -80,3 +80,18 @@ def test_a_parked_write_that_was_put_back_is_told_for_what_it_is(busy, thief, re
     replayed(scene)
     causes = {finding.id: finding.cause for finding in report().findings}
     assert causes["J412"] == "its entries are in the session, it says it is open"
+
+
+def test_the_only_entry_of_a_session_is_missed_by_a_fence(busy, thief, report):
+    """Its row is gone, and all that the tables say of it was put back to nothing."""
+    session = busy.session("one", writer="gateway", role="run")
+    session.append({"n": 1})
+    session.fence().stored()
+    thief.delete(1, key="one")
+    thief.execute(
+        "UPDATE sessions SET head_seq = 0, head_epoch = 0, cum_bytes = 0, examined_seq = 0, "
+        "examined_mac = x'' WHERE key = 'one'"
+    )
+    found = [(finding.id, finding.ranges) for finding in report().findings]
+    assert ("J306", ((1, 1),)) in found
+    assert "J208" not in dict(found)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal.audit.mirrored import Slot, compare
+from journal.audit.declarations import MirrorDeclared
+from journal.audit.mirrored import Slot, compare, faults
 from journal.filelocks import lock_bytes
 from journal.redacted import Piece, placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from journal.audit.mirrored import Fault
 
@@ -97,3 +98,17 @@ def test_a_mirror_that_is_written_to_is_waited_for(tmp_path, monkeypatch):
     side.unlink()
     with slot.held(0.0) as is_held:
         assert not is_held
+
+
+def test_a_file_is_closed_once_it_was_compared(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(WHOLE)
+    mirror = MirrorDeclared(2, "h", str(path), "keep", 3)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        assert faults(mirror, None, iter(LINES)) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    path.unlink()
+    assert [each.check for each in faults(mirror, "refused", iter(LINES))] == ["J704", "J701"]
+    path.mkdir()
+    assert [each.check for each in faults(mirror, None, iter(LINES))] == ["J705"]
