@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from journal.audit.judging import Change, Linked, Sealed, changed_column, true_seal
+from journal.audit.judging import KINDS, ORIGINS, Change, Linked, Sealed, changed_column, true_seal
 from journal.seal import Sealer, commitment
 from tests.audit.rows import PLAIN, edited, row, sealed
 
@@ -134,3 +134,8 @@ def test_without_the_key_a_redacted_line_has_its_size():
     assert judge.whole(row(seq=9, body=None)).body == b"{   }"
     assert judge.whole(row(seq=8, body=None)).body is None
     assert judge.whole(row(seq=9, body=b"x")).body == b"x"
+
+
+def test_what_a_column_may_have_held_is_what_the_format_has():
+    assert KINDS == (b"line", b"raw", b"part", b"control")
+    assert ORIGINS == (b"api", b"mirror", b"file", b"input", b"parked")
