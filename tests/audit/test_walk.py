@@ -279,6 +279,12 @@ def test_seqs_that_were_left_out_are_skipped(sealer, walked):
     assert not walk.is_plain
 
 
+def test_a_first_entry_that_stands_later_skips_what_is_before(sealer, walked):
+    first = resealed(sealer, chain(sealer, 1)[0], seq=3)
+    walk = walked.over([first])
+    assert (seqs(walk.skipped), seqs(walk.missing)) == ([1, 2], [])
+
+
 def test_two_histories_that_both_hold(sealer, walked):
     """Nothing is missing, nothing stands between, and the later one follows another entry."""
     rows = chain(sealer, 3)
@@ -295,6 +301,15 @@ def test_lines_that_were_altered_or_erased_are_told_and_stay_in_the_chain(sealer
     assert walked.checks == [("J303", [2]), ("J305", [3])]
     assert (walk.tally.altered, walk.tally.erased, walk.tally.entries) == (1, 1, 2)
     assert not walk.is_plain
+
+
+def test_a_line_that_is_gone_without_its_salt_going_too_is_told(sealer, walked):
+    """Only a quick audit is handed lines without bodies, and believes them."""
+    rows = chain(sealer, 3)
+    rows[1] = edited(rows[1], body=None)
+    walk = walked.over(rows)
+    assert walked.checks == [("J303", [2])]
+    assert walk.tally.altered == 1
 
 
 def test_of_many_strays_the_first_and_the_last_are_kept_whole(sealer, walked):
