@@ -95,3 +95,16 @@ def test_the_only_entry_of_a_session_is_missed_by_a_fence(busy, thief, report):
     found = [(finding.id, finding.ranges) for finding in report().findings]
     assert ("J306", ((1, 1),)) in found
     assert "J208" not in dict(found)
+
+
+def test_an_order_that_cannot_be_told_is_not_checked(report, holder):
+    assert not any("the file order of" in item for item in report().not_checked)
+    holder.fact(b'{"control":"layout","no":7,"keep":0,"extents":[[1,null]]}', "layout")
+    (told,) = [item for item in report().not_checked if "the file order of" in item]
+    assert repr(KEY) in told
+
+
+def test_where_the_registrys_first_entry_is_gone_only_the_table_tells(report, thief):
+    thief.delete(1, key="journal:")
+    causes = {finding.cause for finding in report().findings if finding.id == "J406"}
+    assert causes == {"the registry's first entry is gone, so only the table tells"}

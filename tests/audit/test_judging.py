@@ -92,7 +92,7 @@ def test_with_the_key_each_row_is_judged_alone(sealer, true):
     altered = true._replace(body=b"other")
     rows = [true, unfit, altered, unfit, unfit, true]
     expected = ["sealed", "stray", "altered", "stray", "stray", "sealed"]
-    assert list(judge.ahead(rows)) == list(zip(rows, expected, strict=True))
+    assert list(judge.ahead(rows, lines=True)) == list(zip(rows, expected, strict=True))
     assert [judge.status(each, b"") for each in rows] == expected
     assert judge.starts(sealed(sealer, prev=sealer.genesis))
     assert not judge.starts(true)
@@ -109,7 +109,7 @@ def test_without_the_key_a_row_follows_by_its_link():
     assert (
         judge.status(first._replace(prev=first.seal[:16]), b"z" * 16) == "sealed"
     )  # it follows the row before
-    assert list(judge.ahead([first])) == [(first, None)]
+    assert list(judge.ahead([first], lines=True)) == [(first, None)]
 
 
 @pytest.mark.parametrize(

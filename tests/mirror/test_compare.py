@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal.audit.declarations import MirrorDeclared
-from journal.audit.mirrored import Slot, compare, faults
+from journal.audit.mirrored import Fault, Slot, compare, faults
 from journal.filelocks import lock_bytes
 from journal.redacted import Piece, placeholder
+from journal.seal import Mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from journal.audit.mirrored import Fault
 
 LINES = [b'{"n":0}\n', b'{"secret":1}\n', b'{"n":2}\n']
 WHOLE = b"".join(LINES)
@@ -112,3 +111,15 @@ def test_a_file_is_closed_once_it_was_compared(tmp_path):
     assert [each.check for each in faults(mirror, "refused", iter(LINES))] == ["J704", "J701"]
     path.mkdir()
     assert [each.check for each in faults(mirror, None, iter(LINES))] == ["J705"]
+
+
+def test_a_slot_that_no_key_holder_wrote_tells_nothing(tmp_path):
+    side = tmp_path / "x.db-mirrors"
+    side.write_bytes(bytes(256) + b"\1" * 256)
+    mac = Mac(b"k" * 32)
+    forged, empty = Slot(str(side), 2, mac), Slot(str(side), 1, mac)
+    assert forged.served() is None
+    assert (forged.fault() or Fault("", "", {})).check == "J706"
+    assert empty.served() is None
+    assert empty.fault() is None
+    assert Slot(str(tmp_path / "none"), 1, mac).served() is None
