@@ -72,9 +72,6 @@ class Ranges:
     def __bool__(self) -> bool:
         return bool(self._firsts)
 
-    def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in self)
-
     def __repr__(self) -> str:
         return f"Ranges({list(self)})"
 

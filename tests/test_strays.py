@@ -25,11 +25,19 @@ def test_ranges_hold_the_numbers_added(pairs):
 
     kept = list(ranges)
     assert plain(kept) == numbers
-    assert len(ranges) == len(numbers)
+    assert sum(last - first + 1 for first, last in kept) == len(numbers)
     assert bool(ranges) == bool(numbers)
     assert all(first <= last for first, last in kept)
     assert all(kept[i][1] + 1 < kept[i + 1][0] for i in range(len(kept) - 1))
     assert ranges == Ranges(reversed(pairs))
+
+
+def test_ranges_may_hold_more_numbers_than_a_list_could():
+    """What a control entry names may reach from the least seq to the greatest."""
+    pairs = [(-(2**63), -1), (5, 2**63 - 1)]
+    assert list(Ranges(pairs)) == pairs
+    assert tuple(Ranges(pairs)) == tuple(pairs)
+    assert repr(Ranges(pairs))
 
 
 @given(MANY, NUMBERS)

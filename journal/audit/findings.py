@@ -139,7 +139,7 @@ class Findings:
     def all(self) -> tuple[Finding, ...]:
         """Return the findings, the gravest first, then by id and session."""
         made = [self._made(*key, group) for key, group in self._merged().items()]
-        made.sort(key=lambda f: (_ORDER[f.severity], f.id, f.session or "", f.ranges[:1]))
+        made.sort(key=lambda f: (_ORDER[f.severity], f.id, f.session or "", f.ranges))
         return tuple(made)
 
     def _merged(self) -> dict[tuple[str, str | None, str], _Group]:

@@ -32,9 +32,7 @@ class Judge(Protocol):
     def starts(self, row: Row) -> bool:
         """Whether a row links to the beginning of the session."""
 
-    def ahead(
-        self, rows: Iterable[Row], *, lines: bool = True
-    ) -> Iterator[tuple[Row, Status | None]]:
+    def ahead(self, rows: Iterable[Row], *, lines: bool) -> Iterator[tuple[Row, Status | None]]:
         """Yield rows with what they are, where that can be told without the ones before; else None.
 
         Without ``lines`` they come without the bodies of lines, and are judged by their seals alone.
@@ -59,9 +57,7 @@ class Sealed:
         except UNFIT:
             return "stray"
 
-    def ahead(
-        self, rows: Iterable[Row], *, lines: bool = True
-    ) -> Iterator[tuple[Row, Status | None]]:
+    def ahead(self, rows: Iterable[Row], *, lines: bool) -> Iterator[tuple[Row, Status | None]]:
         """Yield rows with what their seals and commitments say, in one loop."""
         rows = iter(rows)
         while True:
@@ -112,7 +108,7 @@ class Linked:
         self,
         rows: Iterable[Row],
         *,
-        lines: bool = True,  # noqa: ARG002 - nothing is told anyway
+        lines: bool,  # noqa: ARG002 - nothing is told anyway
     ) -> Iterator[tuple[Row, Status | None]]:
         """Yield rows of which nothing can be told by themselves."""
         return ((row, None) for row in rows)

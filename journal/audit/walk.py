@@ -336,7 +336,7 @@ class Walk:
             self.moved.add(change.was)
 
     def _note_gone(self, row: Row, gap: Ranges) -> None:
-        here = [pair for pair in self.aside.seqs if pair[0] > 0]
+        here = [(max(first, 1), last) for first, last in self.aside.seqs if last > 0]
         self.missing.update(gap)
         if not gap and here:
             # Something stands at every seq: what was sealed there was replaced.

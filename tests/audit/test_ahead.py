@@ -196,3 +196,11 @@ def test_no_descriptor_is_left_open(large):
     for _ in range(3):
         audit(large)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_nobody_helps_where_it_is_not_worth_it(busy, journal_path, monkeypatch):
+    """Not with a small database, nor where nobody is wanted."""
+    assert not ahead.Ahead(str(journal_path))
+    monkeypatch.setattr(ahead, "WORTH_BYTES", 0)
+    assert not ahead.Ahead(str(journal_path), is_wanted=False)
+    assert not ahead.Ahead(str(journal_path.with_name("nowhere.db")))

@@ -60,6 +60,19 @@ def test_a_healthy_journal_with_an_anchor_is_ok(path: Path) -> None:
     assert "2 entries in 1 sessions" in report.not_checked[0]
 
 
+def test_what_came_after_the_newest_anchor_is_counted(path: Path) -> None:
+    """All entries of a session that is new since, and of the others what was added; the newest anchor counts."""
+    write(path, 3, KEY)
+    older = anchor(path)
+    write(path, 2, KEY)
+    newer = anchor(path)
+    write(path, 4, KEY, OTHER)
+    for anchors in ((older, newer), (newer, older)):
+        assert (
+            "9 entries in 3 sessions" in audited(path, *anchors).not_checked[0]
+        )  # one registers OTHER
+
+
 def test_a_cut_tail_is_shown_with_what_is_missing(path: Path) -> None:
     write(path, 5)
     held = anchor(path)

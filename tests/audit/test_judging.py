@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from journal.audit.judging import Change, Linked, Sealed, changed_column, true_seal
+from journal.audit.judging import KINDS, ORIGINS, Change, Linked, Sealed, changed_column, true_seal
 from journal.seal import Sealer, commitment
 from tests.audit.rows import PLAIN, edited, row, sealed
 
@@ -92,7 +92,7 @@ def test_with_the_key_each_row_is_judged_alone(sealer, true):
     altered = true._replace(body=b"other")
     rows = [true, unfit, altered, unfit, unfit, true]
     expected = ["sealed", "stray", "altered", "stray", "stray", "sealed"]
-    assert list(judge.ahead(rows)) == list(zip(rows, expected, strict=True))
+    assert list(judge.ahead(rows, lines=True)) == list(zip(rows, expected, strict=True))
     assert [judge.status(each, b"") for each in rows] == expected
     assert judge.starts(sealed(sealer, prev=sealer.genesis))
     assert not judge.starts(true)
@@ -109,7 +109,7 @@ def test_without_the_key_a_row_follows_by_its_link():
     assert (
         judge.status(first._replace(prev=first.seal[:16]), b"z" * 16) == "sealed"
     )  # it follows the row before
-    assert list(judge.ahead([first])) == [(first, None)]
+    assert list(judge.ahead([first], lines=True)) == [(first, None)]
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,8 @@ def test_without_the_key_a_redacted_line_has_its_size():
     assert judge.whole(row(seq=9, body=None)).body == b"{   }"
     assert judge.whole(row(seq=8, body=None)).body is None
     assert judge.whole(row(seq=9, body=b"x")).body == b"x"
+
+
+def test_what_a_column_may_have_held_is_what_the_format_has():
+    assert KINDS == (b"line", b"raw", b"part", b"control")
+    assert ORIGINS == (b"api", b"mirror", b"file", b"input", b"parked")

@@ -12,7 +12,7 @@ from journal.audit.findings import Findings
 from journal.audit.judging import Change, Linked, Sealed
 from journal.audit.walk import UNKNOWN, Walk
 from journal.seal import Sealer
-from tests.audit.rows import SIZE, chain, edited, resealed, row
+from tests.audit.rows import SIZE, chain, edited, resealed, row, sealed
 
 if TYPE_CHECKING:
     from journal.model import Row
@@ -107,6 +107,17 @@ def test_raw_lines_and_control_entries_are_counted_apart(sealer, walked):
     raw = resealed(sealer, rows[1], kind=b"raw", cum_bytes=3 * SIZE, **more)
     walk = walked.over([*rows, raw])
     assert (walk.tally.lines, walk.tally.raw_lines, walk.tally.bytes) == (3, 1, 3 * SIZE)
+
+
+def test_a_control_entry_is_told_with_its_facts_and_adds_no_bytes(sealer, walked):
+    rows = chain(sealer, 2)
+    told: dict[str, Any] = {"body": b'{"control":"edit"}', "terminator": b"", "kind": b"control"}
+    at = {"prev": rows[1].seal[:16], "seq": 3, "epoch": 3, "id": 30, "cum_bytes": 2 * SIZE}
+    control = sealed(sealer, line_type=b"edit", line_id=None, parent_id=None, **told, **at)
+    walk = walked.over([*rows, control])
+    assert walked.checks == []
+    tally = walk.tally
+    assert (tally.entries, tally.controls, tally.lines, tally.bytes) == (3, 1, 2, 2 * SIZE)
 
 
 # -- what a key holder should not have sealed ------------------------------------------
@@ -205,6 +216,16 @@ def test_a_stray_in_the_place_of_an_entry_replaced_it(sealer, walked):
     assert (seqs(walk.replaced), seqs(walk.strays), seqs(walk.missing)) == ([2], [2], [])
 
 
+@pytest.mark.parametrize("low", [(), (0,), (-1, 0)])
+def test_strays_below_the_first_seq_and_in_the_first_entrys_place(sealer, walked, low):
+    """They stand side by side; the entry was replaced, and no other history goes on."""
+    rows = chain(sealer, 3)
+    walk = walked.over([*map(stray, (*low, 1)), *rows[1:]])
+    assert seqs(walk.replaced) == [1]
+    assert seqs(walk.strays) == [*low, 1]
+    assert walked.checks == []
+
+
 def test_a_stray_beside_a_gap(sealer, walked):
     rows = chain(sealer, 6)
     walk = walked.over([rows[0], stray(3), *rows[4:]])
@@ -258,6 +279,12 @@ def test_seqs_that_were_left_out_are_skipped(sealer, walked):
     assert not walk.is_plain
 
 
+def test_a_first_entry_that_stands_later_skips_what_is_before(sealer, walked):
+    first = resealed(sealer, chain(sealer, 1)[0], seq=3)
+    walk = walked.over([first])
+    assert (seqs(walk.skipped), seqs(walk.missing)) == ([1, 2], [])
+
+
 def test_two_histories_that_both_hold(sealer, walked):
     """Nothing is missing, nothing stands between, and the later one follows another entry."""
     rows = chain(sealer, 3)
@@ -274,6 +301,15 @@ def test_lines_that_were_altered_or_erased_are_told_and_stay_in_the_chain(sealer
     assert walked.checks == [("J303", [2]), ("J305", [3])]
     assert (walk.tally.altered, walk.tally.erased, walk.tally.entries) == (1, 1, 2)
     assert not walk.is_plain
+
+
+def test_a_line_that_is_gone_without_its_salt_going_too_is_told(sealer, walked):
+    """Only a quick audit is handed lines without bodies, and believes them."""
+    rows = chain(sealer, 3)
+    rows[1] = edited(rows[1], body=None)
+    walk = walked.over(rows)
+    assert walked.checks == [("J303", [2])]
+    assert walk.tally.altered == 1
 
 
 def test_of_many_strays_the_first_and_the_last_are_kept_whole(sealer, walked):

@@ -48,7 +48,12 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "journal/transaction.py",
     ),
     "audit": tuple(
-        sorted(str(path.relative_to(ROOT)) for path in (ROOT / "journal/audit").glob("*.py"))
+        sorted(
+            str(path.relative_to(ROOT))
+            for path in (ROOT / "journal/audit").glob("*.py")
+            if path.name
+            != "catalog.py"  # it only names the checks, and a test holds it to the docs
+        )
     ),
 }
 ALL: Final = tuple(module for group in GROUPS.values() for module in group)

@@ -9,6 +9,7 @@ import random
 import shutil
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -124,6 +125,8 @@ class Session(Quick):
         reach.save(wish.kept, self.reach)
         known = {name for name in self.reach.tests if name in items}
         self.reach.tests = {name: self.reach.tests[name] for name in known}
+        for name in sorted(items.keys() - known):
+            self.tell(f"left out, for it fails with nothing changed: {name}")
 
     # -- what they notice ---------------------------------------------------------------
 
@@ -131,11 +134,10 @@ class Session(Quick):
         found = [pair for module in self.wish.modules for pair in self._cases_of(module)]
         random.Random(self.wish.seed).shuffle(found)  # noqa: S311 - a choice that can be made again
         self.cases = [case for case, _ in found]
-        killers: dict[str, int] = {}
+        killers: Counter[tuple[str, str]] = Counter()
 
         def told(case: Case) -> None:
-            if case.outcome == "killed" and case.by in items:
-                killers[case.by] = killers.get(case.by, 0) + 1
+            killers[case.module, case.by] += case.outcome == "killed"
             if case.outcome != "killed":
                 self.tell(f"{case.outcome}: {in_words(case)}")
 
@@ -144,7 +146,15 @@ class Session(Quick):
                 case.outcome = "unreached"
         tried = [(case, tree) for case, tree in found if case.tests]
         until = time.monotonic() + self.wish.minutes * 60
-        Trials(items, self.wish.jobs, scratch).run(tried, until, told)
+
+        def choose(case: Case) -> None:
+            """Take first the tests that noticed most in this module so far, as many as there is time for."""
+            tests = sorted(case.tests, key=lambda name: -killers[case.module, name])
+            case.tests = _within(tests, self.reach, self.wish.budget_s)
+            longest = max(self.reach.tests[name].seconds for name in case.tests)
+            case.patience_s += 8 * longest
+
+        Trials(items, self.wish.jobs, scratch, choose).run(tried, until, told)
 
     def _cases_of(self, module: str) -> Iterator[tuple[Case, ast.Module]]:
         tree = ast.parse((ROOT / module).read_text("utf-8"))
@@ -162,9 +172,8 @@ class Session(Quick):
             if in_function
             else self.reach.of_module(module)
         )
-        tests = _within(self._closest_first(module, reaching), self.reach, self.wish.budget_s)
-        longest = max((self.reach.tests[name].seconds for name in tests), default=0.0)
-        patience = PATIENCE_S + 8 * longest + (0 if in_function else 30)
+        tests = self._closest_first(module, reaching)
+        patience = PATIENCE_S + (0 if in_function else 30)
         return Case(module, mutant, tests, len(reaching), patience)
 
     def _closest_first(self, module: str, tests: list[str]) -> list[str]:
@@ -217,19 +226,34 @@ def _measure_here(share: list[pytest.Item], modules: Sequence[str], home: Path) 
         config = share[0].config
         vars(config)["_tmp_path_factory"]._basetemp = home / "t"
         (home / "t").mkdir()
-        meter = Meter(modules)
+        meter, failing = Meter(modules), _Failing()
+        config.pluginmanager.register(failing, "mutation-failing")
         for item, following in zip(share, [*share[1:], None], strict=True):
             meter.start()
             try:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             finally:
                 meter.stop(item.nodeid)
+            if item.nodeid in failing.names:
+                del meter.reach.tests[item.nodeid]  # it would notice every change, and none
         told = reach.to_json(meter.reach)
     except BaseException as error:  # noqa: BLE001 - a child of a fork may not go on as its parent
         told = repr(error)
     finally:
         (home / "told").write_text(json.dumps(told), "utf-8")
         os._exit(0)
+
+
+class _Failing:
+    """Notes which tests fail."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Look at each report."""
+        if report.failed:
+            self.names.add(report.nodeid)
 
 
 def in_words(case: Case) -> str:

@@ -45,7 +45,7 @@ class Case:
     Attributes:
         module: the module's path from the top.
         mutant: the change.
-        tests: the names of the tests that reach it, in the order to run.
+        tests: the names of the tests that reach it; once it is tried, those to run, in order.
         reaching: how many reach it; more than are run, where all would take too long.
         patience_s: how long one test may take.
         outcome: "killed", "survived", "hung" or "unreached"; "" while it is not tried.
@@ -137,13 +137,21 @@ class Trials:
         items: the tests that were collected, by name.
         jobs: how many at a time.
         scratch: a directory for what the tests write.
+        choose: puts a case's tests in order, and leaves out those there is no time for.
 
     """
 
-    def __init__(self, items: dict[str, pytest.Item], jobs: int, scratch: Path) -> None:
+    def __init__(
+        self,
+        items: dict[str, pytest.Item],
+        jobs: int,
+        scratch: Path,
+        choose: Callable[[Case], None],
+    ) -> None:
         self._items = items
         self._jobs = jobs
         self._scratch = scratch
+        self._choose = choose
         self._children: dict[int, _Child] = {}
         self._count = 0
 
@@ -165,6 +173,7 @@ class Trials:
 
     def _start(self, case: Case, tree: ast.Module) -> None:
         self._count += 1
+        self._choose(case)
         home = self._scratch / f"{self._count}"
         home.mkdir()
         notes = home / "notes"

@@ -1,0 +1,51 @@
+"""What was erased on record: as sealed entries name it, and as the table says."""
+
+from __future__ import annotations
+
+import pytest
+
+from journal.audit.redactions import Redacted, sizes, table_faults
+from tests.thieves import KEY
+
+KNOWN = {4: Redacted(7, 9, 2, "pasted"), 5: Redacted(8, 9, 2, "pasted")}
+TRUE = [(1, 2, 4, 9, 2, b"pasted", 100), (2, 2, 5, 9, 2, b"pasted", 100)]
+NOT_SEALED = "no sealed redaction accounts for the row"
+
+
+def test_the_table_of_redactions_says_what_sealed_entries_say():
+    assert sizes(KNOWN) == {4: 7, 5: 8}
+    assert list(table_faults(TRUE, KNOWN)) == []
+    assert list(table_faults(TRUE[1:], KNOWN)) == [("a row is gone", {"seq": 4})]
+    assert list(table_faults([*TRUE, (3, 2, 6, 9, 2, b"pasted", 100)], KNOWN)) == [
+        (NOT_SEALED, {"seq": 6})
+    ]
+    assert list(table_faults([*TRUE, TRUE[0]], KNOWN)) == [(NOT_SEALED, {"seq": 4})]
+
+
+@pytest.mark.parametrize("at, value", [(3, 8), (4, 3), (5, b"other")])
+def test_a_row_of_the_table_that_was_edited_is_told(at, value):
+    edited = (*TRUE[0][:at], value, *TRUE[0][at + 1 :])
+    told = {"seq": 4, "expected": KNOWN[4]._asdict()}
+    assert list(table_faults([edited, TRUE[1]], KNOWN)) == [("a row was edited", told)]
+
+
+def test_a_redacted_line_that_is_there_again_is_told(busy, thief, report):
+    body = thief.column("body", 2)
+    salt = thief.column("salt", 2)
+    busy.session(KEY, writer="heartbeat", role="heartbeat").redact([2], reason="pasted")
+    assert report().findings == ()
+    thief.edit("body", 2, body)
+    thief.edit("salt", 2, salt)
+    assert ("J310", ((2, 2),)) in [(finding.id, finding.ranges) for finding in report().findings]
+
+
+def test_a_row_that_somebody_accepted_is_told_no_more_while_it_is_the_same(busy, thief, report):
+    """By its digest: another row in its place is another."""
+    heartbeat = busy.session(KEY, writer="heartbeat", role="heartbeat")
+    seq = thief.insert_copy()
+    heartbeat.append({"n": 1})
+    assert [finding.id for finding in report().findings] == ["J302"]
+    heartbeat.resolve([seq], accept=True, reason="it was us")
+    assert report().findings == ()
+    thief.edit("created_us", seq, 5)
+    assert {finding.id for finding in report().findings} == {"J307", "J301"}
