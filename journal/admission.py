@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import parking, verdicts
 from journal import statements as sql
+from journal.appending import append_one, is_plain
+from journal.chain import Place
 from journal.commands import command_on
 from journal.errors import EntryError, RefusedError
 from journal.holder import claimed, superseded
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from journal.writing import Author
 
 
+_new: Final = tuple.__new__  # a named tuple without the call of its own constructor
+
+
 class Outcome(NamedTuple):
     """What became of one write: its entries, or the error it ends with."""
 
@@ -44,7 +49,18 @@ class Put:
 
     def __call__(self, cursor: Cursor) -> Outcome:
         """Do it in the transaction that stands."""
-        return put(cursor, self._session, self._lines, self._request_id)
+        session, lines, request_id = self._session, self._lines, self._request_id
+        store = session.store
+        if len(lines) == 1 and request_id is None and store.keeps_files:
+            author, chain = session.author(cursor), store.registry.chain_of(session.key)
+            if chain is not None and is_plain(chain, author, store.generation):
+                store.touched.append((chain, _new(Place, (chain.head, chain.examined))))
+                before = chain.head.seq
+                entry = append_one(cursor, chain, author, store.clock(), lines[0])
+                if store.registry.mirrors:
+                    _serve_with(store, chain, [entry], before)
+                return _new(Outcome, ([entry], None))
+        return put(cursor, session, lines, request_id)
 
     def later(self, cursor: Cursor) -> Outcome:
         """Seal it; its rows are written when the store settles. What is not plain is done at once."""

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final
 
 _FLOCK: Final = Struct("hhqqi")  # struct flock of Linux, 64 bit
+_PID_FIELD: Final = slice(24, 28)
 _OFD_GETLK: Final = 36
 _OFD_SETLK: Final = 37
 
@@ -26,11 +27,23 @@ def lock_bytes(descriptor: int, kind: int, start: int = 0, size: int = 1) -> boo
     return True
 
 
-def owner_of_byte(descriptor: int, start: int) -> int | None:
-    """Return the process that holds a POSIX lock on a byte; None: nobody, or none of this namespace."""
-    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, _OFD_GETLK, wanted))
-    return None if kind == fcntl.F_UNLCK or pid <= 0 else pid
+def question(start: int) -> bytes:
+    """Return what :func:`has_byte` asks: who would stand in the way of a write lock on a byte."""
+    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
+
+
+def has_byte(descriptor: int, question: bytes, pid: bytes) -> bool:
+    """Whether a process holds a POSIX lock on a byte: as the kernel writes its number, ``pid_field``.
+
+    Where nobody does the answer has the question's 0 in its place, and -1 where it is
+    a lock of an open file.
+    """
+    return fcntl.fcntl(descriptor, _OFD_GETLK, question)[_PID_FIELD] == pid
+
+
+def pid_field(pid: int) -> bytes:
+    """Return a process's number as it stands in an answer of the kernel."""
+    return _FLOCK.pack(0, 0, 0, 0, pid)[_PID_FIELD]
 
 
 def is_locked(descriptor: int, start: int, size: int) -> bool:

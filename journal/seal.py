@@ -42,7 +42,7 @@ UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowErro
 _SALTS: Final = 64
 _NULL: Final = b"\xff\xff\xff\xff"
 LENGTH: Final = Struct(">I")
-_INTEGER: Final = Struct(">Iq")
+INTEGER: Final = Struct(">Iq")
 # What is never NULL, in one call: prev; the ten numbers session_id, seq, epoch,
 # writer_id, instance_id, recorder_id, trusted, created_us, cum_bytes and key_id as
 # one field; the commitment.
@@ -58,7 +58,7 @@ def field(value: bytes | None) -> bytes:
 
 def number(value: int | None) -> bytes:
     """Return one integer field."""
-    return _NULL if value is None else _INTEGER.pack(8, value)
+    return _NULL if value is None else INTEGER.pack(8, value)
 
 
 def text(value: str | None) -> bytes:
@@ -68,6 +68,7 @@ def text(value: str | None) -> bytes:
 
 # Hashed once: copying a hash is cheaper than making one.
 COMMITMENT: Final = sha256(field(b"session-journal/commitment/1") + LENGTH.pack(SALT_SIZE))
+EXAMINED_TAG: Final = field(b"session-journal/examined/1")
 SEAL_TAG: Final = field(b"session-journal/seal/1")
 
 
@@ -144,6 +145,7 @@ def _variable(
     return b"".join(map(_any_field, (claim, kind, origin, run_id, on_behalf_of)))
 
 
+@lru_cache(maxsize=1024)
 def variable(
     claim: int | None,
     kind: bytes | str,
@@ -184,11 +186,13 @@ class Sealer:
 
     __slots__ = (
         "_eras",
-        "_examined_tag",
         "_hash",
         "_salts",
+        "begun_seal",
         "genesis",
+        "inner",
         "key_id",
+        "outer",
         "redacted",
         "session_id",
         "until",
@@ -210,23 +214,17 @@ class Sealer:
             for era in eras
         ]
         self.until = max((era.until for era in eras), default=0)
-        self._examined_tag = field(b"session-journal/examined/1")
+        # Hashes to copy and go on from: ``inner`` takes a message, ``begun_seal`` what follows
+        # a seal's tag, and then ``outer`` takes the digest of that.
+        self.inner, self.outer = self._hash.pads
+        self.begun_seal = self.inner.copy()
+        self.begun_seal.update(SEAL_TAG)
         self._salts: list[bytes] = []
         # Sizes of lines that a sealed redaction names, by seq: without their bytes they are whole.
         self.redacted: Mapping[int, int] = {}
         self.session_id = session_id
         self.key_id = key_id
         self.genesis = _genesis(self._hash)
-
-    def begun_seal(self) -> tuple[_Hash, _Hash]:
-        """Return two hashes to copy for each seal of the present era.
-
-        The first takes the fields behind the seal's tag, the second the first's digest.
-        """
-        inner, outer = self._hash.pads
-        begun = inner.copy()
-        begun.update(SEAL_TAG)
-        return begun, outer
 
     def seal(  # noqa: PLR0913 - the columns under the seal, in their order
         self,
@@ -401,7 +399,7 @@ class Sealer:
 
     def examined_mac(self, seq: int) -> bytes:
         """Return the proof that a key holder examined the session up to ``seq``."""
-        return self._hash(self._examined_tag + _INTEGER.pack(8, seq))[:MAC_SIZE]
+        return self._hash(EXAMINED_TAG + INTEGER.pack(8, seq))[:MAC_SIZE]
 
 
 def _genesis(sealed_with: KeyedHash) -> bytes:
