@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import parking, verdicts
 from journal import statements as sql
-from journal.appending import append_one, is_plain
+from journal.appending import append_one, is_plain, seal_one
 from journal.chain import Place
 from journal.commands import command_on
 from journal.errors import EntryError, RefusedError
@@ -16,7 +16,7 @@ from journal.model import Entry, Row
 from journal.seal import commitment
 from journal.sidefile import Fresh
 from journal.verdict import CHANGED_SINCE
-from journal.writing import can_put_off, put_off, write
+from journal.writing import put_off, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Put:
                 store.touched.append((chain, _new(Place, (chain.head, chain.examined))))
                 before = chain.head.seq
                 entry = append_one(cursor, chain, author, store.clock(), lines[0])
-                if store.registry.mirrors:
+                if chain.session_id in store.registry.mirrors:
                     _serve_with(store, chain, [entry], before)
                 return _new(Outcome, ([entry], None))
         return put(cursor, session, lines, request_id)
@@ -70,16 +70,22 @@ class Put:
         if (
             chain is None
             or self._request_id is not None
-            or chain.generation != store.generation
-            or not can_put_off(chain, author)
+            or not is_plain(chain, author, store.generation)
         ):
             store.settle()
             return self(cursor)
-        store.put_off(chain)
+        if not chain.unwritten:
+            store.put_off(chain)
         before = chain.head.seq
-        entries = put_off(chain, author, store.clock(), lines)
-        _serve_with(store, chain, entries, before)
-        return Outcome(entries)
+        if len(lines) == 1:
+            row, entry = seal_one(chain, author, store.clock(), lines[0])
+            chain.unwritten.append(row)
+            entries = [entry]
+        else:
+            entries = put_off(chain, author, store.clock(), lines)
+        if chain.session_id in store.registry.mirrors:
+            _serve_with(store, chain, entries, before)
+        return _new(Outcome, (entries, None))
 
 
 def put(
@@ -120,15 +126,15 @@ def store_lines(  # noqa: PLR0913 - a write has this many sides
     )
     if chain.waiting:
         _store_waiting(cursor, chain)
-    _serve_with(store, chain, entries, before)
+    if chain.session_id in store.registry.mirrors:
+        _serve_with(store, chain, entries, before)
     return entries[-len(lines) :]
 
 
 def _serve_with(store: Store, chain: Chain, entries: Sequence[Entry], before: int) -> None:
-    """Have new entries written to the session's file once they are durable."""
-    if store.registry.mirrors:
-        data = b"".join([entry.data for entry in entries if entry.kind != "control"])
-        serve_mirror(store, chain, Fresh(data, before, chain.head.seq, chain.layout.no))
+    """Have new entries written to the mirrored session's file once they are durable."""
+    data = b"".join([entry.data for entry in entries if entry.kind != "control"])
+    serve_mirror(store, chain, Fresh(data, before, chain.head.seq, chain.layout.no))
 
 
 def serve_mirror(store: Store, chain: Chain, fresh: Fresh | None = None) -> None:

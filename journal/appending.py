@@ -54,14 +54,38 @@ def is_plain(chain: Chain, author: Author, generation: int) -> bool:
 
 
 def append_one(cursor: Cursor, chain: Chain, author: Author, now_us: int, line: Line) -> Entry:
-    """Seal a line with a line end and write it, to a chain that :func:`is_plain`; return its entry.
-
-    Before it is called the chain's :class:`~journal.chain.Place` must be kept, for a rollback
-    to put back.
+    """Seal a line as :func:`seal_one` does and write it; return its entry.
 
     Raises:
         CorruptError: the database answered that it did something else.
 
+    """
+    row, entry = seal_one(chain, author, now_us, line)
+    head, sealer = chain.head, chain.sealer
+    inner, outer = sealer.inner.copy(), sealer.outer.copy()
+    inner.update(EXAMINED_TAG + INTEGER.pack(_FULL, chain.examined))
+    outer.update(inner.digest())
+    values = (
+        head[0], head[1], head[3], chain.examined, outer.digest()[:MAC_SIZE], chain.session_id,
+        chain.found_seq,
+    )  # fmt: skip
+    cursor.execute(sql.ADVANCE, values)
+    if cursor.rowcount != 1:
+        raise not_moved(chain)
+    chain.found_seq = head[0]
+    cursor.execute(sql.INSERT_ENTRY, row)
+    if cursor.rowcount != 1:
+        raise swallowed(1, cursor.rowcount)
+    return entry
+
+
+def seal_one(
+    chain: Chain, author: Author, now_us: int, line: Line
+) -> tuple[tuple[object, ...], Entry]:
+    """Seal a line with a line end, the next of a chain that :func:`is_plain`; return its row and its entry.
+
+    The chain has it for its head then. Before that its :class:`~journal.chain.Place` must
+    be kept, for a rollback to put back.
     """
     body, end, kind, line_type, line_id, parent_id = line
     sealer, writer, instance_id = chain.sealer, author.writer, author.instance_id
@@ -69,10 +93,8 @@ def append_one(cursor: Cursor, chain: Chain, author: Author, now_us: int, line: 
     before, epoch, prev, cum_bytes, claim = chain.head
     seq, epoch, prev = before + 1, epoch + 1, prev[:PREV_SIZE]
     cum_bytes += len(body) + len(end)
-    session_id, key_id, examined = chain.session_id, sealer.key_id, chain.examined
+    session_id, key_id = chain.session_id, sealer.key_id
     recorder, trusted = author.recorder_id or number, author.trusted
-    if trusted and examined == before:
-        examined = seq
 
     salt, hashed = sealer.salt(), COMMITMENT.copy()
     hashed.update(b"".join((salt, LENGTH.pack(len(body)), body, TERMINATORS[end])))
@@ -84,28 +106,16 @@ def append_one(cursor: Cursor, chain: Chain, author: Author, now_us: int, line: 
     ) + variable(claim, kind, _ORIGIN, run_id, behalf))  # fmt: skip
     outer.update(hashed.digest())
     seal = outer.digest()
-    hashed, outer = sealer.inner.copy(), sealer.outer.copy()
-    hashed.update(EXAMINED_TAG + INTEGER.pack(_FULL, examined))
-    outer.update(hashed.digest())
-
-    values: tuple[object, ...] = (
-        seq, epoch, cum_bytes, examined, outer.digest()[:MAC_SIZE], session_id, chain.found_seq,
-    )  # fmt: skip
-    cursor.execute(sql.ADVANCE, values)
-    if cursor.rowcount != 1:
-        raise not_moved(chain)
     chain.head = _new(Head, (seq, epoch, seal, cum_bytes, claim))
-    chain.examined, chain.found_seq = examined, seq
-    values = (
+    if trusted and chain.examined == before:
+        chain.examined = seq
+    row = (
         session_id, seq, epoch, number, instance_id, recorder, claim, kind, trusted, _ORIGIN, None,
         run_id, behalf, now_us, cum_bytes, end, salt, committed, key_id, prev, seal, line_type,
         line_id, parent_id, body,
     )  # fmt: skip
-    cursor.execute(sql.INSERT_ENTRY, values)
-    if cursor.rowcount != 1:
-        raise swallowed(1, cursor.rowcount)
     values = (
         chain.key, seq, epoch, writer.name, writer.role, "asserted" if trusted else "external", kind,
         _ORIGIN, now_us, body, end, claim, None, run_id, behalf, instance_id, None, None, False,
     )  # fmt: skip
-    return _new(Entry, values)
+    return row, _new(Entry, values)

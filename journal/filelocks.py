@@ -19,26 +19,30 @@ _OFD_SETLK: Final = 37
 
 def lock_bytes(descriptor: int, kind: int, start: int = 0, size: int = 1) -> bool:
     """Lock bytes (``fcntl.F_RDLCK``, ``F_WRLCK``) or free them (``F_UNLCK``); return whether it could be done at once."""
-    wanted = _FLOCK.pack(kind, os.SEEK_SET, start, size, 0)
+    return ask(descriptor, request(kind, start, size))
+
+
+def request(kind: int, start: int = 0, size: int = 1) -> bytes:
+    """Return what :func:`ask` and :func:`has_byte` ask for, to be made once for many times."""
+    return _FLOCK.pack(kind, os.SEEK_SET, start, size, 0)
+
+
+def ask(descriptor: int, request: bytes) -> bool:
+    """Lock bytes, or free them, as a request says; return whether it could be done at once."""
     try:
-        fcntl.fcntl(descriptor, _OFD_SETLK, wanted)
+        fcntl.fcntl(descriptor, _OFD_SETLK, request)
     except (BlockingIOError, PermissionError):
         return False
     return True
 
 
-def question(start: int) -> bytes:
-    """Return what :func:`has_byte` asks: who would stand in the way of a write lock on a byte."""
-    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
+def has_byte(descriptor: int, request: bytes, pid: bytes) -> bool:
+    """Whether a process holds the POSIX lock that stands in the way of a request; ``pid`` is its field.
 
-
-def has_byte(descriptor: int, question: bytes, pid: bytes) -> bool:
-    """Whether a process holds a POSIX lock on a byte: as the kernel writes its number, ``pid_field``.
-
-    Where nobody does the answer has the question's 0 in its place, and -1 where it is
+    Where nobody does the answer has the request's own 0 in that place, and -1 where it is
     a lock of an open file.
     """
-    return fcntl.fcntl(descriptor, _OFD_GETLK, question)[_PID_FIELD] == pid
+    return fcntl.fcntl(descriptor, _OFD_GETLK, request)[_PID_FIELD] == pid
 
 
 def pid_field(pid: int) -> bytes:

@@ -19,12 +19,12 @@ from journal import guards
 from journal.durability import copied
 from journal.engine import connect, driver
 from journal.errors import LockLost
-from journal.filelocks import has_byte, is_locked, lock_bytes, pid_field, question
+from journal.filelocks import has_byte, is_locked, lock_bytes, pid_field, request
 
 SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
 SHARED_SIZE: Final = 510
 WRITE_BYTE: Final = 120  # UNIX_SHM_BASE: WAL_WRITE_LOCK
-_WHO_WRITES: Final = question(WRITE_BYTE)
+_WHO_WRITES: Final = request(fcntl.F_WRLCK, WRITE_BYTE)
 OPEN_BYTE: Final = 128  # UNIX_SHM_DMS, the "dead man's switch"
 # What was moved, or the log removed, shows by its path alone: after so many commits.
 LOOK_AFTER: Final = 16

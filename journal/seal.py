@@ -127,6 +127,20 @@ class Mac:
         parts = [field(b"session-journal/mac/1"), text(kind), *map(_any_field, values)]
         return self._hash(b"".join(parts))[:MAC_SIZE]
 
+    def begin(self, kind: str, *values: bytes | str | int | None) -> _Hash:
+        """Return the hash of all values but the last, for :meth:`finish`: many proofs begin alike."""
+        parts = [field(b"session-journal/mac/1"), text(kind), *map(_any_field, values)]
+        begun = self._hash.pads[0].copy()
+        begun.update(b"".join(parts))
+        return begun
+
+    def finish(self, begun: _Hash, value: bytes) -> bytes:
+        """Return the proof of the values of :meth:`begin` and a last one."""
+        inner, outer = begun.copy(), self._hash.pads[1].copy()
+        inner.update(LENGTH.pack(len(value)) + value)
+        outer.update(inner.digest())
+        return outer.digest()[:MAC_SIZE]
+
 
 def _any_field(value: bytes | str | int | None) -> bytes:
     if isinstance(value, int):

@@ -102,18 +102,10 @@ def write(  # noqa: PLR0913 - a write has this many sides
     return made.entries
 
 
-def can_put_off(chain: Chain, author: Author) -> bool:
-    """Whether a write to a fresh chain needs nothing but its own rows: no other statement, no refusal."""
-    return (
-        not (chain.is_odd or chain.is_crowded or chain.open_tail or chain.waiting)
-        and author.claim == chain.head.claim
-    )
-
-
 def put_off(chain: Chain, author: Author, now_us: int, lines: Sequence[Line]) -> list[Entry]:
     """Seal lines as :func:`write` does, and leave them to :func:`write_out`; return their entries.
 
-    For what :func:`can_put_off`. Whoever writes many lines of many writes to one
+    For chains that :func:`journal.appending.is_plain`. Whoever writes many lines of many writes to one
     session saves the head's statement for all but one of them.
     """
     before = chain.head.seq
