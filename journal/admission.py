@@ -53,6 +53,8 @@ class Put:
         store = session.store
         if len(lines) == 1 and request_id is None and store.keeps_files:
             author, chain = session.author(cursor), store.registry.chain_of(session.key)
+            if chain is not None and chain.generation != store.generation:
+                store.fresh(chain)  # another process has committed: mostly to other sessions
             if chain is not None and is_plain(chain, author, store.generation):
                 store.touched.append((chain, _new(Place, (chain.head, chain.examined))))
                 before = chain.head.seq

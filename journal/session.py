@@ -224,6 +224,8 @@ class Session:
     @property
     def exists(self) -> bool:
         """Whether anybody has ever written to this session."""
+        if self.store.knows(self.key):
+            return True
         with self.store.snapshot() as cursor:
             return self.store.find_chain(cursor, self.key) is not None
 

@@ -301,6 +301,12 @@ class Store(Ledger):
         """Return the error as callers are to see it: a driver's translated, others as they are."""
         return translated(error, self.path) if is_driver_error(error) else error
 
+    def knows(self, key: str) -> bool:
+        """Whether a session is known here, which it is for ever then; nothing is looked up."""
+        with self.lock:
+            self._check_process()
+            return self.registry.chain_of(key) is not None
+
     def refuse_nested(self) -> None:
         """Raise if the calling thread is inside a transaction or a snapshot: it would wait for itself."""
         if self._has_lock():
