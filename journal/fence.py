@@ -254,7 +254,9 @@ class Fence:
             # believed behind it, would make lines that the file lacks yet lines that were cut off.
             self._floor = floor_at(cursor, chain, position)
             if not is_still:
-                if found or not is_at_mark:  # else it would be the very same
+                if (
+                    not is_at_mark
+                ):  # else it would be the very same: no policy accepts a changed row
                     self._move(mark_at_head(cursor, chain, store))
                 self._generation = store.generation
                 self.arrived += arrived
