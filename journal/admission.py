@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import parking, verdicts
 from journal import statements as sql
+from journal.appending import append_one, is_plain, seal_one
+from journal.chain import Place
 from journal.commands import command_on
 from journal.errors import EntryError, RefusedError
 from journal.holder import claimed, superseded
@@ -14,7 +16,7 @@ from journal.model import Entry, Row
 from journal.seal import commitment
 from journal.sidefile import Fresh
 from journal.verdict import CHANGED_SINCE
-from journal.writing import can_put_off, put_off, write
+from journal.writing import put_off, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from journal.session import Session
     from journal.store import Store
     from journal.writing import Author
+
+
+_new: Final = tuple.__new__  # a named tuple without the call of its own constructor
 
 
 class Outcome(NamedTuple):
@@ -44,7 +49,20 @@ class Put:
 
     def __call__(self, cursor: Cursor) -> Outcome:
         """Do it in the transaction that stands."""
-        return put(cursor, self._session, self._lines, self._request_id)
+        session, lines, request_id = self._session, self._lines, self._request_id
+        store = session.store
+        if len(lines) == 1 and request_id is None and store.keeps_files:
+            author, chain = session.author(cursor), store.registry.chain_of(session.key)
+            if chain is not None and chain.generation != store.generation:
+                store.fresh(chain)  # another process has committed: mostly to other sessions
+            if chain is not None and is_plain(chain, author, store.generation):
+                store.touched.append((chain, _new(Place, (chain.head, chain.examined))))
+                before = chain.head.seq
+                entry = append_one(cursor, chain, author, store.clock(), lines[0])
+                if chain.session_id in store.registry.mirrors:
+                    _serve_with(store, chain, [entry], before)
+                return _new(Outcome, ([entry], None))
+        return put(cursor, session, lines, request_id)
 
     def later(self, cursor: Cursor) -> Outcome:
         """Seal it; its rows are written when the store settles. What is not plain is done at once."""
@@ -54,16 +72,22 @@ class Put:
         if (
             chain is None
             or self._request_id is not None
-            or chain.generation != store.generation
-            or not can_put_off(chain, author)
+            or not is_plain(chain, author, store.generation)
         ):
             store.settle()
             return self(cursor)
-        store.put_off(chain)
+        if not chain.unwritten:
+            store.put_off(chain)
         before = chain.head.seq
-        entries = put_off(chain, author, store.clock(), lines)
-        _serve_with(store, chain, entries, before)
-        return Outcome(entries)
+        if len(lines) == 1:
+            row, entry = seal_one(chain, author, store.clock(), lines[0])
+            chain.unwritten.append(row)
+            entries = [entry]
+        else:
+            entries = put_off(chain, author, store.clock(), lines)
+        if chain.session_id in store.registry.mirrors:
+            _serve_with(store, chain, entries, before)
+        return _new(Outcome, (entries, None))
 
 
 def put(
@@ -104,15 +128,15 @@ def store_lines(  # noqa: PLR0913 - a write has this many sides
     )
     if chain.waiting:
         _store_waiting(cursor, chain)
-    _serve_with(store, chain, entries, before)
+    if chain.session_id in store.registry.mirrors:
+        _serve_with(store, chain, entries, before)
     return entries[-len(lines) :]
 
 
 def _serve_with(store: Store, chain: Chain, entries: Sequence[Entry], before: int) -> None:
-    """Have new entries written to the session's file once they are durable."""
-    if store.registry.mirrors:
-        data = b"".join([entry.data for entry in entries if entry.kind != "control"])
-        serve_mirror(store, chain, Fresh(data, before, chain.head.seq, chain.layout.no))
+    """Have new entries written to the mirrored session's file once they are durable."""
+    data = b"".join([entry.data for entry in entries if entry.kind != "control"])
+    serve_mirror(store, chain, Fresh(data, before, chain.head.seq, chain.layout.no))
 
 
 def serve_mirror(store: Store, chain: Chain, fresh: Fresh | None = None) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from journal.awaited import AsyncBatch, AsyncFence
 from journal.journal import Journal
+from journal.parts import encode_line, encode_lines
 from journal.threads import Settled, Threads, closed, even_if_cancelled
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class _Following:
 
     async def wait(self) -> None:
         """Return after the next commit, or when the journal is closed."""
-        await self._settled.seen()
+        await self._settled
 
     async def __aenter__(self) -> Self:
         await self._threads.run(self._changes.add, self._call)
@@ -86,13 +87,14 @@ class AsyncSession:
 
     async def append(self, line: object, *, request_id: str | None = None) -> Entry:
         """Write one line; as :meth:`journal.Session.append`."""
-        return (await self._threads.write(self.sync, [line], request_id))[-1]
+        return (await self._threads.write(self.sync, encode_line(line), request_id))[-1]
 
     async def extend(
         self, lines: Iterable[object], *, request_id: str | None = None
     ) -> list[Entry]:
         """Write several lines at once; as :meth:`journal.Session.extend`."""
-        return await self._threads.write(self.sync, [*lines], request_id)
+        encoded = encode_lines(lines)
+        return await self._threads.write(self.sync, encoded, request_id) if encoded else []
 
     async def rewrite(self, items: Iterable[object], *, base: int, reason: str) -> list[Entry]:
         """Give the session's file a new order; as :meth:`journal.Session.rewrite`."""

@@ -62,6 +62,13 @@ class Head(NamedTuple):
     claim: int | None
 
 
+class Place(NamedTuple):
+    """What one plain line moves in a chain, and a rolled-back transaction must put back."""
+
+    head: Head
+    examined: int
+
+
 @dataclass(slots=True, eq=False)
 class Chain:
     """One session's chain as this process last saw it.
@@ -298,16 +305,19 @@ class Chain:
         )  # fmt: skip
 
     def put_back(self, state: tuple[Any, ...]) -> None:
-        """Return to an earlier :meth:`state`, and take nothing for fresh."""
+        """Return to an earlier :meth:`state` or :class:`Place`, and take nothing for fresh."""
+        self.generation = -1
+        self.unwritten = []
+        self.facts_head = b""  # what was learned of them is put back too
+        if isinstance(state, Place):
+            self.head, self.examined = state
+            return
         (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
             self.layout_size, self.mirror_state, self.resolved, self.redacted, self.redacting,
         ) = state  # fmt: skip
         self.sealer.redacted = self.redacted
-        self.facts_head = b""  # what was learned of them is put back too
-        self.generation = -1
-        self.unwritten = []
 
     def _note_replaced(self, cursor: Cursor, before: Head) -> None:
         """Note the row that was the head when another sealed row stands in its place.

@@ -84,20 +84,18 @@ class LogSync:
         if self._synced >= number:
             return
         with self._syncing:  # whoever waited here finds it done, or does it for all
-            if self._synced < number:
-                self._sync()
-
-    def _sync(self) -> None:
-        covered = self._committed
-        if self.failed is None:
-            try:
-                os.fdatasync(self._descriptor)
-            except OSError as error:
-                # The kernel may have dropped the pages: a second try would only seem to succeed.
-                self.failed = error
-            else:
-                self._synced = covered
+            if self._synced >= number:
                 return
+            covered = self._committed
+            if self.failed is None:
+                try:
+                    os.fdatasync(self._descriptor)
+                except OSError as error:
+                    # The kernel may have dropped the pages: a second try would only seem to succeed.
+                    self.failed = error
+                else:
+                    self._synced = covered
+                    return
         raise StorageError(
             f"{self._path}: the write-ahead log could not be synced: {self.failed}",
             hint="check the disk, then open the journal anew",

@@ -12,7 +12,15 @@ from journal.errors import NotFoundError, SessionTakeover, StorageError
 from journal.fencerow import FenceRow
 from journal.holder import holder
 from journal.inspection import foreign_so_far, found_after, found_at, found_since
-from journal.marks import chain_of, floor_at, mark_at_head, persist_examined, take_in
+from journal.marks import (
+    chain_of,
+    floor_at,
+    is_mirrored,
+    mark_at_head,
+    persist_examined,
+    take_in,
+    taken_in,
+)
 from journal.model import check_label
 from journal.parts import encode_lines
 from journal.places import places_of
@@ -121,9 +129,14 @@ class Fence:
             BusyError: contention is never a takeover.
 
         """
-        position = take_in(self.session, self._floor, self.mark.seq)
-        with self.store.snapshot() as cursor:
-            verdict = self._judge(cursor, chain_of(cursor, self.session), position)
+        store = self.store
+        with store.snapshot() as cursor:
+            chain = chain_of(cursor, self.session)
+            verdict = None if is_mirrored(store, chain) else self._judge(cursor, chain, None)
+        if verdict is None:
+            position = taken_in(store, chain, self._floor, self.mark.seq)
+            with store.snapshot() as cursor:
+                verdict = self._judge(cursor, chain_of(cursor, self.session), position)
         if verdict.accepted:
             return verdict
         verdict = self._stored_verdict(verdict)
@@ -207,11 +220,12 @@ class Fence:
         found: Iterable[Entry]
         # Nobody but this connection has committed since, and it not to this session.
         is_still = self._generation == store.generation and head.seq == mark.seq
+        is_at_mark = (head.seq, head.seal) == (mark.seq, mark.seal) and not (
+            chain.occupied or chain.is_odd or mark.beyond
+        )
         if is_still:
             found = ()
-        elif (head.seq, head.seal) == (mark.seq, mark.seal) and not (
-            chain.occupied or chain.is_odd or mark.beyond
-        ):
+        elif is_at_mark:
             found = found_at(cursor, chain, mark, writers)
         else:
             found = found_since(cursor, chain, mark, writers)
@@ -240,7 +254,10 @@ class Fence:
             # believed behind it, would make lines that the file lacks yet lines that were cut off.
             self._floor = floor_at(cursor, chain, position)
             if not is_still:
-                self._move(mark_at_head(cursor, chain, store))
+                if (
+                    not is_at_mark
+                ):  # else it would be the very same: no policy accepts a changed row
+                    self._move(mark_at_head(cursor, chain, store))
                 self._generation = store.generation
                 self.arrived += arrived
         return self._keep(verdict)

@@ -84,12 +84,12 @@ class Wake(Protocol):
 class Ride:
     """One transaction, as those who ride along in it see it."""
 
-    __slots__ = ("is_committed", "is_undone", "number", "unknown", "writes")
+    __slots__ = ("is_committed", "is_durable", "is_undone", "number", "unknown", "writes")
 
     def __init__(self) -> None:
         self.writes: list[Queued] = []
         self.number = 0
-        self.is_committed = self.is_undone = False
+        self.is_committed = self.is_durable = self.is_undone = False
         # The error of those who rode along where nobody can tell whether it was committed.
         self.unknown: StorageError | None = None
 
@@ -101,9 +101,9 @@ class Ride:
 def wake(*writes: Queued) -> None:
     """Let whoever waits for these writes go on; each event loop is rung once."""
     rings = {queued.wake.put(None) for queued in writes}
+    rings.discard(None)
     for ring in rings:
-        if ring is not None:
-            ring()
+        ring()  # type: ignore[misc] # None was taken out
 
 
 class Queued:
@@ -135,8 +135,9 @@ class Queued:
         """Return what became of it, durable."""
         if self.error is not None:
             raise self.error
-        if not self.is_led and self.ride is not None:
-            transactions.make_durable(self.ride.number)
+        ride = self.ride
+        if not self.is_led and ride is not None and not ride.is_durable:
+            transactions.make_durable(ride.number)
         return self.outcome
 
 
@@ -227,6 +228,7 @@ class Group:
         # The lock is let go: others write while this one's commit is synced.
         try:
             self._transactions.make_durable(ride.number)
+            ride.is_durable = True
             for call in after:
                 call()
         finally:
@@ -299,16 +301,13 @@ class Group:
             queued.ride, queued.has_run = ride, False
             ride.writes.append(queued)
             queue.popleft()  # after it was noted: an interrupt between may not lose it
-            queued.outcome = self._do(queued.work, cursor)
+            work: Any = queued.work
+            later = getattr(work, "later", None)
+            if later is None:
+                self._transactions.settle()
+            queued.outcome = (later or work)(cursor)
             queued.has_run = True
         self._before = len(ride.writes)
-
-    def _do(self, work: Any, cursor: Cursor) -> Any:  # noqa: ANN401
-        later = getattr(work, "later", None)
-        if later is not None:
-            return later(cursor)
-        self._transactions.settle()
-        return work(cursor)
 
     def _drop(self, queued: Queued) -> None:
         queued.is_dropped = True

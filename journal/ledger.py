@@ -83,7 +83,8 @@ class Ledger:
         self.place: str | None = ""
         self.instances: dict[int, int] = {}
         self._new_instances: dict[int, int] = {}
-        self._touched: list[tuple[Chain, Any]] = []
+        # Each chain that is written to, with what a rollback is to put back.
+        self.touched: list[tuple[Chain, tuple[Any, ...]]] = []
         self._put_off: list[Chain] = []
         self._done: list[Callable[[], None]] = []
         self._fresh: dict[int, Fresh | None] = {}
@@ -116,13 +117,13 @@ class Ledger:
     def touch(self, chain: Chain) -> Chain:
         """Return the chain, fresh, and remember its state in case the transaction fails."""
         self.fresh(chain)
-        self._touched.append((chain, chain.state()))
+        self.touched.append((chain, chain.state()))
         return chain
 
     def put_off(self, chain: Chain) -> None:
         """Have a fresh chain's unwritten rows written when the transaction settles."""
         if not chain.unwritten:
-            self._touched.append((chain, chain.state()))
+            self.touched.append((chain, chain.state()))
             self._put_off.append(chain)
 
     def settle(self) -> None:
@@ -150,10 +151,10 @@ class Ledger:
 
     def _forget(self) -> None:
         """Know nothing of the transaction that was rolled back."""
-        had_facts = any(chain is self.registry.chain for chain, _ in self._touched)
-        for chain, saved in reversed(self._touched):
+        had_facts = any(chain is self.registry.chain for chain, _ in self.touched)
+        for chain, saved in reversed(self.touched):
             chain.put_back(saved)
-        self._touched.clear()
+        self.touched.clear()
         self._put_off.clear()
         self._done.clear()
         self._fresh.clear()
@@ -227,7 +228,7 @@ class Ledger:
             chain = self._found_or_made(cursor, key)
         if chain.generation != self.generation:
             self.fresh(chain)
-        self._touched.append((chain, chain.state()))
+        self.touched.append((chain, chain.state()))
         return chain
 
     def _found_or_made(self, cursor: Cursor, key: str) -> Chain:

@@ -32,6 +32,7 @@ _LF: Final = b"\n"
 _CRLF: Final = b"\r\n"
 _CR: Final = 0x0D
 _BRACES: Final = {b"{}"}
+_BACKSLASH: Final = b"\\"
 _ESCAPE: Final = b"\\u"  # the only way for NUL and lone surrogates into the text of an ASCII line
 _new: Final = tuple.__new__  # a named tuple without the call of its own constructor
 _SPACE: Final = " \t\r\n"
@@ -105,7 +106,9 @@ def parse(body: bytes, terminator: bytes = _LF) -> Line:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass
         else:
-            if _ESCAPE in body:
+            if (
+                _BACKSLASH in body and _ESCAPE in body
+            ):  # one byte is found at a quarter of the price
                 return Line(body, terminator, "line", *_named(found))
             line_id, parent_id = found.id or found.uuid, found.parent_id or found.parent_uuid
             values = (body, terminator, "line", found.type, line_id, parent_id)

@@ -43,16 +43,29 @@ def take_in(session: Session, floor: int | None = None, seq: int = 0) -> tuple[i
     ``floor`` is the size the file had at the seq: it must not be shorter now.
     Returns how much of which layout is in the file, None if there is none.
     """
-    mirrors = session.store.mirrors
-    if mirrors is None:
-        return None
     with session.store.snapshot() as cursor:
         chain = session.store.find_chain(cursor, session.key)
-    if chain is None or chain.session_id not in session.store.registry.mirrors:
+    return taken_in(session.store, chain, floor, seq) if is_mirrored(session.store, chain) else None
+
+
+def is_mirrored(store: Store, chain: Chain | None) -> bool:
+    """Whether a session has a mirror, as far as is known here."""
+    return (
+        chain is not None
+        and chain.session_id in store.registry.mirrors
+        and store.mirrors is not None
+    )
+
+
+def taken_in(
+    store: Store, chain: Chain | None, floor: int | None, seq: int
+) -> tuple[int, int] | None:
+    """Do for a session that is mirrored what :func:`take_in` does; outside of any transaction."""
+    if chain is None or store.mirrors is None:
         return None
     known = None if floor is None else (floor, seq)
-    mirrors.reconcile(chain.session_id, is_final=True, floor=known)
-    return mirrors.position(chain.session_id)
+    store.mirrors.reconcile(chain.session_id, is_final=True, floor=known)
+    return store.mirrors.position(chain.session_id)
 
 
 def floor_at(cursor: Cursor, chain: Chain | None, position: tuple[int, int] | None) -> int | None:

@@ -6,6 +6,7 @@ mirror's file are ever written over.
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class ChangedError(Exception):
     """The file changed between two looks at it: look again."""
 
 
+@cache
 def this_boot() -> str:
     """Return the number of this boot, read once."""
     return this_process().boot_id

@@ -18,7 +18,7 @@ from journal.errors import JournalError, MirrorError
 from journal.foreign import Recorder
 from journal.mirrorfile import MirrorFile, is_file
 from journal.reconciling import Look
-from journal.sidefile import Fresh, Known, SlotLock
+from journal.sidefile import Fresh, Hold, Known, SlotLock
 from journal.store import log
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from journal.engine import Cursor
     from journal.reconcile import Plan
     from journal.registry import MirrorFact
-    from journal.sidefile import Hold, SideFile
+    from journal.sidefile import SideFile
     from journal.store import Store
 
 _SYNC_EVERY_S: Final = 1.0
@@ -55,7 +55,7 @@ class Mirror:
     @property
     def lock(self) -> Hold:
         """A block inside the mirror's lock; each time a new one."""
-        return self._slot.held()
+        return Hold(self._slot)
 
     # -- the file and what is known of it ---------------------------------------------
 
@@ -160,28 +160,18 @@ class Mirror:
         known, file = self.known(), self.file()
         if known is None or file is None or not known.exported_seq or known.cut_to >= 0:
             return False
-        if (
-            known.inode != file.inode
-            or file.size != known.size
-            or known.boot_id != mending.this_boot()
-        ):
+        if known.inode != file.inode or known.boot_id != mending.this_boot():
             return False
-        if fresh is None or (fresh.before, fresh.layout_no) != (
-            known.exported_seq,
-            known.layout_no,
+        if (
+            fresh is None
+            or fresh.before != known.exported_seq
+            or fresh.layout_no != known.layout_no
         ):
             fresh = self._lacking(known)
-        if fresh is None:
+        if fresh is None or not file.extend(known.size, fresh.data):
             return False
-        if fresh.data:
-            file.append(fresh.data)
-        size = known.size + len(fresh.data)
-        if file.size != size:
-            return False
-        if fresh.data:
-            known = known._replace(size=size, mtime_ns=0, ctime_ns=0)
         if fresh.head != known.exported_seq:
-            self.know(known._replace(exported_seq=fresh.head))
+            self.know(known.after(fresh))
         return True
 
     def _lacking(self, known: Known) -> Fresh | None:

@@ -63,9 +63,16 @@ class MirrorFile:
             mine, there = self.status(), _lstat(self.path)
             return there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
+    def extend(self, size: int, data: bytes) -> bool:
+        """Append to a file of just this size; return whether it is as large then as it should be."""
+        if os.lseek(self.descriptor, 0, os.SEEK_END) != size:
+            return False
+        self.append(data)
+        return os.lseek(self.descriptor, 0, os.SEEK_END) == size + len(data)
+
     def append(self, data: bytes) -> None:
         """Write at the end of the file, whoever else writes there too."""
-        at = 0
+        at = os.write(self.descriptor, data) if data else 0
         while at < len(data):
             at += os.write(self.descriptor, data[at:])
 

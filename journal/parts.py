@@ -24,6 +24,12 @@ _CR: Final = b"\r"
 _SURELY_LONG: Final = LINE_LIMIT + 2
 
 
+def encode_line(line: object) -> Sequence[Line]:
+    """Return a line to append, as :func:`encode_lines` does."""
+    encoded = encode(line)
+    return parts_of(encoded.body, encoded.terminator) if encoded.kind == PART else (encoded,)
+
+
 def encode_lines(lines: Iterable[object]) -> list[Line]:
     """Return the lines to append, as :func:`~journal.lines.encode` gives them; a long one in parts."""
     found: list[Line] = []

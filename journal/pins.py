@@ -19,11 +19,12 @@ from journal import guards
 from journal.durability import copied
 from journal.engine import connect, driver
 from journal.errors import LockLost
-from journal.filelocks import is_locked, lock_bytes, owner_of_byte
+from journal.filelocks import has_byte, is_locked, lock_bytes, pid_field, request
 
 SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
 SHARED_SIZE: Final = 510
 WRITE_BYTE: Final = 120  # UNIX_SHM_BASE: WAL_WRITE_LOCK
+_WHO_WRITES: Final = request(fcntl.F_WRLCK, WRITE_BYTE)
 OPEN_BYTE: Final = 128  # UNIX_SHM_DMS, the "dead man's switch"
 # What was moved, or the log removed, shows by its path alone: after so many commits.
 LOOK_AFTER: Final = 16
@@ -83,7 +84,7 @@ class Pins:
     """The pins and the checks of one open journal."""
 
     def __init__(self, path: str) -> None:
-        self._path, self._pid = path, os.getpid()
+        self._path, self._pid = path, pid_field(os.getpid())
         with guards.door:
             self._database = _pinned(path, SHARED_FIRST)
             self._shared = _pinned(f"{path}-shm", OPEN_BYTE)
@@ -104,7 +105,8 @@ class Pins:
                 this process's connection any more.
 
         """
-        if owner_of_byte(self._shared.descriptor, WRITE_BYTE) != self._pid:
+        database, shared = self._database.descriptor, self._shared.descriptor
+        if not has_byte(shared, _WHO_WRITES, self._pid):
             raise LockLost(
                 f"{self._path}: this process has lost SQLite's write lock; nothing of this write was kept",
                 hint="start this process anew; something in it opened and closed the database file itself",
@@ -112,8 +114,8 @@ class Pins:
             )
         self._until_look -= 1
         if (
-            os.fstat(self._database.descriptor).st_nlink != 1
-            or os.fstat(self._shared.descriptor).st_nlink != 1
+            os.fstat(database).st_nlink != 1
+            or os.fstat(shared).st_nlink != 1
             or self._until_look <= 0
         ):
             self._look()

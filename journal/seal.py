@@ -42,7 +42,7 @@ UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowErro
 _SALTS: Final = 64
 _NULL: Final = b"\xff\xff\xff\xff"
 LENGTH: Final = Struct(">I")
-_INTEGER: Final = Struct(">Iq")
+INTEGER: Final = Struct(">Iq")
 # What is never NULL, in one call: prev; the ten numbers session_id, seq, epoch,
 # writer_id, instance_id, recorder_id, trusted, created_us, cum_bytes and key_id as
 # one field; the commitment.
@@ -58,7 +58,7 @@ def field(value: bytes | None) -> bytes:
 
 def number(value: int | None) -> bytes:
     """Return one integer field."""
-    return _NULL if value is None else _INTEGER.pack(8, value)
+    return _NULL if value is None else INTEGER.pack(8, value)
 
 
 def text(value: str | None) -> bytes:
@@ -68,6 +68,7 @@ def text(value: str | None) -> bytes:
 
 # Hashed once: copying a hash is cheaper than making one.
 COMMITMENT: Final = sha256(field(b"session-journal/commitment/1") + LENGTH.pack(SALT_SIZE))
+EXAMINED_TAG: Final = field(b"session-journal/examined/1")
 SEAL_TAG: Final = field(b"session-journal/seal/1")
 
 
@@ -126,6 +127,20 @@ class Mac:
         parts = [field(b"session-journal/mac/1"), text(kind), *map(_any_field, values)]
         return self._hash(b"".join(parts))[:MAC_SIZE]
 
+    def begin(self, kind: str, *values: bytes | str | int | None) -> _Hash:
+        """Return the hash of all values but the last, for :meth:`finish`: many proofs begin alike."""
+        parts = [field(b"session-journal/mac/1"), text(kind), *map(_any_field, values)]
+        begun = self._hash.pads[0].copy()
+        begun.update(b"".join(parts))
+        return begun
+
+    def finish(self, begun: _Hash, value: bytes) -> bytes:
+        """Return the proof of the values of :meth:`begin` and a last one."""
+        inner, outer = begun.copy(), self._hash.pads[1].copy()
+        inner.update(LENGTH.pack(len(value)) + value)
+        outer.update(inner.digest())
+        return outer.digest()[:MAC_SIZE]
+
 
 def _any_field(value: bytes | str | int | None) -> bytes:
     if isinstance(value, int):
@@ -144,6 +159,7 @@ def _variable(
     return b"".join(map(_any_field, (claim, kind, origin, run_id, on_behalf_of)))
 
 
+@lru_cache(maxsize=1024)
 def variable(
     claim: int | None,
     kind: bytes | str,
@@ -184,11 +200,13 @@ class Sealer:
 
     __slots__ = (
         "_eras",
-        "_examined_tag",
         "_hash",
         "_salts",
+        "begun_seal",
         "genesis",
+        "inner",
         "key_id",
+        "outer",
         "redacted",
         "session_id",
         "until",
@@ -210,23 +228,17 @@ class Sealer:
             for era in eras
         ]
         self.until = max((era.until for era in eras), default=0)
-        self._examined_tag = field(b"session-journal/examined/1")
+        # Hashes to copy and go on from: ``inner`` takes a message, ``begun_seal`` what follows
+        # a seal's tag, and then ``outer`` takes the digest of that.
+        self.inner, self.outer = self._hash.pads
+        self.begun_seal = self.inner.copy()
+        self.begun_seal.update(SEAL_TAG)
         self._salts: list[bytes] = []
         # Sizes of lines that a sealed redaction names, by seq: without their bytes they are whole.
         self.redacted: Mapping[int, int] = {}
         self.session_id = session_id
         self.key_id = key_id
         self.genesis = _genesis(self._hash)
-
-    def begun_seal(self) -> tuple[_Hash, _Hash]:
-        """Return two hashes to copy for each seal of the present era.
-
-        The first takes the fields behind the seal's tag, the second the first's digest.
-        """
-        inner, outer = self._hash.pads
-        begun = inner.copy()
-        begun.update(SEAL_TAG)
-        return begun, outer
 
     def seal(  # noqa: PLR0913 - the columns under the seal, in their order
         self,
@@ -401,7 +413,7 @@ class Sealer:
 
     def examined_mac(self, seq: int) -> bytes:
         """Return the proof that a key holder examined the session up to ``seq``."""
-        return self._hash(self._examined_tag + _INTEGER.pack(8, seq))[:MAC_SIZE]
+        return self._hash(EXAMINED_TAG + INTEGER.pack(8, seq))[:MAC_SIZE]
 
 
 def _genesis(sealed_with: KeyedHash) -> bytes:

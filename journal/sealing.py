@@ -71,7 +71,7 @@ def seal_lines(sealer: Sealer, basis: Basis, now_us: int, lines: Iterable[Line])
     seals hold if the chain still ends where the basis says when they are written.
     """
     session_id, key_id, (seq, epoch, seal, cum_bytes, claim), writer, instance = basis
-    begun, outer = sealer.begun_seal()
+    begun, outer = sealer.begun_seal, sealer.outer
     kinds = {kind: variable(claim, kind, b"file") for kind in ("line", "raw", "part")}
     pack, length, ends, join, epoch = FIXED.pack, LENGTH.pack, TERMINATORS, b"".join, epoch + 1
     lines = list(lines)
@@ -123,7 +123,7 @@ def whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) -> 
 
 
 def _whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) -> list[bytes] | None:
-    begun, outer = sealer.begun_seal()
+    begun, outer = sealer.begun_seal, sealer.outer
     pack, length, ends, join, own = FIXED.pack, LENGTH.pack, TERMINATORS, b"".join, sealer.key_id
     of_seals, of_lines = begun.copy, COMMITMENT.copy
     lines: list[bytes] = []

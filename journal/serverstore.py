@@ -144,7 +144,7 @@ class ServerStore(Store):
         try:
             self.lock.acquire()
             self._check_process()
-            if self._touched or self._new_instances:
+            if self.touched or self._new_instances:
                 self._undo()  # by half: an interrupt came in between
             self._committing, self.block, self._runs_once = False, None, runs_once
             self._inside, self._owner = True, threading.get_ident()
@@ -245,15 +245,15 @@ class ServerStore(Store):
             raise
 
     def _moved(self) -> list[Chain]:
-        return [chain for chain, before in self._touched if chain.head != before[0]]
+        return [chain for chain, before in self.touched if chain.head != before[0]]
 
     def _commit_behind_what_was_found(self) -> None:
         """Make a transaction that answers with what another wrote wait for the standbys as well.
 
         It may have been committed on this server alone; the lock is a write behind it.
         """
-        if self._flush is None and self._touched and not self._moved():
-            self._link.cursor.execute(_LOCK_ONE, (self._touched[-1][0].session_id,))
+        if self._flush is None and self.touched and not self._moved():
+            self._link.cursor.execute(_LOCK_ONE, (self.touched[-1][0].session_id,))
 
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.
@@ -316,7 +316,7 @@ class ServerStore(Store):
     def _let_go(self, ride: Ride) -> list[Callable[[], None]]:
         done, self._done = self._done, []
         self._fresh = {}
-        self._touched.clear()
+        self.touched.clear()
         self._new_instances.clear()
         self._flush = None
         ride.is_committed = True

@@ -9,7 +9,7 @@ from journal import inputs, parking, policy, reading, redaction, resolving, rewr
 from journal.admission import Put
 from journal.errors import NotTrusted
 from journal.model import Entry, check_key, check_label, check_name
-from journal.parts import encode_lines
+from journal.parts import encode_line, encode_lines
 from journal.reading import Reading
 from journal.registry import check_role
 from journal.tail import Tail
@@ -98,7 +98,7 @@ class Session:
             StorageError: the database could not; nothing was written.
 
         """
-        return self._put(encode_lines((line,)), request_id)[-1]
+        return self._put(encode_line(line), request_id)[-1]
 
     def extend(self, lines: Iterable[object], *, request_id: str | None = None) -> list[Entry]:
         """Write several lines at once, in one epoch; as :meth:`append` otherwise."""
@@ -224,6 +224,8 @@ class Session:
     @property
     def exists(self) -> bool:
         """Whether anybody has ever written to this session."""
+        if self.store.knows(self.key):
+            return True
         with self.store.snapshot() as cursor:
             return self.store.find_chain(cursor, self.key) is not None
 

@@ -12,13 +12,15 @@ import fcntl
 import os
 import threading
 import time
+from functools import cache
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.errors import BusyError
-from journal.filelocks import lock_bytes
+from journal.filelocks import ask, request
 
 if TYPE_CHECKING:
+    from hashlib import _Hash
     from types import TracebackType
     from typing import Self
 
@@ -66,6 +68,11 @@ class Known(NamedTuple):
     boot_id: str = ""
     digest: bytes = b""
 
+    def after(self, fresh: Fresh) -> Known:
+        """Return what is known once a write's lines stand at the end of the file."""
+        size, times = self.size + len(fresh.data), (0, 0) if fresh.data else self[3:5]
+        return Known._make((*self[:2], size, *times, fresh.head, *self[6:]))
+
     def packed(self) -> bytes:
         """Return the slot's bytes, but for their MAC."""
         return _STATE.pack(*self[:-2], self.boot_id.encode()[:36], self.digest)
@@ -94,24 +101,43 @@ class SideFile:
     """The open side file of one journal in this process."""
 
     def __init__(self, path: str, mac: Mac) -> None:
-        self._mac = mac
+        self._prove_with(mac)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(path, flags, 0o600)
+
+    def _prove_with(self, mac: Mac) -> None:
+        self._mac = mac
+        self._begun: dict[int, _Hash] = {}  # what a slot's MAC begins with
+        # The bytes of each slot as they were last read or written, and what they say: as long
+        # as the same stand there nothing is to be proved again.
+        self._seen: dict[int, tuple[bytes, Known]] = {}
+
+    def _mac_of(self, number: int, packed: bytes) -> bytes:
+        begun = self._begun.get(number)
+        if begun is None:
+            begun = self._begun[number] = self._mac.begin("mirror state", number)
+        return self._mac.finish(begun, packed)
 
     def read(self, number: int) -> Known | None:
         """Return what is known of a mirror; None if nothing is, or it is not to be believed."""
         data = os.pread(self._descriptor, SLOT_SIZE, (number - 1) * SLOT_SIZE)
+        seen = self._seen.get(number)
+        if seen is not None and seen[0] == data:
+            return seen[1]
         packed, mac = data[: _STATE.size], data[_STATE.size : _STATE.size + _MAC_SIZE]
-        if len(packed) < _STATE.size or mac != self._mac("mirror state", number, packed):
+        if len(packed) < _STATE.size or mac != self._mac_of(number, packed):
             return None
         *numbers, boot_id, digest = _STATE.unpack(packed)
-        return Known._make([*numbers, boot_id.rstrip(b"\0").decode("ascii", "replace"), digest])
+        known = Known._make([*numbers, boot_id.rstrip(b"\0").decode("ascii", "replace"), digest])
+        self._seen[number] = data, known
+        return known
 
     def write(self, number: int, known: Known) -> None:
         """Share what is known of a mirror."""
         packed = known.packed()
-        data = packed + self._mac("mirror state", number, packed)
-        os.pwrite(self._descriptor, data.ljust(SLOT_SIZE, b"\0"), (number - 1) * SLOT_SIZE)
+        data = (packed + self._mac_of(number, packed)).ljust(SLOT_SIZE, b"\0")
+        os.pwrite(self._descriptor, data, (number - 1) * SLOT_SIZE)
+        self._seen[number] = data, known
 
     def forget(self, number: int) -> None:
         """Make the next comparison a full one."""
@@ -122,13 +148,13 @@ class SideFile:
         old, size = self._mac, os.fstat(self._descriptor).st_size
         for number in range(1, size // SLOT_SIZE + 1):
             if self.lock(number):
-                self._mac = old
+                self._prove_with(old)
                 known = self.read(number)
-                self._mac = mac
+                self._prove_with(mac)
                 if known is not None:
                     self.write(number, known)
                 self.unlock(number)
-        self._mac = mac
+        self._prove_with(mac)
 
     def sync(self) -> None:
         """Make what was shared survive a power cut."""
@@ -136,25 +162,29 @@ class SideFile:
 
     def lock(self, number: int, wait_s: float = LOCK_WAIT_S) -> bool:
         """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it."""
+        wanted = _slot(fcntl.F_WRLCK, number)
+        if ask(self._descriptor, wanted):
+            return True
         until, pause_s = time.monotonic() + wait_s, _FIRST_PAUSE_S
-        while True:
-            if self._set(number, fcntl.F_WRLCK):
-                return True
-            if time.monotonic() >= until:
-                return False
+        while time.monotonic() < until:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+            if ask(self._descriptor, wanted):
+                return True
+        return False
 
     def unlock(self, number: int) -> None:
         """Give a mirror's lock back."""
-        self._set(number, fcntl.F_UNLCK)
-
-    def _set(self, number: int, kind: int) -> bool:
-        return lock_bytes(self._descriptor, kind, (number - 1) * SLOT_SIZE, SLOT_SIZE)
+        ask(self._descriptor, _slot(fcntl.F_UNLCK, number))
 
     def close(self) -> None:
         """Close the side file; every lock of this process on it goes."""
         os.close(self._descriptor)
+
+
+@cache
+def _slot(kind: int, number: int) -> bytes:
+    return request(kind, (number - 1) * SLOT_SIZE, SLOT_SIZE)
 
 
 class SlotLock:
@@ -178,12 +208,13 @@ class SlotLock:
             BusyError: it did not come in time.
 
         """
-        if self.is_held():
+        threads = self._threads
+        if threads._is_owned() and self._depth > 0:  # type: ignore[attr-defined] # noqa: SLF001 - see is_held
             self._depth += 1
             return
         is_ours = False
         try:
-            is_ours = self._threads.acquire(timeout=LOCK_WAIT_S) and self._side.lock(self._number)
+            is_ours = threads.acquire(timeout=LOCK_WAIT_S) and self._side.lock(self._number)
             self._depth = int(is_ours)
             self.turn += 1
         finally:

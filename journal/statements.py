@@ -259,6 +259,7 @@ def all_of(table: Table) -> str:
 
 
 INSERT_ENTRY: Final = insert_row(entries)
+ADVANCE: Final = advance()
 INSERT_FENCE: Final = insert_row(fences)
 INSERT_VERDICT: Final = insert_row(verdicts)
 INSERT_PARKED: Final = insert_row(parked)

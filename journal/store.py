@@ -130,7 +130,7 @@ class Store(Ledger):
         """
         return Transaction(self, is_durable=is_durable)
 
-    def begin(self) -> Cursor:
+    def begin(self) -> Cursor:  # noqa: C901 - the way of each append, in one stretch
         """Take the write lock and learn what others did; return the cursor."""
         if self._inside or self._reading:
             self.refuse_nested()
@@ -142,12 +142,20 @@ class Store(Ledger):
             self.lock.acquire()
             if self.forked or self._raw is None or self.durability.failed or self.poison:
                 self._check_process()
-            if self._connection.in_transaction or self._touched or self._new_instances:
+            if self._connection.in_transaction or self.touched or self._new_instances:
                 self._undo()  # an interrupt left it open, or undone by half
             self._committing, self.block = False, None
             self._inside, self._owner = True, threading.get_ident()
-            self._take_write_lock()
-            self._sync(self.cursor)
+            execute = self.cursor.execute
+            try:
+                execute("BEGIN IMMEDIATE")
+            except Exception as error:
+                if not is_busy(error):
+                    raise
+                self._wait_for_write_lock()
+            version = execute("PRAGMA data_version").fetchone()[0]
+            if version != self._data_version:
+                self._sync(self.cursor, version)
         except BaseException as error:
             if self._has_lock():  # else interrupted before it came: what stands is another thread's
                 self._undo()
@@ -161,16 +169,18 @@ class Store(Ledger):
             raise told from error
         return self.cursor
 
-    def _take_write_lock(self) -> None:
+    def _wait_for_write_lock(self) -> None:
         """Wait for a program that knows of no tickets; who reads in this process goes on meanwhile."""
         deadline = time.monotonic() + self.busy_timeout_s
-        while not self._is_free("BEGIN IMMEDIATE", deadline):
+        while True:
             self._inside = False
             self.lock.release()
             time.sleep(YIELD_S)  # or this thread would take it again before anybody else woke up
             self.lock.acquire()
             self._check_process()
             self._inside, self._owner = True, threading.get_ident()
+            if self._is_free("BEGIN IMMEDIATE", deadline):
+                return
 
     def _is_free(self, statement: str, deadline: float) -> bool:
         """Run a statement; return False if the database was busy, and there is time to try again."""
@@ -276,7 +286,7 @@ class Store(Ledger):
         done, self._done = self._done, []
         if self._fresh:
             self._fresh = {}
-        self._touched.clear()
+        self.touched.clear()
         if self._new_instances:
             self._new_instances.clear()
         self.ticket.give_back()
@@ -290,6 +300,12 @@ class Store(Ledger):
     def told(self, error: BaseException) -> BaseException:
         """Return the error as callers are to see it: a driver's translated, others as they are."""
         return translated(error, self.path) if is_driver_error(error) else error
+
+    def knows(self, key: str) -> bool:
+        """Whether a session is known here, which it is for ever then; nothing is looked up."""
+        with self.lock:
+            self._check_process()
+            return self.registry.chain_of(key) is not None
 
     def refuse_nested(self) -> None:
         """Raise if the calling thread is inside a transaction or a snapshot: it would wait for itself."""
@@ -307,7 +323,7 @@ class Store(Ledger):
             self._check_process()
             cursor = self.cursor
             nested = self._inside or self._reading
-            if not nested and (self._connection.in_transaction or self._touched):
+            if not nested and (self._connection.in_transaction or self.touched):
                 self._undo()  # an interrupt left it open: never read what may be rolled back
             try:
                 if not nested:
@@ -344,10 +360,8 @@ class Store(Ledger):
         self._inside = False
         self._data_version = None  # the next transaction looks again
 
-    def _sync(self, cursor: Cursor, version: int | None = None) -> None:
-        """Learn whether anyone else has committed since this connection last looked."""
-        if version is None:
-            version = cursor.execute("PRAGMA data_version").fetchone()[0]
+    def _sync(self, cursor: Cursor, version: int) -> None:
+        """Learn what others did if anyone has committed since this connection last looked."""
         if version == self._data_version:
             return
         versions = (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -19,12 +21,12 @@ from journal.admission import Put
 from journal.errors import StorageError
 from journal.group import Queued
 from journal.model import check_label
-from journal.parts import encode_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Sequence
 
     from journal.group import Group
+    from journal.lines import Line
     from journal.model import Entry
     from journal.session import Session
 
@@ -38,34 +40,30 @@ THREADS: Final = 16
 class Bell:
     """Tells an asyncio loop what threads have settled: once for all that comes together.
 
-    To wake a loop is a system call, and sixty-four tasks share one commit.
+    To wake a loop is a system call, and sixty-four tasks share one commit. What is put into
+    ``told`` is answered in the loop's thread, after the bell was rung by a call.
     """
 
-    __slots__ = ("_is_rung", "_loop", "_told")
+    __slots__ = ("_is_rung", "loop", "told")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = ref(loop)
-        self._told: deque[_Told] = deque()
+        self.loop = ref(loop)
+        self.told: deque[_Told] = deque()
         self._is_rung = False
 
-    def note(self, told: _Told) -> Callable[[], None]:
-        """Have it answered at the next ring, in the loop's thread; return what rings."""
-        self._told.append(told)
-        return self.ring
-
-    def ring(self) -> None:
+    def __call__(self) -> None:
         """Have the loop answer all that was noted; from any thread."""
         if self._is_rung:
             return
         self._is_rung = True
-        loop = self._loop()
+        loop = self.loop()
         with suppress(RuntimeError):  # the loop is gone, and with it who waited
             if loop is not None:
                 loop.call_soon_threadsafe(self._answer)
 
     def _answer(self) -> None:
         self._is_rung = False  # first: what is noted from here on rings again
-        told = self._told
+        told = self.told
         while told:
             told.popleft().answer()
 
@@ -91,7 +89,7 @@ class Settled:
         """As :meth:`tell`, but for the call that is returned: one for all tasks of a loop."""
         raise NotImplementedError
 
-    async def seen(self) -> None:
+    def __await__(self) -> Generator[Any, None, None]:
         """Wait until it is settled, or until nobody wants to know any more."""
         raise NotImplementedError
 
@@ -102,18 +100,19 @@ class Settled:
     async def wait(self, give_up: Callable[[], None] | None = None) -> None:
         """Wait until it is settled; a cancellation gives up what is not begun, and waits for the rest."""
         try:
-            await self.seen()
+            await self
         except BaseException:
             if give_up is not None:
                 give_up()
-            await self._outlast()
+            await self.outlast()
             raise
 
-    async def _outlast(self) -> None:
+    async def outlast(self) -> None:
+        """Wait until it is settled, however often the task is cancelled meanwhile."""
         with anyio.CancelScope(shield=True):
             while not self.is_told():
                 try:
-                    await self.seen()
+                    await self
                 except anyio.get_cancelled_exc_class():
                     continue  # asyncio's own cancel() knows no shield, and may come again
 
@@ -128,8 +127,10 @@ class _Told(Settled):
         self._future: asyncio.Future[None] = loop.create_future()
         self._is_told = False
 
-    def note(self) -> Callable[[], None]:
-        return self._bell.note(self)
+    def note(self) -> Bell:
+        bell = self._bell
+        bell.told.append(self)
+        return bell
 
     def answer(self) -> None:
         """Let the task go on; in its loop's thread."""
@@ -137,10 +138,10 @@ class _Told(Settled):
         if not self._future.done():
             self._future.set_result(None)
 
-    async def seen(self) -> None:
+    def __await__(self) -> Generator[Any, None, None]:
         if self._future.cancelled():  # with the task that waited for it; it may wait again
             self._future = self._loop.create_future()
-        await self._future
+        return self._future.__await__()
 
     def is_told(self) -> bool:
         return self._is_told
@@ -160,8 +161,8 @@ class _Heard(Settled):
         with suppress(RuntimeError):  # trio.RunFinishedError is one: nobody waits any more
             self._notify(self._event.set)
 
-    async def seen(self) -> None:
-        await self._event.wait()
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._event.wait().__await__()
 
     def is_told(self) -> bool:
         return self._event.is_set()
@@ -169,13 +170,17 @@ class _Heard(Settled):
 
 _bells: WeakKeyDictionary[asyncio.AbstractEventLoop, Bell] = WeakKeyDictionary()
 _making = threading.Lock()
+_last: list[Bell] = []  # mostly there is one loop only
 
 
 def _bell_of(loop: asyncio.AbstractEventLoop) -> Bell:
+    if _last and _last[0].loop() is loop:
+        return _last[0]
     found = _bells.get(loop)
     if found is None:
         with _making:
             found = _bells[loop] = Bell(loop)
+    _last[:] = [found]
     return found
 
 
@@ -190,33 +195,82 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
 class _Awaited(Queued):
     """A write that a task waits for: what the group wakes when it is done, or is to be led."""
 
-    __slots__ = ("_settled", "_threads", "group")
+    __slots__ = ("_threads", "group", "settled")
 
-    def __init__(self, work: Put, group: Group, threads: Threads, settled: Settled) -> None:
-        super().__init__(work, self)
-        self.group, self._threads, self._settled = group, threads, settled
+    def __init__(self, work: Put, group: Group, threads: Threads) -> None:
+        Queued.__init__(
+            self, work, self
+        )  # not by super(): that makes an object, once for each append
+        self.group, self._threads, self.settled = group, threads, Settled.here()
 
     def put(self, _: None, /) -> Callable[[], None] | None:
         """Go on, wherever it is waited."""
         if self.is_done:
-            return self._settled.note()
+            return self.settled.note()
         self.serve()
         return None
 
     def serve(self) -> None:
         """Have a thread lead for whoever is queued."""
         try:
-            self._threads.leader.submit(self.group.serve)
+            self._threads.leader.ask(self.group.serve)
         except RuntimeError:  # the pool was shut down: nobody leads any more
             self.group.not_served()
             self.is_withdrawn = True
             self.error = closed()
-            self._settled.tell()
+            self.settled.tell()
 
     def give_up(self) -> None:
         """Want it no more; who serves it drops it, where nobody leads."""
         self.is_withdrawn = True
         self.serve()
+
+
+class Leader:
+    """A thread that leads queued writes, begun when it is first asked; a quarter of a pool's price.
+
+    It ends when it is shut down, or with the interpreter; what it was asked by then is done.
+    """
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_over = False
+
+    def ask(self, call: Callable[[], None]) -> None:
+        """Have a call made, which raises nothing.
+
+        Raises:
+            RuntimeError: it was shut down.
+
+        """
+        with self._guard:
+            if self._is_over:
+                raise RuntimeError
+            if self._thread is None:
+                self._begin()
+            self._asked.put(call)
+
+    def _begin(self) -> None:
+        # A daemon, and shut down at exit: nobody who forgot to close a journal waits for ever.
+        self._thread = threading.Thread(target=self._lead, name="journal-leader", daemon=True)
+        self._thread.start()
+        atexit.register(self.shutdown)
+
+    def _lead(self) -> None:
+        while (call := self._asked.get()) is not None:
+            call()
+
+    def shutdown(self) -> None:
+        """Wait until it has done what it was asked."""
+        with self._guard:
+            self._is_over = True
+            thread = self._thread
+            self._asked.put(None)
+        if thread is not None:
+            thread.join()
+            atexit.unregister(self.shutdown)
 
 
 class Threads:
@@ -228,7 +282,7 @@ class Threads:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="journal")
-        self.leader = ThreadPoolExecutor(1, thread_name_prefix="journal-leader")
+        self.leader = Leader()
 
     def _check_fork(self) -> None:
         """Start anew in a forked child: the parent's threads are not there, and would be waited for in vain."""
@@ -248,24 +302,30 @@ class Threads:
         return future.result()
 
     async def write(
-        self, session: Session, lines: list[Any], request_id: str | None
+        self, session: Session, lines: Sequence[Line], request_id: str | None
     ) -> list[Entry]:
-        """Write lines with whatever else is queued; the loop's thread only encodes them."""
-        encoded = encode_lines(lines)
-        if not encoded:
-            return []
+        """Write encoded lines with whatever else is queued.
+
+        As few objects live while it waits as can be: with some hundred tasks that wait it is
+        they that make Python look for garbage, which was a fifth of all the time.
+        """
         if request_id is not None:
             check_label(request_id, "request id")
-        group, settled = session.store.group, Settled.here()
         self._check_fork()
-        queued = _Awaited(Put(session, encoded, request_id), group, self, settled)
+        group = session.store.group
+        queued = _Awaited(Put(session, lines, request_id), group, self)
         if group.submit(queued):
             queued.serve()
-        await settled.wait(queued.give_up)
+        try:
+            await queued.settled
+        except BaseException:
+            queued.give_up()
+            await queued.settled.outlast()
+            raise
         outcome = group.answer(queued)
         if outcome.error is not None:
             raise outcome.error
-        return list(outcome.entries)
+        return outcome.entries  # type: ignore[no-any-return] # its own: nobody else is given it
 
     def close(self) -> None:
         """Wait for what is under way, then end."""

@@ -23,6 +23,7 @@ from journal.errors import BusyError
 from journal.filelocks import lock_bytes
 from journal.process import described
 
+_AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
 
 
@@ -48,20 +49,19 @@ class Ticket:
         """
         self._thread.acquire()
         try:
-            self._take()
+            try:
+                fcntl.flock(self._own, _AT_ONCE)
+            except BlockingIOError:
+                self._wait()
+                self._held = self._waiters
+            # For whoever waits in vain; not worth failing for on a full disk.
+            try:  # noqa: SIM105 - each append comes by here, and suppress() is three calls
+                os.pwrite(self._own, _HOLDER.pack(self._pid, time.time_ns() // 1000), 0)
+            except OSError:
+                pass
         except BaseException:
             self.give_back()
             raise
-
-    def _take(self) -> None:
-        try:
-            fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._wait()
-            self._held = self._waiters
-        # For whoever waits in vain; not worth failing for on a full disk.
-        with suppress(OSError):
-            os.pwrite(self._own, _HOLDER.pack(self._pid, time.time_ns() // 1000), 0)
 
     def give_back(self) -> None:
         """Let the next one have its turn; harmless if this thread has it not."""

@@ -41,7 +41,8 @@ class Author:
     @property
     def trusted(self) -> int:
         """What the ``trusted`` column of its rows says: 0 for external writers."""
-        return self.writer.role != "external"
+        # No bool: the drivers look for an adapter for one, in vain, for 4 us each time.
+        return 0 if self.writer.role == "external" else 1
 
 
 # What ends a line that a file left open: an entry that is only a line end.
@@ -101,18 +102,10 @@ def write(  # noqa: PLR0913 - a write has this many sides
     return made.entries
 
 
-def can_put_off(chain: Chain, author: Author) -> bool:
-    """Whether a write to a fresh chain needs nothing but its own rows: no other statement, no refusal."""
-    return (
-        not (chain.is_odd or chain.is_crowded or chain.open_tail or chain.waiting)
-        and author.claim == chain.head.claim
-    )
-
-
 def put_off(chain: Chain, author: Author, now_us: int, lines: Sequence[Line]) -> list[Entry]:
     """Seal lines as :func:`write` does, and leave them to :func:`write_out`; return their entries.
 
-    For what :func:`can_put_off`. Whoever writes many lines of many writes to one
+    For chains that :func:`journal.appending.is_plain`. Whoever writes many lines of many writes to one
     session saves the head's statement for all but one of them.
     """
     before = chain.head.seq
@@ -197,7 +190,7 @@ def _advance(cursor: Cursor, chain: Chain) -> None:
         _repair_projection(cursor, chain)
         found = chain.found_seq
     cursor.execute(
-        sql.advance(),
+        sql.ADVANCE,
         (
             head.seq,
             head.epoch,
@@ -209,8 +202,7 @@ def _advance(cursor: Cursor, chain: Chain) -> None:
         ),
     )
     if cursor.rowcount != 1:
-        message = f"the head of {chain.key!r} did not move"
-        raise CorruptError(message, hint="journal audit", code="head-not-moved")
+        raise not_moved(chain)
     chain.found_seq = head.seq
 
 
@@ -234,8 +226,19 @@ def _insert(cursor: Cursor, rows: list[tuple[object, ...]]) -> None:
     else:
         cursor.executemany(sql.INSERT_ENTRY, rows)
     if cursor.rowcount != len(rows):
-        message = f"{len(rows)} rows were to be written, the database says {cursor.rowcount}"
-        raise CorruptError(message, hint="journal audit", code="rows-swallowed")
+        raise swallowed(len(rows), cursor.rowcount)
+
+
+def not_moved(chain: Chain) -> CorruptError:
+    """Return the error of a head that the database did not move."""
+    message = f"the head of {chain.key!r} did not move"
+    return CorruptError(message, hint="journal audit", code="head-not-moved")
+
+
+def swallowed(written: int, told: int) -> CorruptError:
+    """Return the error of rows that the database did not take as they were written."""
+    message = f"{written} rows were to be written, the database says {told}"
+    return CorruptError(message, hint="journal audit", code="rows-swallowed")
 
 
 def _remember_named(chain: Chain) -> None:

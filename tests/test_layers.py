@@ -66,6 +66,7 @@ LAYERS = (
         "pages",
         "chain",
         "writing",
+        "appending",
         "sealing",
         "inspection",
         "naming",

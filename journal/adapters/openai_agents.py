@@ -17,6 +17,7 @@ from journal.adapters.frameworks import need
 from journal.adapters.items import line_of, newest, parsed
 from journal.adapters.sharing import Use
 from journal.errors import EntryError, NotFoundError, RefusedError
+from journal.parts import encode_lines
 
 need("openai")  # before it is imported
 
@@ -125,7 +126,10 @@ class JournalSession:
         """
         del wrapper
         lines = [line_of(item, "item") for item in items]
-        await self._use.run(self._add, lines)
+        if self._strict:
+            await self._use.run(self._add, lines)
+        elif lines:
+            await self._use.write(self._session, encode_lines(lines))
 
     async def pop_item(self, *, wrapper: object = None) -> Item | None:
         """Take the newest item out and return it; None if there is none. No two get the same."""
@@ -188,6 +192,7 @@ class JournalSession:
         if not lines:
             return
         to: Session | Fence = self._session if self._fence is None else self._fence
+        # What this one wrote is no takeover of it.
         self._mine.update(entry.instance_id for entry in to.extend(lines))
 
     def _pop(self) -> Item | None:

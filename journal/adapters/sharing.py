@@ -15,7 +15,11 @@ from journal.journal import Journal
 from journal.threads import Threads, closed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from journal.lines import Line
+    from journal.model import Entry
+    from journal.session import Session
 
 T = TypeVar("T")
 
@@ -124,6 +128,12 @@ class Use:
         if not self._end.alive:
             raise closed()
         return await self._shared.threads.run(call, *arguments)
+
+    async def write(self, session: Session, lines: Sequence[Line]) -> list[Entry]:
+        """Write encoded lines with whatever else is queued; as :meth:`run` otherwise."""
+        if not self._end.alive:
+            raise closed()
+        return await self._shared.threads.write(session, lines, None)
 
     def close(self) -> None:
         """Let go; the last user of a database in this process closes it."""
