@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,7 +11,7 @@ from journal.dialects import catalog, postgres
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
 from journal.place import check_place
-from journal.servergroup import pause
+from journal.servergroup import patiently
 from journal.serverplace import mirrors_path, place_of
 from journal.ticket import Ticket
 
@@ -128,15 +127,17 @@ def _on_server(address: Address) -> Iterator[Exclusive]:
 
 def _lock(cursor: Any) -> None:  # noqa: ANN401 - a server's
     """Begin, and lock before a state is chosen; who writes meanwhile may have locked in another order."""
-    deadline, tries = time.monotonic() + _WAIT_S, 0
-    while True:
+
+    def begin() -> None:
         try:
             cursor.answer(f"BEGIN ISOLATION LEVEL REPEATABLE READ; {_LOCK}; SELECT 1")
-        except Exception as error:
-            tries += 1
-            if not postgres.is_transient(error) or time.monotonic() > deadline:
-                raise
-            cursor.execute("ROLLBACK")
-            pause(tries)
-        else:
-            return
+        except Exception:
+            with suppress(Exception):  # the first error is the one to tell
+                cursor.execute("ROLLBACK")
+            raise
+
+    patiently(begin, _WAIT_S, _is_contended)
+
+
+def _is_contended(error: BaseException) -> bool:
+    return postgres.is_transient(error) and not postgres.is_lost(error)

@@ -104,3 +104,16 @@ def pause(tries: int) -> None:
     """Wait a moment, longer each time and never as long as others do."""
     longest = min(0.002 * 2**tries, _LONGEST_PAUSE_S)
     time.sleep(random.uniform(0, longest))  # noqa: S311 - only to come apart
+
+
+def patiently(work: Callable[[], T], wait_s: float, is_worth: Callable[[BaseException], bool]) -> T:
+    """Do something, and again after an error that is worth it, for so many seconds; raise the last one."""
+    deadline, tries = time.monotonic() + wait_s, 0
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            tries += 1
+            if not is_worth(error) or time.monotonic() > deadline:
+                raise
+            pause(tries)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.dialects import catalog, ghosts, notices, postgres
@@ -32,8 +33,9 @@ from journal.model import REGISTRY_ID
 from journal.registry import Registry
 from journal.schema import SCHEMA_VERSION
 from journal.serverchanges import ServerChanges
-from journal.servergroup import UNKNOWN, PatientGroup, pause
+from journal.servergroup import PatientGroup, patiently
 from journal.serverlink import Link
+from journal.serveroutcome import LOCK_ONE, has_entries, unknown
 from journal.serverplace import mirrors_path, place_of
 from journal.store import Store
 from journal.transaction import Transaction
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 # As the first statement of a transaction it is waited for before the state is chosen.
 _LOCK_HEADS: Final = "LOCK TABLE sessions IN SHARE ROW EXCLUSIVE MODE"
-_LOCK_ONE: Final = "SELECT 1 FROM sessions WHERE id = ? FOR UPDATE"
 _HAS_NEWS: Final = f"EXISTS (SELECT FROM entries WHERE session_id = {REGISTRY_ID} AND seq > {{}})"
 _IS_ALONE: Final = "pg_try_advisory_xact_lock_shared({})"
 
@@ -103,8 +104,8 @@ class ServerStore(Store):
         return self._link.cursor  # type: ignore[no-any-return]
 
     @cursor.setter
-    def cursor(self, _: Cursor) -> None:
-        raise AttributeError
+    def cursor(self, cursor: Cursor) -> None:
+        self._link.cursor = cursor
 
     @property
     def _raw(self) -> Any:  # noqa: ANN401 - the driver's connection
@@ -122,15 +123,8 @@ class ServerStore(Store):
 
     def begin_alone(self) -> Cursor:
         """Take the heads for a block, which can be run once only; wait for a server that is away."""
-        deadline, tries = time.monotonic() + self.busy_timeout_s, 0
-        while True:
-            try:
-                return self._begin(self._start_with_heads, runs_once=True)
-            except Exception as error:
-                tries += 1
-                if not postgres.is_transient(error) or time.monotonic() > deadline:
-                    raise
-                pause(tries)
+        begin = partial(self._begin, self._start_with_heads, runs_once=True)
+        return patiently(begin, self.busy_timeout_s, postgres.is_transient)
 
     def begin(self) -> Cursor:
         """Begin a write and learn what others did; return the cursor."""
@@ -206,7 +200,7 @@ class ServerStore(Store):
             raise
         except BaseException:
             # A signal: once a commit was sent, what ends without an answer is told as unknown.
-            ride.unknown = self._unknown()
+            ride.unknown = unknown(self.path)
             raise
         self._committing = True  # it is kept, whatever comes now
         if self._is_followed:
@@ -253,7 +247,7 @@ class ServerStore(Store):
         It may have been committed on this server alone; the lock is a write behind it.
         """
         if self._flush is None and self.touched and not self._moved():
-            self._link.cursor.execute(_LOCK_ONE, (self.touched[-1][0].session_id,))
+            self._link.cursor.execute(LOCK_ONE, (self.touched[-1][0].session_id,))
 
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.
@@ -264,42 +258,21 @@ class ServerStore(Store):
         """
         moved, ghost = self._moved(), self._link.mark
         if self._runs_once and not moved:
-            raise self._unknown()  # it may have kept what no head tells of, and is not run again
-        deadline, tries = time.monotonic() + self.busy_timeout_s, 0
-        while True:
-            try:
-                self._link.connect_again()
-                ghosts.outlive(self._link.cursor, ghost)
-                return self._has_entries(moved, deadline)
-            except Exception as error:
-                tries += 1
-                if not postgres.is_lost(error) or time.monotonic() > deadline:
-                    raise self._unknown() from error
-                pause(tries)
+            raise unknown(self.path)  # it may have kept what no head tells of, and is not run again
+        deadline = time.monotonic() + self.busy_timeout_s
 
-    def _unknown(self) -> StorageError:
-        return StorageError(
-            f"{self.path}: the answer to a commit was lost, or no standby gave one: whether it is kept is not known",
-            hint="when the server is back, do the same again with the same request_id: it is written once",
-            code=UNKNOWN,
-        )
+        def look() -> bool:
+            self._link.connect_again()
+            ghosts.outlive(self._link.cursor, ghost)
+            return self._has_entries(moved, deadline)
+
+        try:
+            return patiently(look, self.busy_timeout_s, postgres.is_lost)
+        except Exception as error:
+            raise unknown(self.path) from error
 
     def _has_entries(self, moved: list[Chain], deadline: float) -> bool:
-        found, execute = None, self._link.cursor.execute
-        execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        for number in sorted({chain.session_id for chain in moved}):
-            # Waits as long as a transaction that the server prepared or replays may yet commit.
-            execute(_LOCK_ONE, (number,))
-        for chain in moved[:1]:
-            found = execute(
-                "SELECT 1 FROM entries WHERE session_id = ? AND seq = ? AND seal = ?",
-                (chain.session_id, chain.head.seq, chain.head.seal),
-            ).fetchone()
-        # Not a rollback: the locks are a write, and with its commit, after it in the log, what
-        # was found is durable too, and on the standbys.
-        with self._link.commits.confirmed(deadline - time.monotonic()):
-            execute("COMMIT")
-        return found is not None
+        return has_entries(self._link, moved, deadline)
 
     def roll_back(self, error: BaseException, ride: Ride) -> None:
         """Undo the transaction, in memory too, and let the lock go; as :meth:`Store.roll_back`."""
@@ -350,17 +323,12 @@ class ServerStore(Store):
     def _begin_reading(self) -> None:
         """Begin a snapshot and learn what others did; wait for a server that is away."""
         news = _HAS_NEWS.format(self.registry.read_up_to)
-        deadline, tries = time.monotonic() + self.busy_timeout_s, 0
-        while True:
-            try:
-                self._learn(*self._link.start(f"{_BEGIN} READ ONLY; SELECT {news}"))
-            except Exception as error:
-                tries += 1
-                if not postgres.is_lost(error) or time.monotonic() > deadline:
-                    raise
-                pause(tries)
-            else:
-                return
+        words = f"{_BEGIN} READ ONLY; SELECT {news}"
+
+        def begin() -> None:
+            self._learn(*self._link.start(words))
+
+        patiently(begin, self.busy_timeout_s, postgres.is_lost)
 
     def _undo(self) -> None:
         if self._raw is None or self.forked:

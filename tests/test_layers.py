@@ -84,6 +84,7 @@ LAYERS = (
         "store",
         "serverstore",
         "serverlink",
+        "serveroutcome",
         "serverplace",
         "servergroup",
         "serverchanges",
