@@ -53,7 +53,10 @@ class MirrorKeeper(Protocol):
         """Return how much of which layout is in a session's file."""
 
     def mirror(self, session_id: int) -> Any:  # noqa: ANN401 - a mirror, of a layer above
-        """Return a session's mirror to work with; None if it has none on this host."""
+        """Return a session's mirror to work with; None if it has none that is served here."""
+
+    def elsewhere(self, session_id: int) -> tuple[str, str] | None:
+        """Return the path of a session's mirror that is served elsewhere, and where."""
 
     def abandon(self) -> None:
         """Let go of every file and lock, as a forked child must."""

@@ -20,6 +20,7 @@ from journal.mirrorfile import MirrorFile, is_file
 from journal.reconciling import Look
 from journal.sidefile import Fresh, Hold, Known, SlotLock
 from journal.store import log
+from journal.undoing import undo_redaction
 
 if TYPE_CHECKING:
     from journal.chain import Chain
@@ -90,6 +91,13 @@ class Mirror:
         """Record that the file may be written to again."""
         with self.lock:
             self.recorder.note("edit", what="resumed", mirror=self.fact.number, reason=reason)
+
+    def undo(self) -> None:
+        """Put back what an interrupted redaction overwrote, if anything."""
+        with self.lock:
+            file = self.file()
+            if file is not None:
+                undo_redaction(self, file)
 
     def close(self) -> None:
         """Make what was written durable, and close the file."""
@@ -180,7 +188,7 @@ class Mirror:
             chain = self.chain(cursor)
             if chain.layout.no != known.layout_no or chain.mirror_state is not None:
                 return None
-            if chain.redacting is not None:
+            if chain.redacting is not None and chain.redacting.mirror == self.fact.number:
                 return None
             head = max(chain.head.seq, known.exported_seq)
             rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))

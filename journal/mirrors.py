@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.controls import fact
@@ -167,8 +167,12 @@ class Mirrors:
         return made
 
     def remove(self, key: str) -> MirrorFact:
-        """Stop mirroring a session; the file stays as it is."""
+        """Stop mirroring a session; the file stays as it is, but for what a redaction left half done."""
         known = self.of(key)
+        serving = self.mirror(known.session_id)
+        if serving is not None:
+            with suppress(JournalError, OSError):  # a file that cannot be used can be let go, too
+                serving.undo()
         with self._store.transaction() as cursor:
             self._unregister(cursor, known)
         mirror = self._open.pop(known.number, None)
@@ -220,6 +224,16 @@ class Mirrors:
                 self._store, self._side_file(), registered
             )
         return found
+
+    def elsewhere(self, session_id: int) -> tuple[str, str] | None:
+        """Return the path of a session's mirror that is served elsewhere, and where; None if none is.
+
+        One of the journal that this was copied from is none of ours.
+        """
+        known = self._store.registry.mirrors.get(session_id)
+        if known is None or self._store.serves(known) or self._is_a_copys(known):
+            return None
+        return known.path, self._where(known)
 
     def _side_file(self) -> SideFile:
         if self._side is None:

@@ -66,6 +66,7 @@ class Plan(NamedTuple):
         is_relaid: whether the file's order is no more the layout's with new
             lines at its end.
         is_moved: whether own lines that were in the file changed their places.
+        overwritten: how many lines an interrupted redaction overwrote; they are put back first.
 
     """
 
@@ -77,6 +78,7 @@ class Plan(NamedTuple):
     mend: int = 0
     is_relaid: bool = False
     is_moved: bool = False
+    overwritten: int = 0
 
     @property
     def foreign(self) -> tuple[Found, ...]:

@@ -83,7 +83,11 @@ def preview(mirror: Mirror) -> Plan:
     if file is None:
         return Plan(plans.GONE)
     restored = Restored(mirror, file)  # what an interrupted redaction left is nobody's edit
-    return mirror.plan(compare(mirror.store, mirror.now(), restored), is_final=True)
+    found = mirror.plan(compare(mirror.store, mirror.now(), restored), is_final=True)
+    if not restored.lines:
+        return found
+    what = plans.BEHIND if found.what == plans.IN_STEP else found.what
+    return found._replace(what=what, overwritten=len(restored.lines))
 
 
 def _present(mirror: Mirror) -> MirrorFile | None:

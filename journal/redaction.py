@@ -58,7 +58,8 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
         NotFoundError: there is no such session, or no such entry.
         EntryError: an entry that is no line, or was changed; or no reason.
         RefusedError: this writer may not.
-        MirrorError: the session's file could not be brought up; nothing was erased.
+        MirrorError: the session's file could not be brought up, or is served elsewhere; nothing
+            was erased.
 
     """
     wanted = sorted(set(seqs))
@@ -139,7 +140,19 @@ def _mirror_of(session: Session) -> Mirror | None:
     store = session.store
     with store.snapshot() as cursor:
         number = _chain(session, cursor).session_id
-    return None if store.mirrors is None else store.mirrors.mirror(number)
+    if store.mirrors is None:
+        return None
+    # Whoever serves the file would find the line in it, take it for somebody's, and keep it again.
+    elsewhere = store.mirrors.elsewhere(number)
+    if elsewhere is not None:
+        path, where = elsewhere
+        raise MirrorError(
+            f"the session's file {path} is {where}, and has the lines too",
+            hint=f"redact them there; if that file is gone for good: {command_on(session.key, 'mirror remove')}",
+            code="mirror-elsewhere",
+        )
+    found: Mirror | None = store.mirrors.mirror(number)
+    return found
 
 
 def _rows(session: Session, wanted: list[int]) -> list[Row]:

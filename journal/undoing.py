@@ -29,10 +29,16 @@ class _Line(NamedTuple):
 
 
 class Restored:
-    """A mirror's file as it reads once an interrupted redaction is undone; nothing is written."""
+    """A mirror's file as it reads once an interrupted redaction is undone; nothing is written.
+
+    Attributes:
+        size: the file's size.
+        lines: what is overwritten in it now.
+
+    """
 
     def __init__(self, mirror: Mirror, file: MirrorFile) -> None:
-        self._file, self._lines = file, list(_overwritten(mirror, file))
+        self._file, self.lines = file, list(_overwritten(mirror, file))
         self.size = file.size
 
     def chunks(self, offset: int, up_to: int) -> Iterator[bytes]:
@@ -43,7 +49,7 @@ class Restored:
 
     def _with_lines(self, chunk: bytes, offset: int) -> bytes:
         found = bytearray(chunk)
-        for line in self._lines:
+        for line in self.lines:
             begin = max(offset, line.offset)
             end = min(offset + len(chunk), line.offset + len(line.body))
             if begin < end:

@@ -111,6 +111,9 @@ def in_words(plan: Plan) -> str:
         f"{counted(len(plan.lost), 'line')} gone" if plan.lost else "",
         "lines in another order" if plan.is_moved else "",
         f"{counted(lines, 'line')} not written yet" if lines else "",
+        f"{counted(plan.overwritten, 'line')} overwritten by a redaction that was interrupted"
+        if plan.overwritten
+        else "",
     ]
     return "; ".join([plan.what, *filter(None, parts)])
 
@@ -124,4 +127,5 @@ def as_json(key: str, path: str, plan: Plan, found: list[Change]) -> dict[str, A
         "changes": [change.as_json() for change in found],
         "moved": plan.is_moved,
         "pending": sum(1 for seq in plan.pending if seq),
+        "overwritten": plan.overwritten,
     }

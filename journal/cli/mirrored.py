@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from journal import Journal
     from journal.mirror import Mirror
     from journal.mirrors import MirrorStatus
+    from journal.reconcile import Plan
     from journal.registry import MirrorFact
 
 HEADERS: Final = ("session", "state", "bytes", "on disk", "unresolved", "file", "detail")
@@ -107,15 +108,19 @@ def _looked_at(
     foreign = len(plan.foreign)
     if status.state == "refused":
         return status.state, status.detail, foreign
-    return plan.what, _detail(plan.what, foreign, len(plan.lost)), foreign
+    return plan.what, _detail(plan, foreign), foreign
 
 
-def _detail(what: str, foreign: int, lost: int) -> str | None:
-    if what == IN_STEP:
+def _detail(plan: Plan, foreign: int) -> str | None:
+    if plan.what == IN_STEP:
         return None
-    if what == BEHIND:
+    if plan.what == BEHIND and plan.overwritten:
+        return "a redaction was interrupted: the next write undoes it; so does journal mirror sync"
+    if plan.what == BEHIND:
         return "the next write brings it up to the session; so does journal mirror sync"
-    return f"{foreign} foreign and {lost} missing lines: journal mirror reconcile shows them"
+    return (
+        f"{foreign} foreign and {len(plan.lost)} missing lines: journal mirror reconcile shows them"
+    )
 
 
 def _unresolved(journal: Journal, fact: MirrorFact, writer: str) -> int:

@@ -304,7 +304,17 @@ def test_a_removed_mirror_is_a_file_like_any_other(run, file, session):
         (
             "reconcile S",
             "mirror.reconcile",
-            {"session", "path", "what", "changes", "moved", "pending", "applied", "new"},
+            {
+                "session",
+                "path",
+                "what",
+                "changes",
+                "moved",
+                "pending",
+                "overwritten",
+                "applied",
+                "new",
+            },
         ),
         ("permit S --reason x", "mirror.permit", {"session", "permitted", "reason"}),
         ("remove S", "mirror.remove", {"session", "path"}),

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal import redaction
+from journal import MirrorError, redaction
 from journal.audit import audit
 from journal.controls import CONTROL, decode
-from journal.reconcile import IN_STEP, Plan
+from journal.reconcile import BEHIND, Plan
 from journal.redacted import SECTOR, is_overwritten, placeholder
+from journal.store import Store
 from tests.chains import walk
 from tests.thieves import KEY
 
@@ -150,10 +151,40 @@ def test_a_look_at_the_file_meanwhile_calls_it_no_edit(
     mirror = mirrors.mirror(mirrors.of(KEY).session_id)
     assert mirror is not None
 
-    assert mirror.preview() == Plan(IN_STEP)
+    assert mirror.preview() == Plan(BEHIND, overwritten=2)
     assert path.read_bytes() == before
     put(path, interrupted.index(SECRET) + 40, b"x")
     assert mirror.preview().is_edit
+
+
+def test_a_mirror_that_is_removed_meanwhile_is_left_whole(
+    interrupted: bytes, path: Path, open_journal: Callable[..., Journal], told: list[Any]
+) -> None:
+    """Nobody would know later whose the placeholder is."""
+    mirrors = open_journal().mirrors
+    mirrors.remove(KEY)
+    assert path.read_bytes() == interrupted
+
+    mirrors.add(KEY, path)
+
+    assert another(open_journal).fence().check().accepted
+    assert told == []
+
+
+def test_what_is_served_elsewhere_is_redacted_there(
+    mirrored: Session, seqs: list[int], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or who serves the file would find the line in it, and keep it again as somebody's."""
+    before = path.read_bytes()
+    with monkeypatch.context() as far:
+        far.setattr(Store, "serves", lambda *_: False)
+        with pytest.raises(MirrorError) as caught:
+            mirrored.redact([seqs[0]], reason="a password was pasted")
+
+    assert caught.value.code == "mirror-elsewhere"
+    assert str(path) in str(caught.value)
+    assert SECRET in [entry.body for entry in mirrored.read()]
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("kept", [0, 1, 16, 17, 700, len(SECRET) - 1])
