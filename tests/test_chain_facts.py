@@ -84,15 +84,20 @@ def test_facts_learned_in_a_transaction_that_was_rolled_back_are_learned_again(
 def test_a_write_that_was_rolled_back_leaves_nothing_to_the_next(
     base: Session, journal: Journal, thief: Thief, way: str
 ) -> None:
-    def write(cursor: Cursor, chain: Chain) -> None:
-        line = Line(b"1", b"\n", "line")
-        if way == "at once":
-            put(cursor, base, [line], None)
-        else:
-            journal.store.put_off(chain)
-            put_off(chain, base.author(cursor), 0, [line])
+    line, store = Line(b"1", b"\n", "line"), journal.store
+    chain = known(journal)
 
-    rolled_back(journal, write)
+    def write() -> None:
+        with store.transaction() as cursor:
+            if way == "at once":
+                put(cursor, base, [line], None)
+            else:
+                store.put_off(store.fresh(chain))
+                put_off(chain, base.author(cursor), 0, [line])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
 
     assert not known(journal).unwritten
     assert [base.append({"n": n}).seq for n in range(2)] == [2, 3]

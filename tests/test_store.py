@@ -466,7 +466,7 @@ def test_a_read_within_a_read_sees_the_same_state(base, heartbeat, journal, thie
 def test_a_transaction_returns_once_it_is_durable_unless_that_is_not_asked_for(
     base, journal, monkeypatch
 ):
-    waited = []
+    waited: list[int] = []
     monkeypatch.setattr(journal.store, "make_durable", waited.append)
     with journal.store.transaction(is_durable=False):
         pass
