@@ -285,3 +285,19 @@ def test_a_stray_without_a_line_end_leaves_no_line_open(
     base.claim()
 
     assert not known(open_journal()).open_tail
+
+
+def test_a_session_whose_key_another_row_took_gets_it_back(
+    base: Session, thief: Thief, journal_path: Path
+) -> None:
+    with thief.without_triggers():
+        thief.execute("UPDATE sessions SET id = 99 WHERE id = 2")
+
+    entry = base.append({"n": 1})
+
+    assert thief.execute("SELECT key, head_seq FROM sessions WHERE id = 2").fetchone() == (
+        KEY,
+        entry.seq,
+    )
+    assert thief.ask("SELECT key FROM sessions WHERE id = 99").startswith("displaced:99:")
+    assert {finding.id for finding in findings(journal_path)} == {"J402", "J403"}
