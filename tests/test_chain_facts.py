@@ -301,3 +301,34 @@ def test_a_session_whose_key_another_row_took_gets_it_back(
     )
     assert thief.ask("SELECT key FROM sessions WHERE id = 99").startswith("displaced:99:")
     assert {finding.id for finding in findings(journal_path)} == {"J402", "J403"}
+
+
+def test_an_open_line_is_found_behind_a_stray(
+    base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    open_line(journal, base, b"open")
+    thief.insert_copy(terminator=b"\n")
+    base.claim()
+
+    assert known(open_journal()).open_tail
+
+
+def test_how_far_a_session_was_examined_is_no_more_than_was_proved(
+    base: Session, open_journal: Callable[..., Journal]
+) -> None:
+    editor = open_journal().session(KEY, writer="editor", role="external")
+    editor.append({"n": 1})
+
+    chain = known(open_journal())
+
+    assert (chain.examined, chain.head.seq) == (1, 2)
+
+
+def test_the_head_of_a_session_without_entries_is_as_long_as_a_seal(
+    base: Session, journal: Journal
+) -> None:
+    """What seals many lines at once takes no shorter one; only its beginning is linked to."""
+    chain = known(journal)
+    empty = chain.new(KEY, 2, chain.sealer).head
+    assert empty.seal == chain.sealer.genesis + bytes(16)
+    assert (empty.seq, empty.epoch, empty.cum_bytes, empty.claim) == (0, 0, 0, None)
