@@ -40,6 +40,12 @@ def test_equal_files_differ_nowhere(file):
     assert held(file, WHOLE + b"more", size=len(WHOLE)) is None  # it grew since its size was asked
 
 
+def test_what_a_file_grew_by_since_its_size_was_asked_is_not_looked_at(file):
+    fault = held(file, WHOLE, size=24)
+    assert fault is not None
+    assert (fault.check, fault.evidence) == ("J702", {"offset": 24, "line": 3, "bytes": 24})
+
+
 @pytest.mark.parametrize(
     "data, check, told",
     [
