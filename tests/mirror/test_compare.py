@@ -128,4 +128,6 @@ def test_a_slot_that_no_key_holder_wrote_tells_nothing(tmp_path):
     assert (forged.fault() or Fault("", "", {})).check == "J706"
     assert empty.served() is None
     assert empty.fault() is None
-    assert Slot(str(tmp_path / "none"), 1, mac).served() is None
+    missing = Slot(str(tmp_path / "none"), 1, mac)
+    assert missing.served() is None
+    assert missing.fault() is None
