@@ -213,7 +213,11 @@ def test_a_head_that_is_gone_or_changed_while_others_went_on_was_not_replaced(
     base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief
 ) -> None:
     other = open_journal().session(KEY, writer="heartbeat", role="heartbeat")
-    for spoil in (lambda seq: thief.edit("epoch", seq, 9), thief.delete):
+
+    def reseal(seq: int) -> None:
+        thief.edit("seal", seq, b"x" * 32)
+
+    for spoil in (lambda seq: thief.edit("epoch", seq, 9), reseal, thief.delete):
         seq = base.append({"n": 1}).seq
         known(journal)
         other.append({"n": 2})

@@ -84,15 +84,20 @@ def test_facts_learned_in_a_transaction_that_was_rolled_back_are_learned_again(
 def test_a_write_that_was_rolled_back_leaves_nothing_to_the_next(
     base: Session, journal: Journal, thief: Thief, way: str
 ) -> None:
-    def write(cursor: Cursor, chain: Chain) -> None:
-        line = Line(b"1", b"\n", "line")
-        if way == "at once":
-            put(cursor, base, [line], None)
-        else:
-            journal.store.put_off(chain)
-            put_off(chain, base.author(cursor), 0, [line])
+    line, store = Line(b"1", b"\n", "line"), journal.store
+    chain = known(journal)
 
-    rolled_back(journal, write)
+    def write() -> None:
+        with store.transaction() as cursor:
+            if way == "at once":
+                put(cursor, base, [line], None)
+            else:
+                store.put_off(store.fresh(chain))
+                put_off(chain, base.author(cursor), 0, [line])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
 
     assert not known(journal).unwritten
     assert [base.append({"n": n}).seq for n in range(2)] == [2, 3]
@@ -280,3 +285,50 @@ def test_a_stray_without_a_line_end_leaves_no_line_open(
     base.claim()
 
     assert not known(open_journal()).open_tail
+
+
+def test_a_session_whose_key_another_row_took_gets_it_back(
+    base: Session, thief: Thief, journal_path: Path
+) -> None:
+    with thief.without_triggers():
+        thief.execute("UPDATE sessions SET id = 99 WHERE id = 2")
+
+    entry = base.append({"n": 1})
+
+    assert thief.execute("SELECT key, head_seq FROM sessions WHERE id = 2").fetchone() == (
+        KEY,
+        entry.seq,
+    )
+    assert thief.ask("SELECT key FROM sessions WHERE id = 99").startswith("displaced:99:")
+    assert {finding.id for finding in findings(journal_path)} == {"J402", "J403"}
+
+
+def test_an_open_line_is_found_behind_a_stray(
+    base: Session, journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    open_line(journal, base, b"open")
+    thief.insert_copy(terminator=b"\n")
+    base.claim()
+
+    assert known(open_journal()).open_tail
+
+
+def test_how_far_a_session_was_examined_is_no_more_than_was_proved(
+    base: Session, open_journal: Callable[..., Journal]
+) -> None:
+    editor = open_journal().session(KEY, writer="editor", role="external")
+    editor.append({"n": 1})
+
+    chain = known(open_journal())
+
+    assert (chain.examined, chain.head.seq) == (1, 2)
+
+
+def test_the_head_of_a_session_without_entries_is_as_long_as_a_seal(
+    base: Session, journal: Journal
+) -> None:
+    """What seals many lines at once takes no shorter one; only its beginning is linked to."""
+    chain = known(journal)
+    empty = chain.new(KEY, 2, chain.sealer).head
+    assert empty.seal == chain.sealer.genesis + bytes(16)
+    assert (empty.seq, empty.epoch, empty.cum_bytes, empty.claim) == (0, 0, 0, None)

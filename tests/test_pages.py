@@ -77,3 +77,5 @@ def test_seqs_are_all_that_the_database_can_hold(
     with journal.store.snapshot() as cursor:
         assert [row.seq for row in rows_of(cursor, 2, MIN_SEQ)] == [MIN_SEQ, 1, MAX_SEQ]
         assert [row.seq for row in rows_of(cursor, 2, MIN_SEQ, 0)] == [MIN_SEQ]
+        assert [row.seq for row in rows_of(cursor, 2, 1, 1)] == [1]
+        assert [row.seq for row in rows_of(cursor, 2, 2, 1)] == []

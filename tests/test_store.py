@@ -426,3 +426,51 @@ def test_an_interrupt_in_the_middle_of_a_rollback_leaves_no_head_that_never_was(
     assert base.append({"n": "kept"}).seq == seq
     assert [entry.seq for entry in base] == [1, 2]
     assert audit(journal.path).verdict == "ok, not anchored"
+
+
+def test_the_log_is_emptied_unless_a_reader_holds_it(base, journal, thief, monkeypatch):
+    monkeypatch.setattr("journal.store.EMPTY_WAIT_MS", 1)
+    base.append(LINE)
+    assert journal.store.empty_log() is True
+    base.append(LINE)
+    thief.execute("BEGIN")
+    thief.count("entries")
+    base.append(LINE)
+    assert journal.store.empty_log() is False
+    thief.execute("COMMIT")
+    assert journal.store.empty_log() is True
+    assert base.append(LINE).seq == 5
+    journal.close()
+    with pytest.raises(StorageError) as caught:
+        journal.store.empty_log()
+    assert caught.value.code == "closed"
+
+
+def test_a_read_leaves_no_transaction_open(base, journal):
+    """It would keep the log from being folded in, for as long as the journal is open."""
+    for _ in range(2):
+        assert len(base.read()) == 1
+        assert not journal.store._connection.in_transaction
+
+
+def test_a_read_within_a_read_sees_the_same_state(base, heartbeat, journal, thief):
+    with journal.store.snapshot() as cursor:
+        before = cursor.execute("SELECT count(*) FROM entries").fetchone()
+        thief.execute("INSERT INTO meta VALUES ('x', 'y')")
+        with journal.store.snapshot() as again:
+            assert again.execute("SELECT count(*) FROM meta WHERE name = 'x'").fetchone() == (0,)
+        assert cursor.execute("SELECT count(*) FROM entries").fetchone() == before
+        assert journal.store._connection.in_transaction
+
+
+def test_a_transaction_returns_once_it_is_durable_unless_that_is_not_asked_for(
+    base, journal, monkeypatch
+):
+    waited: list[int] = []
+    monkeypatch.setattr(journal.store, "make_durable", waited.append)
+    with journal.store.transaction(is_durable=False):
+        pass
+    assert waited == []
+    with journal.store.transaction():
+        pass
+    assert len(waited) == 1

@@ -41,6 +41,19 @@ def test_the_column_that_was_changed_is_told_with_what_it_held(sealer, true, col
     )
 
 
+@pytest.mark.parametrize(
+    "column, was",
+    [
+        *(("kind", kind) for kind in (b"line", b"raw", b"part", b"control")),
+        *(("origin", origin) for origin in (b"api", b"mirror", b"file", b"input", b"parked")),
+    ],
+)
+def test_each_kind_and_origin_is_tried(sealer, column, was):
+    made = sealed(sealer, **{column: was})
+    changed = edited(made, **{column: b"other"})
+    assert changed_column(sealer, changed, None, made.prev) == Change(column, was)
+
+
 @pytest.mark.parametrize("writer", [1, 31])
 @pytest.mark.parametrize("instance", [1, 63])
 def test_small_numbers_of_writers_and_processes_are_tried(sealer, writer, instance):

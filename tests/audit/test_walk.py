@@ -107,6 +107,8 @@ def test_raw_lines_and_control_entries_are_counted_apart(sealer, walked):
     raw = resealed(sealer, rows[1], kind=b"raw", cum_bytes=3 * SIZE, **more)
     walk = walked.over([*rows, raw])
     assert (walk.tally.lines, walk.tally.raw_lines, walk.tally.bytes) == (3, 1, 3 * SIZE)
+    first = Walked(sealer).over(chain(sealer, 1, kind=b"raw"))
+    assert (first.tally.lines, first.tally.raw_lines) == (1, 1)
 
 
 def test_a_control_entry_is_told_with_its_facts_and_adds_no_bytes(sealer, walked):

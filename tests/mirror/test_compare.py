@@ -40,6 +40,12 @@ def test_equal_files_differ_nowhere(file):
     assert held(file, WHOLE + b"more", size=len(WHOLE)) is None  # it grew since its size was asked
 
 
+def test_what_a_file_grew_by_since_its_size_was_asked_is_not_looked_at(file):
+    fault = held(file, WHOLE, size=24)
+    assert fault is not None
+    assert (fault.check, fault.evidence) == ("J702", {"offset": 24, "line": 3, "bytes": 24})
+
+
 @pytest.mark.parametrize(
     "data, check, told",
     [
@@ -122,4 +128,6 @@ def test_a_slot_that_no_key_holder_wrote_tells_nothing(tmp_path):
     assert (forged.fault() or Fault("", "", {})).check == "J706"
     assert empty.served() is None
     assert empty.fault() is None
-    assert Slot(str(tmp_path / "none"), 1, mac).served() is None
+    missing = Slot(str(tmp_path / "none"), 1, mac)
+    assert missing.served() is None
+    assert missing.fault() is None
