@@ -426,3 +426,17 @@ def test_an_interrupt_in_the_middle_of_a_rollback_leaves_no_head_that_never_was(
     assert base.append({"n": "kept"}).seq == seq
     assert [entry.seq for entry in base] == [1, 2]
     assert audit(journal.path).verdict == "ok, not anchored"
+
+
+def test_a_session_that_an_interrupt_left_by_half_is_not_known(journal, base):
+    """Its registration is rolled back by whoever asks."""
+    store, half = journal.store, journal.session("half")
+    store.begin()
+    store.open_chain(store.cursor, "half")
+    store._inside = False  # as an interrupt may leave it
+    store.ticket.give_back()
+    store.lock.release()
+
+    assert not half.exists
+    assert base.exists
+    assert audit(journal.path).verdict == "ok, not anchored"
