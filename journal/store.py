@@ -305,6 +305,8 @@ class Store(Ledger):
         """Whether a session is known here, which it is for ever then; nothing is looked up."""
         with self.lock:
             self._check_process()
+            if self.touched and not self._inside:
+                self._undo()  # an interrupt left it: what it made known may be rolled back
             return self.registry.chain_of(key) is not None
 
     def refuse_nested(self) -> None:

@@ -237,6 +237,7 @@ class Leader:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_over = False
+        self._pid = os.getpid()
 
     def ask(self, call: Callable[[], None]) -> None:
         """Have a call made, which raises nothing.
@@ -263,7 +264,9 @@ class Leader:
             call()
 
     def shutdown(self) -> None:
-        """Wait until it has done what it was asked."""
+        """Wait until it has done what it was asked; nothing in a forked child, where it is not."""
+        if self._pid != os.getpid():
+            return  # a thread of the parent's may have had the guard
         with self._guard:
             self._is_over = True
             thread = self._thread

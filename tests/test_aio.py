@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ from journal import (
     awaited,
 )
 from journal.batch import Batch
+from journal.threads import Leader
 from tests.test_group import until
 from tests.thieves import KEY, Thief
 
@@ -422,3 +425,42 @@ def test_trio_as_a_guest_of_asyncio(journal_path):
         return await done
 
     assert asyncio.run(host()) == 1
+
+
+LEFT_OPEN = """
+import asyncio, os, sys
+from journal import AsyncJournal
+
+async def main():
+    journal = AsyncJournal(sys.argv[1])
+    await journal.__aenter__()
+    session = await journal.session("s", writer="w", role="run")
+    await session.append(b"1")
+    asyncio.ensure_future(session.append(b"2"))
+    await asyncio.sleep(0)
+    return journal
+
+kept = asyncio.run(main())
+if os.fork() == 0:
+    sys.exit(0)
+sys.exit(os.wait()[1])
+"""
+
+
+def test_a_journal_that_nobody_closed_lets_its_process_end(journal_path):
+    """And a forked child too; what was under way is there as a whole, or not."""
+    subprocess.run([sys.executable, "-c", LEFT_OPEN, journal_path], check=True, timeout=60)
+    with Journal(journal_path) as journal:
+        bodies = [entry.body for entry in journal.session("s").read()]
+    assert bodies in ([b"1"], [b"1", b"2"])
+
+
+def test_a_leader_does_what_it_was_asked_and_then_no_more():
+    leader, done = Leader(), list[int]()
+    for number in range(100):
+        leader.ask(lambda number=number: done.append(number))  # type: ignore[misc]
+    leader.shutdown()
+    assert done == [*range(100)]
+    leader.shutdown()  # once more is harmless
+    with pytest.raises(RuntimeError):
+        leader.ask(done.clear)

@@ -474,3 +474,17 @@ def test_a_transaction_returns_once_it_is_durable_unless_that_is_not_asked_for(
     with journal.store.transaction():
         pass
     assert len(waited) == 1
+
+
+def test_a_session_that_an_interrupt_left_by_half_is_not_known(journal, base):
+    """Its registration is rolled back by whoever asks."""
+    store, half = journal.store, journal.session("half")
+    store.begin()
+    store.open_chain(store.cursor, "half")
+    store._inside = False  # as an interrupt may leave it
+    store.ticket.give_back()
+    store.lock.release()
+
+    assert not half.exists
+    assert base.exists
+    assert audit(journal.path).verdict == "ok, not anchored"
