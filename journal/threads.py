@@ -18,9 +18,10 @@ import anyio
 from anyio.lowlevel import current_token
 
 from journal.admission import Put
-from journal.errors import StorageError
+from journal.errors import JournalError, StorageError
 from journal.group import Queued
 from journal.model import check_label
+from journal.store import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -174,8 +175,9 @@ _last: list[Bell] = []  # mostly there is one loop only
 
 
 def _bell_of(loop: asyncio.AbstractEventLoop) -> Bell:
-    if _last and _last[0].loop() is loop:
-        return _last[0]
+    last = _last[:1]  # read once: another loop's thread may put its own there
+    if last and last[0].loop() is loop:
+        return last[0]
     found = _bells.get(loop)
     if found is None:
         with _making:
@@ -214,10 +216,10 @@ class _Awaited(Queued):
         """Have a thread lead for whoever is queued."""
         try:
             self._threads.leader.ask(self.group.serve)
-        except RuntimeError:  # the pool was shut down: nobody leads any more
+        except JournalError as error:  # nobody leads
             self.group.not_served()
             self.is_withdrawn = True
-            self.error = closed()
+            self.error = error
             self.settled.tell()
 
     def give_up(self) -> None:
@@ -243,25 +245,35 @@ class Leader:
         """Have a call made, which raises nothing.
 
         Raises:
-            RuntimeError: it was shut down.
+            StorageError: it was shut down, or the system gives no thread now.
 
         """
         with self._guard:
             if self._is_over:
-                raise RuntimeError
+                raise closed()
             if self._thread is None:
                 self._begin()
             self._asked.put(call)
 
     def _begin(self) -> None:
         # A daemon, and shut down at exit: nobody who forgot to close a journal waits for ever.
-        self._thread = threading.Thread(target=self._lead, name="journal-leader", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._lead, name="journal-leader", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise StorageError(
+                f"{error}: the write was not made", hint="try again", code="no-thread"
+            ) from error
+        self._thread = thread  # only now: whoever asks next tries again
         atexit.register(self.shutdown)
 
     def _lead(self) -> None:
         while (call := self._asked.get()) is not None:
-            call()
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - and it is told
+                # Were this thread to end, every later write would wait for ever.
+                log.exception("writes that were queued could not be led")
 
     def shutdown(self) -> None:
         """Wait until it has done what it was asked; nothing in a forked child, where it is not."""

@@ -462,5 +462,32 @@ def test_a_leader_does_what_it_was_asked_and_then_no_more():
     leader.shutdown()
     assert done == [*range(100)]
     leader.shutdown()  # once more is harmless
-    with pytest.raises(RuntimeError):
+    with pytest.raises(StorageError):
         leader.ask(done.clear)
+
+
+def test_a_leader_outlives_what_it_was_asked():
+    """Or all that is written later would wait for it for ever."""
+    leader, done = Leader(), list[int]()
+    leader.ask(lambda: 1 // 0)  # type: ignore[arg-type]
+    leader.ask(lambda: done.append(1))
+    leader.shutdown()
+    assert done == [1]
+
+
+@pytest.mark.anyio
+async def test_where_no_thread_can_be_had_the_write_fails_and_the_next_tries_again(
+    journal_path, monkeypatch
+):
+    async with AsyncJournal(journal_path) as journal:
+        session = await journal.session(KEY, writer="gateway", role="run")
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(StorageError) as caught:
+                await session.append({"n": 1})
+        assert caught.value.code == "no-thread"
+        assert (await session.append({"n": 2})).seq == 1
+
+
+def no_thread(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
