@@ -27,7 +27,7 @@ from journal.holder import (
 from journal.model import Process, check_label
 from journal.parking import new_id
 from journal.process import is_dead, is_same, this_process
-from journal.turn import end, release, turn_of
+from journal.turn import close_claim, let_go, turn_of
 from journal.writing import write
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def claim(
             why = _keep_verdict(cursor, store, chain, author, before, token, reason)
         write(cursor, chain, author, at_us, facts=[made], claim=token)
         if before is not None:
-            end(cursor, chain, before.token, at_us, SUPERSEDED, reason, token)
+            close_claim(cursor, chain, before.token, at_us, SUPERSEDED, reason, token)
         _begin(cursor, chain, author, token, at_us)
     return turn_of(session, token, why)
 
@@ -142,7 +142,7 @@ def end_claim(session: Session, token: int, *, process: Process | None = None) -
         _check_own(chain, known, author, process)
         stood = chain.head.claim == token
         if stood:
-            release(cursor, store, chain, author, token)
+            let_go(cursor, store, chain, author, token)
     return stood
 
 

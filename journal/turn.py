@@ -128,7 +128,7 @@ class Turn(Session):
             chain = self.store.open_chain(cursor, self.key)
             end = ending(cursor, self.store, chain, self.token)
             if end.outcome == holders.STANDING:
-                release(cursor, self.store, chain, self.author(cursor), self.token)
+                let_go(cursor, self.store, chain, self.author(cursor), self.token)
         if end.by is not None:
             message = "turn %d on %s was superseded by %s before it was released"
             log.warning(message, self.token, self.key, end.by.described())
@@ -175,14 +175,14 @@ def turn_of(session: Session, token: int, why: str | None) -> Turn:
     return turn
 
 
-def release(cursor: Cursor, store: Store, chain: Chain, author: Author, token: int) -> None:
+def let_go(cursor: Cursor, store: Store, chain: Chain, author: Author, token: int) -> None:
     """Seal that a claim was let go, and close its row."""
     at_us = store.clock()
     write(cursor, chain, author, at_us, facts=[fact("release", token=token)], claim=None)
-    end(cursor, chain, token, at_us, holders.RELEASED, None)
+    close_claim(cursor, chain, token, at_us, holders.RELEASED, None)
 
 
-def end(  # noqa: PLR0913
+def close_claim(  # noqa: PLR0913
     cursor: Cursor,
     chain: Chain,
     token: int,
