@@ -245,7 +245,9 @@ def take_turns(
         go_wrong(Random(seed))  # noqa: S311
     # What is killed here is a process, which loses nothing of a file; a server is killed as well.
     durability = "normal" if isinstance(where, Path) else "full"
-    with opened(where, key_file=key, durability=durability) as journal:
+    # Whoever writes may be stopped, and on a machine with other work for long.
+    options: dict[str, Any] = {"durability": durability, "busy_timeout": PATIENCE_S}
+    with opened(where, key_file=key, **options) as journal:
         sessions = [journal.session(name, writer=by, role="run") for name in KEYS]
         while True:
             try:
