@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import settings
@@ -16,6 +16,28 @@ if TYPE_CHECKING:
 
     from journal import Session
     from journal.verdict import Verdict
+
+
+# Each of these makes something that takes long and that all of its tests share: a wheel in an
+# environment, an npm package, a browser. On one worker it is made once.
+TOGETHER: Final = (
+    "tests/packaging/test_wheel.py",
+    "tests/interop/test_pi.py",
+    "tests/report/test_page.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each test to whichever worker is free, and the tests of these files to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc] # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return path if path in TOGETHER else nodeid
+
+    return Together(config, log)
 
 
 # No test is about time: on a busy machine the thousandth example may take as long as it likes.

@@ -119,7 +119,7 @@ def test_what_the_readme_installs_is_there(line):
     words = shlex.split(line)
 
     if words[0] == "pytest":
-        assert set(words[1:]) <= {"-q", "-n", "2", "-m", "not slow"}
+        assert set(words[1:]) <= {"-q", "-n", "4", "-m", "not slow"}
         return
     assert words[:2] == ["pip", "install"]
     extras = re.fullmatch(r"\.(?:\[(.*)\])?", words[-1])

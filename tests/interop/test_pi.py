@@ -23,9 +23,6 @@ SESSIONS = sorted(path for path in FIXTURES.glob("v3-*/**/*.jsonl"))
 OLD = sorted(path for path in FIXTURES.glob("v[12]/**/*.jsonl"))
 REPLY = {"type": "custom", "customType": "gateway", "id": "0badcafe", "parentId": None}
 
-# One worker installs it, the others would only wait for it.
-pytestmark = pytest.mark.xdist_group("npm")
-
 
 def installed():
     """Install the package once for all runs on this machine; return its directory, or skip."""

@@ -13,8 +13,7 @@ import pytest
 
 import journal
 
-# One group: pytest-xdist then builds the wheel and its environment once (--dist=loadgroup).
-pytestmark = [pytest.mark.packaging, pytest.mark.xdist_group("packaging")]
+pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = "Scripts" if sys.platform == "win32" else "bin"

@@ -145,14 +145,12 @@ def opened(browser: Any, path: Path, tmp_path: Path, **options: Any) -> Any:
     return made
 
 
-@pytest.mark.xdist_group("browser")
 def test_nothing_hostile_runs_and_nothing_fails(page: Any) -> None:
     assert page.evaluate("window.pwned") is None
     assert page.said == []
     assert page.evaluate("document.querySelectorAll('img, svg, b[onmouseover]').length") == 0
 
 
-@pytest.mark.xdist_group("browser")
 def test_a_mark_is_chosen_by_click_and_by_key_and_shows_its_row_and_the_next_command(
     page: Any,
 ) -> None:
@@ -175,7 +173,6 @@ def test_a_mark_is_chosen_by_click_and_by_key_and_shows_its_row_and_the_next_com
     assert page.said == []
 
 
-@pytest.mark.xdist_group("browser")
 def test_filters_zoom_and_all(page: Any) -> None:
     picture = "document.getElementById('canvas').toDataURL()"
     whole = page.evaluate(picture)
@@ -188,7 +185,6 @@ def test_filters_zoom_and_all(page: Any) -> None:
     assert page.evaluate(picture) == whole
 
 
-@pytest.mark.xdist_group("browser")
 def test_it_fits_a_phone_and_follows_the_colours_that_are_wanted(
     browser: Any, path: Path, tmp_path: Path
 ) -> None:
