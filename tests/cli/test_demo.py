@@ -120,6 +120,7 @@ def test_one_file_is_a_store(run, home):
     assert run("demo", "--store", "one.jsonl").exit_code == 0
 
 
+@pytest.mark.slow
 def test_odd_things_in_a_store_are_left_behind(run, home):
     """A pipe would wait for ever, a link could lead out: neither is copied."""
     (home / "store").mkdir()
@@ -156,6 +157,7 @@ def test_a_claim_that_does_not_hold_is_said(run, monkeypatch):
     assert "do not hold" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_check_that_accepts_the_thief_fails_the_demo(run, monkeypatch):
     """If every row were taken for honest, the story would not go as told."""
     monkeypatch.setattr("journal.verdict.reason_of", lambda *_: None)
@@ -171,6 +173,7 @@ def test_a_check_that_accepts_the_thief_fails_the_demo(run, monkeypatch):
     assert "the reply is parked whole" in broken
 
 
+@pytest.mark.slow
 def test_a_check_that_names_no_line_fails_the_demo(run, monkeypatch):
     """What it says of the file is held against the file, counted by hand."""
     monkeypatch.setattr("journal.fence.places_of", lambda *_: {})

@@ -40,7 +40,7 @@ class Write(NamedTuple):
 
 @pytest.mark.crash
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_history_under_stops_and_kills_is_linear(tmp_path, seed):
     """What was acknowledged is there once, without gaps, in the order in which it happened."""
     told = apart("tests.history.test_processes:run", home=str(tmp_path), seed=seed, seconds=SECONDS)

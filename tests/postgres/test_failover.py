@@ -145,7 +145,8 @@ class Appending:
 
 
 @pytest.mark.parametrize(
-    "harm", ["crash", "cancel", pytest.param("terminate", marks=pytest.mark.slow)]
+    "harm",
+    ["crash", *(pytest.param(harm, marks=pytest.mark.slow) for harm in ("cancel", "terminate"))],
 )
 def test_what_no_standby_has_is_not_acknowledged(pair: tuple[Node, Node], harm: str) -> None:
     """The wait for it ends, and the primary shows the entry: a failover would lose it."""
