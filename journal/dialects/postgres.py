@@ -112,6 +112,11 @@ class Cursor:
         return found
 
 
+def quoted(name: str) -> str:
+    """Return a name as a statement can hold it: what the catalogue has was chosen by anybody."""
+    return '"{}"'.format(name.replace('"', '""'))
+
+
 # -- connections --------------------------------------------------------------------------
 
 

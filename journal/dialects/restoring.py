@@ -10,7 +10,14 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.dialects import catalog
-from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
+from journal.dialects.postgres import (
+    Cursor,
+    check_server,
+    connect,
+    driver,
+    quoted,
+    translated,
+)
 from journal.tables import metadata
 
 if TYPE_CHECKING:
@@ -155,7 +162,7 @@ def _told(what: str, key: tuple[str, ...]) -> Difference:
 
 def _statements(each: Difference, expected: _Expected) -> list[str]:
     """Return what mends it; nothing where only a person can."""
-    name, table = f'"{each.name}"', f'"{each.table}"'
+    name, table = quoted(each.name), quoted(each.table)
     drops = {
         "trigger": f"DROP TRIGGER IF EXISTS {name} ON {table}",
         "rule": f"DROP RULE IF EXISTS {name} ON {table}",

@@ -83,6 +83,22 @@ def test_triggers_and_indexes_are_put_back(
         assert left.fetchall() == []
 
 
+def test_a_name_is_a_name_whatever_it_holds(thief: ServerThief, journal_path: str) -> None:
+    """Who may make a trigger runs no SQL as the one who upgrades."""
+    names = [f'x" ON {each}; DROP TABLE sessions CASCADE; --' for each in ("entries", "writers")]
+    trigger, rule = ('"{}"'.format(each.replace('"', '""')) for each in names)
+    thief.execute(
+        f"CREATE TRIGGER {trigger} BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION entries_insert()"
+    )
+    thief.execute(f"CREATE RULE {rule} AS ON DELETE TO writers DO INSTEAD NOTHING")
+    done = run(journal_path, "upgrade")
+    assert [line.split("\t")[2] for line in done.stdout.splitlines()[2:]] == names[::-1]
+    done = run(journal_path, "upgrade", "--apply")
+    assert (done.exit_code, "Done." in done.stderr) == (0, True)
+    assert audit(journal_path).findings == ()
+    assert restoring.look(parsed(journal_path), run_migrations) == (1, [])
+
+
 def test_a_table_is_never_changed(thief: ServerThief, journal_path: str) -> None:
     thief.execute("ALTER TABLE writers ADD COLUMN theirs int")
     done = run(journal_path, "upgrade", "--apply")
