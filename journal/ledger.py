@@ -17,6 +17,7 @@ from journal.instance import store_instance
 from journal.model import REGISTRY_ID, Writer, check_label, check_name
 from journal.process import this_process
 from journal.registry import Registry, check_role, check_standing
+from journal.serverplace import is_of_another_user
 from journal.writing import Author, write_out
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ class Ledger:
     def serves(self, mirror: MirrorFact) -> bool:
         """Whether a mirror is served by this journal on this host: not one of a copy, nor another's."""
         return mirror.host == this_process().host and mirror.place == self.place
+
+    def has_file(self, mirror: MirrorFact) -> bool:
+        """Whether a mirror's file is one of this host's, whichever of its users serves it; not a copy's."""
+        if mirror.host != this_process().host:
+            return False
+        return mirror.place == self.place or is_of_another_user(mirror.place, self.place)
 
     def side_path(self) -> str:
         """Return the path of the side file for mirrors."""

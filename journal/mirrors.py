@@ -140,7 +140,7 @@ class Mirrors:
                 code="mirror-elsewhere",
             )
         for other in registry.mirrors.values():
-            if other.path == path and self._store.serves(other):
+            if other.path == path and self._store.has_file(other):
                 raise MirrorError(
                     f"{path} is the mirror of {registry.session_keys[other.session_id]!r}",
                     hint="name another path",

@@ -106,7 +106,7 @@ class Watch:
                 yield from self._adopt(path)
 
     def _mirrors(self) -> dict[str, str]:
-        """Return the session of each mirror on this host below the directories, by path."""
+        """Return the session of each mirror on this host below the directories, by path; another user's too."""
         store = self._journal.store
         with store.snapshot():
             registry = store.registry
@@ -117,7 +117,7 @@ class Watch:
                     {
                         fact.path: registry.session_keys[fact.session_id]
                         for fact in registry.mirrors.values()
-                        if store.serves(fact) and self._is_below(fact.path)
+                        if store.has_file(fact) and self._is_below(fact.path)
                     },
                 )
         return self._known

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import Journal, MirrorError, NotFoundError, SessionTakeover, serverplace
+from journal.adapters.jsonl import SessionFile
 from journal.audit import audit
 from journal.copying import copy
 from journal.export import export
 from journal.process import this_process
 from journal.serverdoctor import examine_server
+from journal.watching import Watch
 from tests.migration.test_verifying import (  # noqa: F401 - run here as well
     test_a_mirror_in_place_touches_nothing_and_lives,
 )
@@ -143,6 +145,32 @@ def test_another_users_mirror_is_left_alone(
         with pytest.raises(MirrorError, match="served by the user"):
             other.mirrors.add(KEY, path)
     assert path.read_bytes() == before
+
+
+def test_another_users_file_is_no_second_sessions(
+    mirrored: Session,  # noqa: F811
+    path: Path,  # noqa: F811
+    journal_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither by hand, nor opened as a file, nor by a watch: two orders would fight over it."""
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"by":"hand"}\n')
+    monkeypatch.setattr(serverplace, "_user", lambda: 4711)
+    with Journal(journal_path) as other:
+        session = other.session("another", writer="cron", role="cron")
+        session.append({"n": 3})
+        with pytest.raises(MirrorError, match=f"mirror of {KEY!r}") as caught:
+            other.mirrors.add("another", path)
+        assert caught.value.code == "mirror-taken"
+        for key in (None, "a-third"):
+            with pytest.raises(MirrorError):
+                SessionFile(path, journal=other, key=key, writer="cron", role="cron")
+        assert list(Watch(other, [path.parent]).catch_up()) == []
+        assert len(other.mirrors.facts()) == 1
+        assert set(other.store.registry.session_ids) == {KEY, "another"}  # no line was brought in
+    assert [entry.trust for entry in mirrored.read()] == ["asserted"] * 3
+    assert path.read_bytes() == before + b'{"by":"hand"}\n'
 
 
 def other_user(session: Session) -> str:
