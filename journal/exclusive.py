@@ -38,7 +38,7 @@ class Exclusive(NamedTuple):
         where: how the journal is called, without a password.
         row: the column that names a row of any table, as long as the transaction stands.
         as_bytes: a block in which text comes as bytes, where it need not be UTF-8.
-        side_path: where this host keeps what it knows of the journal's mirrors, by the journal's id.
+        side_path: where this host keeps what it knows of a mirror, by the journal's id and its path.
 
     """
 
@@ -46,7 +46,7 @@ class Exclusive(NamedTuple):
     where: str
     row: str
     as_bytes: Callable[[], AbstractContextManager[None]]
-    side_path: Callable[[str], str]
+    side_path: Callable[[str, str], str]
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _in_file(path: Path) -> Iterator[Exclusive]:
             connection.text_factory = str
 
         connection.execute("BEGIN IMMEDIATE")
-        yield Exclusive(cursor, where, "rowid", as_bytes, lambda _: f"{where}-mirrors")
+        yield Exclusive(cursor, where, "rowid", as_bytes, lambda *_: f"{where}-mirrors")
         connection.execute("COMMIT")  # on any error before it, closing rolls back
 
 
@@ -120,7 +120,7 @@ def _on_server(address: Address) -> Iterator[Exclusive]:
             address.shown,
             "ctid",
             nullcontext,  # a server holds no text that is none
-            lambda journal_id: str(mirrors_path(journal_id, place)),
+            lambda journal_id, mirror: mirrors_path(journal_id, place, mirror),
         )
         cursor.execute("COMMIT")
 

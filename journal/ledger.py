@@ -111,8 +111,9 @@ class Ledger:
             return False
         return mirror.place == self.place or is_of_another_user(mirror.place, self.place)
 
-    def side_path(self) -> str:
-        """Return the path of the side file for mirrors."""
+    def side_path(self, mirror: str) -> str:
+        """Return the path of the side file for a mirror, by the mirror's own."""
+        del mirror
         return f"{self.path}-mirrors"
 
     # -- what a transaction touches, and what it owes ------------------------------------

@@ -16,7 +16,7 @@ from journal.process import this_process
 from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
 from journal.serverplace import is_of_another_user
-from journal.sidefile import Fresh, SideFile
+from journal.sidefiles import SideFiles
 from journal.store import log
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from journal.engine import Cursor
     from journal.reconcile import Plan
+    from journal.sidefile import Fresh
     from journal.store import Store
 
 _FIRST_MODE: Final = 0o600
@@ -53,7 +54,7 @@ class Mirrors:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._side: SideFile | None = None
+        self._sides = SideFiles(store)
         self._open: dict[int, Mirror] = {}
         self._seen: set[int] = set()
 
@@ -78,8 +79,8 @@ class Mirrors:
         if on_edit not in (KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
         self._check_place()
-        self._side_file()  # or nobody could serve it
         found = real_path(path)
+        self._sides.of(found, create=True)  # or nobody could serve it
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)
             known = self._store.registry.mirrors.get(chain.session_id)
@@ -169,9 +170,9 @@ class Mirrors:
     def remove(self, key: str) -> MirrorFact:
         """Stop mirroring a session; the file stays as it is, but for what a redaction left half done."""
         known = self.of(key)
-        serving = self.mirror(known.session_id)
-        if serving is not None:
-            with suppress(JournalError, OSError):  # a file that cannot be used can be let go, too
+        with suppress(JournalError, OSError):  # a file that cannot be used can be let go, too
+            serving = self.mirror(known.session_id)
+            if serving is not None:
                 serving.undo()
         with self._store.transaction() as cursor:
             self._unregister(cursor, known)
@@ -221,7 +222,7 @@ class Mirrors:
         found = self._open.get(registered.number)
         if found is None:
             found = self._open[registered.number] = Mirror(
-                self._store, self._side_file(), registered
+                self._store, self._sides.of(registered.path), registered
             )
         return found
 
@@ -234,18 +235,6 @@ class Mirrors:
         if known is None or self._store.serves(known) or self._is_a_copys(known):
             return None
         return known.path, self._where(known)
-
-    def _side_file(self) -> SideFile:
-        if self._side is None:
-            try:
-                self._side = SideFile(self._store.side_path(), self._store.mac)
-            except OSError as error:
-                raise MirrorError(
-                    f"{error.filename}: {error.strerror}; the locks of this journal's mirrors are kept there",
-                    hint="make it writable; a server's journal keeps them below XDG_DATA_HOME",
-                    code="mirror-unusable",
-                ) from error
-        return self._side
 
     def serve(self, session_id: int, fresh: Fresh | None = None) -> None:
         """Bring a session's file up to the journal; never raises what an append must not fail by.
@@ -362,7 +351,10 @@ class Mirrors:
 
     def _status(self, fact: MirrorFact) -> MirrorStatus:
         key = self._store.registry.session_keys[fact.session_id]
-        mirror = self.mirror(fact.session_id)
+        try:
+            mirror = self.mirror(fact.session_id)
+        except MirrorError as error:
+            return MirrorStatus(key, fact.path, fact.host, "failing", str(error))
         if mirror is None:
             return MirrorStatus(key, fact.path, fact.host, "elsewhere", self._where(fact))
         with self._store.snapshot() as cursor:
@@ -387,18 +379,14 @@ class Mirrors:
         for mirror in self._open.values():
             mirror.abandon()
         self._open.clear()
-        side, self._side = self._side, None
-        if side is not None:
-            side.close()
+        self._sides.close()
 
     def close(self) -> None:
         """Make every file durable and let them go."""
         for mirror in self._open.values():
             mirror.close()
         self._open.clear()
-        if self._side is not None:
-            self._side.close()
-            self._side = None
+        self._sides.close()
 
 
 _DETAILS: Final = {

@@ -1,21 +1,21 @@
-"""Which place on which server a journal is in, and where this machine keeps what it knows of its mirrors.
+"""Which place on which server a journal is in, and where what is known of its mirrors is kept.
 
 Two copies of a journal have one id and the same facts of its mirrors, and a file that both
 served would be fought over. So a mirror belongs to the place whose journal registered it,
-and, as its lock is in the user's own data directory, to the user who did.
+and, as its lock is in a file that only its owner may open, to the user who did.
+
+That file stands beside the mirror's. Whoever can write to the one meets everybody else who
+can at the other, whatever his environment says: a data directory is another for a job with
+another HOME, and a container has all directories to itself but those it shares.
 """
 
 from __future__ import annotations
 
 import os
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from journal.keys import user_path
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+SIDE_FILE: Final = ".session-journal-"  # how its name begins
 _MAY_ASK: Final = "SELECT has_function_privilege('pg_control_system()', 'EXECUTE')"
 # The first of these a standby has too, and a server that was restored from a dump has not.
 _PLACE: Final = (
@@ -42,7 +42,7 @@ def is_of_another_user(place: str, own: str | None) -> bool:
     return own is not None and place != own and place.rpartition("/")[0] == own.rpartition("/")[0]
 
 
-def mirrors_path(journal_id: str, place: str) -> Path:
-    """Return the side file for the mirrors of a journal on a server, in the user's data directory."""
-    name = f"{journal_id}-{sha256(place.encode()).hexdigest()[:16]}"
-    return user_path() / "mirrors" / name
+def mirrors_path(journal_id: str, place: str, mirror: str) -> str:
+    """Return the side file of a journal on a server for the mirrors in the directory of one of them."""
+    name = sha256(f"{journal_id} {place}".encode()).hexdigest()[:16]
+    return os.path.join(os.path.dirname(mirror), f"{SIDE_FILE}{name}")  # noqa: PTH118, PTH120 - text in, text out

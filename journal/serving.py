@@ -62,13 +62,15 @@ def _looked(
     registry = Registry(known)
     registry.refresh(cursor)
     own = "" if schema is None else place_of(cursor, schema)
-    side = f"{where}-mirrors" if schema is None else str(mirrors_path(journal_id, own or ""))
     found = []
     for fact in sorted(registry.mirrors.values()):
         key = registry.session_keys[fact.session_id]
         if fact.host != this_process().host or fact.place != own:
             found.append(Served(key, fact.path, "elsewhere"))
         else:
+            side = (
+                f"{where}-mirrors" if schema is None else mirrors_path(journal_id, own, fact.path)
+            )
             found.append(_served(cursor, Slot(side, fact.number, known.mac), registry, fact))
     return found
 

@@ -58,7 +58,7 @@ class MirrorAudit:
             if elsewhere is not None:
                 self.open.append(f"the mirror of {session.key!r}{elsewhere}")
                 continue
-            path = self.source.side_path(self.keyring.journal_id or "")
+            path = self.source.side_path(self.keyring.journal_id or "", mirror.path)
             slot = mirrored.Slot(path, number, self.keyring.mac)
             faults = self._mirror_faults(session, mirror, number, slot)
             if faults is None:

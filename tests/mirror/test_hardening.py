@@ -514,12 +514,12 @@ def test_a_forked_child_leaves_its_parents_files_and_locks_alone(
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):
-                is_free = not journal.mirrors._open and journal.mirrors._side is None
+                is_free = not journal.mirrors._open and not journal.mirrors._sides._open
                 journal.close()
                 os._exit(0 if is_free else 1)
             os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        second = SideFile(mirrored.store.side_path(), mirrored.store.mac)
+        second = SideFile(mirrored.store.side_path(mirror.fact.path), mirrored.store.mac)
         assert not second.lock(1, wait_s=0)  # ours still
         second.close()
     mirrored.append({"n": 3})

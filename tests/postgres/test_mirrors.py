@@ -147,6 +147,26 @@ def test_another_users_mirror_is_left_alone(
     assert path.read_bytes() == before
 
 
+def test_one_user_has_one_lock_whatever_his_environment_says(
+    mirrored: Session,  # noqa: F811
+    journal: Journal,
+    journal_path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job of cron's, or of another service, may have another HOME, and another data directory."""
+    mine: Any = journal.mirrors.mirror(2)
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "another"))
+    with Journal(journal_path) as other:
+        theirs: Any = other.mirrors.here(KEY)
+        with mine.lock:
+            assert not theirs.side.lock(mine.fact.number, wait_s=0)
+        assert theirs.side.lock(mine.fact.number, wait_s=0)
+        assert theirs.known() == mine.known()
+    assert mirrored.fence().check().accepted
+
+
 def test_another_users_file_is_no_second_sessions(
     mirrored: Session,  # noqa: F811
     path: Path,  # noqa: F811
@@ -215,18 +235,24 @@ def test_where_the_locks_cannot_be_kept_appends_go_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In a container, say, whose only directory that can be written to is another."""
+    """In a container, say, with a directory of its own there: the file is not gone for that."""
     before = path.read_bytes()
-    (tmp_path / "no-directory").write_text("")
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-directory"))
+    kept = path.parent.rename(tmp_path / "kept")
+    path.parent.mkdir()
     with Journal(journal_path) as other:
         session = other.session(KEY, writer="cron", role="cron")
         assert session.append({"n": 3}).seq == session.head.seq
-        for work in (session.fence, lambda: other.mirrors.add("another", path.with_name("new"))):
+        for work in (session.fence, lambda: other.mirrors.here(KEY)):
             with pytest.raises(MirrorError) as caught:
                 work()
-            assert "XDG_DATA_HOME" in str(caught.value.hint)
+            assert caught.value.code == "mirror-unusable"
+            assert "directory" in str(caught.value.hint)
+        (status,) = other.mirrors.status()
+        assert (status.state, "the locks" in str(status.detail)) == ("failing", True)
         assert len(other.mirrors.facts()) == 1
+    assert list(path.parent.iterdir()) == []
+    path.parent.rmdir()
+    kept.rename(path.parent)
     assert path.read_bytes() == before
     mirrored.append({"n": 4})
     assert path.read_bytes() == before + b'{"n":3}\n{"n":4}\n'
