@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from journal.errors import MirrorError
+from journal.files import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -112,6 +113,19 @@ class MirrorFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self.descriptor)
+
+
+def make_file(path: str, mode: int) -> None:
+    """Make a mirror's file, empty, where there is none; its name survives a power cut from then on.
+
+    Raises:
+        MirrorError: it cannot be made, or what stands there cannot be used.
+
+    """
+    is_there = is_file(path)
+    MirrorFile(path, create=True, mode=mode).close()
+    if not is_there:
+        sync_directory(Path(path).parent)
 
 
 def _opened(path: str, mode: int | None) -> int:

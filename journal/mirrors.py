@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.mirror import Mirror
-from journal.mirrorfile import is_file, real_path
+from journal.mirrorfile import is_file, make_file, real_path
 from journal.model import check_label
 from journal.process import this_process
 from journal.reconciling import KEEP, REFUSE
@@ -91,6 +91,8 @@ class Mirrors:
                 self._check_free(chain.session_id, found)
                 known = None
             made = known or self._register(cursor, chain.session_id, found, on_edit)
+            if known is None:
+                make_file(found, made.mode)  # or who writes before we come to it calls it gone
         self._begin(made, is_new=known is None)
         return made
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal.errors import MirrorError
+from journal.files import sync_directory
 from journal.sidefile import SideFile
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ class SideFiles:
         where = self._store.side_path(path)
         if where not in self._open:
             may_create = create or self._store.keeps_files
+            is_new = create and not Path(where).exists()
             try:
                 self._open[where] = SideFile(where, self._store.mac, create=may_create)
+                if is_new:
+                    sync_directory(Path(where).parent)
             except OSError as error:
                 raise MirrorError(
                     f"{where}: {error.strerror}; the locks of this journal's mirrors are kept there",

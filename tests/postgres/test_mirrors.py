@@ -35,6 +35,7 @@ from tests.mirror.test_hardening import (  # noqa: F401 - run here as well
     test_a_crash_between_commit_and_mirror_heals_at_the_next_open,
     test_a_forked_child_leaves_its_parents_files_and_locks_alone,
     test_a_mirror_on_another_host_is_not_served_here,
+    test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone,
 )
 from tests.test_watching import (  # noqa: F401 - run here as well
     follow,
