@@ -113,7 +113,7 @@ def _on_server(address: Address) -> Iterator[Exclusive]:
         postgres.check_server(connection, address.shown, durability="full")
         cursor = postgres.Cursor(connection)
         catalog.check(cursor, address, schema.SCHEMA_VERSION)
-        place = place_of(cursor, address.schema) or ""
+        place = place_of(cursor, address.schema)
         _lock(cursor)
         yield Exclusive(
             cursor,

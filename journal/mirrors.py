@@ -15,8 +15,8 @@ from journal.model import check_label
 from journal.process import this_process
 from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
-from journal.serverplace import is_of_another_user
-from journal.sidefiles import SideFiles
+from journal.serverplace import A_COPYS, UNTOLD, is_untold, whose
+from journal.sidefiles import SideFiles, untold
 from journal.store import log
 
 if TYPE_CHECKING:
@@ -78,13 +78,14 @@ class Mirrors:
         """
         if on_edit not in (KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
-        self._check_place()
+        if is_untold(self._store.place):
+            raise untold()
         found = real_path(path)
         self._sides.of(found, create=True)  # or nobody could serve it
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)
             known = self._store.registry.mirrors.get(chain.session_id)
-            if known is not None and self._is_a_copys(known):
+            if known is not None and self._whose(known) == A_COPYS:
                 self._unregister(cursor, known)
                 known = None
             if known is None or known.path != found or not self._store.serves(known):
@@ -96,18 +97,8 @@ class Mirrors:
         self._begin(made, is_new=known is None)
         return made
 
-    def _check_place(self) -> None:
-        if self._store.place is None:
-            raise MirrorError(
-                "this user may not ask the server which it is, and without that a copy could serve the same file",
-                hint="GRANT EXECUTE ON FUNCTION pg_control_system() TO its role, as the server's administrator",
-                code="no-mirrors-here",
-            )
-
-    def _is_a_copys(self, known: MirrorFact) -> bool:
-        """Whether a mirror is that of the journal this one was copied from."""
-        place = self._store.place
-        return known.place != place and not is_of_another_user(known.place, place)
+    def _whose(self, known: MirrorFact) -> str:
+        return whose(known.place, self._store.place)
 
     def _begin(self, made: MirrorFact, *, is_new: bool) -> None:
         """Make a new mirror's file, and bring any mirror's up to the journal."""
@@ -156,7 +147,7 @@ class Mirrors:
         writer = store.declare(cursor, f"external:mirror-{number}", "external")
         made = MirrorFact(
             number, session_id, this_process().host, path, on_edit, writer.id, _mode(path),
-            store.place or "",
+            store.place,
         )  # fmt: skip
         told = made._asdict()
         if not made.place:
@@ -217,9 +208,16 @@ class Mirrors:
     # -- what is served ---------------------------------------------------------------
 
     def mirror(self, session_id: int) -> Mirror | None:
-        """Return a session's mirror to work with; None if it has none on this host."""
+        """Return a session's mirror to work with; None if it has none on this host.
+
+        Raises:
+            MirrorError: it may be served here, and cannot.
+
+        """
         registered = self._store.registry.mirrors.get(session_id)
         if registered is None or not self._store.serves(registered):
+            if registered is not None and self._may_be_ours(registered):
+                raise untold()
             return None
         found = self._open.get(registered.number)
         if found is None:
@@ -231,12 +229,18 @@ class Mirrors:
     def elsewhere(self, session_id: int) -> tuple[str, str] | None:
         """Return the path of a session's mirror that is served elsewhere, and where; None if none is.
 
-        One of the journal that this was copied from is none of ours.
+        One of the journal that this was copied from is none of ours; of one that may be served
+        here :meth:`mirror` says why it is not.
         """
         known = self._store.registry.mirrors.get(session_id)
-        if known is None or self._store.serves(known) or self._is_a_copys(known):
+        if known is None or self._store.serves(known) or self._whose(known) == A_COPYS:
+            return None
+        if self._may_be_ours(known):
             return None
         return known.path, self._where(known)
+
+    def _may_be_ours(self, fact: MirrorFact) -> bool:
+        return fact.host == this_process().host and self._whose(fact) == UNTOLD
 
     def serve(self, session_id: int, fresh: Fresh | None = None) -> None:
         """Bring a session's file up to the journal; never raises what an append must not fail by.
@@ -341,7 +345,7 @@ class Mirrors:
 
     def _where(self, fact: MirrorFact) -> str:
         """Say by whom a mirror is served that is not served here."""
-        if self._is_a_copys(fact):
+        if self._whose(fact) == A_COPYS:
             return f"served on the host {fact.host} by the journal that this was copied from, if by any"
         if fact.host != this_process().host:
             return f"served on the host {fact.host}, not on this one"

@@ -346,7 +346,7 @@ class ServerStore(Store):
 
     def side_path(self, mirror: str) -> str:
         """Return the path of the side file for the mirrors in one's directory."""
-        return mirrors_path(self.journal_id, self.place or "", mirror)
+        return mirrors_path(self.journal_id, self.place, mirror)
 
     def empty_log(self) -> bool | None:
         """Return None: what the server keeps besides the rows is its own."""

@@ -56,3 +56,12 @@ class SideFiles:
         found, self._open = self._open, {}
         for side in found.values():
             side.close()
+
+
+def untold() -> MirrorError:
+    """Return the error for a mirror that this journal's, or that of a copy of it, may be."""
+    return MirrorError(
+        "this user may not ask the server which it is, and without that a copy could serve the same file",
+        hint="GRANT EXECUTE ON FUNCTION pg_control_system() TO its role, as the server's administrator",
+        code="no-mirrors-here",
+    )

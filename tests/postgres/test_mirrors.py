@@ -37,6 +37,7 @@ from tests.mirror.test_hardening import (  # noqa: F401 - run here as well
     test_a_mirror_on_another_host_is_not_served_here,
     test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone,
 )
+from tests.postgres.test_server import run
 from tests.test_watching import (  # noqa: F401 - run here as well
     follow,
     store,
@@ -268,8 +269,42 @@ def test_without_a_name_for_the_server_there_are_no_mirrors(
     assert caught.value.code == "no-mirrors-here"
     assert "pg_control_system" in str(caught.value.hint)
     assert not (tmp_path / "s.jsonl").exists()
-    journal.session(KEY, writer="gateway", role="run", mirror=tmp_path / "s.jsonl").append({"n": 1})
+    path = tmp_path / "s.jsonl"  # noqa: F811
+    journal.session(KEY, writer="gateway", role="run", mirror=path).append({"n": 1})
     assert any("pg_control_system" in each for each in audited(journal_path, monkeypatch))
+
+
+def test_who_may_not_ask_which_server_it_is_vouches_for_no_file(
+    mirrored: Session,  # noqa: F811
+    path: Path,  # noqa: F811
+    journal_path: str,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line that a thief put there is behind no accepted fence; appends go on, and status says why."""
+    there = server.url("journal_copied_untold")
+    assert copy(journal_path, there).is_clean
+    fence = mirrored.fence().stored()
+    monkeypatch.setattr(serverplace, "_MAY_ASK", "SELECT false")
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"thief":1}\n')
+    with Journal(journal_path) as other:
+        session = other.session(KEY, writer="cron", role="cron")
+        session.append({"n": 3})
+        for work in (session.fence, lambda: other.fence(fence).check()):
+            with pytest.raises(MirrorError, match="which it is") as caught:
+                work()
+            assert caught.value.code == "no-mirrors-here"
+        (status,) = other.mirrors.status()
+        assert (status.state, "which it is" in str(status.detail)) == ("failing", True)
+    (told,) = [each for each in examine_server(journal_path) if each.name == "mirrors"]
+    assert (told.words, told.state) == (f"0 of 1 on, {KEY} failing", "warning")
+    done = run(journal_path, "mirror", "status")
+    assert "which it is" in done.stdout
+    assert path.read_bytes() == before + b'{"thief":1}\n'
+    with Journal(there) as copied:  # in another schema: that it is a copy is known all the same
+        assert copied.session(KEY, writer="cron", role="cron").fence().check().accepted
+        assert [each.state for each in copied.mirrors.status()] == ["elsewhere"]
 
 
 def audited(place: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
