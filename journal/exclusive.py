@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import schema
-from journal.dialects import catalog, postgres
+from journal.dialects import catalog, postgres, standbys
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
+from journal.errors import StorageError
 from journal.place import check_place
-from journal.servergroup import patiently
+from journal.servergroup import UNKNOWN, patiently
 from journal.serverplace import mirrors_path, place_of
 from journal.ticket import Ticket
 
@@ -56,7 +57,8 @@ def exclusive(place: str | Path) -> Iterator[Exclusive]:
     Raises:
         BusyError: others wrote for as long as it waits.
         SchemaError: the schema is not the journal's own.
-        StorageError: the database cannot be written.
+        StorageError: the database cannot be written; or, at the end, ``outcome-unknown``
+            where the server's answer was lost, or no standby that it waits for gave one.
 
     """
     if is_url(place):
@@ -111,6 +113,8 @@ def _turn(where: str) -> Iterator[None]:
 def _on_server(address: Address) -> Iterator[Exclusive]:
     with closing(postgres.connect(address, busy_timeout_s=_WAIT_S)) as connection:
         postgres.check_server(connection, address.shown, durability="full")
+        count = standbys.check(connection, address.shown, address.standbys, durability="full")
+        commits = standbys.Commits(connection, count)
         cursor = postgres.Cursor(connection)
         catalog.check(cursor, address, schema.SCHEMA_VERSION)
         place = place_of(cursor, address.schema)
@@ -122,7 +126,22 @@ def _on_server(address: Address) -> Iterator[Exclusive]:
             nullcontext,  # a server holds no text that is none
             lambda journal_id, mirror: mirrors_path(journal_id, place, mirror),
         )
-        cursor.execute("COMMIT")
+        _commit(cursor, commits, address.shown)
+
+
+def _commit(cursor: Any, commits: standbys.Commits, where: str) -> None:  # noqa: ANN401 - a server's
+    """Commit, and wait for the standbys like any other commit."""
+    try:
+        with commits.confirmed(_WAIT_S):
+            cursor.execute("COMMIT")
+    except Exception as error:
+        if not postgres.is_lost(error):
+            raise
+        raise StorageError(
+            f"{where}: the answer to a commit was lost, or no standby gave one: whether it is kept is not known",
+            hint="when the server and its standbys are back: journal key tells which era there is",
+            code=UNKNOWN,
+        ) from error
 
 
 def _lock(cursor: Any) -> None:  # noqa: ANN401 - a server's
