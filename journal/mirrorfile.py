@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 CHUNK: Final = 1024 * 1024
+_FIRST_MODE: Final = 0o600
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -113,6 +114,14 @@ class MirrorFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self.descriptor)
+
+
+def mode_of(path: str) -> int:
+    """Return the mode of the file at a path, or the one that it is made with."""
+    try:
+        return stat.S_IMODE(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return _FIRST_MODE
 
 
 def make_file(path: str, mode: int) -> None:

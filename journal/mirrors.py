@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.mirror import Mirror
-from journal.mirrorfile import is_file, make_file, real_path
+from journal.mirrorfile import is_file, make_file, mode_of, real_path
 from journal.model import check_label
 from journal.process import this_process
 from journal.reconciling import KEEP, REFUSE
@@ -20,14 +18,13 @@ from journal.sidefiles import SideFiles, untold
 from journal.store import log
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from journal.engine import Cursor
     from journal.reconcile import Plan
     from journal.sidefile import Fresh
     from journal.store import Store
-
-_FIRST_MODE: Final = 0o600
 
 
 class MirrorStatus(NamedTuple):
@@ -146,7 +143,7 @@ class Mirrors:
         number = store.registry.mirror_count + 1
         writer = store.declare(cursor, f"external:mirror-{number}", "external")
         made = MirrorFact(
-            number, session_id, this_process().host, path, on_edit, writer.id, _mode(path),
+            number, session_id, this_process().host, path, on_edit, writer.id, mode_of(path),
             store.place,
         )  # fmt: skip
         told = made._asdict()
@@ -399,10 +396,3 @@ _DETAILS: Final = {
     "gone": "the file was removed; journal mirror sync --recreate makes it again",
     "refused": "the file was edited; journal mirror resume serves it again",
 }
-
-
-def _mode(path: str) -> int:
-    try:
-        return stat.S_IMODE(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return _FIRST_MODE

@@ -295,6 +295,9 @@ def test_who_may_not_ask_which_server_it_is_vouches_for_no_file(
             with pytest.raises(MirrorError, match="which it is") as caught:
                 work()
             assert caught.value.code == "no-mirrors-here"
+        operator = other.session(KEY, writer="alice", role="operator")
+        with pytest.raises(MirrorError, match="which it is"):
+            operator.redact([1], reason="a mistake")
         (status,) = other.mirrors.status()
         assert (status.state, "which it is" in str(status.detail)) == ("failing", True)
     (told,) = [each for each in examine_server(journal_path) if each.name == "mirrors"]
@@ -305,6 +308,8 @@ def test_who_may_not_ask_which_server_it_is_vouches_for_no_file(
     with Journal(there) as copied:  # in another schema: that it is a copy is known all the same
         assert copied.session(KEY, writer="cron", role="cron").fence().check().accepted
         assert [each.state for each in copied.mirrors.status()] == ["elsewhere"]
+    with Journal(journal_path) as other:
+        assert other.mirrors.remove(KEY).path == str(path)
 
 
 def audited(place: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
