@@ -77,8 +77,9 @@ def adopt_key(
     with exclusive(place) as held:
         adoption = _Adoption(held, str(place), reason, key_file)
         old, new = adoption.run(without_key=without_key)
-        side_path = held.side_path(adoption.journal_id)
-    _prove_mirrors(side_path, old, new)
+        side_paths = {held.side_path(adoption.journal_id, each) for each in adoption.mirrors}
+    for each in side_paths:
+        _prove_mirrors(each, old, new)
     # Finding the key also has its file say that the era began.
     return custody(place, None if key_file is None else str(key_file))
 
@@ -105,6 +106,7 @@ class _Adoption:
         self.held, self.cursor, self.where = held, held.cursor, held.where
         self.place, self.reason, self.key_file = place, reason, key_file
         self.at_us, self.journal_id = now_us(), ""
+        self.mirrors: list[str] = []  # the paths of those that are known before
 
     def run(self, *, without_key: bool) -> tuple[Keys | None, Keys]:
         """Do all of it; return the keys from before, where they are at hand, and those from now on."""
@@ -149,6 +151,7 @@ class _Adoption:
         registry = Registry(old)
         registry.refresh(self.cursor)
         check_newest(registry.newer_key, self.where)
+        self.mirrors = [each.path for each in registry.mirrors.values()]
         handover = fact("key", key_id=era, fingerprint=fingerprint(new_key))
         self._record(registry, old, handover)
         heads = {REGISTRY_ID: registry.chain.head.seq}

@@ -355,22 +355,24 @@ def key_fact(known: Custody, path: Path | None) -> Fact:
     return Fact("key", OK, words, None, details)
 
 
+_STEPS: Final = {
+    "gone": ("mirror sync", "--recreate"),
+    "refused": ("mirror resume", "--reason WHY"),
+}
+
+
 def mirrors_fact(place: str | Path) -> Fact:
     """Return how the mirrors of a journal do, in a file or on a server."""
     found = served(place)
     if not found:
         return Fact("mirrors", OK, "none", None, {"mirrors": []})
-    off = [one for one in found if one.state in ("gone", "refused")]
+    off = [one for one in found if one.state in _STEPS or one.state == "failing"]
     count = sum(one.state == "on" for one in found)
     said = [f"{one.key} {one.state}" for one in found if one.state != "on"][:_SHOWN]
     words = ", ".join([f"{count} of {len(found)} on", *said])
     details = {"mirrors": [one._asdict() for one in found]}
     if not off:
         return Fact("mirrors", OK, words, None, details)
-    words_of = {
-        "gone": ("mirror sync", "--recreate"),
-        "refused": ("mirror resume", "--reason WHY"),
-    }
-    command, options = words_of[off[0].state]
+    command, options = _STEPS.get(off[0].state, ("mirror status", ""))
     step = command_on(off[0].key, command, options=options)
     return Fact("mirrors", WARNING, words, step, details)

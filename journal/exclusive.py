@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import schema
-from journal.dialects import catalog, postgres
+from journal.dialects import catalog, postgres, standbys
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
+from journal.errors import StorageError
 from journal.place import check_place
-from journal.servergroup import patiently
+from journal.servergroup import UNKNOWN, patiently
 from journal.serverplace import mirrors_path, place_of
 from journal.ticket import Ticket
 
@@ -38,7 +39,7 @@ class Exclusive(NamedTuple):
         where: how the journal is called, without a password.
         row: the column that names a row of any table, as long as the transaction stands.
         as_bytes: a block in which text comes as bytes, where it need not be UTF-8.
-        side_path: where this host keeps what it knows of the journal's mirrors, by the journal's id.
+        side_path: where this host keeps what it knows of a mirror, by the journal's id and its path.
 
     """
 
@@ -46,7 +47,7 @@ class Exclusive(NamedTuple):
     where: str
     row: str
     as_bytes: Callable[[], AbstractContextManager[None]]
-    side_path: Callable[[str], str]
+    side_path: Callable[[str, str], str]
 
 
 @contextmanager
@@ -56,7 +57,8 @@ def exclusive(place: str | Path) -> Iterator[Exclusive]:
     Raises:
         BusyError: others wrote for as long as it waits.
         SchemaError: the schema is not the journal's own.
-        StorageError: the database cannot be written.
+        StorageError: the database cannot be written; or, at the end, ``outcome-unknown``
+            where the server's answer was lost, or no standby that it waits for gave one.
 
     """
     if is_url(place):
@@ -91,7 +93,7 @@ def _in_file(path: Path) -> Iterator[Exclusive]:
             connection.text_factory = str
 
         connection.execute("BEGIN IMMEDIATE")
-        yield Exclusive(cursor, where, "rowid", as_bytes, lambda _: f"{where}-mirrors")
+        yield Exclusive(cursor, where, "rowid", as_bytes, lambda *_: f"{where}-mirrors")
         connection.execute("COMMIT")  # on any error before it, closing rolls back
 
 
@@ -111,18 +113,35 @@ def _turn(where: str) -> Iterator[None]:
 def _on_server(address: Address) -> Iterator[Exclusive]:
     with closing(postgres.connect(address, busy_timeout_s=_WAIT_S)) as connection:
         postgres.check_server(connection, address.shown, durability="full")
+        count = standbys.check(connection, address.shown, address.standbys, durability="full")
+        commits = standbys.Commits(connection, count)
         cursor = postgres.Cursor(connection)
         catalog.check(cursor, address, schema.SCHEMA_VERSION)
-        place = place_of(cursor, address.schema) or ""
+        place = place_of(cursor, address.schema)
         _lock(cursor)
         yield Exclusive(
             cursor,
             address.shown,
             "ctid",
             nullcontext,  # a server holds no text that is none
-            lambda journal_id: str(mirrors_path(journal_id, place)),
+            lambda journal_id, mirror: mirrors_path(journal_id, place, mirror),
         )
-        cursor.execute("COMMIT")
+        _commit(cursor, commits, address.shown)
+
+
+def _commit(cursor: Any, commits: standbys.Commits, where: str) -> None:  # noqa: ANN401 - a server's
+    """Commit, and wait for the standbys like any other commit."""
+    try:
+        with commits.confirmed(_WAIT_S):
+            cursor.execute("COMMIT")
+    except Exception as error:
+        if not postgres.is_lost(error):
+            raise
+        raise StorageError(
+            f"{where}: the answer to a commit was lost, or no standby gave one: whether it is kept is not known",
+            hint="when the server and its standbys are back: journal key tells which era there is",
+            code=UNKNOWN,
+        ) from error
 
 
 def _lock(cursor: Any) -> None:  # noqa: ANN401 - a server's

@@ -17,6 +17,7 @@ from journal.instance import store_instance
 from journal.model import REGISTRY_ID, Writer, check_label, check_name
 from journal.process import this_process
 from journal.registry import Registry, check_role, check_standing
+from journal.serverplace import A_COPYS, whose
 from journal.writing import Author, write_out
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Ledger:
         # What marks the block whose transaction stands; None where there is no block.
         self.block: object = None
         self.mirrors: MirrorKeeper | None = None
-        # Of a journal on a server: whose mirrors are served here; None if that is not known.
-        self.place: str | None = ""
+        # Of a journal on a server: whose mirrors are served here.
+        self.place = ""
         self.instances: dict[int, int] = {}
         self._new_instances: dict[int, int] = {}
         # Each chain that is written to, with what a rollback is to put back.
@@ -104,8 +105,15 @@ class Ledger:
         """Whether a mirror is served by this journal on this host: not one of a copy, nor another's."""
         return mirror.host == this_process().host and mirror.place == self.place
 
-    def side_path(self) -> str:
-        """Return the path of the side file for mirrors."""
+    def has_file(self, mirror: MirrorFact) -> bool:
+        """Whether a mirror's file is one of this host's, whichever of its users serves it; not a copy's."""
+        if mirror.host != this_process().host:
+            return False
+        return whose(mirror.place, self.place) != A_COPYS
+
+    def side_path(self, mirror: str) -> str:
+        """Return the path of the side file for a mirror, by the mirror's own."""
+        del mirror
         return f"{self.path}-mirrors"
 
     # -- what a transaction touches, and what it owes ------------------------------------

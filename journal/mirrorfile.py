@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from journal.errors import MirrorError
+from journal.files import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 CHUNK: Final = 1024 * 1024
+_FIRST_MODE: Final = 0o600
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -112,6 +114,27 @@ class MirrorFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self.descriptor)
+
+
+def mode_of(path: str) -> int:
+    """Return the mode of the file at a path, or the one that it is made with."""
+    try:
+        return stat.S_IMODE(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return _FIRST_MODE
+
+
+def make_file(path: str, mode: int) -> None:
+    """Make a mirror's file, empty, where there is none; its name survives a power cut from then on.
+
+    Raises:
+        MirrorError: it cannot be made, or what stands there cannot be used.
+
+    """
+    is_there = is_file(path)
+    MirrorFile(path, create=True, mode=mode).close()
+    if not is_there:
+        sync_directory(Path(path).parent)
 
 
 def _opened(path: str, mode: int | None) -> int:

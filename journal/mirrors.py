@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.mirror import Mirror
-from journal.mirrorfile import is_file, real_path
+from journal.mirrorfile import is_file, make_file, mode_of, real_path
 from journal.model import check_label
 from journal.process import this_process
 from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
-from journal.serverplace import is_of_another_user
-from journal.sidefile import Fresh, SideFile
+from journal.serverplace import A_COPYS, UNTOLD, is_untold, whose
+from journal.sidefiles import SideFiles, untold
 from journal.store import log
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from journal.engine import Cursor
     from journal.reconcile import Plan
+    from journal.sidefile import Fresh
     from journal.store import Store
-
-_FIRST_MODE: Final = 0o600
 
 
 class MirrorStatus(NamedTuple):
@@ -53,7 +51,7 @@ class Mirrors:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._side: SideFile | None = None
+        self._sides = SideFiles(store)
         self._open: dict[int, Mirror] = {}
         self._seen: set[int] = set()
 
@@ -77,34 +75,27 @@ class Mirrors:
         """
         if on_edit not in (KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
-        self._check_place()
-        self._side_file()  # or nobody could serve it
+        if is_untold(self._store.place):
+            raise untold()
         found = real_path(path)
+        self._sides.of(found, create=True)  # or nobody could serve it
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)
             known = self._store.registry.mirrors.get(chain.session_id)
-            if known is not None and self._is_a_copys(known):
+            if known is not None and self._whose(known) == A_COPYS:
                 self._unregister(cursor, known)
                 known = None
             if known is None or known.path != found or not self._store.serves(known):
                 self._check_free(chain.session_id, found)
                 known = None
             made = known or self._register(cursor, chain.session_id, found, on_edit)
+            if known is None:
+                make_file(found, made.mode)  # or who writes before we come to it calls it gone
         self._begin(made, is_new=known is None)
         return made
 
-    def _check_place(self) -> None:
-        if self._store.place is None:
-            raise MirrorError(
-                "this user may not ask the server which it is, and without that a copy could serve the same file",
-                hint="GRANT EXECUTE ON FUNCTION pg_control_system() TO its role, as the server's administrator",
-                code="no-mirrors-here",
-            )
-
-    def _is_a_copys(self, known: MirrorFact) -> bool:
-        """Whether a mirror is that of the journal this one was copied from."""
-        place = self._store.place
-        return known.place != place and not is_of_another_user(known.place, place)
+    def _whose(self, known: MirrorFact) -> str:
+        return whose(known.place, self._store.place)
 
     def _begin(self, made: MirrorFact, *, is_new: bool) -> None:
         """Make a new mirror's file, and bring any mirror's up to the journal."""
@@ -140,7 +131,7 @@ class Mirrors:
                 code="mirror-elsewhere",
             )
         for other in registry.mirrors.values():
-            if other.path == path and self._store.serves(other):
+            if other.path == path and self._store.has_file(other):
                 raise MirrorError(
                     f"{path} is the mirror of {registry.session_keys[other.session_id]!r}",
                     hint="name another path",
@@ -152,8 +143,8 @@ class Mirrors:
         number = store.registry.mirror_count + 1
         writer = store.declare(cursor, f"external:mirror-{number}", "external")
         made = MirrorFact(
-            number, session_id, this_process().host, path, on_edit, writer.id, _mode(path),
-            store.place or "",
+            number, session_id, this_process().host, path, on_edit, writer.id, mode_of(path),
+            store.place,
         )  # fmt: skip
         told = made._asdict()
         if not made.place:
@@ -169,9 +160,9 @@ class Mirrors:
     def remove(self, key: str) -> MirrorFact:
         """Stop mirroring a session; the file stays as it is, but for what a redaction left half done."""
         known = self.of(key)
-        serving = self.mirror(known.session_id)
-        if serving is not None:
-            with suppress(JournalError, OSError):  # a file that cannot be used can be let go, too
+        with suppress(JournalError, OSError):  # a file that cannot be used can be let go, too
+            serving = self.mirror(known.session_id)
+            if serving is not None:
                 serving.undo()
         with self._store.transaction() as cursor:
             self._unregister(cursor, known)
@@ -214,38 +205,39 @@ class Mirrors:
     # -- what is served ---------------------------------------------------------------
 
     def mirror(self, session_id: int) -> Mirror | None:
-        """Return a session's mirror to work with; None if it has none on this host."""
+        """Return a session's mirror to work with; None if it has none on this host.
+
+        Raises:
+            MirrorError: it may be served here, and cannot.
+
+        """
         registered = self._store.registry.mirrors.get(session_id)
         if registered is None or not self._store.serves(registered):
+            if registered is not None and self._may_be_ours(registered):
+                raise untold()
             return None
         found = self._open.get(registered.number)
         if found is None:
             found = self._open[registered.number] = Mirror(
-                self._store, self._side_file(), registered
+                self._store, self._sides.of(registered.path), registered
             )
         return found
 
     def elsewhere(self, session_id: int) -> tuple[str, str] | None:
         """Return the path of a session's mirror that is served elsewhere, and where; None if none is.
 
-        One of the journal that this was copied from is none of ours.
+        One of the journal that this was copied from is none of ours; of one that may be served
+        here :meth:`mirror` says why it is not.
         """
         known = self._store.registry.mirrors.get(session_id)
-        if known is None or self._store.serves(known) or self._is_a_copys(known):
+        if known is None or self._store.serves(known) or self._whose(known) == A_COPYS:
+            return None
+        if self._may_be_ours(known):
             return None
         return known.path, self._where(known)
 
-    def _side_file(self) -> SideFile:
-        if self._side is None:
-            try:
-                self._side = SideFile(self._store.side_path(), self._store.mac)
-            except OSError as error:
-                raise MirrorError(
-                    f"{error.filename}: {error.strerror}; the locks of this journal's mirrors are kept there",
-                    hint="make it writable; a server's journal keeps them below XDG_DATA_HOME",
-                    code="mirror-unusable",
-                ) from error
-        return self._side
+    def _may_be_ours(self, fact: MirrorFact) -> bool:
+        return fact.host == this_process().host and self._whose(fact) == UNTOLD
 
     def serve(self, session_id: int, fresh: Fresh | None = None) -> None:
         """Bring a session's file up to the journal; never raises what an append must not fail by.
@@ -350,7 +342,7 @@ class Mirrors:
 
     def _where(self, fact: MirrorFact) -> str:
         """Say by whom a mirror is served that is not served here."""
-        if self._is_a_copys(fact):
+        if self._whose(fact) == A_COPYS:
             return f"served on the host {fact.host} by the journal that this was copied from, if by any"
         if fact.host != this_process().host:
             return f"served on the host {fact.host}, not on this one"
@@ -362,7 +354,10 @@ class Mirrors:
 
     def _status(self, fact: MirrorFact) -> MirrorStatus:
         key = self._store.registry.session_keys[fact.session_id]
-        mirror = self.mirror(fact.session_id)
+        try:
+            mirror = self.mirror(fact.session_id)
+        except MirrorError as error:
+            return MirrorStatus(key, fact.path, fact.host, "failing", str(error))
         if mirror is None:
             return MirrorStatus(key, fact.path, fact.host, "elsewhere", self._where(fact))
         with self._store.snapshot() as cursor:
@@ -387,28 +382,17 @@ class Mirrors:
         for mirror in self._open.values():
             mirror.abandon()
         self._open.clear()
-        side, self._side = self._side, None
-        if side is not None:
-            side.close()
+        self._sides.close()
 
     def close(self) -> None:
         """Make every file durable and let them go."""
         for mirror in self._open.values():
             mirror.close()
         self._open.clear()
-        if self._side is not None:
-            self._side.close()
-            self._side = None
+        self._sides.close()
 
 
 _DETAILS: Final = {
     "gone": "the file was removed; journal mirror sync --recreate makes it again",
     "refused": "the file was edited; journal mirror resume serves it again",
 }
-
-
-def _mode(path: str) -> int:
-    try:
-        return stat.S_IMODE(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return _FIRST_MODE

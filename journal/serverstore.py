@@ -344,11 +344,9 @@ class ServerStore(Store):
             check_newest(self.registry.newer_key, self.path)
         self.generation += 1
 
-    def side_path(self) -> str:
-        """Return the path of the side file for mirrors; its directory is there from then on."""
-        path = mirrors_path(self.journal_id, self.place or "")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return str(path)
+    def side_path(self, mirror: str) -> str:
+        """Return the path of the side file for the mirrors in one's directory."""
+        return mirrors_path(self.journal_id, self.place, mirror)
 
     def empty_log(self) -> bool | None:
         """Return None: what the server keeps besides the rows is its own."""

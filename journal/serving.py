@@ -13,7 +13,7 @@ from journal.keyfinding import find_keys
 from journal.mirrorfile import is_file
 from journal.process import this_process
 from journal.registry import Registry
-from journal.serverplace import mirrors_path, place_of
+from journal.serverplace import OURS, UNTOLD, mirrors_path, place_of, whose
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class Served(NamedTuple):
-    """One mirror; ``state`` is "on", "behind", "gone", "refused" or "elsewhere"."""
+    """One mirror; ``state`` is "on", "behind", "gone", "refused" or "elsewhere".
+
+    It is "failing" where the server does not tell this user whether it is the one that the
+    mirror belongs to: then nobody serves it for him.
+    """
 
     key: str
     path: str
@@ -62,13 +66,18 @@ def _looked(
     registry = Registry(known)
     registry.refresh(cursor)
     own = "" if schema is None else place_of(cursor, schema)
-    side = f"{where}-mirrors" if schema is None else str(mirrors_path(journal_id, own or ""))
     found = []
     for fact in sorted(registry.mirrors.values()):
         key = registry.session_keys[fact.session_id]
-        if fact.host != this_process().host or fact.place != own:
+        found_whose = whose(fact.place, own)
+        if fact.host != this_process().host or found_whose not in (OURS, UNTOLD):
             found.append(Served(key, fact.path, "elsewhere"))
+        elif found_whose == UNTOLD:
+            found.append(Served(key, fact.path, "failing"))
         else:
+            side = (
+                f"{where}-mirrors" if schema is None else mirrors_path(journal_id, own, fact.path)
+            )
             found.append(_served(cursor, Slot(side, fact.number, known.mac), registry, fact))
     return found
 

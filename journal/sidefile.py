@@ -1,7 +1,7 @@
 """The side file: what the processes of one host know of their mirrors, and their locks.
 
-``<database>-mirrors`` holds one slot for each mirror, each with a MAC. It is a
-cache: a slot that is missing, torn or forged only makes the next comparison a
+``<database>-mirrors`` holds one slot for each mirror, each with a MAC; of a journal
+on a server, a file in each directory of mirrors has their slots. It is a cache: a slot that is missing, torn or forged only makes the next comparison a
 full one. The lock on a slot's bytes is held while its mirror is compared or
 written.
 """
@@ -100,9 +100,9 @@ class Fresh(NamedTuple):
 class SideFile:
     """The open side file of one journal in this process."""
 
-    def __init__(self, path: str, mac: Mac) -> None:
+    def __init__(self, path: str, mac: Mac, *, create: bool = True) -> None:
         self._prove_with(mac)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
         self._descriptor = os.open(path, flags, 0o600)
 
     def _prove_with(self, mac: Mac) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
 from journal.migration import apply, plan
 from journal.migration.discovery import walk
+from journal.serverplace import SIDE_FILE
 from journal.session import Session
 
 if TYPE_CHECKING:
@@ -99,14 +100,14 @@ class Watch:
     def take(self, paths: Iterable[str]) -> Iterator[Seen]:
         """Look at files that may have changed, the ones with a session first."""
         mirrors = self._mirrors()
-        wanted = sorted(path for path in paths if not path.startswith(self._own))
+        wanted = sorted(path for path in paths if not self._is_own(path))
         yield from self._followed([(path, mirrors[path]) for path in wanted if path in mirrors])
         for path in wanted:
             if path not in mirrors and not os.path.isdir(path):  # noqa: PTH112 - text in, text out
                 yield from self._adopt(path)
 
     def _mirrors(self) -> dict[str, str]:
-        """Return the session of each mirror on this host below the directories, by path."""
+        """Return the session of each mirror on this host below the directories, by path; another user's too."""
         store = self._journal.store
         with store.snapshot():
             registry = store.registry
@@ -117,10 +118,14 @@ class Watch:
                     {
                         fact.path: registry.session_keys[fact.session_id]
                         for fact in registry.mirrors.values()
-                        if store.serves(fact) and self._is_below(fact.path)
+                        if store.has_file(fact) and self._is_below(fact.path)
                     },
                 )
         return self._known
+
+    def _is_own(self, path: str) -> bool:
+        """Whether a file is one of the journal's, such as changes with each line of a mirror."""
+        return path.startswith(self._own) or os.path.basename(path).startswith(SIDE_FILE)  # noqa: PTH119 - text in
 
     def _is_below(self, path: str) -> bool:
         return any(path.startswith(f"{each.rstrip('/')}/") for each in self._directories)

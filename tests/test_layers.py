@@ -112,6 +112,7 @@ LAYERS = (
         "reconciling",
         "mirror",
         "mirrors",
+        "sidefiles",
         "reading",
         "tail",
         "places",

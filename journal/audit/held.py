@@ -9,7 +9,7 @@ from journal.audit import mirrored
 from journal.audit.findings import Findings
 from journal.audit.sessions import SessionAudit
 from journal.process import this_process
-from journal.serverplace import is_of_another_user
+from journal.serverplace import A_COPYS, ANOTHER_USERS, UNTOLD, whose
 
 if TYPE_CHECKING:
     from journal.audit.declarations import Declarations, MirrorDeclared
@@ -58,7 +58,7 @@ class MirrorAudit:
             if elsewhere is not None:
                 self.open.append(f"the mirror of {session.key!r}{elsewhere}")
                 continue
-            path = self.source.side_path(self.keyring.journal_id or "")
+            path = self.source.side_path(self.keyring.journal_id or "", mirror.path)
             slot = mirrored.Slot(path, number, self.keyring.mac)
             faults = self._mirror_faults(session, mirror, number, slot)
             if faults is None:
@@ -71,14 +71,14 @@ class MirrorAudit:
 
     def _elsewhere(self, mirror: MirrorDeclared, place: str) -> str | None:
         """Say where a mirror is that cannot be looked at from here; None if it is here."""
-        own = self.source.place()
-        if own is None:
-            return ": the server does not tell this user which it is (pg_control_system)"
-        if is_of_another_user(place, own):
+        found, is_here = whose(place, self.source.place()), mirror.host == this_process().host
+        if found == ANOTHER_USERS:
             return f": it is served by the user {place.rpartition('/')[2]}"
-        if place != own:
+        if found == A_COPYS:
             return f": it belongs to the journal on {mirror.host} that this was copied from"
-        return None if mirror.host == this_process().host else f" on the host {mirror.host}"
+        if found == UNTOLD and is_here:
+            return ": the server does not tell this user which it is (pg_control_system)"
+        return None if is_here else f" on the host {mirror.host}"
 
     def _mirror_faults(
         self, session: SessionAudit, mirror: MirrorDeclared, number: int, slot: mirrored.Slot

@@ -51,13 +51,13 @@ class Source:
         """Open a later state of the same database."""
         return opened(self.path)
 
-    def place(self) -> str | None:
-        """Return what a mirror that this journal serves is registered with; None if that is not told."""
+    def place(self) -> str:
+        """Return what a mirror that this journal serves is registered with."""
         return ""
 
-    def side_path(self, journal_id: str) -> str:
-        """Return where this host keeps what it knows of the journal's mirrors."""
-        del journal_id
+    def side_path(self, journal_id: str, mirror: str) -> str:
+        """Return where this host keeps what it knows of a mirror, by the mirror's path."""
+        del journal_id, mirror
         return f"{self.path}-mirrors"
 
     def version(self) -> int:
@@ -160,13 +160,13 @@ class ServerSource(Source):
         """Open a later state of the same database."""
         return _opened_on_server(self._address)
 
-    def place(self) -> str | None:
+    def place(self) -> str:
         """Return the journal's place on its server, for this user."""
         return place_of(postgres.Cursor(self._connection), self._address.schema)
 
-    def side_path(self, journal_id: str) -> str:
-        """Return where this user keeps what is known of the journal's mirrors."""
-        return str(mirrors_path(journal_id, self.place() or ""))
+    def side_path(self, journal_id: str, mirror: str) -> str:
+        """Return where this user keeps what is known of the mirrors in one's directory."""
+        return mirrors_path(journal_id, self.place(), mirror)
 
     def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
         """Run one statement on a cursor of its own."""

@@ -98,8 +98,10 @@ def _looked_at(
     journal: Journal, fact: MirrorFact, status: MirrorStatus
 ) -> tuple[str, str | None, int]:
     """Return a mirror's state, its words, and how many foreign lines its file has, by reading it."""
+    if status.state in ("gone", FAILING):
+        return status.state, status.detail, 0
     mirror = journal.mirrors.mirror(fact.session_id)
-    if mirror is None or status.state in ("gone", FAILING):
+    if mirror is None:
         return status.state, status.detail, 0
     try:
         plan = mirror.preview()

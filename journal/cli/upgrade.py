@@ -34,7 +34,7 @@ def command(settings: Settings, *, apply: bool) -> int:
     Shows what an upgrade would do and exits 3 if there is something to do. --apply brings
     an older schema to this version, drops triggers and indexes that are not the journal's,
     and puts missing ones back. Tables are never dropped and rows never changed. On a server
-    it takes somebody who may make a schema there, for a moment.
+    it takes somebody who may make a schema there, for a moment, and knows no older schema.
     """
     from journal import schema  # noqa: PLC0415 - with the rest of the library
 

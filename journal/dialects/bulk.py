@@ -42,7 +42,7 @@ _cursors = itertools.count(1)
 # By the schema's own number: copies into two schemas do not wait for each other.
 _LOCK: Final = "SELECT pg_advisory_lock(?::int, (?::regnamespace)::oid::int)"
 _NUMBERED: Final = (
-    "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+    "SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
     "WHERE c.relnamespace = ?::regnamespace AND a.attname = 'id' AND a.attidentity <> ''"
 )
 # A row with a number near the last one was put there by plain SQL: what comes goes on below.
@@ -261,7 +261,8 @@ class ServerTarget:
 
     def _number(self) -> None:
         for (name,) in Cursor(self._raw).execute(_NUMBERED, (self.address.schema,)).fetchall():
-            self._raw.execute(_SET_NUMBER.format(name))
+            if name in tables.metadata.tables:  # others' tables are no business of ours
+                self._raw.execute(_SET_NUMBER.format(name))
 
     def close(self) -> None:
         """Let it go, as far as it came."""

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
+from journal.dialects import grants
 from journal.dialects.postgres import driver
 from journal.model import REGISTRY_ID
 from journal.tables import entries
@@ -141,7 +142,11 @@ class Flush:
             raise UnforeseenError
         if len(self._moves) > 1 or len(self._moves[0].rows) > 1:
             return self._send_together(cursor.connection)
-        cursor.execute(_single(), self._values(self._moves[0]))
+        try:
+            cursor.execute(_single(), self._values(self._moves[0]))
+        except Exception as error:
+            grants.note(error, _single(), cursor.connection)
+            raise
         if cursor.rowcount != 1:
             raise UnforeseenError
         return not cursor.fetchone()[0]

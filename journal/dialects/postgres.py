@@ -11,6 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import errors
+from journal.dialects import grants
+from journal.dialects.address import is_url, parsed
 from journal.dialects.texts import turned
 
 if TYPE_CHECKING:
@@ -62,21 +64,33 @@ class Cursor:
     def execute(self, sql: str, parameters: Sequence[object] = (), /) -> Cursor:
         """Run one statement."""
         text, gives_id = turned(sql)
-        self._raw.execute(text, parameters or None)
+        try:
+            self._raw.execute(text, parameters or None)
+        except Exception as error:
+            grants.note(error, text, self.connection)
+            raise
         if gives_id:
             self.lastrowid = self._raw.fetchone()[0]
         return self
 
     def answer(self, sql: str, /) -> Any:  # noqa: ANN401 - a row, or None
         """Run several statements without values in one round trip; return the last one's row."""
-        self._raw.execute(sql)
-        while self._raw.nextset():
-            pass
+        try:
+            self._raw.execute(sql)
+            while self._raw.nextset():
+                pass
+        except Exception as error:
+            grants.note(error, sql, self.connection)
+            raise
         return self._raw.fetchone()
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]], /) -> Cursor:
         """Run one statement for each row of values."""
-        self._raw.executemany(turned(sql).sql, parameters)
+        try:
+            self._raw.executemany(turned(sql).sql, parameters)
+        except Exception as error:
+            grants.note(error, sql, self.connection)
+            raise
         return self
 
     @property
@@ -110,6 +124,11 @@ class Cursor:
         """Return the rows that are left."""
         found: list[Any] = self._raw.fetchall()
         return found
+
+
+def quoted(name: str) -> str:
+    """Return a name as a statement can hold it: what the catalogue has was chosen by anybody."""
+    return '"{}"'.format(name.replace('"', '""'))
 
 
 # -- connections --------------------------------------------------------------------------
@@ -312,7 +331,9 @@ def translated(error: BaseException, where: str) -> errors.JournalError:
             said = (
                 f": {error}" if kind is errors.StorageError or kind is errors.CorruptError else ""
             )
-            return kind(f"{where}: {words}{said}", hint=hint, code=code or kind.code)
+            lacks = grants.of(error, parsed(where).schema) if is_url(where) else None
+            told = hint if lacks is None else f"{lacks}; {hint}"
+            return kind(f"{where}: {words}{said}", hint=told, code=code or kind.code)
     return errors.StorageError(f"{where}: {error}", hint="journal audit")
 
 

@@ -10,17 +10,26 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.dialects import catalog
-from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
+from journal.dialects.postgres import (
+    Cursor,
+    check_server,
+    connect,
+    driver,
+    quoted,
+    translated,
+)
+from journal.errors import NotFoundError, SchemaError
 from journal.tables import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Connection
 
     from journal.dialects.address import Address
 
 _WAIT_S: Final = 30.0
+_VERSION: Final = max(catalog.DIGESTS)
 _NEW: Final = "journal_as_it_should_be"
 _LOCK: Final = "LOCK TABLE sessions, entries, meta IN SHARE ROW EXCLUSIVE MODE"
 _TRIGGERS: Final = (
@@ -54,8 +63,11 @@ class _Expected(NamedTuple):
 def look(address: Address, migrate: Callable[[Connection], None]) -> tuple[int, list[Difference]]:
     """Return a journal's schema version, and how its schema differs from a new one; changes nothing.
 
+    Of another version's schema nothing is told: it differs in every way there is.
+
     Raises:
         ReadOnlyError: who asks may make no schema, not even for a moment.
+        SchemaError: a newer version's schema.
 
     """
     expected = _expected(address, migrate)
@@ -67,14 +79,29 @@ def restore(address: Address, migrate: Callable[[Connection], None]) -> list[Dif
     """Drop foreign triggers, rules and indexes and put ours back, in one transaction; return what is left.
 
     Tables, columns and constraints are never changed: they may hold what nobody else has.
+
+    Raises:
+        SchemaError: another version's schema; nothing was changed.
+
     """
     expected = _expected(address, migrate)
     with _connected(address) as connection, connection.transaction():
         cursor = Cursor(connection)
         cursor.execute(_LOCK)
-        _, found = _looked(cursor, address, expected)
+        version, found = _looked(cursor, address, expected)
+        if version < _VERSION:
+            raise SchemaError(
+                f"{address.shown} has schema {version}, and of a server's no step is known from there to {_VERSION}; "
+                "nothing was changed",
+                hint="open it with the version that made it, and journal copy it to a new schema with this one",
+                code="schema-older",
+            )
+        objects = {*_objects(cursor, address.schema), *expected.objects}
+        constraints = {name for kind, name, *_ in objects if kind == "constraint"}
         for each in found:
-            for statement in _statements(each, expected):
+            if each.type == "index" and f"{each.table}.{each.name}" in constraints:
+                continue  # it comes and goes with its constraint
+            for statement in _statements(each, expected, address):
                 connection.execute(statement)
         return _looked(cursor, address, expected)[1]
 
@@ -137,15 +164,29 @@ def _objects(cursor: Cursor, schema: str) -> Iterator[tuple[str, ...]]:
 
 
 def _looked(cursor: Cursor, address: Address, expected: _Expected) -> tuple[int, list[Difference]]:
-    version = catalog.version_in(cursor, address) or 0
-    there = {row[:2]: row for row in _objects(cursor, address.schema)}
+    version = catalog.version_in(cursor, address)
+    if version is None:
+        raise NotFoundError(f"no journal at {address.shown} yet", hint="journal init")
+    if version > _VERSION:
+        raise SchemaError(
+            f"{address.shown} has schema {version}, this version writes {_VERSION}; nothing was changed",
+            hint="pip install --upgrade session-journal",
+            code="schema-newer",
+        )
+    if version < _VERSION:
+        return version, []
+    return version, _differences(_objects(cursor, address.schema), expected)
+
+
+def _differences(objects: Iterable[tuple[str, ...]], expected: _Expected) -> list[Difference]:
+    there = {row[:2]: row for row in objects}
     ours = {row[:2]: row for row in expected.objects}
     found = [_told("missing", name) for name in ours.keys() - there.keys()]
     found += [_told("foreign", name) for name in there.keys() - ours.keys()]
     found += [
         _told("changed", name) for name in ours.keys() & there.keys() if ours[name] != there[name]
     ]
-    return version, sorted(found)
+    return sorted(found)
 
 
 def _told(what: str, key: tuple[str, ...]) -> Difference:
@@ -153,14 +194,15 @@ def _told(what: str, key: tuple[str, ...]) -> Difference:
     return Difference(what, key[0], name or table, table)
 
 
-def _statements(each: Difference, expected: _Expected) -> list[str]:
+def _statements(each: Difference, expected: _Expected, address: Address) -> list[str]:
     """Return what mends it; nothing where only a person can."""
-    name, table = f'"{each.name}"', f'"{each.table}"'
+    name, table = quoted(each.name), quoted(each.table)
     drops = {
         "trigger": f"DROP TRIGGER IF EXISTS {name} ON {table}",
         "rule": f"DROP RULE IF EXISTS {name} ON {table}",
+        "index": f"DROP INDEX IF EXISTS {quoted(address.schema)}.{name}",
     }
-    made = expected.statements.get((each.type, f"{each.table}.{each.name}"), [])
     if each.type not in drops:
-        return made if (each.type, each.what) == ("index", "missing") else []
+        return []
+    made = expected.statements.get((each.type, f"{each.table}.{each.name}"), [])
     return [drops[each.type], *made]

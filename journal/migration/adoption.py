@@ -144,9 +144,9 @@ def _free_key(store: Store, path: str, key: str | None) -> str:
 
 
 def _key_of_mirror(store: Store, path: str) -> str | None:
-    """Return the session whose mirror this file is on this host."""
+    """Return the session whose mirror this file is on this host, whoever serves it."""
     for fact in store.registry.mirrors.values():
-        if fact.path == path and store.serves(fact):
+        if fact.path == path and store.has_file(fact):
             return store.registry.session_keys[fact.session_id]
     return None
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journal import Session
+    from journal.registry import MirrorFact
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -514,16 +515,67 @@ def test_a_forked_child_leaves_its_parents_files_and_locks_alone(
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):
-                is_free = not journal.mirrors._open and journal.mirrors._side is None
+                is_free = not journal.mirrors._open and not journal.mirrors._sides._open
                 journal.close()
                 os._exit(0 if is_free else 1)
             os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        second = SideFile(mirrored.store.side_path(), mirrored.store.mac)
+        second = SideFile(mirrored.store.side_path(mirror.fact.path), mirrored.store.mac)
         assert not second.lock(1, wait_s=0)  # ours still
         second.close()
     mirrored.append({"n": 3})
     assert in_step()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone(
+    journal: Journal,
+    path: Path,
+    open_journal: Callable[[], Journal],
+    in_step: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_killed: bool,
+) -> None:
+    """Nor after whoever added it was killed behind its commit: the file stands before it is registered."""
+    path.parent.mkdir()
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.append({"n": 1})
+    other = open_journal().session(KEY, writer="cron", role="cron")
+    fence = session.fence()
+    mirrors = journal.mirrors
+    begin = mirrors._begin
+
+    def meanwhile(made: MirrorFact, *, is_new: bool) -> None:
+        other.append({"n": 2})
+        if not is_killed:
+            begin(made, is_new=is_new)
+
+    monkeypatch.setattr(mirrors, "_begin", meanwhile)
+    mirrors.add(KEY, path)
+    assert fence.check().accepted
+    assert path.read_bytes() == b'{"n":1}\n{"n":2}\n'
+    assert in_step()
+    assert facts(session, "edit") == []
+
+
+def test_a_mirror_whose_file_cannot_be_made_is_not_registered(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    session = journal.session(KEY, writer="gateway", role="run")
+
+    def full(*_: object) -> None:
+        raise MirrorError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("journal.mirrors.make_file", full)
+        with pytest.raises(MirrorError, match="no space"):
+            journal.mirrors.add(KEY, path)
+    assert journal.mirrors.facts() == []
+    session.append({"n": 1})
+    journal.mirrors.add(KEY, path)
+    assert path.read_bytes() == b'{"n":1}\n'
 
 
 def test_a_reader_of_the_tail_sees_a_file_that_only_grows(

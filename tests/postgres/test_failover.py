@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import EntryError, Journal, ReadOnlyError, StorageError
+from journal import EntryError, Journal, ReadOnlyError, StorageError, exclusive
+from journal.adopting import adopt_key
 from journal.audit import audit
 from journal.dialects.address import parsed
 from journal.dialects.standbys import waited_for
@@ -211,6 +212,29 @@ def test_a_standby_that_stays_away_is_told_within_the_time_out(pair: tuple[Node,
         standby.start()
         assert session.append({"n": 2}, request_id="r").seq == 2
         assert [entry.json()["n"] for entry in session.read()] == [1, 2]
+
+
+def test_a_new_key_is_not_told_before_a_standby_has_its_era(
+    pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failover would have the journal go on in the old era, and the old key seal."""
+    primary, standby = pair
+    monkeypatch.setattr(exclusive, "_WAIT_S", 1.0)
+    with Journal(primary.url()) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    with pytest.raises(StorageError) as caught:
+        adopt_key(f"{primary.url()}&standbys=2")
+    assert caught.value.code == "no-standby"
+    standby.stop()
+    with pytest.raises(StorageError) as caught:
+        adopt_key(primary.url())
+    assert caught.value.code == "outcome-unknown"
+    assert "journal key" in str(caught.value.hint)
+    standby.start()
+    with Journal(primary.url()) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 2})
+    assert audit(primary.url()).findings == ()
+    assert adopt_key(primary.url()).era > 1
 
 
 # -- standbys that the URL claims -----------------------------------------------------------

@@ -69,6 +69,7 @@ def test_a_writer_can_do_what_writers_do(as_who: Any, journal_path: str, tmp_pat
         with pytest.raises(ReadOnlyError) as caught:
             operator.redact([entry.seq], reason="a mistake")
         assert caught.value.code == "not-granted"
+        assert str(caught.value.hint).startswith("GRANT UPDATE")
         file = tmp_path / "old.jsonl"
         file.write_bytes(b'{"n":6}\n')
         (brought,) = apply(journal, plan([file]), mirror=True).files
@@ -120,5 +121,35 @@ def test_an_auditor_can_only_read(as_who: Any) -> None:
     assert audit(url).findings == ()
     with Journal(url) as journal:
         assert len(journal.session(KEY).read()) == 1
-        with pytest.raises(ReadOnlyError):
+        with pytest.raises(ReadOnlyError) as caught:
             journal.session(KEY, writer="cron", role="cron").append({"n": 2})
+    schema = parsed(url).schema
+    grant = f"GRANT INSERT ON {schema}.instances TO journal_auditor; docs/postgres.md has"
+    assert str(caught.value.hint).startswith(grant)
+
+
+@pytest.mark.parametrize(
+    "revoked, lacks",
+    [
+        ("INSERT ON journal.entries", "INSERT ON {}.entries"),
+        ("UPDATE ON journal.sessions", "UPDATE ON {}.sessions"),
+        ("INSERT ON journal.instances", "INSERT ON {}.instances"),
+    ],
+)
+def test_the_grant_that_lacks_is_named(
+    as_who: Any, server: Server, revoked: str, lacks: str
+) -> None:
+    """And granted it is enough."""
+    url = as_who("journal_writer")
+    schema = parsed(url).schema
+    with server.connect() as owner:
+        owner.execute(f"REVOKE {revoked} FROM journal_writer".replace("journal.", f"{schema}."))
+        with Journal(url) as journal:
+            session = journal.session(KEY, writer="gateway", role="run")
+            with pytest.raises(ReadOnlyError) as caught:
+                session.append({"n": 2})
+            grant, _, more = str(caught.value.hint).partition("; ")
+            assert grant == f"GRANT {lacks.format(schema)} TO journal_writer"
+            assert "docs/postgres.md" in more
+            owner.execute(grant)
+            assert session.append({"n": 2}).seq > 1

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import Journal, MirrorError, NotFoundError, SessionTakeover, serverplace
+from journal.adapters.jsonl import SessionFile
 from journal.audit import audit
 from journal.copying import copy
 from journal.export import export
 from journal.process import this_process
 from journal.serverdoctor import examine_server
+from journal.watching import Watch
 from tests.migration.test_verifying import (  # noqa: F401 - run here as well
     test_a_mirror_in_place_touches_nothing_and_lives,
 )
@@ -33,7 +35,9 @@ from tests.mirror.test_hardening import (  # noqa: F401 - run here as well
     test_a_crash_between_commit_and_mirror_heals_at_the_next_open,
     test_a_forked_child_leaves_its_parents_files_and_locks_alone,
     test_a_mirror_on_another_host_is_not_served_here,
+    test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone,
 )
+from tests.postgres.test_server import run
 from tests.test_watching import (  # noqa: F401 - run here as well
     follow,
     store,
@@ -145,6 +149,52 @@ def test_another_users_mirror_is_left_alone(
     assert path.read_bytes() == before
 
 
+def test_one_user_has_one_lock_whatever_his_environment_says(
+    mirrored: Session,  # noqa: F811
+    journal: Journal,
+    journal_path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job of cron's, or of another service, may have another HOME, and another data directory."""
+    mine: Any = journal.mirrors.mirror(2)
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "another"))
+    with Journal(journal_path) as other:
+        theirs: Any = other.mirrors.here(KEY)
+        with mine.lock:
+            assert not theirs.side.lock(mine.fact.number, wait_s=0)
+        assert theirs.side.lock(mine.fact.number, wait_s=0)
+        assert theirs.known() == mine.known()
+    assert mirrored.fence().check().accepted
+
+
+def test_another_users_file_is_no_second_sessions(
+    mirrored: Session,  # noqa: F811
+    path: Path,  # noqa: F811
+    journal_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither by hand, nor opened as a file, nor by a watch: two orders would fight over it."""
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"by":"hand"}\n')
+    monkeypatch.setattr(serverplace, "_user", lambda: 4711)
+    with Journal(journal_path) as other:
+        session = other.session("another", writer="cron", role="cron")
+        session.append({"n": 3})
+        with pytest.raises(MirrorError, match=f"mirror of {KEY!r}") as caught:
+            other.mirrors.add("another", path)
+        assert caught.value.code == "mirror-taken"
+        for key in (None, "a-third"):
+            with pytest.raises(MirrorError):
+                SessionFile(path, journal=other, key=key, writer="cron", role="cron")
+        assert list(Watch(other, [path.parent]).catch_up()) == []
+        assert len(other.mirrors.facts()) == 1
+        assert set(other.store.registry.session_ids) == {KEY, "another"}  # no line was brought in
+    assert [entry.trust for entry in mirrored.read()] == ["asserted"] * 3
+    assert path.read_bytes() == before + b'{"by":"hand"}\n'
+
+
 def other_user(session: Session) -> str:
     place = session.store.place
     assert place is not None
@@ -187,18 +237,24 @@ def test_where_the_locks_cannot_be_kept_appends_go_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In a container, say, whose only directory that can be written to is another."""
+    """In a container, say, with a directory of its own there: the file is not gone for that."""
     before = path.read_bytes()
-    (tmp_path / "no-directory").write_text("")
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-directory"))
+    kept = path.parent.rename(tmp_path / "kept")
+    path.parent.mkdir()
     with Journal(journal_path) as other:
         session = other.session(KEY, writer="cron", role="cron")
         assert session.append({"n": 3}).seq == session.head.seq
-        for work in (session.fence, lambda: other.mirrors.add("another", path.with_name("new"))):
+        for work in (session.fence, lambda: other.mirrors.here(KEY)):
             with pytest.raises(MirrorError) as caught:
                 work()
-            assert "XDG_DATA_HOME" in str(caught.value.hint)
+            assert caught.value.code == "mirror-unusable"
+            assert "directory" in str(caught.value.hint)
+        (status,) = other.mirrors.status()
+        assert (status.state, "the locks" in str(status.detail)) == ("failing", True)
         assert len(other.mirrors.facts()) == 1
+    assert list(path.parent.iterdir()) == []
+    path.parent.rmdir()
+    kept.rename(path.parent)
     assert path.read_bytes() == before
     mirrored.append({"n": 4})
     assert path.read_bytes() == before + b'{"n":3}\n{"n":4}\n'
@@ -213,8 +269,47 @@ def test_without_a_name_for_the_server_there_are_no_mirrors(
     assert caught.value.code == "no-mirrors-here"
     assert "pg_control_system" in str(caught.value.hint)
     assert not (tmp_path / "s.jsonl").exists()
-    journal.session(KEY, writer="gateway", role="run", mirror=tmp_path / "s.jsonl").append({"n": 1})
+    path = tmp_path / "s.jsonl"  # noqa: F811
+    journal.session(KEY, writer="gateway", role="run", mirror=path).append({"n": 1})
     assert any("pg_control_system" in each for each in audited(journal_path, monkeypatch))
+
+
+def test_who_may_not_ask_which_server_it_is_vouches_for_no_file(
+    mirrored: Session,  # noqa: F811
+    path: Path,  # noqa: F811
+    journal_path: str,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line that a thief put there is behind no accepted fence; appends go on, and status says why."""
+    there = server.url("journal_copied_untold")
+    assert copy(journal_path, there).is_clean
+    fence = mirrored.fence().stored()
+    monkeypatch.setattr(serverplace, "_MAY_ASK", "SELECT false")
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"thief":1}\n')
+    with Journal(journal_path) as other:
+        session = other.session(KEY, writer="cron", role="cron")
+        session.append({"n": 3})
+        for work in (session.fence, lambda: other.fence(fence).check()):
+            with pytest.raises(MirrorError, match="which it is") as caught:
+                work()
+            assert caught.value.code == "no-mirrors-here"
+        operator = other.session(KEY, writer="alice", role="operator")
+        with pytest.raises(MirrorError, match="which it is"):
+            operator.redact([1], reason="a mistake")
+        (status,) = other.mirrors.status()
+        assert (status.state, "which it is" in str(status.detail)) == ("failing", True)
+    (told,) = [each for each in examine_server(journal_path) if each.name == "mirrors"]
+    assert (told.words, told.state) == (f"0 of 1 on, {KEY} failing", "warning")
+    done = run(journal_path, "mirror", "status")
+    assert "which it is" in done.stdout
+    assert path.read_bytes() == before + b'{"thief":1}\n'
+    with Journal(there) as copied:  # in another schema: that it is a copy is known all the same
+        assert copied.session(KEY, writer="cron", role="cron").fence().check().accepted
+        assert [each.state for each in copied.mirrors.status()] == ["elsewhere"]
+    with Journal(journal_path) as other:
+        assert other.mirrors.remove(KEY).path == str(path)
 
 
 def audited(place: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
