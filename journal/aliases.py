@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from journal.errors import NotFoundError
+from journal.escape import escape
 
 _LISTED: Final = 5
 SUFFIX: Final = ".jsonl"
@@ -67,4 +68,4 @@ def ambiguous(text: str, keys: list[str]) -> NotFoundError:
 def listed(keys: list[str]) -> str:
     """Return the first of some keys in a row, and how many more there are."""
     more = "" if len(keys) <= _LISTED else f" and {len(keys) - _LISTED} more"
-    return ", ".join(keys[:_LISTED]) + more
+    return ", ".join(map(escape, keys[:_LISTED])) + more

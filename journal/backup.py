@@ -85,7 +85,7 @@ def back_up(
     _check_journal(path)
     check_place(target)
     if os.path.lexists(target):
-        raise is_there(target)
+        raise is_there(target, "name another FILE")
     draft = _draft(target)
     with _told(target), _removed(draft):
         _copy(path, draft)

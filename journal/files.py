@@ -35,11 +35,11 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
         raise is_there(target)
 
 
-def is_there(target: Path) -> StorageError:
+def is_there(target: Path, hint: str = "--force to replace it, or another FILE") -> StorageError:
     """Return the error for a file that would have to be replaced."""
     return StorageError(
         f"{target} is there already; it was left as it is",
-        hint="--force to replace it, or another FILE",
+        hint=hint,
         code="file-exists",
     )
 

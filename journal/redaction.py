@@ -10,10 +10,11 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
+from journal import parking
 from journal import statements as sql
 from journal.commands import command_on
 from journal.controls import CONTROL, fact
-from journal.erasing import DONE, OUT_OF_REACH, PENDING, Receipt, erase, opened
+from journal.erasing import DONE, KEPT, OUT_OF_REACH, PENDING, Receipt, erase, opened
 from journal.errors import (
     EntryError,
     JournalError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 _AT_ONCE: Final = 1000
+_WITH_BYTES: Final = "FROM entries WHERE session_id = ? AND kind <> 'control' AND length(body) > 0"
 _BEYOND: Final = (
     "backups, exports, bundles, the file a session was migrated from, snapshots of the file system, "
     "and whoever has read it"
@@ -97,6 +99,19 @@ def planned(session: Session, seqs: Iterable[int]) -> list[Entry]:
         return [entry_of(row, chain, writers) for row in rows]
 
 
+def to_forget(session: Session) -> int:
+    """Return how many entries :func:`forget` would erase, those that the file has no more among them.
+
+    Raises:
+        NotFoundError: there is no such session.
+
+    """
+    with session.store.snapshot() as cursor:
+        number = _chain(session, cursor).session_id
+        count: int = cursor.execute(f"SELECT count(*) {_WITH_BYTES}", (number,)).fetchone()[0]
+    return count
+
+
 def forget(session: Session, reason: str) -> list[Receipt]:
     """Redact every line of a session and empty its file; that it was there stays on record.
 
@@ -110,7 +125,24 @@ def forget(session: Session, reason: str) -> list[Receipt]:
     head = session.head.seq
     if not relay(session, Plan([], is_open=False), head, f"forgotten: {reason}"):
         return forget(session, reason)  # somebody wrote meanwhile
-    return list(dict.fromkeys(receipts)) or cleaned(session.store)
+    done = list(dict.fromkeys(receipts)) or cleaned(session.store)
+    return [*done, *_waiting(session)]
+
+
+def _waiting(session: Session) -> Iterator[Receipt]:
+    """Yield what was said to a session and is no entry of it: that is for somebody to settle."""
+    with session.store.snapshot() as cursor:
+        number = _chain(session, cursor).session_id
+        refused = [row.id for row in parking.of_session(cursor, number)]
+        found = cursor.execute(
+            "SELECT id FROM pending_inputs WHERE session_id = ? AND taken_seq IS NULL", (number,)
+        ).fetchall()
+    for parked_id in refused:
+        yield Receipt(
+            "parked write", KEPT, f"{parked_id}: refused, and neither applied nor discarded"
+        )
+    for (input_id,) in found:
+        yield Receipt("pending input", KEPT, f"input {input_id}: said, and not taken yet")
 
 
 def _next_lines(session: Session) -> list[int]:
@@ -118,8 +150,7 @@ def _next_lines(session: Session) -> list[int]:
     with session.store.snapshot() as cursor:
         chain = _chain(session, cursor)
         found = cursor.execute(
-            "SELECT seq FROM entries WHERE session_id = ? AND kind <> 'control' AND length(body) > 0 "
-            "ORDER BY seq LIMIT ?",
+            f"SELECT seq {_WITH_BYTES} ORDER BY seq LIMIT ?",
             (chain.session_id, _AT_ONCE),
         ).fetchall()
         seqs = [seq for (seq,) in found]
@@ -286,10 +317,16 @@ def _pieces(session: Session, mirror: Mirror, file: MirrorFile, rows: list[Row])
         if file.read(pieces[-1].offset, len(body)) != body:
             raise MirrorError(
                 f"{path} does not hold entry {row.seq} where it should",
-                hint=f"{command_on(session.key, 'mirror reconcile', options='--apply')}  # then again",
+                hint=_hint(chain),
                 code="mirror-differs",
             )
     return pieces
+
+
+def _hint(chain: Chain) -> str:
+    if chain.mirror_state == "refused":
+        return f"{command_on(chain.key, 'mirror resume', options='--reason R')}  # then again"
+    return f"{command_on(chain.key, 'mirror reconcile', options='--apply')}  # then again"
 
 
 # -- the log -----------------------------------------------------------------------------

@@ -287,6 +287,40 @@ def test_a_forgotten_session_is_empty_and_on_record(
     assert audit(journal_path).findings == ()
 
 
+def test_what_waits_beside_a_forgotten_session_is_named(
+    journal: Journal, gateway: Session, operator: Session
+) -> None:
+    """Who has a session forgotten must not believe that it is gone everywhere."""
+    gateway.append({"n": 0})
+    gateway.cut(1, base=1, reason="gone from the file, and not from the journal")
+    turn = gateway.claim()
+    gateway.claim(supersede="a new message").release()
+    with pytest.raises(Superseded) as caught:
+        turn.append({"refused": 1})
+    journal.session(KEY, writer="channel", role="channel").submit({"said": 1})
+
+    assert redaction.to_forget(operator) == 1
+    receipts = operator.forget(reason="asked to be forgotten")
+
+    assert states(receipts, "parked write") == states(receipts, "pending input") == ["kept"]
+    assert any((caught.value.parked or "?") in each.detail for each in receipts)
+    assert redaction.to_forget(operator) == 0
+
+
+def test_a_line_that_a_refused_file_has_not_is_redacted_once_it_is_resumed(
+    journal: Journal, gateway: Session, operator: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "mirror.jsonl"
+    gateway.append({"n": 0})
+    journal.mirrors.add(KEY, path, on_edit="refuse")
+    with path.open("ab") as file:
+        file.write(b'{"edit":1}\n')
+    seq = gateway.append(LINE).seq
+    with pytest.raises(MirrorError) as caught:
+        operator.redact([seq], reason=WHY)
+    assert (caught.value.hint or "").startswith(f"journal mirror resume {KEY} --reason")
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 16, 17, 18, 1000])
 def test_what_stands_for_a_line_has_its_size_and_parses(size: int) -> None:
     assert len(placeholder(size)) == size

@@ -10,6 +10,7 @@ from journal.cli.frame import command as make_command
 from journal.cli.opening import check_writer, known_key, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
 from journal.cli.redact import applying, tell
+from journal.errors import EntryError
 
 
 @make_command(
@@ -37,13 +38,17 @@ def command(  # noqa: PLR0913 - one for each option
     As journal redact for each of its lines; its file is emptied. Who wrote when, and how
     much, still shows, and the rest of the journal is as it was.
     """
+    from journal.redaction import to_forget  # noqa: PLC0415 - with the rest of the library
+
     with opened(settings) as journal:
         key = known_key(journal, session)
         check_writer(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
+        if not reason.strip():
+            raise EntryError("the reason is empty", hint="--reason 'the user asked'", code="reason")
         if is_applied:
             return tell(settings, "forget", key, handle.forget(reason=reason))
-        lines = len(handle.read())
+        lines = to_forget(handle)
     if settings.json:
         output.document("forget", applied=False, session=key, lines=lines, receipts=[])
     else:

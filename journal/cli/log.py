@@ -52,7 +52,8 @@ def command(
     One line each: seq, time, writer, role, trust, epoch, type, and how it begins. Every
     entry was verified. Rows that are not in the sealed chain are stepped over, and said.
     With --follow, what any process writes is listed as it is committed, in the order it
-    was written; with --json then one entry a line.
+    was written; with --json then one entry a line. What was cut off or rewritten away is not
+    in the list: journal who has each row, journal show its text.
     """
     if follow and number is not None and after is not None:
         raise click.UsageError("--follow takes -n or --after", click.get_current_context())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,6 +13,7 @@ from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import mirrored_key, opened
 from journal.cli.options import Settings, json_option, session_argument
+from journal.commands import command_on
 from journal.errors import JournalError
 
 if TYPE_CHECKING:
@@ -189,7 +189,9 @@ def reconcile(settings: Settings, session: str, *, is_applied: bool) -> int:
                 f"{entries} by nobody trusted: seq {spans(new)}. journal resolve settles them."
             )
         elif not is_quiet and not is_applied:
-            again = shlex.join(["journal", "mirror", "reconcile", key, "--apply"])
+            again = command_on(key, "mirror reconcile", options="--apply")
+            if plan.what == "gone":
+                again = command_on(key, "mirror sync", options="--recreate")
             output.say(with_db(f"Nothing was changed. Try: {again}", settings))
     return 0 if is_quiet else EXIT_FOUND
 
@@ -294,5 +296,5 @@ def _say_unresolved(settings: Settings, found: Iterable[Report]) -> None:
     for each in found:
         if each.unresolved:
             entries = output.counted(each.unresolved, "unresolved entry", "unresolved entries")
-            who = shlex.join(["journal", "who", each.session])
+            who = command_on(each.session, "who")
             output.say(with_db(f"{each.session}: {entries} by {each.writer}. Try: {who}", settings))

@@ -62,7 +62,7 @@ def _copy_instead(file: str, url: str) -> EntryError:
     return EntryError(
         "a server's journal is not written over: a backup is copied to a schema of its own, or the server's "
         "own backup restored (pg_restore)",
-        hint=f"{shlex.join(['journal', 'copy', file, url])}, with another ?schema= in the URL where that one is used",
+        hint=f"{shlex.join(['journal', 'copy', file, url])}  # with another ?schema= in the URL where that one is used",
         code="not-on-a-server",
     )
 
