@@ -6,7 +6,6 @@ mirror's file are ever written over.
 
 from __future__ import annotations
 
-from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,8 @@ class ChangedError(Exception):
     """The file changed between two looks at it: look again."""
 
 
-@cache
 def this_boot() -> str:
-    """Return the number of this boot, read once."""
+    """Return the number of this boot, read once in each process."""
     return this_process().boot_id
 
 
