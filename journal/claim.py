@@ -24,7 +24,7 @@ from journal.holder import (
     holder,
     superseding,
 )
-from journal.model import Process, check_label
+from journal.model import Process, check_reason
 from journal.parking import new_id
 from journal.process import is_dead, is_same, this_process
 from journal.turn import close_claim, let_go, turn_of
@@ -57,7 +57,10 @@ def claim(
         process: whose life the claim goes with; this process's if None.
 
     """
-    _check_reason(supersede)
+    if supersede is not None:
+        check_reason(
+            supersede, "say why, for whoever is superseded: claim(supersede='a new message')"
+        )
     _check_fork(session)
     store = session.store
     with store.transaction() as cursor:
@@ -165,16 +168,6 @@ def _no_claim(session: Session, token: int) -> EntryError:
         hint=command_on(session.key, "claim show"),
         code="no-claim",
     )
-
-
-def _check_reason(supersede: str | None) -> None:
-    check_label(supersede, "reason")
-    if supersede is not None and not supersede.strip():
-        raise EntryError(
-            "the reason is empty",
-            hint="say why, for whoever is superseded: claim(supersede='a new message')",
-            code="reason",
-        )
 
 
 def _check_fork(session: Session) -> None:

@@ -10,9 +10,9 @@ from journal import schema
 from journal.dialects import catalog, postgres, standbys
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
-from journal.errors import StorageError
 from journal.place import check_place
-from journal.servergroup import UNKNOWN, patiently
+from journal.servergroup import patiently
+from journal.serveroutcome import unknown
 from journal.serverplace import mirrors_path, place_of
 from journal.ticket import Ticket
 
@@ -137,11 +137,8 @@ def _commit(cursor: Any, commits: standbys.Commits, where: str) -> None:  # noqa
     except Exception as error:
         if not postgres.is_lost(error):
             raise
-        raise StorageError(
-            f"{where}: the answer to a commit was lost, or no standby gave one: whether it is kept is not known",
-            hint="when the server and its standbys are back: journal key tells which era there is",
-            code=UNKNOWN,
-        ) from error
+        hint = "when the server and its standbys are back: journal key tells which era there is"
+        raise unknown(where, hint) from error
 
 
 def _lock(cursor: Any) -> None:  # noqa: ANN401 - a server's

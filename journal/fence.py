@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from journal import admission, fencerow, parking, policy, verdicts
+from journal import admission, fencerow, parking, policy
 from journal import session as sessions
 from journal import statements as sql
-from journal.errors import NotFoundError, SessionTakeover, StorageError
+from journal.errors import NotFoundError
 from journal.fencerow import FenceRow
-from journal.holder import holder
 from journal.inspection import foreign_so_far, found_after, found_at, found_since
 from journal.marks import (
     chain_of,
@@ -24,8 +23,8 @@ from journal.marks import (
 from journal.model import check_label
 from journal.parts import encode_lines
 from journal.places import places_of
-from journal.store import log
-from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, evidence_of, judge
+from journal.telling import Telling, teller
+from journal.verdict import ACCEPTED, BETWEEN_FENCES, TAKEOVER, Mark, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,8 +66,7 @@ class Fence:
         self.verdict: Verdict | None = None
         self._floor: int | None = None
         self._generation = -1
-        self._told: SessionTakeover | None = None
-        self._told_verdict: Verdict | None = None
+        self._telling = Telling(session)
 
     @property
     def store(self) -> Store:
@@ -89,7 +87,8 @@ class Fence:
             if chain is not None:
                 fence._store_with_next_write(chain)
         if between is not None:
-            fence._report(fence._stored_verdict(between))
+            between = fence._keep(fence._telling.stored(between))
+            fence._telling.report(between)
         return fence
 
     @classmethod
@@ -139,10 +138,10 @@ class Fence:
                 verdict = self._judge(cursor, chain_of(cursor, self.session), position)
         if verdict.accepted:
             return verdict
-        verdict = self._stored_verdict(verdict)
-        self._report(verdict)
+        verdict = self._keep(self._telling.stored(verdict))
+        self._telling.report(verdict)
         if raise_:
-            raise self._takeover(verdict)
+            raise self._telling.takeover(verdict)
         return verdict
 
     def append(self, line: object, *, request_id: str | None = None) -> Entry:
@@ -166,8 +165,8 @@ class Fence:
         with self.store.transaction() as cursor:
             outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id, position)
         if not verdict.accepted:
-            self._report(verdict)
-            raise self._takeover(verdict, parked, was_parked=parked is not None)
+            self._telling.report(verdict)
+            raise self._telling.takeover(verdict, parked, was_parked=parked is not None)
         if outcome.error is not None:
             raise outcome.error
         return outcome.entries
@@ -194,7 +193,8 @@ class Fence:
                 None if done else parking.park(cursor, store, chain, author, lines, request_id, why)
             )
             # Equal lines are parked once: each verdict says itself which write it refused.
-            verdict = self._insert_verdict(cursor, chain, replace(verdict, id=verdict_id), kept)
+            verdict = replace(verdict, id=verdict_id)
+            verdict = self._keep(self._telling.insert(cursor, chain, verdict, kept))
             return admission.Outcome([]), verdict, kept
         if done is not None:
             return admission.Outcome(done), verdict, None
@@ -304,18 +304,10 @@ class Fence:
     # -- storing ----------------------------------------------------------------------
 
     def _store_with_next_write(self, chain: Chain) -> None:
-        writer_id, instance_id = self._who()
+        writer_id, instance_id = teller(self.session)
         if writer_id is not None and instance_id is not None:
             chain.waiting.append((sql.INSERT_FENCE, self._row(chain, writer_id, instance_id)))
             del chain.waiting[:-_WAITING]  # fences that nobody wrote under are not missed
-
-    def _who(self) -> tuple[int | None, int | None]:
-        """Return this handle's writer and instance, as far as there are any yet."""
-        identity = self.session.identity
-        if identity is None:
-            return None, None
-        writer = self.store.registry.by_name.get(identity.writer)
-        return (None if writer is None else writer.id), self.store.instance_of(identity.writer)
 
     def _asker(self) -> str | None:
         identity = self.session.identity
@@ -340,69 +332,6 @@ class Fence:
         who = (self.id, chain.session_id, writer_id, instance_id)
         return FenceRow.proved(self.store, who, self.mark, self._floor)
 
-    def _stored_verdict(self, verdict: Verdict) -> Verdict:
-        """Store a verdict, unless it is what was told last; it counts even if it cannot be stored."""
-        if self._told_verdict is not None and _tells_the_same(self._told_verdict, verdict):
-            return self._keep(replace(verdict, id=self._told_verdict.id))
-        try:
-            with self.store.transaction() as cursor:
-                chain = self.store.open_chain(cursor, self.session.key)
-                return self._insert_verdict(cursor, chain, verdict)
-        except StorageError as error:
-            log.warning("the verdict on %s could not be stored: %s", self.session.key, error)
-            return self._keep(verdict)
-
-    def _insert_verdict(
-        self, cursor: Cursor, chain: Chain, verdict: Verdict, kept: Parked | None = None
-    ) -> Verdict:
-        """Store a verdict with its evidence; what it told of is judged from now on."""
-        extra = self._context(cursor, chain)
-        if kept is not None:
-            extra["parked"] = kept.id
-        verdict_id = verdict.id or parking.new_id("v")
-        verdict = replace(verdict, id=verdict_id, extra=extra)
-        row = verdicts.VerdictRow(
-            verdict_id, chain.session_id, verdict.fence_id, *self._who(), verdict.outcome,
-            verdict.policy,
-        )  # fmt: skip
-        verdicts.keep(cursor, self.store, row, {**evidence_of(verdict), **extra})
-        # Not before it is stored: who looks at what was not told yet would tell of it never again.
-        self.store.after_commit(lambda: self._has_told(chain, verdict))
-        if chain.examined >= self.mark.seq or verdict.outcome == BETWEEN_FENCES:
-            chain.examined = max(chain.examined, min(verdict.head_seq, chain.head.seq))
-            persist_examined(cursor, chain)
-        return self._keep(verdict)
-
-    def _has_told(self, chain: Chain, verdict: Verdict) -> None:
-        for entry in verdict.foreign:
-            chain.reported.add(entry.seq)
-        self._told_verdict = verdict
-
-    def _context(self, cursor: Cursor, chain: Chain) -> dict[str, Any]:
-        """Return what only this moment can tell: who holds the session, and whether it lives."""
-        claim = chain.head.claim
-        now = None if claim is None else holder(cursor, self.store, chain).evidence()
-        return {"claim": claim, "holder": now}
-
-    def _report(self, verdict: Verdict) -> None:
-        if self.session.on_takeover is None:
-            return
-        try:
-            self.session.on_takeover(verdict)
-        except Exception:  # noqa: BLE001 - and it is told
-            # What the caller is to learn is the verdict, whatever its callback makes of it.
-            log.exception("on_takeover failed on the verdict %s", verdict.id)
-
-    def _takeover(
-        self, verdict: Verdict, parked: Parked | None = None, *, was_parked: bool = True
-    ) -> SessionTakeover:
-        self._told = SessionTakeover(verdict, parked)
-        if not was_parked:
-            self._told.args = (
-                f"{self._told.args[0]}; the write was not parked: the quota is full",
-            )
-        return self._told
-
     # -- as a block -------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -416,7 +345,7 @@ class Fence:
     ) -> None:
         if error is None:
             self.check()
-        elif error is not self._told and isinstance(error, Exception):
+        elif error is not self._telling.error and isinstance(error, Exception):
             # The block's own error is what the caller must see; the verdict rides along.
             error.add_note(self._verdict_note())
 
@@ -425,9 +354,3 @@ class Fence:
             return f"fence {self.id}: {self.check(raise_=False).summary()}"
         except Exception as error:  # noqa: BLE001 - never hide the block's own error
             return f"fence {self.id}: not checked: {error}"
-
-
-def _tells_the_same(one: Verdict, other: Verdict) -> bool:
-    return [(e.seq, e.trust, e.body) for e in one.foreign] == [
-        (e.seq, e.trust, e.body) for e in other.foreign
-    ]

@@ -33,7 +33,8 @@ class MirrorStatus(NamedTuple):
     ``state`` is "on"; "behind": the file lacks lines; "failing": it could not be
     served the last time; "gone": it was removed, and is not made again unasked;
     "refused": somebody edited it, and it is served again once resumed;
-    "elsewhere": it is served on another host. ``detail`` says why, in words.
+    "elsewhere": it is served on another host, by another user, or by another journal.
+    ``detail`` says why, in words.
     """
 
     key: str
@@ -205,7 +206,7 @@ class Mirrors:
     # -- what is served ---------------------------------------------------------------
 
     def mirror(self, session_id: int) -> Mirror | None:
-        """Return a session's mirror to work with; None if it has none on this host.
+        """Return a session's mirror to work with; None if it has none that is served here.
 
         Raises:
             MirrorError: it may be served here, and cannot.

@@ -228,6 +228,18 @@ def check_label(text: str | None, what: str) -> str | None:
     return text
 
 
+def check_reason(reason: str, hint: str) -> str:
+    """Return why somebody did something, as it is recorded; ``hint`` says how to give it.
+
+    Raises:
+        EntryError: as for labels, or there is none.
+
+    """
+    if not check_label(reason, "reason") or not reason.strip():
+        raise EntryError("the reason is empty", hint=hint, code="reason")
+    return reason
+
+
 def _check_text(text: str, what: str, limit: int) -> None:
     if not isinstance(text, str) or not text:
         raise _bad(what, text, "is empty or no text")

@@ -23,7 +23,7 @@ from journal.errors import (
 )
 from journal.foreign import layout_of
 from journal.inspection import entry_of
-from journal.model import Row, check_label
+from journal.model import Row, check_reason
 from journal.parts import PART_ROW, is_within
 from journal.places import positions
 from journal.redacted import Piece, placeholder
@@ -65,10 +65,13 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
 
     """
     wanted = sorted(set(seqs))
-    check_label(reason, "reason")
-    if not reason.strip() or not 0 < len(wanted) <= _AT_ONCE:
-        message = f"name 1 to {_AT_ONCE} entries, and why"
-        raise EntryError(message, hint="--reason 'a password was pasted'", code="redaction")
+    check_why(reason)
+    if not 0 < len(wanted) <= _AT_ONCE:
+        raise EntryError(
+            f"{len(wanted)} entries cannot be redacted at once",
+            hint=f"name 1 to {_AT_ONCE}",
+            code="redaction",
+        )
     receipts: list[Receipt] = []
     mirror = _mirror_of(session)
     with nullcontext() if mirror is None else mirror.lock:
@@ -84,6 +87,16 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
             receipts += [] if done is None else [done]
             receipts += erase(session, rows, reason)
     return [*receipts, *cleaned(session.store)]
+
+
+def check_why(reason: str) -> None:
+    """Refuse a redaction that says no reason.
+
+    Raises:
+        EntryError: it says none, or one that cannot be recorded.
+
+    """
+    check_reason(reason, "--reason 'a password was pasted'")
 
 
 def planned(session: Session, seqs: Iterable[int]) -> list[Entry]:

@@ -18,7 +18,7 @@ from journal.errors import EntryError, NotFoundError, RefusedError
 from journal.inspection import entry_of
 from journal.layout import Extent, undone
 from journal.lines import parse
-from journal.model import Row, check_label
+from journal.model import Row, check_reason
 from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.rewriting import store_layout
 from journal.seal import row_digest
@@ -64,9 +64,7 @@ def resolve(session: Session, seqs: Iterable[int], *, accept: bool, reason: str)
 
 
 def _checked(seqs: Iterable[int], reason: str) -> list[int]:
-    check_label(reason, "reason")
-    if not isinstance(reason, str) or not reason.strip():
-        raise EntryError("the reason is empty", hint="say why: reason='known tool'", code="reason")
+    check_reason(reason, "say why: reason='known tool'")
     wanted = sorted(set(seqs))
     if not wanted or len(wanted) > _LIMIT:
         raise EntryError(

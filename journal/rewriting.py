@@ -83,7 +83,7 @@ def relay(session: Session, plan: Plan, head_seq: int, reason: str) -> bool:
     return True
 
 
-def _rewritten(  # noqa: PLR0913
+def _rewritten(  # noqa: PLR0913 - both sides of a new order
     cursor: Cursor, session: Session, chain: Chain, plan: Plan, base: int, reason: str
 ) -> list[Entry]:
     lines = _lines(cursor, chain)
@@ -115,7 +115,7 @@ def cut(session: Session, count: int, base: int, reason: str) -> None:
         raise error
 
 
-def _cut(  # noqa: PLR0913
+def _cut(  # noqa: PLR0913 - both sides of a new order
     cursor: Cursor, session: Session, chain: Chain, count: int, base: int, reason: str
 ) -> None:
     extents = cut_off(chain.layout, _last_lines(cursor, chain, count, base), base)

@@ -14,7 +14,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import copymark, errors
-from journal.dialects import catalog
+from journal.dialects import catalog, quoted
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
 from journal.place import no_file
 from journal.tables import metadata
@@ -358,8 +358,7 @@ def _restore(connection: Connection, what: str, item: Object) -> None:
     if item.type == "table":
         log.warning("the %s table %s is left as it is: restore a backup", what, item.name)
         return
-    name = item.name.replace('"', '""')
     if what != "missing":
-        connection.exec_driver_sql(f'DROP {item.type} IF EXISTS "{name}"')
+        connection.exec_driver_sql(f"DROP {item.type} IF EXISTS {quoted(item.name)}")
     if what != "foreign":
         connection.exec_driver_sql(item.sql)

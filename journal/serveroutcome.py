@@ -38,10 +38,15 @@ def has_entries(link: Link, moved: list[Chain], deadline: float) -> bool:
     return found is not None
 
 
-def unknown(where: str) -> StorageError:
+_AGAIN: Final = (
+    "when the server is back, do the same again with the same request_id: it is written once"
+)
+
+
+def unknown(where: str, hint: str = _AGAIN) -> StorageError:
     """Return the error for a commit of which nobody can say whether it is kept."""
     return StorageError(
         f"{where}: the answer to a commit was lost, or no standby gave one: whether it is kept is not known",
-        hint="when the server is back, do the same again with the same request_id: it is written once",
+        hint=hint,
         code=UNKNOWN,
     )

@@ -101,7 +101,7 @@ class ServerStore(Store):
         """What takes statements: the connection's cursor, or a flush that is being made ready."""
         if self._flush is not None:
             return self._flush  # type: ignore[return-value] # as far as a plain write goes
-        return self._link.cursor  # type: ignore[no-any-return]
+        return self._link.cursor  # type: ignore[no-any-return] # the driver has no types here
 
     @cursor.setter
     def cursor(self, cursor: Cursor) -> None:

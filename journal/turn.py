@@ -182,7 +182,7 @@ def let_go(cursor: Cursor, store: Store, chain: Chain, author: Author, token: in
     close_claim(cursor, chain, token, at_us, holders.RELEASED, None)
 
 
-def close_claim(  # noqa: PLR0913
+def close_claim(  # noqa: PLR0913 - the columns of its row
     cursor: Cursor,
     chain: Chain,
     token: int,

@@ -97,6 +97,7 @@ LAYERS = (
         "session",
         "batch",
         "fence",
+        "telling",
         "fencerow",
         "marks",
         "claim",

@@ -10,7 +10,6 @@ from journal.cli.frame import command as make_command
 from journal.cli.opening import check_writer, known_key, opened
 from journal.cli.options import Settings, json_option, session_argument, writer_options
 from journal.cli.redact import applying, tell
-from journal.errors import EntryError
 
 
 @make_command(
@@ -38,14 +37,13 @@ def command(  # noqa: PLR0913 - one for each option
     As journal redact for each of its lines; its file is emptied. Who wrote when, and how
     much, still shows, and the rest of the journal is as it was.
     """
-    from journal.redaction import to_forget  # noqa: PLC0415 - with the rest of the library
+    from journal.redaction import check_why, to_forget  # noqa: PLC0415 - with the rest of the library
 
+    check_why(reason)
     with opened(settings) as journal:
         key = known_key(journal, session)
         check_writer(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
-        if not reason.strip():
-            raise EntryError("the reason is empty", hint="--reason 'the user asked'", code="reason")
         if is_applied:
             return tell(settings, "forget", key, handle.forget(reason=reason))
         lines = to_forget(handle)

@@ -105,7 +105,7 @@ def status(settings: Settings, session: str | None) -> int:
     """Read the files beside their sessions and say how each is doing; change nothing.
 
     In step, behind, foreign lines at the end, edited, shorter than it was, gone, refused,
-    failing, or elsewhere (on another host). Exits 3 if a file was changed from outside,
+    failing, or elsewhere (on another host, or by another user). Exits 3 if a file was changed from outside,
     or entries that came by one are not resolved.
     """
     with opened(settings) as journal:

@@ -50,6 +50,9 @@ def command(  # noqa: PLR0913 - one for each option
     log. Everything still verifies. Prints a receipt for each copy: done, pending (a reader
     holds it; exit 3, run it again), kept, or out of reach.
     """
+    from journal.redaction import check_why  # noqa: PLC0415 - with the rest of the library
+
+    check_why(reason)
     with opened(settings) as journal:
         key = known_key(journal, session)
         check_writer(journal, writer, role)

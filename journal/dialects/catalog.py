@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import copymark, errors
-from journal.dialects import standbys
+from journal.dialects import quoted, standbys
 from journal.dialects.postgres import Cursor, check_server, connect, driver, translated
 from journal.tables import metadata
 
@@ -168,41 +168,50 @@ def create(
 
     Safe when many processes do it at once: one creates, the others find it.
     """
-    # Imported when needed: a journal is made once, and SQLAlchemy costs 200 ms.
-    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415
-
     with closing(connect(address)) as connection:
         check_server(connection, address.shown, durability="normal")
         standbys.check(connection, address.shown, address.standbys, durability="full")
-        connection.autocommit = False
-        engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool
-        )
-        try:
-            with engine.begin() as own:
-                cursor = Cursor(connection)
-                cursor.execute("SELECT pg_advisory_xact_lock(?)", (_ONE_AT_A_TIME,))
-                if version_in(cursor, address) is not None:
-                    return False
-                name = f'"{address.schema}"'
-                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
-                migrate(own)
-                cursor.execute(commented(address, comment))
-                genesis(cursor)
-        except Exception as error:
-            original = getattr(error, "orig", None) or error
-            if isinstance(original, driver().Error):
-                raise translated(original, address.shown) from error
-            raise
-        finally:
-            engine.dispose()
+        with migrating(connection, address) as own:
+            cursor = Cursor(connection)
+            cursor.execute("SELECT pg_advisory_xact_lock(?)", (_ONE_AT_A_TIME,))
+            if version_in(cursor, address) is not None:
+                return False
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(address.schema)}")
+            migrate(own)
+            cursor.execute(commented(address, comment))
+            genesis(cursor)
     return True
+
+
+@contextmanager
+def migrating(connection: Any, address: Address) -> Iterator[Connection]:  # noqa: ANN401 - the driver's
+    """Give a connection as migrations take it, in one transaction of its own.
+
+    Raises:
+        JournalError: what the server said, as ours.
+
+    """
+    # Imported when needed: a schema is made or mended once, and SQLAlchemy costs 200 ms.
+    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415 - see above
+
+    connection.autocommit = False
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
+    try:
+        with engine.begin() as own:
+            yield own
+    except Exception as error:
+        original = getattr(error, "orig", None) or error
+        if isinstance(original, driver().Error):
+            raise translated(original, address.shown) from error
+        raise
+    finally:
+        engine.dispose()
 
 
 def commented(address: Address, comment: str) -> str:
     """Return the statement that says of a schema what it is."""
     words = comment.replace("'", "''")
-    return f"COMMENT ON SCHEMA \"{address.schema}\" IS '{words}'"
+    return f"COMMENT ON SCHEMA {quoted(address.schema)} IS '{words}'"
 
 
 def objects(cursor: Any, schema: str) -> list[tuple[str, ...]]:  # noqa: ANN401 - whoever reads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from journal.dialects import quoted
 from journal.tables import metadata
 
 DENIED: Final = "42501"
@@ -23,9 +24,9 @@ def note(error: BaseException, statement: str, connection: Any) -> None:  # noqa
     """Have an error know the grant that its statement lacked, where that is what it is about."""
     if getattr(error, "sqlstate", None) != DENIED:
         return
-    table = _table(str(getattr(error, "diag", None) and error.diag.message_primary))  # type: ignore[attr-defined]
+    table = _table(str(getattr(error, "diag", None) and error.diag.message_primary))  # type: ignore[attr-defined] # the driver's error
     if table is not None:
-        error.lacks = (_privilege(statement, table), table, _named(connection.info.user))  # type: ignore[attr-defined]
+        error.lacks = (_privilege(statement, table), table, _named(connection.info.user))  # type: ignore[attr-defined] # the driver's error
 
 
 def of(error: BaseException, schema: str) -> str | None:
@@ -48,4 +49,4 @@ def _privilege(statement: str, table: str) -> str:
 
 
 def _named(user: str) -> str:
-    return user if _PLAIN.fullmatch(user) else '"{}"'.format(user.replace('"', '""'))
+    return user if _PLAIN.fullmatch(user) else quoted(user)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import errors
-from journal.dialects import grants
+from journal.dialects import grants, quoted
 from journal.dialects.address import is_url, parsed
 from journal.dialects.texts import turned
 
@@ -126,11 +126,6 @@ class Cursor:
         return found
 
 
-def quoted(name: str) -> str:
-    """Return a name as a statement can hold it: what the catalogue has was chosen by anybody."""
-    return '"{}"'.format(name.replace('"', '""'))
-
-
 # -- connections --------------------------------------------------------------------------
 
 
@@ -184,7 +179,7 @@ def _set_up(connection: Any, address: Address, wait_s: float, *, text_as_bytes: 
     if text_as_bytes:
         adapters.register_loader("text", _bytes_loader())
     # Temporary tables are looked for last: unnamed, they would come before ours.
-    connection.execute(f'SET search_path = "{address.schema}", pg_temp')
+    connection.execute(f"SET search_path = {quoted(address.schema)}, pg_temp")
     connection.execute(f"SET lock_timeout = {max(1, int(wait_s * 1000))}")
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journal.dialects import catalog
+from journal.dialects import catalog, quoted
 from journal.dialects.postgres import (
     Cursor,
     check_server,
     connect,
     driver,
-    quoted,
     translated,
 )
 from journal.errors import NotFoundError, SchemaError
@@ -117,30 +116,14 @@ def _connected(address: Address) -> Iterator[Any]:
 
 
 def _expected(address: Address, migrate: Callable[[Connection], None]) -> _Expected:
-    # Imported when needed: SQLAlchemy costs 200 ms.
-    from sqlalchemy import NullPool, create_engine  # noqa: PLC0415
-
-    with _connected(address) as connection:
-        connection.autocommit = False
-        engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool
-        )
-        try:
-            with engine.connect() as own, own.begin() as made:
-                cursor = Cursor(connection)
-                cursor.execute(f"CREATE SCHEMA {_NEW}")
-                cursor.execute(f"SET LOCAL search_path = {_NEW}, pg_temp")
-                migrate(own)
-                found = _described(cursor, address)
-                made.rollback()
-                return found
-        except Exception as error:
-            original = getattr(error, "orig", None) or error
-            if isinstance(original, driver().Error):
-                raise translated(original, address.shown) from error
-            raise
-        finally:
-            engine.dispose()
+    with _connected(address) as connection, catalog.migrating(connection, address) as own:
+        cursor = Cursor(connection)
+        cursor.execute(f"CREATE SCHEMA {_NEW}")
+        cursor.execute(f"SET LOCAL search_path = {_NEW}, pg_temp")
+        migrate(own)
+        found = _described(cursor, address)
+        own.get_transaction().rollback()  # type: ignore[union-attr] # it is in one
+        return found
 
 
 def _described(cursor: Cursor, address: Address) -> _Expected:

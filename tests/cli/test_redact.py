@@ -65,6 +65,15 @@ def test_the_hint_works_for_any_key(run, what):
     assert (done.exit_code, "done" in done.stdout) == (0, True), done.stderr
 
 
+@pytest.mark.parametrize("what", [("redact", "2"), ("forget",)], ids=lambda what: what[0])
+def test_what_has_no_reason_is_not_even_shown(run, session, what):
+    """The command that it would name could not be done."""
+    name, *seqs = what
+    done = run(name, session, *seqs, "--reason", " ", "-w", "alice", "--role", "operator")
+    assert done.exit_code == 2, done.stderr
+    assert "the reason is empty" in done.stderr
+
+
 def test_what_was_erased_before_is_said(run, session):
     """It is no error to name it again, and it is not shown as still to be done."""
     assert run("redact", session, "2", *WHY, "--apply").exit_code == 0

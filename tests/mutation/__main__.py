@@ -31,6 +31,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "fence": (
         "journal/fence.py",
         "journal/fencerow.py",
+        "journal/telling.py",
         "journal/marks.py",
         "journal/verdict.py",
         "journal/policy.py",

@@ -137,7 +137,7 @@ def test_another_users_mirror_is_left_alone(
     journal_path: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The mirror's lock is in a user's own directory, so only that user's processes serve it."""
+    """The mirror's lock is a file that only its owner may open, so only that user's processes serve it."""
     before = path.read_bytes()
     monkeypatch.setattr(serverplace, "_user", lambda: 4711)
     with Journal(journal_path) as other:
