@@ -64,13 +64,6 @@ class Transactions(Protocol):
         """Raise if the calling thread is inside a transaction or a snapshot."""
 
 
-class Patient(Protocol):
-    """Work that can put off what it writes until the transaction settles."""
-
-    def later(self, cursor: Cursor) -> Any:  # noqa: ANN401 - whatever the work returns
-        """Do it but for its writing, where it can; else settle, and do it at once."""
-
-
 class Wake(Protocol):
     """How whoever waits for a write is told that it is done, or to lead."""
 
@@ -302,6 +295,7 @@ class Group:
             ride.writes.append(queued)
             queue.popleft()  # after it was noted: an interrupt between may not lose it
             work: Any = queued.work
+            # What it would write waits for the end of the transaction, where work knows how.
             later = getattr(work, "later", None)
             if later is None:
                 self._transactions.settle()

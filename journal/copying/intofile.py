@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from journal.copymark import CopyMark
 
 _WAIT_S: Final = 10.0
-_BATCH: Final = 256
 # Put back at the end: a trigger asks for a head first, and an index that grows row by row
 # costs more than one that is made at once.
 _LATER: Final = (

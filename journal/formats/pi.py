@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME: Final = "pi"
-VERSIONS: Final = (1, 2, 3)
 
 _NAMED: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d-]+Z?_(?P<id>[\w-]+)\.jsonl")
 
