@@ -17,10 +17,12 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from journal.errors import BusyError, StorageError
+from journal.ticket import NotYet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +44,11 @@ class Transactions(Protocol):
 
     busy_timeout_s: float
 
-    def begin(self) -> Cursor:
-        """Take the write lock; return the cursor."""
+    def begin(self, *, at_once: bool = False) -> Cursor:
+        """Take the write lock; return the cursor. With ``at_once`` raise NotYet if others are before it."""
+
+    def in_turn(self, call: Callable[[], T]) -> T:
+        """Make a call that begins and commits, in the turn that has to be waited for; return what it returns."""
 
     def commit(self, ride: Ride) -> list[Callable[[], None]]:
         """Make it durable, tell the ride, let the lock go; return what is to be done now that it is."""
@@ -245,10 +250,24 @@ class Group:
     def _attempt(
         self, work: Callable[[Cursor], T], ride: Ride
     ) -> tuple[T, list[Callable[[], None]], Ride]:
-        transactions = self._transactions
         if self._before:
             self._gather()
-        cursor = transactions.begin()
+        try:
+            return self._commit(work, ride, at_once=True)
+        except NotYet:
+            pass
+        try:
+            return self._transactions.in_turn(partial(self._commit, work, ride))
+        except BaseException:
+            if ride.is_committed:  # an interrupt came while another thread did it
+                ride.wake()
+            raise
+
+    def _commit(
+        self, work: Callable[[Cursor], T], ride: Ride, *, at_once: bool = False
+    ) -> tuple[T, list[Callable[[], None]], Ride]:
+        transactions = self._transactions
+        cursor = transactions.begin(at_once=at_once)
         try:
             outcome = work(cursor)
             if self._queue:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.dialects.address import Address
     from journal.engine import Cursor
-    from journal.group import Ride
+    from journal.group import Ride, T
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 # As the first statement of a transaction it is waited for before the state is chosen.
@@ -126,11 +126,16 @@ class ServerStore(Store):
         begin = partial(self._begin, self._start_with_heads, runs_once=True)
         return patiently(begin, self.busy_timeout_s, postgres.is_transient)
 
-    def begin(self) -> Cursor:
-        """Begin a write and learn what others did; return the cursor."""
+    def begin(self, *, at_once: bool = False) -> Cursor:
+        """Begin a write and learn what others did; return the cursor. Nobody waits for a turn."""
+        del at_once
         if self.flushes:
             return self._begin(self._start_flush)
         return self._begin(self._start_with_heads if self.takes_heads else self._start_alike)
+
+    def in_turn(self, call: Callable[[], T]) -> T:
+        """Make a call; as :meth:`Store.in_turn`, without a turn to wait for."""
+        return call()
 
     def _begin(self, start: Callable[[], None], *, runs_once: bool = False) -> Cursor:
         if self._inside or self._reading:

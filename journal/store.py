@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from journal.durability import Durability
     from journal.engine import Cursor
+    from journal.group import T
     from journal.pins import Guard
 
 EMPTY_WAIT_MS: Final = 1000
@@ -130,15 +131,22 @@ class Store(Ledger):
         """
         return Transaction(self, is_durable=is_durable)
 
-    def begin(self) -> Cursor:  # noqa: C901 - the way of each append, in one stretch
-        """Take the write lock and learn what others did; return the cursor."""
+    def begin(self, *, at_once: bool = False) -> Cursor:  # noqa: C901 - the way of each append, in one stretch
+        """Take the write lock and learn what others did; return the cursor.
+
+        Raises:
+            NotYet: it was to be had ``at_once``, and is another process's turn.
+
+        """
         if self._inside or self._reading:
             self.refuse_nested()
         try:
             if self.forked or self._raw is None:
                 self._check_process()
             # Inside the try: a signal between a lock and the next line must free it again.
-            self.ticket.take()  # before the lock: who only reads waits for nobody's turn
+            self.ticket.take(
+                at_once=at_once
+            )  # before the lock: who only reads waits for nobody's turn
             self.lock.acquire()
             if self.forked or self._raw is None or self.durability.failed or self.poison:
                 self._check_process()
@@ -168,6 +176,10 @@ class Store(Ledger):
                 raise
             raise told from error
         return self.cursor
+
+    def in_turn(self, call: Callable[[], T]) -> T:
+        """Make a call in this process's turn, which begins a transaction and ends it; as the ticket does."""
+        return self.ticket.in_turn(call)
 
     def _wait_for_write_lock(self) -> None:
         """Wait for a program that knows of no tickets; who reads in this process goes on meanwhile."""

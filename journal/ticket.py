@@ -17,14 +17,28 @@ import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from journal.deputy import Deputy
 from journal.errors import BusyError
 from journal.filelocks import lock_bytes
 from journal.process import described
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
 _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
+
+
+# How long the turn's thread waits for one of ours that looks whether the turn is free.
+_LOOK_S: Final = 0.001
+
+
+class NotYet(Exception):  # noqa: N818 - no error: whoever asked goes another way
+    """The turn is another process's."""
 
 
 class Ticket:
@@ -39,19 +53,27 @@ class Ticket:
         self._thread = threading.RLock()
         self._held = self._own
         self._waiter: _Waiter | None = None
+        self._deputy: Deputy | None = None
+        self._is_lent = False  # whether the thread that has it was given it, and has not taken it
 
-    def take(self) -> None:
+    def take(self, *, at_once: bool = False) -> None:
         """Wait for the turn.
 
         Raises:
             BusyError: it did not come in time; the error names who has it.
+            NotYet: it was to be had ``at_once``, and is another's; :meth:`in_turn` waits for it.
 
         """
         self._thread.acquire()
         try:
             try:
-                fcntl.flock(self._own, _AT_ONCE)
+                if self._is_lent:  # by the deputy, which is this thread
+                    self._is_lent = False
+                else:
+                    fcntl.flock(self._own, _AT_ONCE)
             except BlockingIOError:
+                if at_once:
+                    raise NotYet from None
                 self._wait()
                 self._held = self._waiters
             # For whoever waits in vain; not worth failing for on a full disk.
@@ -72,6 +94,38 @@ class Ticket:
         if held >= 0:
             fcntl.flock(held, fcntl.LOCK_UN)
         self._thread.release()
+
+    def in_turn(self, call: Callable[[], T]) -> T:
+        """Wait for the turn in another thread, and have that make a call which takes it and gives it back.
+
+        Raises:
+            BusyError: as :meth:`take`.
+
+        """
+        if self._deputy is None:
+            self._deputy = Deputy(_opened_again(self._path, self._own), self)
+        done = self._deputy.do(call, self._wait_s)
+        if done is None:
+            raise self._busy()
+        outcome, error = done
+        if error is not None:
+            raise error
+        return outcome  # type: ignore[no-any-return] # the call's own
+
+    def enter(self, descriptor: int) -> bool:
+        """Have the turn in this thread, by a lock got on a descriptor; False if a thread of ours is at it."""
+        if not self._thread.acquire(timeout=_LOOK_S):
+            return False
+        self._held, self._is_lent = descriptor, True
+        return True
+
+    def leave(self) -> None:
+        """Give back what was not taken, and let the next thread in."""
+        if self._is_lent:
+            self._is_lent = False
+            self.give_back()
+        while self._thread._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as give_back()
+            self._thread.release()
 
     def _wait(self) -> None:
         if self._waiter is None:
@@ -95,6 +149,9 @@ class Ticket:
         # Closing takes no lock away as long as the parent has the same description open.
         os.close(self._own)
         os.close(self._waiters)
+        if self._deputy is not None:
+            os.close(self._deputy.descriptor)
+        self._deputy, self._is_lent = None, False
         self._own = self._held = -1
         self._thread = threading.RLock()  # another thread of the parent may have had it
 
@@ -107,20 +164,29 @@ class Ticket:
         self._own = self._held = -1
         if self._waiter is None or self._waiter.stop():
             os.close(self._waiters)
+        if self._deputy is not None:
+            self._deputy.stop()
+
+
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def _opened(path: str) -> tuple[int, int]:
     """Open a file twice that is there until the last who has it open lets go."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
-        own = os.open(path, flags, 0o600)
+        own = os.open(path, _FLAGS, 0o600)
         if lock_bytes(own, fcntl.F_RDLCK) and os.fstat(own).st_nlink:
             break
         os.close(own)  # somebody is about to remove it, or has
+    return own, _opened_again(path, own)
+
+
+def _opened_again(path: str, own: int) -> int:
+    """Open a file anew that is open: a description of its own, with locks of its own."""
     try:
-        return own, os.open(f"/proc/self/fd/{own}", os.O_RDWR | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{own}", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return own, os.open(path, flags, 0o600)
+        return os.open(path, _FLAGS, 0o600)
 
 
 class _Waiter:

@@ -73,6 +73,7 @@ LAYERS = (
         "durability",
         "group",
         "ticket",
+        "deputy",
         "filelocks",
         "changes",
         "forks",

@@ -377,7 +377,7 @@ def test_an_interrupt_while_another_thread_writes_leaves_its_transaction_alone(
         take = store.ticket.take
         waiting: list[BaseException] = []
 
-        def interrupted():
+        def interrupted(**_: bool):
             raise KeyboardInterrupt
 
         monkeypatch.setattr(store.ticket, "take", interrupted)

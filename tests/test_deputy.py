@@ -1,0 +1,205 @@
+"""Who must wait for another process's turn: the thread that waits does the work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from journal import BusyError, EntryError, Journal
+from journal.deputy import Deputy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOLD = """
+import sys
+from journal.ticket import Ticket
+ticket = Ticket(sys.argv[1], 5.0)
+ticket.take()
+print("held", flush=True)
+sys.stdin.readline()
+"""
+LINE = {"type": "custom"}
+
+
+@pytest.fixture
+def holder(journal: Journal, journal_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the turn of a journal with one line."""
+    journal.session("s", writer="w", role="run").append(LINE)
+    with held(journal_path) as process:
+        yield process
+
+
+@contextmanager
+def held(journal_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Give a process that has the turn until it is killed, or the block ends."""
+    command = [sys.executable, "-c", HOLD, str(journal_path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def waits(journal: Journal) -> bool:
+    """Wait until somebody waits for the turn in its deputy; True, to be asserted."""
+    while journal.store.ticket._deputy is None:
+        pass
+    return True
+
+
+def test_a_write_is_made_when_the_turn_comes_and_by_the_thread_that_waited(journal, holder):
+    session = journal.session("s", writer="w", role="run")
+    threads = []
+    journal.store.clock = lambda: threads.append(threading.current_thread().name) or 1
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(session.append, LINE)
+        assert waits(journal)
+        assert not written.done()
+        holder.kill()
+        assert written.result(20).seq == 2
+    assert set(threads) == {"journal-deputy"}
+
+
+def block(journal: Journal) -> bool:
+    """Have a transaction in this thread."""
+    with journal.store.transaction():
+        return True
+
+
+def test_threads_that_wait_for_the_turn_share_it_with_a_block_of_their_own_process(journal, holder):
+    """One waits with an append, one with a transaction: neither keeps the other from the lock."""
+    session = journal.session("s", writer="w", role="run")
+    with ThreadPoolExecutor(3) as pool:
+        written = [pool.submit(session.append, LINE)]
+        assert waits(journal)
+        written.append(pool.submit(session.append, LINE))
+        raised = pool.submit(block, journal)
+        ticket = journal.store.ticket
+        while not (ticket._waiter and ticket._waiter._is_waiting):
+            pass
+        holder.kill()
+        assert sorted(each.result(20).seq for each in written) == [2, 3]
+        assert raised.result(20)
+
+
+def test_a_turn_that_does_not_come_is_told_and_nothing_is_written_when_it_comes(
+    open_journal, journal, holder
+):
+    with open_journal(busy_timeout=0.05) as other:
+        session = other.session("s", writer="w", role="run")
+        with pytest.raises(BusyError, match=f"process {holder.pid} "):
+            session.append(LINE)
+        with pytest.raises(BusyError):
+            session.append(LINE)
+        holder.kill()
+        holder.wait()
+        other.store.ticket._wait_s = 20.0
+        other.store.ticket.in_turn(list)  # behind what was given up
+        assert session.append(LINE).seq == 2
+    assert [entry.seq for entry in journal.session("s").read()] == [1, 2]
+
+
+def test_an_error_is_raised_in_the_thread_that_asked(journal, journal_path):
+    session = journal.session("s", writer="w", role="run")
+    session.append(LINE, request_id="r")
+    with held(journal_path) as holder, ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(session.append, {"type": "other"}, request_id="r")
+        assert waits(journal)
+        holder.kill()
+        with pytest.raises(EntryError, match="other lines"):
+            refused.result(20)
+    assert session.append(LINE).seq == 2
+
+
+def test_a_forked_child_keeps_nobody_waiting_who_had_a_deputy(journal, journal_path, holder):
+    session = journal.session("s", writer="w", role="run")
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(session.append, LINE)
+        assert waits(journal)
+        number = journal.store.ticket._deputy.descriptor
+        pid = os.fork()
+        if not pid:
+            os._exit(stays_open(number, reading))
+        holder.kill()
+        try:
+            assert written.result(20).seq == 2
+            with Journal(journal_path, busy_timeout=20) as other:
+                assert other.session("s", writer="w", role="run").append(LINE).seq == 3
+        finally:
+            os.write(writing, b"x")
+            assert os.waitpid(pid, 0)[1] == 0
+
+
+def stays_open(number: int, until: int) -> bool:
+    """Whether a file has this number in this process; wait for a word first."""
+    os.read(until, 1)
+    return Path(f"/proc/self/fd/{number}").exists()
+
+
+def test_a_turn_that_was_not_taken_is_given_back(journal, journal_path, holder):
+    """What was asked for may fail before it takes anything."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(journal.store.ticket.in_turn, list)
+        holder.kill()
+        assert done.result(20) == []
+        with Journal(journal_path, busy_timeout=20) as other:
+            assert other.session("s", writer="w", role="run").append(LINE).seq == 2
+
+
+class Door:
+    """A turn that is always to be had."""
+
+    def enter(self, descriptor: int) -> bool:
+        return bool(descriptor)
+
+    def leave(self) -> None:
+        pass
+
+
+@pytest.fixture
+def deputy(tmp_path: Path) -> Iterator[Deputy]:
+    made = Deputy(os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT), Door())
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interrupt_waits_for_what_has_begun(deputy, monkeypatch, times):
+    """Once it has begun it is not left half done, however often Ctrl-C is pressed."""
+    begun, may_end, done = threading.Event(), threading.Event(), []
+
+    def call():
+        begun.set()
+        may_end.wait(20)
+        done.append(True)
+
+    class Answer:
+        def __init__(self) -> None:
+            self._queue = SimpleQueue()
+            self.put = self._queue.put
+            self._times = times
+
+        def get(self, timeout: float | None = None) -> object:
+            begun.wait(20)
+            if self._times:
+                self._times -= 1
+                may_end.set()
+                raise KeyboardInterrupt
+            return self._queue.get(timeout=timeout)
+
+    monkeypatch.setattr("journal.deputy.SimpleQueue", Answer)
+    with pytest.raises(KeyboardInterrupt):
+        deputy.do(call, 20)
+    assert done == [True]
