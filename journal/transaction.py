@@ -24,8 +24,9 @@ class Transaction:
         self._block: object = None
 
     def __enter__(self) -> Cursor:
+        block = object()  # before it begins: a signal between would leave a block that nobody knows
         cursor = self._begin()
-        self._block = self._store.block = object()
+        self._block = self._store.block = block
         return cursor
 
     def _begin(self) -> Cursor:
