@@ -82,7 +82,7 @@ class Store(Ledger):
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
-            if CAN_PIN:
+            if CAN_PIN:  # pragma: no branch - elsewhere there are no such locks
                 self.guard = Pins(path)
             if is_ours:
                 self.durability = LogSync(path)
