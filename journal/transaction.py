@@ -18,7 +18,7 @@ class Transaction:
 
     __slots__ = ("_block", "_is_durable", "_store")
 
-    def __init__(self, store: Store, *, is_durable: bool = True) -> None:
+    def __init__(self, store: Store, *, is_durable: bool) -> None:
         self._store = store
         self._is_durable = is_durable
         self._block: object = None

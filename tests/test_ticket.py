@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -230,6 +231,7 @@ def two_of(path: str) -> tuple[Ticket, Ticket]:
     first.take()
     with pytest.raises(BusyError):
         second.take()
+    assert not second._thread._is_owned()  # type: ignore[attr-defined]
     return first, second
 
 
@@ -313,3 +315,39 @@ def test_it_works_where_there_is_no_proc(path, monkeypatch):
     second.take()
     assert not free(path)
     second.give_back()
+
+
+def test_the_time_since_when_somebody_writes_is_told(path):
+    began = int(time.time())
+    _, second = two_of(path)
+    with pytest.raises(BusyError) as caught:
+        second.take()
+    moments = range(began, int(time.time()) + 1)
+    times = [time.strftime("%H:%M:%S", time.localtime(moment)) for moment in moments]
+    assert any(f"since {told} " in str(caught.value) for told in times)
+    assert Path(f"{path}-ticket").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_wait_leaves_no_thread_and_no_file_open(path):
+    """Nor does its thread keep a process from ending."""
+    before = set(threading.enumerate())
+    first, second = two_of(path)
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.daemon
+    waiters = second._waiters
+    first.give_back()
+    assert is_soon_free(path)
+    until_idle(second)
+    second.close()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(waiters)
+    first.close()
+
+
+def until_idle(ticket: Ticket) -> None:
+    end = time.monotonic() + 20.0
+    while ticket._waiter and ticket._waiter._is_waiting:
+        assert time.monotonic() < end
+        time.sleep(0.001)

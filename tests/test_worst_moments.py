@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, Journal, NotTrusted, StorageError, guards
+from journal import BusyError, Journal, StorageError, guards
 from journal.audit import audit
 from journal.durability import copied
-from journal.parts import encode_lines
 from journal.store import Store
-from journal.transaction import Transaction
-from journal.writing import write
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from journal import Session
 
 LINE = {"n": 1}
 GREAT = b'{"text":"' + b"x" * 300_000 + b'"}'
@@ -224,7 +220,7 @@ def test_an_interrupt_before_a_block_is_known_begins_none(base, journal, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("journal.transaction.object", interrupted, raising=False)
         with pytest.raises(KeyboardInterrupt):
-            Transaction(journal.store).__enter__()
+            journal.store.transaction().__enter__()
     assert base.append(LINE).seq == 2
 
 
@@ -297,61 +293,3 @@ def test_a_read_waits_no_longer_than_it_may(base, journal, mender):
     with pytest.raises(BusyError):
         base.read()
     assert not journal.store._reading
-
-
-# -- who writes ---------------------------------------------------------------------------
-
-
-def write_some(session: Session, count: int) -> None:
-    lines, store = encode_lines([LINE] * count), session.store
-    with store.transaction() as cursor:
-        chain = store.open_chain(cursor, session.key)
-        write(cursor, chain, session.author(cursor), 1, lines=lines)
-
-
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize(
-    "trigger, code",
-    [
-        ("INSERT ON entries", "rows-swallowed"),
-        ("UPDATE ON sessions", "head-not-moved"),
-    ],
-)
-def test_lines_that_are_swallowed_are_noticed_however_many(
-    base, thief, monkeypatch, trigger, code, count
-):
-    monkeypatch.setattr("journal.schema.check", lambda *_: None)
-    thief.execute(f"CREATE TRIGGER zz BEFORE {trigger} BEGIN SELECT RAISE(IGNORE); END")
-    with pytest.raises(StorageError) as caught:
-        write_some(base, count)
-    assert caught.value.code == code
-    assert caught.value.hint == "journal audit"
-    assert thief.seqs() == [1]
-
-
-def test_a_writer_that_nobody_declared_is_told_how_to_declare_it(base, journal):
-    with journal.store.transaction() as cursor, pytest.raises(NotTrusted) as caught:
-        journal.store.author(cursor, "it's new", "tool", declare=False)
-    assert caught.value.code == "unknown-writer"
-    assert caught.value.hint == """journal writers add 'it'"'"'s new' --role tool"""
-
-
-def test_a_store_without_mirrors_is_abandoned_and_serves_none(base, journal, tmp_path):
-    """What only opens the store, and no mirrors with it, leaves their files to who has them."""
-    path = tmp_path / "agent.jsonl"
-    journal.mirrors.add(base.key, path)
-    before = path.read_bytes()
-    store = Store(journal.store.path)
-    with store.transaction() as cursor:
-        author, chain = (
-            store.author(cursor, "w", "tool", declare=True),
-            store.open_chain(cursor, KEY),
-        )
-        store.serve_later(chain.session_id, None)
-        assert author.writer.name == "w"
-    assert path.read_bytes() == before
-    store.close()
-    other = Store(journal.store.path)
-    other.abandon()
-    with pytest.raises(StorageError):
-        other.begin()
