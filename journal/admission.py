@@ -141,7 +141,7 @@ def _serve_with(store: Store, chain: Chain, entries: Sequence[Entry], before: in
 
 def serve_mirror(store: Store, chain: Chain, fresh: Fresh | None = None) -> None:
     """Have the session's file brought up to the journal once the transaction is durable."""
-    if store.mirrors is not None and chain.session_id in store.registry.mirrors:
+    if chain.session_id in store.registry.mirrors:
         store.serve_later(chain.session_id, fresh)
 
 

@@ -132,10 +132,9 @@ class Ledger:
         return chain
 
     def put_off(self, chain: Chain) -> None:
-        """Have a fresh chain's unwritten rows written when the transaction settles."""
-        if not chain.unwritten:
-            self.touched.append((chain, chain.state()))
-            self._put_off.append(chain)
+        """Have the rows that a fresh chain is about to get written when the transaction settles."""
+        self.touched.append((chain, chain.state()))
+        self._put_off.append(chain)
 
     def settle(self) -> None:
         """Write what was put off: before anything else is read or written, and before COMMIT."""
@@ -149,16 +148,14 @@ class Ledger:
 
     def serve_later(self, session_id: int, fresh: Fresh | None) -> None:
         """Have a session's file brought up to the journal once, when the transaction is durable."""
+        if self.mirrors is None:
+            return
         if session_id not in self._fresh:
             self._fresh[session_id] = fresh
-            self._done.append(partial(self._serve, self._fresh, session_id))
+            self._done.append(partial(_serve, self.mirrors, self._fresh, session_id))
             return
         before = self._fresh[session_id]
         self._fresh[session_id] = before and fresh and before.joined(fresh)
-
-    def _serve(self, fresh: dict[int, Fresh | None], session_id: int) -> None:
-        if self.mirrors is not None:
-            self.mirrors.serve(session_id, fresh[session_id])
 
     def _forget(self) -> None:
         """Know nothing of the transaction that was rolled back."""
@@ -271,3 +268,7 @@ class Ledger:
         """Write facts to the registry, in the caller's transaction."""
         self.touch(self.registry.chain)
         self.registry.record(cursor, self.keeper(cursor), self.clock(), *facts)
+
+
+def _serve(mirrors: MirrorKeeper, fresh: dict[int, Fresh | None], session_id: int) -> None:
+    mirrors.serve(session_id, fresh[session_id])

@@ -45,7 +45,7 @@ def take_in(session: Session, floor: int | None = None, seq: int = 0) -> tuple[i
     """
     with session.store.snapshot() as cursor:
         chain = session.store.find_chain(cursor, session.key)
-    return taken_in(session.store, chain, floor, seq) if is_mirrored(session.store, chain) else None
+    return taken_in(session.store, chain, floor, seq)
 
 
 def is_mirrored(store: Store, chain: Chain | None) -> bool:
@@ -61,7 +61,7 @@ def taken_in(
     store: Store, chain: Chain | None, floor: int | None, seq: int
 ) -> tuple[int, int] | None:
     """Do for a session that is mirrored what :func:`take_in` does; outside of any transaction."""
-    if chain is None or store.mirrors is None:
+    if chain is None or store.mirrors is None or not is_mirrored(store, chain):
         return None
     known = None if floor is None else (floor, seq)
     store.mirrors.reconcile(chain.session_id, is_final=True, floor=known)

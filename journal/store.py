@@ -83,7 +83,7 @@ class Store(Ledger):
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
-            if CAN_PIN:
+            if CAN_PIN:  # pragma: no branch - elsewhere there are no such locks
                 self.guard = Pins(path)
             if is_ours:
                 self.durability = LogSync(path)
@@ -113,8 +113,11 @@ class Store(Ledger):
     def _connected(self) -> Any:  # noqa: ANN401 - SQLAlchemy's proxied connection
         try:
             return self._engine.raw_connection()
-        except Exception as error:
-            raise translated(error, self.path) from error
+        except BaseException as error:
+            self.ticket.close()
+            if isinstance(error, Exception):
+                raise translated(error, self.path) from error
+            raise
 
     # -- transactions -----------------------------------------------------------------
 
@@ -283,16 +286,18 @@ class Store(Ledger):
         try:
             self._undo()
         finally:
-            if self._inside:  # an interrupt came before its first step
-                self._undo()
-            self._inside = False
             try:
-                self.ticket.give_back()
-            except BaseException:  # for the same reason
-                self.ticket.give_back()
-                raise
-            finally:
-                self.lock.release()
+                if self._inside:  # an interrupt came before its first step
+                    self._undo()
+            finally:  # and what a second one leaves is undone by whoever begins next
+                self._inside = False
+                try:
+                    self.ticket.give_back()
+                except BaseException:  # for the same reason
+                    self.ticket.give_back()
+                    raise
+                finally:
+                    self.lock.release()
 
     def _let_go(self, ride: Ride) -> list[Callable[[], None]]:
         done, self._done = self._done, []

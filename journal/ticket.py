@@ -64,8 +64,8 @@ class Ticket:
             NotYet: it was to be had ``at_once``, and is another's; :meth:`in_turn` waits for it.
 
         """
-        self._thread.acquire()
-        try:
+        try:  # from here on: a signal between a lock and the next line must free it again
+            self._thread.acquire()
             try:
                 if self._is_lent:  # by the deputy, which is this thread
                     self._is_lent = False
@@ -202,20 +202,21 @@ class _Waiter:
 
     def get(self, wait_s: float) -> bool:
         """Wait for the lock; return whether it came in time."""
-        with self._guard:
-            self._is_wanted = True
-            if not self._is_waiting:  # else it waits still, for one who gave up
-                self._is_waiting = True
-                self._asked.put("wait")
-        try:
+        try:  # from here on: a signal may come as soon as it is wanted
+            with self._guard:
+                self._is_wanted = True
+                if not self._is_waiting:  # else it waits still, for one who gave up
+                    self._is_waiting = True
+                    self._asked.put("wait")
             with suppress(Empty):
                 self._granted.get(timeout=wait_s)
                 return True
+            return not self._give_up()
         except BaseException:
-            if not self._give_up():
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self._give_up()
+            # It may have come, and a signal with it; where it has not, this does nothing.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             raise
-        return not self._give_up()
 
     def _give_up(self) -> bool:
         """Want it no more; return False if it had come in the meantime."""

@@ -18,14 +18,15 @@ class Transaction:
 
     __slots__ = ("_block", "_is_durable", "_store")
 
-    def __init__(self, store: Store, *, is_durable: bool = True) -> None:
+    def __init__(self, store: Store, *, is_durable: bool) -> None:
         self._store = store
         self._is_durable = is_durable
         self._block: object = None
 
     def __enter__(self) -> Cursor:
+        block = object()  # before it begins: a signal between would leave a block that nobody knows
         cursor = self._begin()
-        self._block = self._store.block = object()
+        self._block = self._store.block = block
         return cursor
 
     def _begin(self) -> Cursor:

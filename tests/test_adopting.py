@@ -114,6 +114,20 @@ def test_eras_follow_each_other(path, key_path):
     assert len(bodies(path)) == len([*LINES, 1, 2, 3, 4])
 
 
+def test_a_stray_among_the_entries_of_an_older_era_is_told_as_that(path):
+    """It is no part of what the next era's first entry has the digest of."""
+    with Journal(path) as journal:
+        hole = journal.session(KEY, writer="gateway", role="run").append({"n": 1}).seq
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 2})
+    adopt_key(path)
+    assert alter(
+        path, "UPDATE entries SET seal = zeroblob(32) WHERE session_id = 2 AND seq = ?", hole
+    )
+    assert "J113" in checks(path)
+    assert audit(path).verdict == "broken"
+
+
 def test_parked_writes_fences_and_inputs_are_as_good_as_before(path):
     adopt_key(path)
     with Journal(path) as journal:

@@ -6,17 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
 from journal import BusyError, Journal
+from journal import ticket as tickets
+from journal.filelocks import lock_bytes
 from journal.ticket import Ticket
+from tests.test_interrupts import interruptions
+from tests.test_worst_moments import no_file_grows_beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HOLD = """
 import sys
@@ -163,3 +170,184 @@ def test_the_last_one_removes_the_file(path):
     third.give_back()
     third.close()
     assert not Path(f"{path}-ticket").exists()
+
+
+def test_who_waits_again_is_still_in_the_queue(path, holder):
+    """A wait that was given up goes on behind the caller's back; the next one takes it over."""
+    ticket = Ticket(path, 0.05)
+    for _ in range(2):
+        with pytest.raises(BusyError):
+            ticket.take()
+    ticket._wait_s = 20.0
+    holder.stdin.write("\n")
+    holder.stdin.flush()
+    ticket.take()
+    assert not free(path)
+    ticket.give_back()
+    assert is_soon_free(path)
+    ticket.close()
+
+
+def is_soon_free(path: str) -> bool:
+    """Whether the next one gets it, once a thread that wants it no more has let it go."""
+    ticket = Ticket(path, 5.0)
+    try:
+        ticket.take()
+        ticket.give_back()
+    except BusyError:
+        return False
+    finally:
+        ticket.close()
+    return True
+
+
+class Late(SimpleQueue[None]):
+    """The turn comes in the very moment in which the wait for it ends."""
+
+    def __init__(self, error: type[BaseException], come: Callable[[], None]) -> None:
+        super().__init__()
+        self.error, self.come = error, come
+
+    def get(self, *_: object, **__: object) -> None:
+        self.come()
+        end = time.monotonic() + 20.0
+        while not self.qsize():
+            assert time.monotonic() < end
+        raise self.error
+
+
+def test_a_turn_that_comes_with_the_time_out_is_taken(path):
+    first, second = two_of(path)
+    second._waiter._granted = Late(Empty, first.give_back)  # type: ignore[union-attr]
+    second.take()
+    assert not free(path)
+    second.give_back()
+    assert is_soon_free(path)
+
+
+def two_of(path: str) -> tuple[Ticket, Ticket]:
+    """Return one that has it, and one that waited in vain."""
+    first, second = Ticket(path, 20.0), Ticket(path, 0.01)
+    first.take()
+    with pytest.raises(BusyError):
+        second.take()
+    assert not second._thread._is_owned()  # type: ignore[attr-defined]
+    return first, second
+
+
+def test_a_turn_that_comes_with_an_interrupt_is_given_back(path):
+    first, second = two_of(path)
+    second._waiter._granted = Late(KeyboardInterrupt, first.give_back)  # type: ignore[union-attr]
+    with pytest.raises(KeyboardInterrupt):
+        second.take()
+    assert is_soon_free(path)
+
+
+def test_an_interrupt_at_any_moment_of_a_wait_keeps_nobody_waiting(path):
+    """Not in the moment either in which it is already wanted, and not yet waited for."""
+    first, second = Ticket(path, 20.0), Ticket(path, 0.001)
+
+    def wait() -> None:
+        with pytest.raises(BusyError):
+            second.take()
+
+    first.take()
+    for where in interruptions(wait):
+        first.give_back()
+        second.give_back()  # as its caller does, whatever came
+        assert is_soon_free(path), where
+        first.take()
+    first.give_back()
+    first.close()
+    second.close()
+
+
+def test_a_full_disk_takes_nobodys_turn(path):
+    """Who has it is written down for those who wait in vain, where there is room."""
+    first, second = Ticket(path, 0.01), Ticket(path, 0.01)
+    with no_file_grows_beyond(0):
+        first.take()
+    with pytest.raises(BusyError) as caught:
+        second.take()
+    assert caught.value.hint
+    first.give_back()
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("how", ["is being removed", "was removed"])
+def test_a_file_that_is_removed_while_it_is_opened_is_made_anew(path, monkeypatch, how):
+    last = Ticket(path, 0.01)
+    asked: list[int] = []
+
+    def between(descriptor: int, kind: int) -> bool:
+        asked.append(descriptor)
+        if len(asked) == 1:
+            Path(f"{path}-ticket").unlink()
+            if how == "is being removed":
+                return False
+        return lock_bytes(descriptor, kind)
+
+    monkeypatch.setattr(tickets, "lock_bytes", between)
+    ticket = Ticket(path, 0.01)
+    assert len(asked) == 2
+    assert os.fstat(ticket._own).st_ino == Path(f"{path}-ticket").stat().st_ino
+    assert os.fstat(ticket._waiters).st_ino == os.fstat(ticket._own).st_ino
+    ticket.take()
+    assert not free(path)
+    ticket.give_back()
+    ticket.close()
+    last.close()
+
+
+def test_it_works_where_there_is_no_proc(path, monkeypatch):
+    real = os.open
+
+    def without(name: str, *rest: int) -> int:
+        if name.startswith("/proc/"):
+            raise FileNotFoundError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(os, "open", without)
+    first, second = two_of(path)
+    first.give_back()
+    second._wait_s = 20.0
+    second.take()
+    assert not free(path)
+    second.give_back()
+
+
+def test_the_time_since_when_somebody_writes_is_told(path):
+    began = int(time.time())
+    _, second = two_of(path)
+    with pytest.raises(BusyError) as caught:
+        second.take()
+    moments = range(began, int(time.time()) + 1)
+    times = [time.strftime("%H:%M:%S", time.localtime(moment)) for moment in moments]
+    assert any(f"since {told} " in str(caught.value) for told in times)
+    assert Path(f"{path}-ticket").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_wait_leaves_no_thread_and_no_file_open(path):
+    """Nor does its thread keep a process from ending."""
+    before = set(threading.enumerate())
+    first, second = two_of(path)
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.daemon
+    waiters = second._waiters
+    first.give_back()
+    assert is_soon_free(path)
+    until_idle(second)
+    second.close()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(waiters)
+    first.close()
+
+
+def until_idle(ticket: Ticket) -> None:
+    end = time.monotonic() + 20.0
+    while ticket._waiter and ticket._waiter._is_waiting:
+        assert time.monotonic() < end
+        time.sleep(0.001)

@@ -204,14 +204,15 @@ class _Helper:
             raise
         finally:
             os.close(writer)
+        asked = self.process.stdin
+        assert asked is not None  # noqa: S101 - it was asked for
+        self._asked = asked
         self.send(path)
 
     def send(self, what: object) -> None:
         """Tell it something."""
-        asked = self.process.stdin
-        assert asked is not None  # noqa: S101 - it was asked for
-        pickle.dump(what, asked)
-        asked.flush()
+        pickle.dump(what, self._asked)
+        self._asked.flush()
 
     def answer(self) -> Any:  # noqa: ANN401 - whatever it says
         """Return the next thing that it says."""
@@ -232,9 +233,8 @@ class _Helper:
         """End it, whatever it is at."""
         self.process.kill()
         self.process.wait()
-        if self.process.stdin is not None:
-            with suppress(OSError):
-                self.process.stdin.close()
+        with suppress(OSError):
+            self._asked.close()
         self._answers.close()
 
 
@@ -314,9 +314,10 @@ def looked_at(source: Source, task: Task, stretch: Stretch) -> Plain | None:
 
 def main() -> None:
     """Serve one audit, by pickles on stdin and the pipe that the argument names."""
-    asked, answers = sys.stdin.buffer, os.fdopen(int(sys.argv[1]), "wb")
+    asked, writer = sys.stdin.buffer, int(sys.argv[1])
     path = pickle.load(asked)  # noqa: S301 - the audit that started this wrote it
-    with suppress(EOFError, BrokenPipeError), ExitStack() as stack:
+    ended = suppress(EOFError, BrokenPipeError)
+    with ended, os.fdopen(writer, "wb") as answers, ExitStack() as stack:
         source = None
         while (task := pickle.load(asked)) == "begin":  # noqa: S301
             stack.pop_all().close()

@@ -102,9 +102,7 @@ class Anchors:
                     self.faults += _faults(source, number, head, present.get(head.session), at)
 
     def newer(self, heads: Iterable[Head]) -> tuple[int, int]:
-        """Return how many entries in how many sessions came after the newest anchor."""
-        if not self._newest_key:
-            return 0, 0
+        """Return how many entries in how many sessions came after the newest anchor, where there is one."""
         newest = max(self._newest_key, key=lambda statement: statement.at_us)
         anchored = {head.session: head.seq for head in newest.heads}
         counts = [head.seq - anchored.get(head.session, 0) for head in heads]

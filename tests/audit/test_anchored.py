@@ -197,3 +197,10 @@ def test_the_note_says_what_was_signed(path: Path) -> None:
     assert is_signed(note, taken.verifier)
     assert [head.session for head in taken.statement.heads] == ["journal:", KEY, OTHER]
     assert parsed_verifier(str(taken.verifier)) == taken.verifier
+
+
+def test_without_the_journals_key_no_anchor_is_its_own(path: Path, tmp_path: Path) -> None:
+    write(path, 3)
+    report = audit(path, anchors=[anchor(path)], key_file=tmp_path / "none")
+    assert report.verdict == "not verified"
+    assert not any("newest anchor" in text for text in report.not_checked)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal.audit import audit
+from journal.audit import audit, held
+from journal.audit import mirrored as audited
+from journal.process import this_process
+from tests.thieves import Thief
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,3 +164,62 @@ def test_a_journal_at_work_raises_no_alarm(mirrored: Session, found: Callable[[]
     finally:
         done.set()
         thread.join()
+
+
+def told_of_mirrors(path: Path, **options: Any) -> list[str]:
+    return [text for text in audit(path, **options).not_checked if text.startswith("the mirror of")]
+
+
+def test_a_mirror_of_another_host_is_not_looked_at(
+    mirrored: Session, path: Path, journal_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.unlink()
+    far, here = replace(this_process(), host="far"), this_process().host
+    monkeypatch.setattr(held, "this_process", lambda: far)
+    assert told_of_mirrors(journal_path) == [f"the mirror of {mirrored.key!r} on the host {here}"]
+    assert audit(journal_path).findings == ()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what differs looked at again at once, and not for long."""
+    monkeypatch.setattr(held, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(held, "_WAIT_S", 0.0)
+
+
+def test_a_mirror_that_is_written_to_all_the_time_is_told_as_that(
+    mirrored: Session, path: Path, journal: Journal, journal_path: Path, hasty: None, found: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What it is said to be cut to, or its layout, is not what the entries say: for a moment only."""
+    path.write_bytes(b"")
+    served = audited.Slot.served
+    monkeypatch.setattr(
+        audited.Slot, "served", lambda slot: (at := served(slot)) and at._replace(is_being_cut=True)
+    )
+    assert told_of_mirrors(journal_path) == [
+        f"the mirror of {mirrored.key!r}: it was written to all the time"
+    ]
+    assert found() == {}
+    monkeypatch.setattr(audited.Slot, "served", served)
+    assert list(found()) == ["J702"]
+
+
+def test_a_mirror_is_held_against_its_lines_without_the_key_too(
+    mirrored: Session, path: Path, journal_path: Path, hasty: None, key_file: Path
+) -> None:
+    key_file.unlink()
+    path.write_bytes(path.read_bytes() + b"foreign\n")
+    assert "J703" in {finding.id for finding in audit(journal_path).findings}
+
+
+def test_a_mirror_whose_layout_may_be_lost_is_not_compared(
+    mirrored: Session, path: Path, journal_path: Path, hasty: None, found: Any
+) -> None:
+    """The entry that is gone may have been what said where the lines stand."""
+    mirrored.append({"n": 9})
+    thief = Thief(journal_path)
+    thief.delete(2)
+    thief.close()
+    path.write_bytes(b"")
+    assert found() == {}

@@ -52,10 +52,15 @@ class _Notes:
 
 def main(name: str, changed: str, notes: str, home: str, *tests: str) -> None:
     """Run the tests, and note whether they passed."""
-    from tests.mutation.session import Quick
-
     code: Any = marshal.loads(Path(changed).read_bytes())  # noqa: S302 - the parent wrote it
     sys.meta_path.insert(0, Changed(name, code))
+    run(notes, home, tests)
+
+
+def run(notes: str, home: str, tests: Sequence[str]) -> None:
+    """Run tests up to the first that fails, and note whether they passed."""
+    from tests.mutation.session import Quick
+
     options = ["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={home}/t"]
     if pytest.main([*options, *tests], [_Notes(Path(notes)), Quick()]) == 0:
         with Path(notes).open("a", encoding="utf-8") as file:

@@ -19,7 +19,8 @@ import pytest
 from tests.mutation import equivalents, reach
 from tests.mutation.operators import Mutant, mutants
 from tests.mutation.reach import ROOT, Meter, Reach
-from tests.mutation.trying import BUDGET_S, PATIENCE_S, Case, Trials
+from tests.mutation.trying import BUDGET_S, PATIENCE_S, Case, Trials, by_fork
+from tests.mutation.whole import in_a_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,6 +64,7 @@ class Wish:
         kept: where what the tests reach is kept.
         again: only these mutants, by module, scope, before and after; None for all.
         budget_s: how long a mutant's tests may take together; the rest are left out.
+        is_whole: whether each is tried in a copy of the tree, with all of the tests.
 
     """
 
@@ -74,6 +76,7 @@ class Wish:
     kept: Path
     again: set[tuple[str, str, str, str]] | None = None
     budget_s: float = BUDGET_S
+    is_whole: bool = False
 
 
 @dataclass
@@ -154,7 +157,8 @@ class Session(Quick):
             longest = max(self.reach.tests[name].seconds for name in case.tests)
             case.patience_s += 8 * longest
 
-        Trials(items, self.wish.jobs, scratch, choose).run(tried, until, told)
+        child = in_a_copy if self.wish.is_whole else by_fork(items)
+        Trials(child, self.wish.jobs, scratch, choose).run(tried, until, told)
 
     def _cases_of(self, module: str) -> Iterator[tuple[Case, ast.Module]]:
         tree = ast.parse((ROOT / module).read_text("utf-8"))
@@ -166,15 +170,18 @@ class Session(Quick):
                 yield self._case(module, mutant), tree
 
     def _case(self, module: str, mutant: Mutant) -> Case:
-        in_function = mutant.scope
-        reaching = (
-            self.reach.of_lines(module, mutant.line, mutant.last)
-            if in_function
-            else self.reach.of_module(module)
-        )
+        reaching = self._reaching(module, mutant)
         tests = self._closest_first(module, reaching)
-        patience = PATIENCE_S + (0 if in_function else 30)
-        return Case(module, mutant, tests, len(reaching), patience)
+        starts_anew = self.wish.is_whole or not mutant.scope
+        return Case(module, mutant, tests, len(reaching), PATIENCE_S + 30 * starts_anew)
+
+    def _reaching(self, module: str, mutant: Mutant) -> list[str]:
+        if self.wish.is_whole:  # what other processes reach was not measured
+            tests = self.reach.tests
+            return sorted(tests, key=lambda name: tests[name].seconds)
+        if mutant.scope:
+            return self.reach.of_lines(module, mutant.line, mutant.last)
+        return self.reach.of_module(module)
 
     def _closest_first(self, module: str, tests: list[str]) -> list[str]:
         """Put first the tests that are about a module, by their names, and those that reach little."""

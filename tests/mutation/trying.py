@@ -3,6 +3,8 @@
 The tests are collected once. A child is forked for each mutant, gets the changed function's code in
 place of the true one, and runs its tests in the usual way. What stands outside of functions is run
 when a module is imported, so a mutant of that starts Python anew (``tests/mutation/apart.py``).
+Where the processes that tests start are to see the change too, a copy of the whole tree has it
+(``tests/mutation/whole.py``).
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.mutation.operators import Mutant
+
+    # What a child is to do, and never return from: with a case, its module's tree, where to
+    # write the names of its tests, and a directory of its own.
+    Child = Callable[["Case", ast.Module, Path, Path], None]
 
 # A mutant's tests may take this long together, by what they took before; the rest are left out.
 BUDGET_S: Final = 90.0
@@ -134,7 +140,7 @@ class Trials:
     """Runs cases in children, some at a time.
 
     Args:
-        items: the tests that were collected, by name.
+        child: what each child does.
         jobs: how many at a time.
         scratch: a directory for what the tests write.
         choose: puts a case's tests in order, and leaves out those there is no time for.
@@ -142,13 +148,9 @@ class Trials:
     """
 
     def __init__(
-        self,
-        items: dict[str, pytest.Item],
-        jobs: int,
-        scratch: Path,
-        choose: Callable[[Case], None],
+        self, child: Child, jobs: int, scratch: Path, choose: Callable[[Case], None]
     ) -> None:
-        self._items = items
+        self._child = child
         self._jobs = jobs
         self._scratch = scratch
         self._choose = choose
@@ -180,7 +182,7 @@ class Trials:
         notes.touch()
         pid = os.fork()
         if pid == 0:
-            _child(self._items, case, tree, notes, home)
+            _be_child(self._child, case, tree, notes, home)
         self._children[pid] = _Child(pid, case, notes, home)
 
     def _ended(self) -> list[Case]:
@@ -209,17 +211,12 @@ class Trials:
         return case
 
 
-def _child(
-    items: dict[str, pytest.Item], case: Case, tree: ast.Module, notes: Path, home: Path
-) -> None:
+def _be_child(child: Child, case: Case, tree: ast.Module, notes: Path, home: Path) -> None:
     """Be the child: run the tests with the mutant in place; it never returns."""
     try:
         os.setsid()
         _hush()
-        if put_in_place(case.module, tree, case.mutant):
-            run_here([items[name] for name in case.tests], notes, home)
-        else:
-            _apart(case, tree, notes, home)
+        child(case, tree, notes, home)
     except BaseException as error:  # noqa: BLE001 - a child of a fork may not go on as its parent
         note(notes, f"{type(error).__name__}: {error}".replace("\n", " "))
     os._exit(1)
@@ -229,6 +226,18 @@ def _hush() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
+
+
+def by_fork(items: dict[str, pytest.Item]) -> Child:
+    """Return what a child does that has the tests from its parent, collected."""
+
+    def child(case: Case, tree: ast.Module, notes: Path, home: Path) -> None:
+        if put_in_place(case.module, tree, case.mutant):
+            run_here([items[name] for name in case.tests], notes, home)
+        else:
+            _apart(case, tree, notes, home)
+
+    return child
 
 
 def run_here(items: list[pytest.Item], notes: Path, home: Path) -> None:

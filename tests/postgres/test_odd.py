@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, JournalError
-from journal.audit import audit
+from journal import Journal, JournalError, SchemaError
+from journal.audit import audit, database
+from journal.audit.findings import Findings
+from journal.audit.source import opened
+from journal.dialects import catalog
 from journal.dialects.texts import turned
 from tests.thieves import KEY
 
@@ -135,3 +138,21 @@ def test_a_closed_journal_says_so_and_its_tail_ends(gateway: Any, journal: Journ
     journal.close()
     thread.join(10)
     assert [error.code for error in raised] == ["closed"]
+
+
+def test_an_error_of_the_servers_driver_is_raised_as_ours_by_an_audit_too(
+    journal_path: str, journal: Journal
+) -> None:
+    with pytest.raises(SchemaError), opened(journal_path) as source:
+        source.query("SELECT * FROM nowhere")
+
+
+def test_a_schema_of_no_version_is_told(
+    journal_path: str, gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.append({"n": 1})
+    found = Findings(journal_path)
+    with opened(journal_path) as source:
+        monkeypatch.setattr(catalog, "version_in", lambda *_: None)
+        database.check_schema(source, found)
+    assert ("J504", "the schema's version is 0") in [(each.id, each.cause) for each in found.all()]

@@ -1,0 +1,295 @@
+"""The worst moment for each step of the store: a disk that is full just then, a close, a signal, a log to mend."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import BusyError, Journal, StorageError, guards
+from journal.audit import audit
+from journal.durability import copied
+from journal.store import Store
+from tests.thieves import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+LINE = {"n": 1}
+GREAT = b'{"text":"' + b"x" * 300_000 + b'"}'
+
+
+def open_files() -> list[str]:
+    with guards.own_hand():
+        numbers = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
+    found = []
+    for number in numbers:
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - as above
+        except OSError:
+            continue
+    return [path for path in found if "agent.db" in path]
+
+
+def in_another_thread(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+@contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """A disk that has room for the log, and none for the database, as far as a process can have it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# -- opening ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("where", ["journal.schema.check", "journal.store.find_keys"])
+def test_an_opening_that_fails_leaves_nothing_open(journal_path, monkeypatch, where, error):
+    Journal(journal_path).close()
+
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, fails)
+        with pytest.raises(error if error is KeyboardInterrupt else StorageError):
+            Store(str(journal_path))
+    assert open_files() == []
+    with Journal(journal_path) as journal:
+        assert journal.session(KEY, writer="w", role="run").append(LINE).seq == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_a_database_that_cannot_be_opened_leaves_nothing_behind(journal_path, monkeypatch, error):
+    """Neither the ticket's file nor what has it open."""
+    journal_path.mkdir()
+    if error is not None:
+        monkeypatch.setattr("journal.store.writing_engine", lambda *_, **__: Failing(error))
+    with pytest.raises(error or StorageError):
+        Store(str(journal_path))
+    assert open_files() == []
+    assert list(journal_path.parent.glob("agent.db*")) == [journal_path]
+
+
+class Failing:
+    """What cannot connect."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def raw_connection(self) -> None:
+        raise self.error
+
+
+def test_a_log_that_is_not_open_here_is_not_synced_for_anybody(journal_path):
+    journal_path.write_bytes(b"")
+    with pytest.raises(StorageError) as caught:
+        copied(str(journal_path))
+    assert caught.value.code == "no-log"
+
+
+# -- a disk that is full ------------------------------------------------------------------
+
+
+def test_a_disk_too_full_to_fold_the_log_in_has_taken_the_write_all_the_same(
+    base, journal, journal_path
+):
+    """In compatible mode the journal folds in now and then: that is no part of the write."""
+    base.append(GREAT)
+    assert journal.store.empty_log()
+    journal.store._fold_in_after = 1
+    with no_file_grows_beyond(journal_path.stat().st_size):
+        assert base.append(GREAT).seq == 3
+        with pytest.raises(StorageError) as caught:
+            journal.store.empty_log()
+    assert caught.value.hint
+    assert base.append(LINE).seq == 4
+    assert journal.store.empty_log()
+    assert not audit(journal_path).findings
+
+
+def test_the_log_is_folded_in_after_so_many_commits(base, journal, journal_path):
+    journal.store.empty_log()
+    before = journal_path.stat().st_size
+    journal.store._fold_in_after, journal.store._unfolded = 3, 0
+    sizes = []
+    for _ in range(3):
+        base.append(GREAT)
+        sizes.append(journal_path.stat().st_size)
+    assert sizes[:2] == [before, before]
+    assert sizes[2] > before + 600_000
+
+
+# -- a statement that fails ---------------------------------------------------------------
+
+
+def test_a_transaction_that_cannot_begin_leaves_the_lock_free(base, journal):
+    cursor = journal.store.cursor
+    cursor.execute("PRAGMA query_only=1")
+    with pytest.raises(StorageError) as caught:
+        base.append(LINE)
+    assert not isinstance(caught.value, BusyError)
+    assert not journal.store.lock._is_owned()
+    cursor.execute("PRAGMA query_only=0")
+    assert base.append(LINE).seq == 2
+
+
+def fail_after(store: Store, act: Callable[[], object]) -> None:
+    with store.transaction():
+        act()
+        raise ZeroDivisionError
+
+
+def no_rollback(action: int, what: str | None, *_: object) -> int:
+    return 1 if (action, what) == (22, "ROLLBACK") else 0  # SQLITE_TRANSACTION is 22
+
+
+@pytest.mark.parametrize("then", ["append", "read"])
+def test_a_rollback_that_fails_is_made_up_for_before_anything_is_believed(base, journal, then):
+    """The first error is the one that is told, and nothing of what was rolled back is ever seen."""
+    store = journal.store
+
+    def declare() -> None:
+        store.declare(store.cursor, "undone", "tool")
+        store._connection.set_authorizer(no_rollback)
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after(store, declare)
+    store._connection.set_authorizer(None)
+    assert store._connection.in_transaction
+    if then == "append":
+        assert base.append(LINE).seq == 2
+    else:
+        assert [entry.seq for entry in base.read()] == [1]
+    assert [writer.name for writer in journal.writers()] == ["gateway"]
+    assert not store._connection.in_transaction
+
+
+# -- signals ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("then", ["append", "read", "knows"])
+def test_a_second_interrupt_in_a_rollback_leaves_the_lock_free_and_no_wrong_memory(
+    base, journal, monkeypatch, then
+):
+    """Who presses Ctrl-C twice: what is left is undone by whoever begins next."""
+    store, left = journal.store, [KeyboardInterrupt, KeyboardInterrupt]
+    forget = store._forget
+
+    def interrupted() -> None:
+        if left:
+            raise left.pop()
+        forget()
+
+    monkeypatch.setattr(store, "_forget", interrupted)
+    with pytest.raises(KeyboardInterrupt) as kept:
+        fail_after(store, lambda: store.open_chain(store.cursor, "made and undone"))
+    assert kept.traceback  # which keeps the block, as a prompt does
+    assert not left
+    assert not store.lock._is_owned()
+    assert not store.ticket._thread._is_owned()
+    if then == "append":
+        assert base.append(LINE).seq == 2
+    elif then == "read":
+        assert journal.session("made and undone").read() == []
+    assert not store.knows("made and undone")
+    assert [info.key for info in journal.sessions()] == [KEY]
+
+
+def test_an_interrupt_before_a_block_is_known_begins_none(base, journal, monkeypatch):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("journal.transaction.object", interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            journal.store.transaction().__enter__()
+    assert base.append(LINE).seq == 2
+
+
+# -- a close in between -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["ticket", "lock"])
+def test_a_close_between_two_steps_of_a_write_is_told_as_one(base, journal, monkeypatch, step):
+    """Another thread closes while this one has its turn already, or waits for it."""
+    store = journal.store
+    take = store.ticket.take
+
+    def closed_before() -> None:
+        in_another_thread(store.close)
+        take()
+
+    def closed_after() -> None:
+        take()
+        in_another_thread(store.close)
+
+    monkeypatch.setattr(store.ticket, "take", closed_before if step == "ticket" else closed_after)
+    with pytest.raises(StorageError) as caught:
+        base.append(LINE)
+    assert caught.value.code == "closed"
+    assert not store.lock._is_owned()
+    assert open_files() == []
+
+
+# -- a log that somebody else is mending ----------------------------------------------------
+
+MEND = """
+import fcntl, os, struct, sys
+shm = os.open(sys.argv[1] + "-shm", os.O_RDWR)
+fcntl.fcntl(shm, fcntl.F_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 120, 3, 0))
+os.pwrite(shm, bytes(96), 0)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def mender(journal_path: Path, base: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the write lock, with the index of the log as a crash leaves it."""
+    command = [sys.executable, "-c", MEND, str(journal_path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_read_waits_for_a_log_that_is_being_mended(base, journal, mender, monkeypatch):
+    store = journal.store
+    is_free, told = store._is_free, list[bool]()
+
+    def noted(statement: str, deadline: float) -> bool:
+        told.append(is_free(statement, deadline))
+        if not told[-1]:
+            mender.communicate("\n")
+        return told[-1]
+
+    monkeypatch.setattr(store, "_is_free", noted)
+    assert [entry.seq for entry in base.read()] == [1]
+    assert told[:2] == [False, True]
+
+
+def test_a_read_waits_no_longer_than_it_may(base, journal, mender):
+    journal.store.busy_timeout_s = 0.0
+    with pytest.raises(BusyError):
+        base.read()
+    assert not journal.store._reading

@@ -1,0 +1,292 @@
+"""What a write waits for, what becomes of it, and who may: the promises of the store that a caller sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from journal import BusyError, EntryError, NotTrusted, StorageError
+from journal.audit import audit
+from journal.durability import LogSync
+from journal.engine import is_compatible_mode
+from journal.parts import encode_lines
+from journal.store import FOLD_IN_AFTER, Store
+from journal.ticket import Ticket
+from journal.writing import write
+from tests.test_group import outcome, together
+from tests.test_worst_moments import GREAT, LINE, in_another_thread
+from tests.thieves import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from journal import Session
+
+
+# -- a lock that another program holds --------------------------------------------------------
+
+
+@pytest.fixture
+def held_up(journal, thief, monkeypatch) -> list[Callable[[], object]]:
+    """Have another program hold the lock until a write has waited for it once; do these things in between."""
+    acts: list[Callable[[], object]] = []
+    store = journal.store
+    monkeypatch.setattr("journal.store.BRIEF_WAIT_MS", 1)
+    store._wait_briefly()
+
+    def waits(_: float) -> None:
+        for act in acts:
+            in_another_thread(act)
+        acts.clear()
+        thief.execute("ROLLBACK")
+        monkeypatch.undo()
+
+    thief.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("journal.store.time.sleep", waits)
+    return acts
+
+
+def test_a_program_that_knows_of_no_tickets_is_waited_for(base, journal, held_up):
+    """And who reads in this process meanwhile reads a state of its own."""
+    made: list[str] = []
+    journal.store._connection.set_trace_callback(made.append)
+    seen: list[int] = []
+    held_up.append(lambda: seen.extend(entry.seq for entry in base.read()))
+
+    assert base.append(LINE).seq == 2
+
+    assert seen == [1]
+    began = [each for each in made if each.startswith(("BEGIN", "ROLLBACK", "COMMIT"))]
+    assert (began[0], began[-2:]) == ("BEGIN IMMEDIATE", ["BEGIN IMMEDIATE", "COMMIT"])
+    assert began[1:3] == ["BEGIN", "ROLLBACK"]
+
+
+def test_a_journal_that_is_closed_while_a_write_waits_says_so(base, journal, held_up):
+    held_up.append(journal.store.close)
+    with pytest.raises(StorageError) as caught:
+        base.append(LINE)
+    assert caught.value.code == "closed"
+
+
+@pytest.mark.parametrize("busy_timeout, wait_ms", [(0.05, 50), (30.0, 100)])
+def test_sqlite_itself_waits_for_a_moment_only(open_journal, busy_timeout, wait_ms):
+    """Who waits longer does so where others can go on."""
+    store = open_journal(busy_timeout=busy_timeout).store
+
+    def waits() -> int:
+        return int(store.cursor.execute("PRAGMA busy_timeout").fetchone()[0])
+
+    assert waits() == wait_ms
+    assert store.empty_log()
+    assert waits() == wait_ms
+
+
+def test_the_log_is_emptied_in_turn(base, journal, open_journal):
+    """Not while another writes, and the next one has its turn after it."""
+    ticket = Ticket(journal.store.path, 0.01)
+    ticket.take()
+    with pytest.raises(BusyError):
+        open_journal(busy_timeout=0.01).store.empty_log()
+    ticket.give_back()
+    assert journal.store.empty_log()
+    ticket.take()
+    ticket.give_back()
+    ticket.close()
+
+
+def test_a_close_just_before_the_log_is_emptied_is_told_as_one(journal, monkeypatch):
+    store = journal.store
+    take = store.ticket.take
+
+    def closed_after() -> None:
+        take()
+        in_another_thread(store.close)
+
+    monkeypatch.setattr(store.ticket, "take", closed_after)
+    with pytest.raises(StorageError) as caught:
+        store.empty_log()
+    assert caught.value.code == "closed"
+
+
+def test_the_log_is_not_folded_in_by_each_commit(base, journal, journal_path):
+    """With a library that has not the bug SQLite does it, once there is much of it."""
+    journal.store.empty_log()
+    before = journal_path.stat().st_size
+    for _ in range(3):
+        base.append(GREAT)
+    assert (journal_path.stat().st_size > before) is is_compatible_mode()
+    assert (journal.store._fold_in_after == FOLD_IN_AFTER) is is_compatible_mode()
+
+
+def test_who_closes_beside_another_leaves_an_empty_log(base, journal, open_journal, journal_path):
+    with open_journal():
+        base.append(GREAT)
+        journal.close()
+        assert Path(f"{journal_path}-wal").stat().st_size == 0
+
+
+# -- a commit that is interrupted ------------------------------------------------------------
+
+
+def test_what_was_committed_as_the_interrupt_came_is_written_once(base, journal, monkeypatch):
+    """Between COMMIT and the word of it: nobody who rode along is told to try again."""
+    store = journal.store
+    let_go = store._let_go
+
+    def interrupted(ride: Any) -> Any:
+        monkeypatch.setattr(store, "_let_go", let_go)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_let_go", interrupted)
+    with together(journal, *[lambda: base.append(LINE)] * 3) as futures:
+        outcomes = [outcome(future) for future in futures]
+    assert outcomes == [KeyboardInterrupt, "written", "written"]
+    assert base.head.seq == 4
+    assert base.append(LINE).seq == 5
+    assert not audit(store.path).findings
+
+
+def test_an_interrupt_at_the_first_step_of_an_undoing_leaves_nobody_behind(
+    base, journal, monkeypatch
+):
+    group = journal.store.group
+    undo, commit = group._undo, journal.store.commit
+
+    def failing(ride: Any) -> Any:
+        monkeypatch.setattr(journal.store, "commit", commit)
+        raise ZeroDivisionError
+
+    def interrupted(*_: Any) -> None:
+        monkeypatch.setattr(group, "_undo", undo)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journal.store, "commit", failing)
+    monkeypatch.setattr(group, "_undo", interrupted)
+    with together(journal, *[lambda: base.append(LINE)] * 3) as futures:
+        outcomes = [outcome(future) for future in futures]
+    assert outcomes == [KeyboardInterrupt, "written", "written"]
+    assert base.head.seq == 3
+    assert not journal.store.lock._is_owned()
+
+
+def test_many_lines_ride_along_whole(base, journal):
+    with together(journal, lambda: base.append(LINE), lambda: base.extend([LINE] * 3)) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 2
+    assert base.head.seq == 5
+
+
+def test_what_is_no_append_finds_what_was_put_off_before_it(base, journal):
+    def count(cursor: Any) -> int:
+        return int(
+            cursor.execute("SELECT max(seq) FROM entries WHERE session_id = 2").fetchone()[0]
+        )
+
+    calls = [*[lambda: base.append(LINE)] * 3, lambda: journal.store.group.write(count)]
+    with together(journal, *calls) as futures:
+        assert futures[-1].result(20.0) == 4
+
+
+def test_a_sync_is_made_once_for_all_that_it_covers(base, journal, monkeypatch):
+    synced: list[int] = []
+    log = LogSync(journal.store.path)
+    monkeypatch.setattr("journal.durability.os.fdatasync", synced.append)
+    first, second = log.count(), log.count()
+    for number in (second, second, first):
+        log.wait(number)
+    assert len(synced) == 1
+    log.wait(log.count())
+    assert len(synced) == 2
+    log.close()
+
+
+# -- who writes ---------------------------------------------------------------------------
+
+
+def write_some(session: Session, count: int) -> None:
+    lines, store = encode_lines([LINE] * count), session.store
+    with store.transaction() as cursor:
+        chain = store.open_chain(cursor, session.key)
+        write(cursor, chain, session.author(cursor), 1, lines=lines)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    "trigger, code",
+    [
+        ("INSERT ON entries", "rows-swallowed"),
+        ("UPDATE ON sessions", "head-not-moved"),
+    ],
+)
+def test_lines_that_are_swallowed_are_noticed_however_many(
+    base, thief, monkeypatch, trigger, code, count
+):
+    monkeypatch.setattr("journal.schema.check", lambda *_: None)
+    thief.execute(f"CREATE TRIGGER zz BEFORE {trigger} BEGIN SELECT RAISE(IGNORE); END")
+    with pytest.raises(StorageError) as caught:
+        write_some(base, count)
+    assert caught.value.code == code
+    assert caught.value.hint == "journal audit"
+    assert code != "rows-swallowed" or str(caught.value).startswith(f"{count} rows were to be")
+    assert thief.seqs() == [1]
+
+
+def test_an_external_writers_line_ends_what_was_examined(journal, base):
+    """A fence looks at it, though it was put off with others' lines."""
+    external = journal.session(KEY, writer="slack", role="external")
+    external.append(LINE)
+    examined = journal.store.registry.chain_of(KEY).examined
+    with together(
+        journal, lambda: base.append(LINE), lambda: external.extend([LINE] * 2)
+    ) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 2
+    assert journal.store.registry.chain_of(KEY).examined == examined
+    assert not base.fence().arrived
+
+
+def test_a_revocation_says_who_and_takes_only_names(journal, base):
+    with pytest.raises(EntryError):
+        journal.revoke("", "has gone")
+    with pytest.raises(EntryError):
+        journal.revoke("gateway", "")
+    with pytest.raises(EntryError):
+        journal.revoke("gateway", "has gone", by="")
+    with (
+        journal.store.transaction() as cursor,
+        pytest.raises(NotTrusted, match="'king' is no role"),
+    ):
+        journal.store.declare(cursor, "x", "king")
+    assert [writer.name for writer in journal.writers()] == ["gateway"]
+    revoked = journal.store.revoke("gateway", "has gone", by="ann")
+    assert (revoked.name, revoked.role) == ("gateway", "run")
+    with pytest.raises(NotTrusted):
+        base.append(LINE)
+
+
+def test_a_writer_that_nobody_declared_is_told_how_to_declare_it(base, journal):
+    with journal.store.transaction() as cursor, pytest.raises(NotTrusted) as caught:
+        journal.store.author(cursor, "it's new", "tool", declare=False)
+    assert caught.value.code == "unknown-writer"
+    assert caught.value.hint == """journal writers add 'it'"'"'s new' --role tool"""
+
+
+def test_a_store_without_mirrors_is_abandoned_and_serves_none(base, journal, tmp_path):
+    """What only opens the store, and no mirrors with it, leaves their files to who has them."""
+    path = tmp_path / "agent.jsonl"
+    journal.mirrors.add(base.key, path)
+    before = path.read_bytes()
+    store = Store(journal.store.path)
+    with store.transaction() as cursor:
+        author, chain = (
+            store.author(cursor, "w", "tool", declare=True),
+            store.open_chain(cursor, KEY),
+        )
+        store.serve_later(chain.session_id, None)
+        assert author.writer.name == "w"
+    assert path.read_bytes() == before
+    store.close()
+    other = Store(journal.store.path)
+    other.abandon()
+    with pytest.raises(StorageError):
+        other.begin()
