@@ -61,7 +61,12 @@ def waits(journal: Journal) -> bool:
 def test_a_write_is_made_when_the_turn_comes_and_by_the_thread_that_waited(journal, holder):
     session = journal.session("s", writer="w", role="run")
     threads = []
-    journal.store.clock = lambda: threads.append(threading.current_thread().name) or 1
+
+    def clock() -> int:
+        threads.append(threading.current_thread().name)
+        return 1
+
+    journal.store.clock = clock
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(session.append, LINE)
         assert waits(journal)
@@ -187,7 +192,7 @@ def test_an_interrupt_waits_for_what_has_begun(deputy, monkeypatch, times):
 
     class Answer:
         def __init__(self) -> None:
-            self._queue = SimpleQueue()
+            self._queue: SimpleQueue[object] = SimpleQueue()
             self.put = self._queue.put
             self._times = times
 

@@ -27,7 +27,7 @@ LINE = {"n": 1}
 GREAT = b'{"text":"' + b"x" * 300_000 + b'"}'
 
 
-def open_files() -> list[str]:
+def open_files(journal_path: Path) -> list[str]:
     with guards.own_hand():
         numbers = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
     found = []
@@ -36,7 +36,7 @@ def open_files() -> list[str]:
             found.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - as above
         except OSError:
             continue
-    return [path for path in found if "agent.db" in path]
+    return [file for file in found if file.startswith(str(journal_path))]
 
 
 def in_another_thread(call: Callable[[], object]) -> None:
@@ -71,7 +71,7 @@ def test_an_opening_that_fails_leaves_nothing_open(journal_path, monkeypatch, wh
         patch.setattr(where, fails)
         with pytest.raises(error if error is KeyboardInterrupt else StorageError):
             Store(str(journal_path))
-    assert open_files() == []
+    assert open_files(journal_path) == []
     with Journal(journal_path) as journal:
         assert journal.session(KEY, writer="w", role="run").append(LINE).seq == 1
 
@@ -84,7 +84,7 @@ def test_a_database_that_cannot_be_opened_leaves_nothing_behind(journal_path, mo
         monkeypatch.setattr("journal.store.writing_engine", lambda *_, **__: Failing(error))
     with pytest.raises(error or StorageError):
         Store(str(journal_path))
-    assert open_files() == []
+    assert open_files(journal_path) == []
     assert list(journal_path.parent.glob("agent.db*")) == [journal_path]
 
 
@@ -228,17 +228,19 @@ def test_an_interrupt_before_a_block_is_known_begins_none(base, journal, monkeyp
 
 
 @pytest.mark.parametrize("step", ["ticket", "lock"])
-def test_a_close_between_two_steps_of_a_write_is_told_as_one(base, journal, monkeypatch, step):
+def test_a_close_between_two_steps_of_a_write_is_told_as_one(
+    base, journal, journal_path, monkeypatch, step
+):
     """Another thread closes while this one has its turn already, or waits for it."""
     store = journal.store
     take = store.ticket.take
 
-    def closed_before() -> None:
+    def closed_before(**asked: bool) -> None:
         in_another_thread(store.close)
-        take()
+        take(**asked)
 
-    def closed_after() -> None:
-        take()
+    def closed_after(**asked: bool) -> None:
+        take(**asked)
         in_another_thread(store.close)
 
     monkeypatch.setattr(store.ticket, "take", closed_before if step == "ticket" else closed_after)
@@ -246,7 +248,7 @@ def test_a_close_between_two_steps_of_a_write_is_told_as_one(base, journal, monk
         base.append(LINE)
     assert caught.value.code == "closed"
     assert not store.lock._is_owned()
-    assert open_files() == []
+    assert open_files(journal_path) == []
 
 
 # -- a log that somebody else is mending ----------------------------------------------------
