@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.crash.acts import ACTS
-from tests.crash.points import MODES, built, sampled
+from tests.crash.pairs import MODES
+from tests.crash.points import built, sampled
 
 pytestmark = [
     pytest.mark.crash,
