@@ -51,7 +51,8 @@ def test_what_was_taken_down_is_what_a_kill_leaves(tmp_path):
     """Before calls of an act, within them and after them: the same files of the same size."""
     told = apart("tests.crash.test_pairs:compare", preload=built(tmp_path), home=str(tmp_path))
 
-    assert told["tried"] > 20
+    assert {mode for _, mode in told["tried"]} == set(KILLS)
+    assert len(told["tried"]) > 20
     assert told["different"] == []
 
 
@@ -69,7 +70,7 @@ def compare(home: str) -> dict[str, Any]:
         if (_sizes(there), said) != (_sizes(taken.files), taken.said):
             different.append([call, mode, _sizes(there), _sizes(taken.files)])
     pair.leave()
-    return {"tried": len(some), "different": different}
+    return {"tried": some, "different": different}
 
 
 def _sizes(what: Any) -> Any:
