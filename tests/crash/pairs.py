@@ -16,6 +16,7 @@ import shutil
 import struct
 import traceback
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.crash.acts import act, keep, made
@@ -93,6 +94,7 @@ class Pair:
             party.end()
 
 
+@cache
 def _template(place: Path, templates: Path, name: str) -> Held:
     kept = templates / name
     if not kept.exists():

@@ -91,7 +91,14 @@ def kills(told: Told, seed: int, until: float, home: Path) -> None:
     def play(number: int, place: Path) -> tuple[Any, Any]:
         company = number % 2 == 1
         options: dict[str, Any] = {"seed": seed + number, "kills": _KILLS, "company": company}
-        return options, apart("tests.crash.kills:run", home=str(place), **options)
+        left_s = _left(until)
+        return options, apart(
+            "tests.crash.kills:run",
+            home=str(place),
+            timeout_s=left_s + 240,
+            seconds=left_s,
+            **options,
+        )
 
     for options, found in _abreast(until, home, play):
         told.count += found["kills"]
