@@ -112,7 +112,7 @@ def histories(told: Told, seed: int, until: float, home: Path) -> None:
 
     def play(number: int, place: Path) -> tuple[Any, Any]:
         options: dict[str, Any] = {"seed": seed + number, "ops": _OPS}
-        if number % 3 == 0:  # all at two sessions: short turns, and many that come too late
+        if number % 5 == 0:  # all at two sessions: short turns, and many that come too late
             options["skewed"] = True
         else:
             options |= {"keys": _SESSIONS, "longest": 30}
@@ -199,7 +199,8 @@ def power_cuts_of(kind: str) -> Callable[[Told, int, float, Path], None]:
         def play(number: int, _: Path) -> Any:
             return mounts.cut(kind, seed + number, _left(until))
 
-        for found in _abreast(until, home, play):
+        # Most of a cut is waiting: for writers to be at work, and for mounts.
+        for found in _abreast(until, home, play, lanes=2 * _ABREAST):
             told.count += found["tried"]
             told.add("acks", found["acks"])
             told.wrong += found["wrong"]
