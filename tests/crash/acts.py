@@ -302,14 +302,14 @@ _ALONE: Final = {"create", "key adopt", "backup", "migrate", "restore", "upgrade
 
 
 def act(say: Callable[..., None], _: object, place: Path, name: str, at: int, how: int) -> None:
-    """Do one act with a fault at one call; say which calls there were if nothing happened."""
+    """Do one act with a fault at one call; say whether it came to that, and which calls there were if not."""
     shim = _shim()
     try:
         _do(Scene(say, place, lambda: shim.shim_arm(str(place).encode(), at, how)), name)
     finally:
         shim.shim_disarm()
-    kinds = shim.shim_kinds()[: shim.shim_seen()].decode()
-    say("calls", kinds if at == NEVER else "")
+    seen = shim.shim_seen()
+    say("calls", shim.shim_kinds()[:seen].decode() if at == NEVER else "", seen >= at)
 
 
 def keep(

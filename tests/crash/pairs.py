@@ -79,7 +79,9 @@ class Pair:
     def hear(self) -> dict[str, Any]:
         """Wait for what came of it."""
         what, *rest = self.looker.hear()
-        found: dict[str, Any] = rest[0] if what == "tried" else {"looks": 0, "wrong": [str(rest)]}
+        found: dict[str, Any] = (
+            rest[0] if what == "tried" else {"looks": 0, "missed": 0, "wrong": [str(rest)]}
+        )
         self._looks += found["looks"]
         if what != "tried" or self._looks > _LOOKS:
             self.leave()
@@ -112,7 +114,7 @@ def _act_when_told(say: Callable[..., None], listen: Callable[[], str], place: P
             act(say, None, place, name, call, how)
         except Exception:  # noqa: BLE001 - said, and a fault
             say("error", traceback.format_exc()[-3000:])
-            say("calls", "")
+            say("calls", "", 1)
 
 
 def _work_when_told(
@@ -121,9 +123,10 @@ def _work_when_told(
     worker = _Worker(actor, place, templates)
     while word := listen():
         way, name, points, said = json.loads(word)
-        worker.looks, worker.calls = 0, ""
+        worker.looks, worker.missed, worker.calls = 0, 0, ""
         wrong = list(worker.tried(Unit(way, name, points), said))
-        say("tried", {"looks": worker.looks, "calls": worker.calls, "wrong": wrong})
+        counts = {"looks": worker.looks, "missed": worker.missed}
+        say("tried", {"calls": worker.calls, "wrong": wrong, **counts})
 
 
 class _Worker:
@@ -132,7 +135,7 @@ class _Worker:
     def __init__(self, actor: Party, place: Path, templates: Path) -> None:
         self._actor, self._place, self._templates = actor, place, templates
         self._tells, self._hears = os.pipe(), os.pipe()
-        self.looks, self.calls = 0, ""
+        self.looks, self.missed, self.calls = 0, 0, ""
 
     def tried(self, unit: Unit, said: list[list[Any]]) -> Iterator[str]:
         """Try the points of a unit; yield what went wrong."""
@@ -141,7 +144,11 @@ class _Worker:
             return
         for call, mode in unit.points:
             told = said if unit.way == "killed" else self._failed(unit.act, call, mode)
-            self.calls = next((rest[0] for what, *rest in told if what == "calls"), "")
+            # Of one that was killed there is no such word.
+            self.calls, reached = next(
+                (rest for what, *rest in told if what == "calls"), ("", True)
+            )
+            self.missed += not reached
             yield from self._looked(unit.act, call, mode, told)
 
     def _looked(self, name: str, call: int, mode: str, said: list[list[Any]]) -> list[str]:
@@ -167,6 +174,7 @@ class _Worker:
         before: Any = None
         for call, mode in unit.points:
             moment = _moment(moments, call, mode)
+            self.missed += (call, "after") not in moments
             if before != (moment.files.lasting(), moment.said):
                 put(self._place, moment.files)
                 yield from self._looked(unit.act, call, mode, moment.said)

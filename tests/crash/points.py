@@ -88,6 +88,8 @@ def run(
         "points": len(points),
         "tried": count,
         "looks": bench.looks - made_looks,
+        # Whose act made fewer calls than the one that was counted: it was looked at all the same.
+        "missed": bench.missed,
         "by_way": bench.by_way,
         "per_second": round(count / took_s, 1) if took_s > 0 else 0.0,
         # What a point costs where nobody else is at work: two cores do two of them at once.
@@ -106,7 +108,7 @@ class Bench:
         self.tried: dict[str, dict[str, int]] = {}
         self.by_way: dict[str, int] = {}
         self.wrong: list[str] = []
-        self.count = self.looks = 0
+        self.count = self.looks = self.missed = 0
 
     def counted(self, names: list[str]) -> dict[str, str]:
         """Do each act once with nothing happening to it; return the kinds of its calls."""
@@ -139,6 +141,7 @@ class Bench:
             self.calls[unit.act] = str(found.get("calls", ""))
             return
         self.count += len(unit.points)
+        self.missed += found["missed"]
         self.by_way[unit.way] = self.by_way.get(unit.way, 0) + len(unit.points)
         of_act = self.tried.setdefault(unit.act, {})
         for _, mode in unit.points:

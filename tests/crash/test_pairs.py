@@ -86,8 +86,11 @@ def test_what_a_look_finds_is_told_of_each_way(tmp_path):
         f"{ACT}, call 1, after: lost",
         f"{ACT}, call 1, torn: lost",
         f"{ACT}, call 2, EIO: lost",
+        f"{ACT}, call 1000, EIO: lost",
+        f"{ACT}, call 1000, after: lost",
     ]
-    assert told["by_way"] == {"kept": 3, "killed": 1, "failed": 1}
+    assert told["by_way"] == {"kept": 4, "killed": 1, "failed": 2}
+    assert told["missed"] == 2  # there are no thousand calls
 
 
 def find(home: str) -> dict[str, Any]:
@@ -96,9 +99,10 @@ def find(home: str) -> dict[str, Any]:
     bench = Bench([Pair(Path(home), 0)])
     bench.give(Unit("kept", ACT, [(1, "before"), (1, "after"), (1, "after")]))
     bench.give(Unit("killed", ACT, [(1, "torn")]))
-    bench.give(Unit("failed", ACT, [(2, "EIO")]))
+    bench.give(Unit("failed", ACT, [(2, "EIO"), (1000, "EIO")]))
+    bench.give(Unit("kept", ACT, [(1000, "after")]))
     bench.end()
-    return {"wrong": bench.wrong, "by_way": bench.by_way}
+    return {"wrong": bench.wrong, "by_way": bench.by_way, "missed": bench.missed}
 
 
 def test_a_process_that_ends_while_it_acts_is_told_and_replaced(tmp_path):

@@ -37,6 +37,7 @@ within and after each of some calls, until all its files have been taken down (b
 them. Each of these is what a kill at that moment leaves, and is put back and looked at like the others; one that is the same as the one before it, to the byte and to the word,
 as before and after a sync, is looked at once. What differs from a kill: files that were put back have other inode numbers, so that a mirror is read anew where
 its file's identity would have sufficed. A call that fails does so in a process that has done other acts before and lives on, with no journal open, while another one looks.
+Where threads commit together the number of calls is not always the same: what never came to its call is looked at all the same, and told as `missed` in the result.
 """
 
 _TAIL: Final = """

@@ -80,7 +80,7 @@ def crash_points(told: Told, seed: int, until: float, home: Path) -> None:
     told.count += found["tried"]
     told.wrong += found["wrong"]
     told.details["points"] = found["points"]
-    told.add("looks", found["looks"])
+    told.add_all({name: found[name] for name in ("looks", "missed")})
     told.add_all(found["by_way"])
     told.add_all({act: sum(modes.values()) for act, modes in found["by_act"].items()})
 
