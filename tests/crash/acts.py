@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import shutil
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -303,12 +302,29 @@ _ALONE: Final = {"create", "key adopt", "backup", "migrate", "restore", "upgrade
 
 
 def act(say: Callable[..., None], _: object, place: Path, name: str, at: int, how: int) -> None:
-    """Do one act with a fault at one call; say which calls there were if nothing happened."""
+    """Do one act with a fault at one call; say whether it came to that, and which calls there were if not."""
     shim = _shim()
-    _do(Scene(say, place, lambda: shim.shim_arm(str(place).encode(), at, how)), name)
+    try:
+        _do(Scene(say, place, lambda: shim.shim_arm(str(place).encode(), at, how)), name)
+    finally:
+        shim.shim_disarm()
+    seen = shim.shim_seen()
+    say("calls", shim.shim_kinds()[:seen].decode() if at == NEVER else "", seen >= at)
+
+
+def keep(
+    say: Callable[..., None],
+    _: object,
+    place: Path,
+    name: str,
+    calls: tuple[int, int],
+    pipes: tuple[int, int],
+) -> None:
+    """Do one act, and wait for a keeper before, within and after each of some of its calls."""
+    shim = _shim()
+    directory = str(place).encode()
+    _do(Scene(say, place, lambda: shim.shim_keep(directory, *calls, *pipes)), name)
     shim.shim_disarm()
-    kinds = shim.shim_kinds()[: shim.shim_seen()].decode()
-    say("calls", kinds if at == NEVER else "")
 
 
 def record(say: Callable[..., None], _: object, place: Path, name: str, log: Path) -> None:
@@ -329,6 +345,9 @@ def record(say: Callable[..., None], _: object, place: Path, name: str, log: Pat
 def _shim() -> Any:
     shim = ctypes.CDLL(None)
     shim.shim_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_int]
+    shim.shim_keep.argtypes = [
+        ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_int,
+    ]  # fmt: skip
     shim.shim_record.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
     shim.shim_kinds.restype = ctypes.c_char_p
     shim.shim_seen.restype = ctypes.c_long
@@ -378,9 +397,3 @@ def make(say: Callable[..., None], _: object, place: Path, name: str) -> None:
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (store / f"{number}.jsonl").write_text(text)
     say("made")
-
-
-def reset(place: Path, template: Path) -> None:
-    """Put a template in a place again; its mirror is registered for that very path."""
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(template, place)

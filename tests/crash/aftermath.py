@@ -57,13 +57,17 @@ def _look_when_told(
         process.boot_id = lambda: "of the boot after the power cut"
     while word := listen():
         place, name, said = json.loads(word)
-        try:
-            wrong = list(faults(Path(place), name, said))
-        except JournalError as error:
-            wrong = [f"{type(error).__name__} {error.code}: {error}"]
-        except Exception as error:  # noqa: BLE001 - what a look ends with is a fault like any other
-            wrong = [f"looking at it raised {error!r}"]
-        say("looked", *wrong)
+        say("looked", *looked(Path(place), name, said))
+
+
+def looked(place: Path, name: str, said: list[list[Any]]) -> list[str]:
+    """Look here; what a look ends with is a fault like any other."""
+    try:
+        return list(faults(place, name, said))
+    except JournalError as error:
+        return [f"{type(error).__name__} {error.code}: {error}"]
+    except Exception as error:  # noqa: BLE001 - told with the rest
+        return [f"looking at it raised {error!r}"]
 
 
 def faults(place: Path, name: str, said: list[list[Any]]) -> Iterator[str]:

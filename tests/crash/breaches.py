@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -247,17 +248,20 @@ def once(template: Path, number: int, name: str, seed: int) -> list[str]:
     return [f"{name}, seed {seed}: {each[:1000]}" for each in told]
 
 
-def run(home: str, seed: int, count: int) -> dict[str, Any]:
-    """Do so many breaches, each way in turn; return counts, and what was wrong."""
+def run(home: str, seed: int, count: int, seconds: float | None = None) -> dict[str, Any]:
+    """Do so many breaches, or as many as there is time for, each way in turn; return counts, and what was wrong."""
+    until = None if seconds is None else time.monotonic() + seconds
     template = made(Path(home))
     names = [name for name, each in BREACHES.items() if not each.needs_root or _can_bind(home)]
     by_way: dict[str, int] = {}
     wrong: list[str] = []
     for number in range(count):
+        if by_way and until is not None and time.monotonic() > until:
+            break
         name = names[(seed + number) % len(names)]
         wrong += once(template, number, name, seed + number)
         by_way[name] = by_way.get(name, 0) + 1
-    return {"tried": count, "by_way": by_way, "wrong": wrong}
+    return {"tried": sum(by_way.values()), "by_way": by_way, "wrong": wrong}
 
 
 def _can_bind(home: str) -> bool:

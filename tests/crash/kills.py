@@ -71,17 +71,22 @@ class Account:
             self.wrong.append(f"audit: {findings[:5]}")
 
 
-def run(home: str, seed: int, kills: int, *, company: bool) -> dict[str, Any]:
-    """Kill so many writers; return counts, and what went wrong.
+def run(
+    home: str, seed: int, kills: int, *, company: bool, seconds: float | None = None
+) -> dict[str, Any]:
+    """Kill so many writers, or as many as there is time for; return counts, and what went wrong.
 
     With company, another process has the journal open and writes on while a
     writer is killed. Without, the killed one was alone, so that the next open
     must recover the write-ahead log.
     """
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    until = None if seconds is None else time.monotonic() + seconds
     template = made(Path(home))
     totals: dict[str, Any] = {"kills": 0, "opened": 0, "acks": 0, "checks": 0, "wrong": []}
     for number in range(kills // PER_JOURNAL):
+        if number and until is not None and time.monotonic() > until:
+            break
         path = fresh(template, number)
         account = Account()
         one_journal(path, Path(home) / "key", chance, account, company=company)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE_S: Final = 60.0
@@ -129,6 +129,13 @@ def _work(work: Callable[..., object], says: int, listens: int, given: tuple[Any
         say("error", traceback.format_exc()[-3000:])
     finally:
         os._exit(status)
+
+
+def speaking(parties: Iterable[Party]) -> list[Party]:
+    """Wait until one of them says something; return those that do."""
+    ready = select.select([party._hears for party in parties], [], [], PATIENCE_S)[0]
+    assert ready, "nobody says anything"
+    return [party for party in parties if party._hears in ready]
 
 
 def done(work: Callable[..., object], *given: Any) -> list[list[Any]]:

@@ -6,6 +6,10 @@
  *
  * Or it records them: after shim_record() each call goes to a log with its data, one after
  * the other, so that a power cut can be played from it (tests/crash/disk.py reads the log).
+ *
+ * Or it waits: after shim_keep() each of some calls is told to another process before it, in
+ * the midst of it and after it, and nobody changes a file until that one has answered. So it
+ * can take down, in one run, what a kill at each of these moments would leave.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,7 +27,8 @@ enum { BEFORE, AFTER, TORN, SHORT, NO_SPACE, IO_ERROR, NO_SPACE_EVER };
 enum { MOST = 1 << 16, PATH_SIZE = 4096 };
 
 static long seen, at;
-static int how, armed, record = -1;
+static long first_kept, last_kept;
+static int how, armed, record = -1, ask = -1, answer = -1;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 static char below[PATH_SIZE], kinds[MOST];
 static size_t below_size;
@@ -37,6 +42,11 @@ void shim_arm(const char *directory, long number, int when) {
 
 void shim_record(const char *directory, const char *log) {
     record = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    shim_arm(directory, 0, 0);
+}
+
+void shim_keep(const char *directory, long first, long last, int tell, int hear) {
+    first_kept = first; last_kept = last; ask = tell; answer = hear;
     shim_arm(directory, 0, 0);
 }
 
@@ -74,15 +84,30 @@ static int of_path(int directory, const char *path) {
     return path[0] == '/' ? is_below(path) : directory != AT_FDCWD && of_descriptor(directory);
 }
 
-/* Count one call; return what is to become of it, or -1 for "nothing". */
-static int what(char kind) {
+static long count(char kind) {
     long number = __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST);
     if (number <= MOST) kinds[number - 1] = kind;
+    return number;
+}
+
+/* Count one call; return what is to become of it, or -1 for "nothing". */
+static int what(char kind) {
+    long number = count(kind);
     if (number == at) return how;
     return how == NO_SPACE_EVER && number > at ? NO_SPACE_EVER : -1;
 }
 
 static int is_armed(void) { return __atomic_load_n(&armed, __ATOMIC_SEQ_CST); }
+
+/* Wait until what is there at this moment of a call has been taken down. */
+static void wait_for_keeper(long number, int when) {
+    static __typeof__(write) *real;
+    if (!real) real = dlsym(RTLD_NEXT, "write");
+    int64_t told[2] = {number, when};
+    char word;
+    if (number < first_kept || number > last_kept) return;
+    if (real(ask, told, sizeof told) != sizeof told || read(answer, &word, 1) != 1) die();
+}
 
 /* One call in the log: its kind, where and how much, and after that two names and the data. */
 struct noted { uint32_t kind, first, second, unused; uint64_t offset, size; };
@@ -135,9 +160,29 @@ static void note_names(char kind, int there, const char *from, int here, const c
 
 #define REAL(name) static __typeof__(name) *real; if (!real) real = dlsym(RTLD_NEXT, #name)
 
-/* `part` does half of it; `takes_room` calls alone find a full disk full. */
-#define AROUND(is_ours, kind, call, part, takes_room, noting) \
+#define IN_ONE(number, call, part, rest) call
+#define IN_HALVES(number, call, part, rest) ({ \
+    ssize_t so_far = part, more = 0; \
+    if (so_far == (ssize_t)HALF) { \
+        wait_for_keeper(number, TORN); \
+        if (size > HALF) more = rest; \
+    } \
+    more > 0 ? so_far + more : so_far; })
+
+/* `part` does half of it, `rest` the other; `takes_room` calls alone find a full disk full. */
+#define AROUND(is_ours, kind, call, part, rest, pieces, takes_room, noting) \
     if (!is_armed() || !(is_ours)) return call; \
+    if (ask >= 0) { \
+        pthread_mutex_lock(&one_at_a_time); \
+        long number = count(kind); \
+        wait_for_keeper(number, BEFORE); \
+        __typeof__(call) done = pieces(number, call, part, rest); \
+        int error = errno; \
+        wait_for_keeper(number, AFTER); \
+        pthread_mutex_unlock(&one_at_a_time); \
+        errno = error; \
+        return done; \
+    } \
     if (record >= 0) { \
         pthread_mutex_lock(&one_at_a_time); \
         __typeof__(call) done = call; \
@@ -159,84 +204,87 @@ static void note_names(char kind, int there, const char *from, int here, const c
     }
 
 #define HALF (size > 1 ? size / 2 : size)
+#define REST ((const char *)data + HALF)
 
 ssize_t write(int descriptor, const void *data, size_t size) {
     REAL(write);
     AROUND(of_descriptor(descriptor), kind_of_write(descriptor), real(descriptor, data, size),
-           real(descriptor, data, HALF), 1,
+           real(descriptor, data, HALF), real(descriptor, REST, size - HALF), IN_HALVES, 1,
            note_file('w', descriptor, lseek(descriptor, 0, SEEK_CUR) - done, data, done))
 }
 
 ssize_t pwrite(int descriptor, const void *data, size_t size, off_t offset) {
     REAL(pwrite);
     AROUND(of_descriptor(descriptor), kind_of_write(descriptor), real(descriptor, data, size, offset),
-           real(descriptor, data, HALF, offset), 1,
+           real(descriptor, data, HALF, offset), real(descriptor, REST, size - HALF, offset + HALF),
+           IN_HALVES, 1,
            note_file('w', descriptor, offset, data, done))
 }
 
 ssize_t pwrite64(int descriptor, const void *data, size_t size, off64_t offset) {
     REAL(pwrite64);
     AROUND(of_descriptor(descriptor), kind_of_write(descriptor), real(descriptor, data, size, offset),
-           real(descriptor, data, HALF, offset), 1,
+           real(descriptor, data, HALF, offset), real(descriptor, REST, size - HALF, offset + HALF),
+           IN_HALVES, 1,
            note_file('w', descriptor, offset, data, done))
 }
 
 int fsync(int descriptor) {
     REAL(fsync);
-    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0,
+    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0, IN_ONE, 0,
            note_file('s', descriptor, 0, NULL, 0))
 }
 
 int fdatasync(int descriptor) {
     REAL(fdatasync);
-    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0,
+    AROUND(of_descriptor(descriptor), 's', real(descriptor), real(descriptor), 0, IN_ONE, 0,
            note_file('s', descriptor, 0, NULL, 0))
 }
 
 int ftruncate(int descriptor, off_t size) {
     REAL(ftruncate);
-    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0,
+    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0, IN_ONE, 0,
            note_file('t', descriptor, size, NULL, 0))
 }
 
 int ftruncate64(int descriptor, off64_t size) {
     REAL(ftruncate64);
-    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0,
+    AROUND(of_descriptor(descriptor), 't', real(descriptor, size), real(descriptor, size), 0, IN_ONE, 0,
            note_file('t', descriptor, size, NULL, 0))
 }
 
 int unlink(const char *path) {
     REAL(unlink);
-    AROUND(of_path(AT_FDCWD, path), 'u', real(path), real(path), 0,
+    AROUND(of_path(AT_FDCWD, path), 'u', real(path), real(path), 0, IN_ONE, 0,
            note_names('u', AT_FDCWD, path, 0, NULL))
 }
 
 int unlinkat(int directory, const char *path, int flags) {
     REAL(unlinkat);
     AROUND(of_path(directory, path), 'u', real(directory, path, flags),
-           real(directory, path, flags), 0, note_names('u', directory, path, 0, NULL))
+           real(directory, path, flags), 0, IN_ONE, 0, note_names('u', directory, path, 0, NULL))
 }
 
 int rename(const char *from, const char *to) {
     REAL(rename);
-    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 1,
+    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 0, IN_ONE, 1,
            note_names('n', AT_FDCWD, from, AT_FDCWD, to))
 }
 
 int renameat(int there, const char *from, int here, const char *to) {
     REAL(renameat);
-    AROUND(of_path(here, to), 'n', real(there, from, here, to), real(there, from, here, to), 1,
+    AROUND(of_path(here, to), 'n', real(there, from, here, to), real(there, from, here, to), 0, IN_ONE, 1,
            note_names('n', there, from, here, to))
 }
 
 int link(const char *from, const char *to) {
     REAL(link);
-    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 1,
+    AROUND(of_path(AT_FDCWD, to), 'n', real(from, to), real(from, to), 0, IN_ONE, 1,
            note_names('l', AT_FDCWD, from, AT_FDCWD, to))
 }
 
 int linkat(int there, const char *from, int here, const char *to, int flags) {
     REAL(linkat);
     AROUND(of_path(here, to), 'n', real(there, from, here, to, flags),
-           real(there, from, here, to, flags), 1, note_names('l', there, from, here, to))
+           real(there, from, here, to, flags), 0, IN_ONE, 1, note_names('l', there, from, here, to))
 }

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.crash.acts import ACTS
-from tests.crash.points import MODES, built, sampled
+from tests.crash.pairs import MODES
+from tests.crash.points import built, sampled
 
 pytestmark = [
     pytest.mark.crash,
@@ -36,6 +37,8 @@ def test_a_sample_of_all_points(shim):
     assert set(told["calls"]) == set(ACTS)
     assert all(count > 10 for count in told["calls"].values()), told["calls"]
     assert told["tried"] >= 30
+    # Threads that commit together make no fixed number of calls; all else comes to what it should.
+    assert told["missed"] <= told["tried"] / 10
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@ pytestmark = [
     ),
 ]
 SAMPLE_S = 2
-CAN_CUT_OFF = mounts.why_not()
 
 
 @pytest.mark.skipif(
@@ -36,9 +35,11 @@ def test_a_sample_of_power_cuts(tmp_path):
     assert told["tried"] >= 25
 
 
-@pytest.mark.skipif(CAN_CUT_OFF is not None, reason=CAN_CUT_OFF or "")
-def test_a_sample_of_power_cuts_of_a_real_file_system():
-    told = mounts.cut(seed=1, seconds=SAMPLE_S)
+@pytest.mark.parametrize("kind", mounts.KINDS)
+def test_a_sample_of_power_cuts_of_a_real_file_system(kind):
+    if reason := mounts.why_not(kind):
+        pytest.skip(reason)
+    told = mounts.cut(kind, seed=1, seconds=SAMPLE_S)
 
     assert told["wrong"] == [], told["seed"]
     assert told["tried"] >= 1

@@ -99,29 +99,47 @@ def test_no_entry_of_a_superseded_turn_after_its_successors_claim_returned(tmp_p
     assert told["kills"] > 1
 
 
+class Play(NamedTuple):
+    """How the parties play.
+
+    Attributes:
+        keys: the sessions that they claim from each other.
+        longest: lines of a turn, if nobody takes it away before.
+        skewed: their clocks differ by hours, and jump.
+
+    """
+
+    keys: tuple[str, ...] = KEYS
+    longest: int = 11
+    skewed: bool = False
+
+
 def run(
-    home: str, seed: int, ops: int, server: Any = None, *, skewed: bool = False
+    home: str,
+    seed: int,
+    ops: int,
+    server: Any = None,
+    *,
+    seconds: float | None = None,
+    **play: Any,
 ) -> dict[str, Any]:
-    """Let the parties at it until so many operations were answered; judge what came of it.
+    """Let the parties at it until so many operations were answered, or for so long; judge what came of it.
 
     With a server (of tests/postgres) its journal is there, and it is killed meanwhile too.
-    Skewed, the parties' clocks differ by hours, and jump.
     """
     where, key = Path(home) / "journal.db" if server is None else server.url(), Path(home) / "key"
     done(make, where, key)
     chance = Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    nemesis, heard, counts = (
-        Nemesis(where, key, chance, server, skewed=skewed),
-        Heard(),
-        Counter[str](),
-    )
-    while heard.ops < ops:
+    played, heard, counts = Play(**play), Heard(), Counter[str]()
+    nemesis = Nemesis(where, key, chance, server, played)
+    until = None if seconds is None else time.monotonic() + seconds
+    while heard.ops < ops and (until is None or time.monotonic() < until):
         counts[nemesis.strike(heard)] += 1
     nemesis.end(heard)
-    said = done(look, where, key)
+    said = done(look, where, key, played.keys)
     wrong = [*heard.errors, *(str(rest) for what, *rest in said if what != "read" and rest)]
     found = [rest for what, *rest in said if what == "read"]
-    if len(found) != len(KEYS):
+    if len(found) != len(played.keys):
         wrong.append("not all was read")
     for name, lines, numbers in found:
         entries = [Line(*line) for line in lines]
@@ -183,11 +201,10 @@ class Nemesis:
         where: Path | str,
         key: Path,
         chance: Random,
-        server: Any = None,
-        *,
-        skewed: bool = False,
+        server: Any,
+        play: Play,
     ) -> None:
-        self._skewed = skewed
+        self._play = play
         self._where, self._key, self._chance = where, key, chance
         self._server, self._strikes = server, STRIKES_A_RESTART // 2
         self._started = 0
@@ -196,7 +213,7 @@ class Nemesis:
     def _start(self) -> Party:
         self._started += 1
         name, seed = f"run {self._started % 16}", self._chance.randrange(10**6)
-        return start(take_turns, self._where, self._key, name, seed, self._skewed)
+        return start(take_turns, self._where, self._key, name, seed, self._play)
 
     def strike(self, heard: Heard) -> str:
         """Do one party one harm, for a while; hear what all say meanwhile."""
@@ -237,21 +254,21 @@ def take_turns(
     key: Path,
     by: str,
     seed: int,
-    skewed: object = None,
+    play: Play,
 ) -> None:
     """Claim a session, write to it until somebody else claims it, and claim again."""
     chance = Random(seed)  # noqa: S311
-    if skewed:
+    if play.skewed:
         go_wrong(Random(seed))  # noqa: S311
     # What is killed here is a process, which loses nothing of a file; a server is killed as well.
     durability = "normal" if isinstance(where, Path) else "full"
     # Whoever writes may be stopped, and on a machine with other work for long.
     options: dict[str, Any] = {"durability": durability, "busy_timeout": PATIENCE_S}
     with opened(where, key_file=key, **options) as journal:
-        sessions = [journal.session(name, writer=by, role="run") for name in KEYS]
+        sessions = [journal.session(name, writer=by, role="run") for name in play.keys]
         while True:
             try:
-                take_turn(say, journal, chance.choice(sessions), by, chance)
+                take_turn(say, journal, chance.choice(sessions), by, play.longest, chance)
             except StorageError as error:
                 if error.code not in LOST:
                     raise
@@ -270,7 +287,12 @@ def opened(where: Path | str, **options: Any) -> Journal:
 
 
 def take_turn(
-    say: Callable[..., None], journal: Journal, session: Session, by: str, chance: Random
+    say: Callable[..., None],
+    journal: Journal,
+    session: Session,
+    by: str,
+    longest: int,
+    chance: Random,
 ) -> None:
     """Claim it, from whoever has it, and write until somebody else claims it."""
     superseded = True
@@ -281,7 +303,7 @@ def take_turn(
         turn = session.claim(supersede=f"{by} is next")
     say("claimed", session.key, turn.token, time.monotonic(), superseded)
     try:
-        for n in range(chance.randrange(1, 12)):
+        for n in range(chance.randint(1, longest)):
             write(say, turn, n, chance)
         if chance.random() < 0.3:
             turn.release()
@@ -301,10 +323,12 @@ def write(say: Callable[..., None], turn: Any, n: int, chance: Random) -> None:
     say("wrote", turn.key, turn.token, entry.seq, began, time.monotonic())
 
 
-def look(say: Callable[..., None], _: object, where: Path | str, key: Path) -> None:
+def look(
+    say: Callable[..., None], _: object, where: Path | str, key: Path, keys: tuple[str, ...]
+) -> None:
     """Read what stands there, every row verified, and audit it."""
     with Journal(where, key_file=key) as journal:
-        for name in KEYS:
+        for name in keys:
             found = journal.session(name).read()
             assert not found.stepped_over
             lines = [(e.seq, e.epoch, e.json()) for e in found]

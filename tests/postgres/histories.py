@@ -20,11 +20,13 @@ from tests.history import test_turns
 from tests.postgres.cluster import Node
 
 
-def run(home: str, seed: int, ops: int, *, skewed: bool = True) -> dict[str, Any]:
-    """Let the parties at a server of its own until so many operations were answered."""
+def run(
+    home: str, seed: int, ops: int, *, seconds: float | None = None, skewed: bool = True
+) -> dict[str, Any]:
+    """Let the parties at a server of its own until so many operations were answered, or for so long."""
     server, began = Node(), time.monotonic()
     try:
-        told = test_turns.run(home, seed, ops, server, skewed=skewed)
+        told = test_turns.run(home, seed, ops, server, seconds=seconds, skewed=skewed)
     finally:
         server.remove()
     return told | {"took_s": round(time.monotonic() - began, 1)}

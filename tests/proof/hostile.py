@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
@@ -19,6 +21,7 @@ from tests.properties import test_lines, test_lines_fast, test_reconcile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MOST: Final = 10_000  # rounds of one process: the seeds of another begin there
 _EXAMPLES: Final = 500
 
 _PIECES: Final = st.sampled_from(
@@ -81,7 +84,20 @@ CHECKS: Final[dict[str, Callable[[], None]]] = {
 }
 
 
-def run(check: Any, number: int) -> tuple[int, list[str]]:
+def run(seed: int, seconds: float) -> dict[str, Any]:
+    """Try all properties again and again for so long; return counts, and what broke one."""
+    until, wrong, by_check = time.monotonic() + seconds, list[str](), dict[str, int]()
+    for number in range(MOST):
+        for name, check in CHECKS.items():
+            if by_check and time.monotonic() > until:
+                return {"by_check": by_check, "wrong": wrong}
+            count, faults = broken(check, seed + number)
+            by_check[name] = by_check.get(name, 0) + count
+            wrong += [f"seed {seed + number}, {name}: {each}" for each in faults]
+    return {"by_check": by_check, "wrong": wrong}
+
+
+def broken(check: Any, number: int) -> tuple[int, list[str]]:
     """Try one property with fresh input; return how many inputs there were, and what broke it."""
     count = 0
     inner = check.hypothesis.inner_test
@@ -101,7 +117,7 @@ def run(check: Any, number: int) -> tuple[int, list[str]]:
     with suppress(InvalidArgument):  # one with settings of its own keeps them
         check = profile(check)
     try:
-        seed(number)(check)()
+        seeded(number)(check)()
     except Exception:  # noqa: BLE001 - whatever breaks it is what is looked for
         return count, [traceback.format_exc()[-2000:]]
     finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from journal import Journal, tables
 from journal.audit import audit
@@ -24,14 +25,25 @@ from tests.audit.test_tampering import (
 )
 from tests.thieves import Thief
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+MOST: Final = 10_000  # journals of one process: the seeds of another begin there
 _MUTATIONS: Final = 200  # of one journal; then another
 _TOLD: Final = [cell for cell in CELLS if cell not in KNOWN_UNDETECTABLE]
 _COUNTED: Final = [
     table.name for table in tables.metadata.sorted_tables if table.name not in KNOWN_TO_VANISH
 ]
+
+
+def run(home: str, seed: int, seconds: float) -> dict[str, Any]:
+    """Forge one journal after another for so long; return counts, and what an audit did not tell."""
+    until, wrong, counts = time.monotonic() + seconds, list[str](), [0, 0, 0]
+    for number in range(MOST):
+        if number and time.monotonic() > until:
+            break
+        found = one_journal(Path(home), seed + number, until)
+        counts = [a + b for a, b in zip(counts, (1, found.edits, found.removals), strict=True)]
+        wrong += [f"seed {seed + number}: {each}" for each in found.wrong]
+    names = ("journals", "edits", "removals")
+    return {"wrong": wrong, **dict(zip(names, counts, strict=True))}
 
 
 @dataclass
