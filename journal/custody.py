@@ -97,6 +97,11 @@ def import_key(place: str | Path, source: Path) -> Custody:
         KeyMissing: it is no key, not this journal's, or another's key is there already.
 
     """
+    if not source.exists():
+        raise KeyMissing(
+            f"{source} is not there",
+            hint="make it where the key is, and copy it here: journal key export FILE",
+        )
     proved = custody(place, key_file=str(source))
     target = keys.key_path(proved.journal_id)
     if target.exists():

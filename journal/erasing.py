@@ -10,6 +10,7 @@ from journal import statements as sql
 from journal.admission import refusal
 from journal.controls import fact
 from journal.errors import CorruptError
+from journal.holder import beside_turns
 from journal.inputs import InputRow
 from journal.tables import parked, pending_inputs, verdicts
 from journal.verdicts import VerdictRow
@@ -58,7 +59,7 @@ def opened(session: Session, cursor: Cursor) -> tuple[Chain, Author]:
     chain = store.open_chain(cursor, session.key)
     refused = refusal(store, chain, author)
     if refused is not None:
-        raise refused
+        raise beside_turns(refused)
     chain.load_facts(cursor)
     return chain, author
 

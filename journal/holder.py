@@ -171,6 +171,13 @@ def held(chain: Chain, now: Holder, author: Author) -> RefusedError:
     return error
 
 
+def beside_turns(refused: RefusedError) -> RefusedError:
+    """Return the refusal of what is no part of any turn, with the way to do it: claims bind runs alone."""
+    if isinstance(refused, ClaimedError):
+        refused.hint = "end that turn first, or let an operator do it: -w NAME --role operator"
+    return refused
+
+
 def superseding(chain: Chain, author: Author) -> str:
     """Return the command by which an author ends a claim that stands."""
     options = f"-w {quote(author.writer.name)} --supersede REASON"

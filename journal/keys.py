@@ -83,10 +83,13 @@ def read_secrets(path: Path) -> list[Secret]:
         raise _unsafe(path, f"cannot be opened ({error.strerror})") from error
     try:
         _await_single_name(path, descriptor)
-        _check_safe(path, os.fstat(descriptor))
-        return _decoded(path, os.read(descriptor, _MOST * _LINE_LIMIT))
+        status = os.fstat(descriptor)
+        _check_whole(path, status)
+        secrets = _decoded(path, os.read(descriptor, _MOST * _LINE_LIMIT))
+        _check_private(path, status)  # only now: nobody is told to change another file's mode
     finally:
         os.close(descriptor)
+    return secrets
 
 
 def _await_single_name(path: Path, descriptor: int) -> None:
@@ -98,11 +101,14 @@ def _await_single_name(path: Path, descriptor: int) -> None:
     forget_drafts(path)
 
 
-def _check_safe(path: Path, status: os.stat_result) -> None:
+def _check_whole(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise _unsafe(path, "is not a regular file")
     if status.st_nlink != 1:
         raise _unsafe(path, "has more than one link")
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
     if status.st_mode & 0o077:
         raise _unsafe(path, "may be read by others", f"chmod 600 {quote(str(path))}")
     if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):

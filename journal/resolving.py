@@ -15,6 +15,7 @@ from journal.admission import refusal, serve_mirror
 from journal.commands import command_on
 from journal.controls import CONTROL, decode, fact
 from journal.errors import EntryError, NotFoundError, RefusedError
+from journal.holder import beside_turns
 from journal.inspection import entry_of
 from journal.layout import Extent, undone
 from journal.lines import parse
@@ -53,7 +54,7 @@ def resolve(session: Session, seqs: Iterable[int], *, accept: bool, reason: str)
         store.touch(chain)
         refused = refusal(store, chain, author)
         if refused is not None:
-            raise refused
+            raise beside_turns(refused)
         chain.load_facts(cursor)
         rows = [_foreign(cursor, store, chain, seq, accept=accept) for seq in wanted]
         _name_oddities(cursor, store, chain, author)

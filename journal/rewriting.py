@@ -152,6 +152,12 @@ def _plan(key: str, items: Iterable[object], base: int) -> Plan:
                 raise EntryError(message, hint="keep entries that read() gave", code="not-kept")
             order.append(item.seq)
             is_open = not item.terminator
+        elif isinstance(item, int):
+            raise EntryError(
+                f"{item!r} is neither an entry nor a line",
+                hint="keep entries that read() gave; a line that is only a number is given as bytes",
+                code="not-kept",
+            )
         else:
             order += encode_lines([item])
             is_open = False
@@ -221,6 +227,9 @@ def _last_lines(cursor: Cursor, chain: Chain, count: int, base: int) -> list[int
                     return dropped
                 dropped.append(row.seq)
             end = rows[-1].seq - 1 if len(page) == _PAGE and rows else first - 1
+    if lines < count:
+        message = f"{chain.key!r} has {lines} lines up to {base}, not {count}"
+        raise EntryError(message, hint=f"cut {lines} or fewer", code="count")
     return dropped
 
 

@@ -397,3 +397,26 @@ def test_a_disk_too_small_for_a_journal(tmp_path, key_file):
     with small_disk(tmp_path / "disk", "40k") as disk:
         refused(FullError, "full", 1, Journal, disk / "agent.db")
         assert list(disk.iterdir()) == [] or (disk / "agent.db").exists()
+
+
+# --- a new order for a file
+
+
+@pytest.mark.parametrize("items", [[1, 2], [True]])
+def test_seqs_are_no_lines_of_a_new_order(base, items):
+    """Who gives seqs meant entries; a number that is meant as a line is given as its bytes."""
+    base.append(LINE)
+    seq = base.head.seq
+    refused(EntryError, "not-kept", 2, base.rewrite, items, base=seq, reason="r")
+    assert base.head.seq == seq
+    assert [entry.body for entry in base.rewrite([b"7"], base=seq, reason="r")] == [b"7"]
+
+
+def test_no_more_lines_are_cut_than_there_are(base):
+    seqs = [base.append(LINE).seq for _ in range(2)]
+    there = len(base.read())
+    error = refused(EntryError, "count", 2, base.cut, there + 1, base=base.head.seq, reason="r")
+    assert error.hint == f"cut {there} or fewer"
+    assert base.head.seq == seqs[-1]
+    base.cut(there, base=base.head.seq, reason="r")
+    assert base.read() == []

@@ -12,6 +12,7 @@ from journal.cli import output
 from journal.cli.frame import command as make_command
 from journal.cli.opening import check_writer, key_to_write, opened, turn_of
 from journal.cli.options import (
+    STDIN,
     Settings,
     claim_option,
     json_option,
@@ -62,7 +63,7 @@ def command(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Write lines to a session.
 
-    Each LINE, or each line of the standard input, becomes an entry, its bytes kept
+    Each LINE, or each line of the standard input (no LINE, or -), becomes an entry, its bytes kept
     exactly; together they are one write. Prints the seq of each once it is on disk. A
     SESSION that nobody wrote to is made, and that is said.
     """
@@ -76,7 +77,7 @@ def command(  # noqa: PLR0913 - one for each option
         if claim is not None:
             to = turn_of(to, claim, pid)
         existed = to.exists
-        content = [_argument(line) for line in lines] if lines else _input()
+        content = _input() if lines in ((), (STDIN,)) else [_argument(line) for line in lines]
         found = to.extend(content, request_id=request_id)
     if not existed:
         output.say(f"{key!r} is a new session.")

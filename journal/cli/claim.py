@@ -170,12 +170,16 @@ def inputs(  # noqa: PLR0913 - one for each option
     With --claim it is done in a turn that is held already, and the turn goes on. Each becomes
     an entry of who submitted it, once, in order. Prints the seq of each.
     """
+    from journal.inputs import Taken  # noqa: PLC0415 - with the rest of the library
+
     with opened(settings) as journal:
         key = known_key(journal, session)
         check_writer(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
         if claim is not None:
             taken = turn_of(handle, claim, pid).take_inputs(limit)
+        elif not handle.inputs():
+            taken = Taken()  # a claim for nothing would be written down all the same
         else:
             with handle.claim() as turn:
                 taken = turn.take_inputs(limit)

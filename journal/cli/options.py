@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DB_VARIABLE: Final = "JOURNAL_DB"
 DB_DEFAULT: Final = "journal.db"
+STDIN: Final = "-"  # where a line is named: the standard input, as elsewhere
 F = TypeVar("F", bound="Callable[..., Any]")
 
 

@@ -12,7 +12,7 @@ import click
 from journal.cli import output
 from journal.cli.frame import command as make_command
 from journal.cli.opening import check_writer, key_to_write, known_key, opened
-from journal.cli.options import Settings, json_option, role_option, session_argument
+from journal.cli.options import STDIN, Settings, json_option, role_option, session_argument
 
 if TYPE_CHECKING:
     from journal.inputs import Input
@@ -45,7 +45,7 @@ def command(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Say something to a session while a run has the turn.
 
-    LINE, or one line of the standard input, is kept for whoever has the turn; taking it
+    LINE, or one line of the standard input (no LINE, or -), is kept for whoever has the turn; taking it
     makes it an entry of its writer. A claim never blocks it. Prints the input's number.
     """
     ctx = click.get_current_context()
@@ -66,7 +66,7 @@ def command(  # noqa: PLR0913 - one for each option
 
 
 def _data(line: str | None) -> bytes:
-    if line is not None:
+    if line is not None and line != STDIN:
         return os.fsencode(line)
     if sys.stdin.isatty():
         output.say("Reading one line from the terminal; Ctrl-D ends.")

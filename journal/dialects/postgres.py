@@ -6,6 +6,7 @@ No other module imports the driver. It is an extra: ``pip install 'session-journ
 from __future__ import annotations
 
 import importlib
+import re
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -127,6 +128,10 @@ class Cursor:
 
 
 # -- connections --------------------------------------------------------------------------
+# In the driver's own words, of which no more is shown than the name.
+_UNKNOWN_WORD: Final = re.compile(
+    r'invalid (?:URI query parameter|connection option): "([a-z_]{1,40})"'
+)
 
 
 def connect(address: Address, *, busy_timeout_s: float = 30.0, text_as_bytes: bool = False) -> Any:  # noqa: ANN401
@@ -146,7 +151,14 @@ def connect(address: Address, *, busy_timeout_s: float = 30.0, text_as_bytes: bo
         )
     except psycopg.OperationalError as error:
         raise _refused(address, error) from None  # its own words may hold what we never show
-    except (psycopg.Error, ValueError, UnicodeError):
+    except (psycopg.Error, ValueError, UnicodeError) as error:
+        unknown = _UNKNOWN_WORD.search(str(error))
+        if unknown is not None:
+            raise errors.EntryError(
+                f"{address.shown} with ?{unknown[1]}=: the driver knows no such word",
+                hint="leave it out; schema= and standbys= are a journal's, others libpq's, such as sslmode=",
+                code="url",
+            ) from None
         raise errors.EntryError(
             f"{address.shown} is no address that the driver understands",
             hint="postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE",

@@ -105,7 +105,11 @@ class History:
     def do_cut(self) -> None:
         session = self.session()
         if session.exists:
-            session.cut(self.random.randrange(3), base=session.head.seq, reason="popped")
+            session.cut(
+                min(self.random.randrange(3), len(session.read())),
+                base=session.head.seq,
+                reason="popped",
+            )
 
     def do_rewrite(self) -> None:
         session = self.session()

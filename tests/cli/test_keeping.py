@@ -77,7 +77,17 @@ def test_another_journals_key_is_not_let_in(run, session, home, monkeypatch):
     outcome = run("key", "import", "other.key")
     assert outcome.exit_code == 1
     assert "not the key of" in outcome.stderr
-    assert run("key", "import", "none.key").exit_code == 1
+    missing = run("key", "import", "none.key")
+    assert missing.exit_code == 1
+    assert "journal key export FILE" in missing.stderr
+
+
+def test_another_file_is_named_as_no_key_and_its_mode_is_left_alone(run, session, home):
+    (home / "letter.txt").write_text("dear all\n")
+    (home / "letter.txt").chmod(0o644)
+    outcome = run("key", "import", "letter.txt")
+    assert outcome.exit_code == 1
+    assert "chmod" not in outcome.stderr
 
 
 def test_a_migration_is_verified_listed_shown_and_exported_whole(run, home):

@@ -177,6 +177,7 @@ def test_a_token_alone_opens_no_turn(run, session):
         pid = str(holder.pid)
         token = run("claim", "take", session, "-w", "gateway", "--pid", pid).stdout.strip()
         run("writers", "add", "bob", "--role", "run")
+        run("submit", session, REPLY, "-w", "bob")
         before = Thief("journal.db").dump()
         args = ("append", session, REPLY, "--claim", token)
 
@@ -253,6 +254,35 @@ def test_what_is_submitted_is_listed_and_taken_once(run, session):
     assert run("claim", "inputs", session, "-w", "gateway").stdout == ""
     assert run(*said, "--request-id", "tg:1").stdout == f"taken as seq {entry['seq']}\n"
     assert "Nothing is pending." in run("submit", session, "--list").stderr
+
+
+def test_taking_where_nothing_waits_writes_nothing(run, session):
+    before = run("who", session).stdout
+    assert run("claim", "inputs", session, "-w", "gateway").exit_code == 0
+    assert run("who", session).stdout == before
+
+
+def test_a_claim_is_no_way_to_redact_and_the_hint_says_who_may(run, session):
+    """Nobody is told to append, which would do something else."""
+    run("claim", "take", session, "-w", "gateway")
+    words = (session, "1", "--reason", "x", "-w", "gateway")
+    for command in (("redact", *words, "--apply"), ("resolve", *words, "--accept")):
+        refused = run(*command)
+        assert refused.exit_code == 11
+        assert "--role operator" in refused.stderr
+    done = run("redact", session, "1", "--reason", "x", "-w", "o", "--role", "operator", "--apply")
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["append", "submit"])
+def test_a_dash_is_the_standard_input(run, session, command):
+    said = (command, session, "-w", "tg", "--role", "channel", "-")
+    assert run(*said, input=b'{"n":1}\n').exit_code == 0
+    assert run(*said, input=b'{"n":1}\n').exit_code == 0
+    if command == "append":
+        assert '{"n":1}' in run("log", session).stdout
+    else:
+        assert '{"n":1}' in run("submit", session, "--list").stdout
 
 
 def test_a_line_may_come_through_a_pipe(run, session):

@@ -118,6 +118,12 @@ def test_no_address_at_all(server: Server) -> None:
     assert isinstance(refused("mysql://u:s3cret@h/d"), EntryError)
 
 
+def test_a_word_that_the_driver_does_not_know_is_named() -> None:
+    error = refused("postgresql+psycopg://u:s3cret@127.0.0.1/d?sslmod=require")
+    assert isinstance(error, EntryError)
+    assert "?sslmod=" in str(error)
+
+
 def test_no_journal_and_none_is_to_be_made(journal_path: str, server: Server) -> None:
     assert isinstance(refused(journal_path, create=False), NotFoundError)
     assert catalog.version_of(parsed(journal_path)) is None
