@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from journal.errors import MirrorError
@@ -181,10 +182,10 @@ def _check(path: str, status: os.stat_result) -> None:
         raise _unusable(path, f"has {status.st_nlink} links")
 
 
-def _unusable(path: str, why: str) -> MirrorError:
+def _unusable(path: str, why: str, hint: str = "journal mirror status") -> MirrorError:
     return MirrorError(
         f"the mirror {path} cannot be used: {why}",
-        hint="journal mirror status",
+        hint=hint,
         code="mirror-unusable",
     )
 
@@ -201,13 +202,14 @@ def real_path(path: str | os.PathLike[str]) -> str:
     try:
         parent = given.parent.resolve(strict=True)
     except OSError as error:
-        raise _unusable(str(given), f"its directory is not there ({error.strerror})") from error
+        why = f"its directory is not there ({error.strerror})"
+        raise _unusable(str(given), why, f"mkdir -p {quote(str(given.parent))}") from error
     if given.name in ("", "..", "."):
-        raise _unusable(str(given), "it names no file")
+        raise _unusable(str(given), "it names no file", "name a file")
     found = parent / given.name
     status = _lstat(str(found))
     if status is not None and not stat.S_ISREG(status.st_mode):
-        raise _unusable(str(found), "a link, directory or device is in its place")
+        raise _unusable(str(found), "a link, directory or device is in its place", "name a file")
     _check_home(found)
     return str(found)
 

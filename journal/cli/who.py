@@ -64,6 +64,7 @@ def _cells(found: Attribution) -> tuple[object, ...]:
     entry = found.entry
     value = entries.parsed(entry) if entry.kind == "control" else None
     kind = entry.kind if value is None else f"control {entries.type_of(entry, value)}"
+    kind += " (redacted)" if entry.redacted else ""
     when = output.when(entry.created_us) if entry.created_us else "-"
     recorder = f" (recorded by {entry.recorder})" if entry.recorder else ""
     return (

@@ -83,3 +83,12 @@ def test_what_was_erased_before_is_said(run, session):
     assert shown.exit_code == 0
     assert len(rows(shown)) == 1
     assert "Erased before: 2" in shown.stderr
+
+
+def test_who_marks_what_was_redacted(run, session):
+    assert run("redact", session, "2", *WHY, "--apply").exit_code == 0
+    kinds = {
+        line.split("\t")[0]: line.split("\t")[8] for line in run("who", session).stdout.splitlines()
+    }
+    assert kinds["2"].endswith(" (redacted)")
+    assert not kinds["1"].endswith(" (redacted)")
