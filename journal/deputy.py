@@ -14,6 +14,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
+from journal.process import begin
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -64,7 +66,7 @@ class Deputy:
     def __init__(self, descriptor: int, door: Door) -> None:
         self.descriptor, self._door = descriptor, door
         self._asked: SimpleQueue[_Errand | None] = SimpleQueue()
-        threading.Thread(target=self._serve, name="journal-deputy", daemon=True).start()
+        begin(threading.Thread(target=self._serve, name="journal-deputy", daemon=True))
 
     def do(self, call: Callable[[], Any], wait_s: float) -> tuple[Any, BaseException | None] | None:
         """Have a call made in the turn; return its outcome or its error, or None if the turn did not come in time."""

@@ -9,9 +9,14 @@ import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from journal.errors import StorageError
 from journal.escape import escape
 from journal.model import Process
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 _START_FIELD = 19  # proc(5): starttime is field 22, counted here from the state, field 3
 _STARTED_US = time.time_ns() // 1000
@@ -122,3 +127,18 @@ def _read(path: str) -> str:
         return Path(path).read_text("utf-8", "replace")
     except OSError:
         return ""
+
+
+def begin(thread: Thread) -> None:
+    """Start a thread that a write needs.
+
+    Raises:
+        StorageError: the system gives none now; nothing was written.
+
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise StorageError(
+            f"{error}: the write was not made", hint="try again", code="no-thread"
+        ) from error

@@ -21,6 +21,7 @@ from journal.admission import Put
 from journal.errors import JournalError, StorageError
 from journal.group import Queued
 from journal.model import check_label
+from journal.process import begin
 from journal.store import log
 
 if TYPE_CHECKING:
@@ -258,12 +259,7 @@ class Leader:
     def _begin(self) -> None:
         # A daemon, and shut down at exit: nobody who forgot to close a journal waits for ever.
         thread = threading.Thread(target=self._lead, name="journal-leader", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            raise StorageError(
-                f"{error}: the write was not made", hint="try again", code="no-thread"
-            ) from error
+        begin(thread)
         self._thread = thread  # only now: whoever asks next tries again
         atexit.register(self.shutdown)
 

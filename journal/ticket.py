@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from journal.deputy import Deputy
 from journal.errors import BusyError
 from journal.filelocks import lock_bytes
-from journal.process import described
+from journal.process import begin, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,15 +102,26 @@ class Ticket:
             BusyError: as :meth:`take`.
 
         """
-        if self._deputy is None:
-            self._deputy = Deputy(_opened_again(self._path, self._own), self)
-        done = self._deputy.do(call, self._wait_s)
+        try:
+            deputy = self._deputy or self._deputised()
+        except OSError:  # too many files are open: it is only slower this way
+            return call()
+        done = deputy.do(call, self._wait_s)
         if done is None:
             raise self._busy()
         outcome, error = done
         if error is not None:
             raise error
         return outcome  # type: ignore[no-any-return] # the call's own
+
+    def _deputised(self) -> Deputy:
+        descriptor = _opened_again(self._path, self._own)
+        try:
+            self._deputy = Deputy(descriptor, self)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return self._deputy
 
     def enter(self, descriptor: int) -> bool:
         """Have the turn in this thread, by a lock got on a descriptor; False if a thread of ours is at it."""
@@ -198,7 +209,7 @@ class _Waiter:
         self._is_wanted = self._is_waiting = False
         self._asked: SimpleQueue[str | None] = SimpleQueue()
         self._granted: SimpleQueue[None] = SimpleQueue()
-        threading.Thread(target=self._serve, name="journal-ticket", daemon=True).start()
+        begin(threading.Thread(target=self._serve, name="journal-ticket", daemon=True))
 
     def get(self, wait_s: float) -> bool:
         """Wait for the lock; return whether it came in time."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from journal import BusyError, EntryError, Journal
+from journal import BusyError, EntryError, Journal, StorageError
 from journal.deputy import Deputy
 
 if TYPE_CHECKING:
@@ -161,6 +161,40 @@ def test_a_turn_that_was_not_taken_is_given_back(journal, journal_path, holder):
         assert done.result(20) == []
         with Journal(journal_path, busy_timeout=20) as other:
             assert other.session("s", writer="w", role="run").append(LINE).seq == 2
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_where_no_thread_can_be_had_it_is_told_and_the_next_tries_again(
+    journal, monkeypatch, holder
+):
+    session = journal.session("s", writer="w", role="run")
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(StorageError) as caught:
+            session.append(LINE)
+    assert caught.value.code == "no-thread"
+    holder.kill()
+    assert session.append(LINE).seq == 2
+
+
+def test_where_no_file_can_be_opened_the_write_waits_in_its_own_thread(
+    journal, monkeypatch, holder
+):
+    session = journal.session("s", writer="w", role="run")
+
+    def full(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("journal.ticket._opened_again", full)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(session.append, LINE)
+        while not (journal.store.ticket._waiter and journal.store.ticket._waiter._is_waiting):
+            pass
+        holder.kill()
+        assert written.result(20).seq == 2
 
 
 class Door:
