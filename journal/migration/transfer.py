@@ -170,10 +170,10 @@ class Transfer:
             chain = store.open_chain(cursor, self._choice.key)
             if chain.head.seq != self._head_seq:
                 raise MovedError  # somebody else wrote: compare again
-            if chunk.lines:
+            if len(chunk.lines):
                 first = write_lines(
-                    cursor, chain, author, store.clock(), chunk.lines, data=chunk.data,
-                    is_plain=chunk.is_plain, goes_on=chunk.goes_on, sealed=chunk.sealed,
+                    cursor, chain, author, store.clock(), chunk.lines, packed=chunk.packed,
+                    goes_on=chunk.goes_on, sealed=chunk.sealed,
                     meanwhile=partial(self._go_on, chunk, chain.sealer),
                 )  # fmt: skip
                 self._first_seq = self._first_seq or first
