@@ -108,6 +108,18 @@ def sealed_between() -> str:
     return compiled(select(*columns).where(*where).order_by(_E.seq).limit(bindparam("limit")))
 
 
+# Of what stands in a session's file its bytes and nothing else: (session_id, first, last).
+BARE_BETWEEN: Final = (
+    "SELECT body, terminator FROM entries "
+    "WHERE session_id = ? AND seq BETWEEN ? AND ? AND kind <> 'control' ORDER BY seq"
+)
+# The seq of one of those, by its place: (session_id, first, last, place).
+BARE_SEQ: Final = (
+    "SELECT seq FROM entries "
+    "WHERE session_id = ? AND seq BETWEEN ? AND ? AND kind <> 'control' ORDER BY seq LIMIT 1 OFFSET ?"
+)
+
+
 @cache
 def rows_before() -> str:
     """Select whole rows up to a seq, newest first: (session_id, up_to, limit)."""

@@ -101,6 +101,10 @@ def test_a_migration_is_verified_listed_shown_and_exported_whole(run, home):
     assert run("export", "--all", "out").exit_code == 0
     assert (home / "out" / "a.jsonl").read_text() == '{"n":1}\n{"n":2}\n'
     assert run("export", "--all", "out").exit_code == 1
+    fast = run("export", "--all", "fast", "--unverified")
+    assert (fast.exit_code, "nothing was verified" in fast.stderr) == (0, True)
+    assert (home / "fast" / "a.jsonl").read_text() == '{"n":1}\n{"n":2}\n'
+    assert run("export", "a", "--unverified").stdout == '{"n":1}\n{"n":2}\n'
 
 
 def test_export_has_one_way_at_a_time(run, session):
@@ -108,6 +112,7 @@ def test_export_has_one_way_at_a_time(run, session):
         ("export",),
         ("export", session, "--all", "out"),
         ("export", "--all", "out", "--bundle", "b.zip"),
+        ("export", "--unverified", "--bundle", "b.zip"),
         ("export", session, "--anchor", __file__),
     ):
         assert run(*wrong).exit_code == 2
