@@ -77,12 +77,12 @@ def sealed_lines(
     seals hold if the chain still ends where the basis says when they are written.
     """
     if isinstance(lines, Plain):
-        return _sealed_plain(sealer, basis, now_us, lines.bodies)
+        return sealed_bodies(sealer, basis, now_us, lines.bodies)
     return _sealed_any(sealer, basis, now_us, lines)
 
 
-def _sealed_plain(sealer: Sealer, basis: Basis, now_us: int, bodies: Sequence[bytes]) -> Sealed:
-    """Seal lines that differ in nothing but their bodies; all else is packed once."""
+def sealed_bodies(sealer: Sealer, basis: Basis, now_us: int, bodies: Sequence[bytes]) -> Sealed:
+    """Seal plain lines as :func:`sealed_lines` does: they differ in nothing but their bodies."""
     session_id, key_id, (seq, epoch, seal, cum_bytes, claim), writer, instance = basis
     shown = variable(claim, "line", b"file")
     begun = LENGTH.pack(PREV_SIZE), LENGTH.pack(NUMBERS_SIZE) + _INTEGER.pack(session_id)

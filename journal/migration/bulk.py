@@ -13,10 +13,9 @@ from journal import statements as sql
 from journal.dialects.bulk import add_entries
 from journal.dialects.postgres import Cursor as ServerCursor
 from journal.errors import CorruptError
-from journal.migration.chunks import as_lines
-from journal.regions import Plain
+from journal.migration.chunks import Packed
 from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE
-from journal.sealing import Basis, Sealed, sealed_lines
+from journal.sealing import Basis, Sealed, sealed_bodies, sealed_lines
 from journal.writing import write
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from journal.chain import Chain, Head
     from journal.engine import Cursor
     from journal.lines import Line
-    from journal.migration.reading import Packed
+    from journal.seal import Sealer
     from journal.writing import Author
 
 # Rows made inside SQLite, out of a few values for all of them: to bind 25 values for each
@@ -61,9 +60,8 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     chain: Chain,
     author: Author,
     now_us: int,
-    lines: Plain | list[Line],
+    lines: Packed | list[Line],
     *,
-    packed: Packed | None = None,
     goes_on: bool = False,
     sealed: Sealed | None = None,
     meanwhile: Callable[[Basis], None] = lambda _: None,
@@ -77,8 +75,7 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
         chain: of the session.
         author: who writes.
         now_us: the time, if the lines are not sealed yet.
-        lines: at least one.
-        packed: the same, if they are plain.
+        lines: at least one; packed, if all are plain.
         goes_on: the first line is more of the session's last one, which the file left open there.
         sealed: the lines' seals, made ahead; used if they hold for the chain as it stands.
         meanwhile: called before the rows are stored, with what the write after them follows from.
@@ -92,11 +89,12 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     before = chain.head
     is_odd = chain.is_odd or chain.occupied or chain.open_tail
     if is_odd or before.seq < chain.sealer.until:
-        entries = write(cursor, chain, author, now_us, lines=as_lines(lines), origin="file")
-        return entries[-len(lines)].seq
+        alone = _alone(lines)
+        entries = write(cursor, chain, author, now_us, lines=alone, origin="file")
+        return entries[-len(alone)].seq
     basis = basis_of(chain, author)
     if sealed is None or sealed.basis != basis:
-        sealed = sealed_lines(chain.sealer, basis, now_us, lines)
+        sealed = _sealed(chain.sealer, basis, now_us, lines)
     chain.head = sealed.head
     if chain.examined == before.seq:
         chain.examined = chain.head.seq
@@ -104,22 +102,30 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     # Not before: whoever works meanwhile has Python's lock as long as this thread lets go of it,
     # and a short statement would wait for the lock longer than it takes itself.
     meanwhile(basis._replace(head=sealed.head))
-    done = _insert(cursor, sealed, lines, packed)
-    _check(done, len(lines), chain)
-    chain.open_tail = not isinstance(lines, Plain) and lines[-1].terminator == b""
+    done = _insert(cursor, sealed, lines)
+    _check(done, chain.head.seq - before.seq, chain)
+    chain.open_tail = not isinstance(lines, Packed) and lines[-1].terminator == b""
     return before.seq + 1
 
 
-def _insert(
-    cursor: Cursor, sealed: Sealed, lines: Plain | list[Line], packed: Packed | None
-) -> int:
+def _sealed(sealer: Sealer, basis: Basis, now_us: int, lines: Packed | list[Line]) -> Sealed:
+    if isinstance(lines, Packed):
+        return sealed_bodies(sealer, basis, now_us, lines.bodies())
+    return sealed_lines(sealer, basis, now_us, lines)
+
+
+def _alone(lines: Packed | list[Line]) -> list[Line]:
+    return lines.lines() if isinstance(lines, Packed) else lines
+
+
+def _insert(cursor: Cursor, sealed: Sealed, lines: Packed | list[Line]) -> int:
     """Store the rows; return how many the database says it has stored."""
     if isinstance(cursor, ServerCursor):
-        return add_entries(cursor, _rows(sealed, as_lines(lines)))
-    if packed is not None:
-        cursor.execute(_INSERT_PLAIN, _values(sealed, packed))
+        return add_entries(cursor, _rows(sealed, _alone(lines)))
+    if isinstance(lines, Packed):
+        cursor.execute(_INSERT_PLAIN, _values(sealed, lines))
     else:
-        cursor.executemany(sql.INSERT_ENTRY, _rows(sealed, as_lines(lines)))
+        cursor.executemany(sql.INSERT_ENTRY, _rows(sealed, lines))
     return cursor.rowcount
 
 

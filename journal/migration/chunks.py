@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.parts import is_within, regions
-from journal.regions import Plain, read_region
+from journal.regions import Plain, parse_region, read_region
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,8 +14,36 @@ if TYPE_CHECKING:
     from journal.migration.source import Source
 
 CHUNK_LINES: Final = 1000
-CHUNK_BYTES: Final = 1024 * 1024
+CHUNK_BYTES: Final = 512 * 1024
 _PLAIN: Final = {("line", b"\n")}
+
+
+class Packed(NamedTuple):
+    """Plain lines as one statement takes them, and nothing else of them is kept.
+
+    Attributes:
+        entries: how many lines.
+        data: their bytes, line ends included.
+        told: what :meth:`~journal.regions.Plain.told` says of them.
+
+    """
+
+    entries: int
+    data: bytes
+    told: str
+
+    @classmethod
+    def of(cls, plain: Plain) -> Packed:
+        """Return plain lines packed."""
+        return cls(len(plain), plain.data(), plain.told())
+
+    def bodies(self) -> list[bytes]:
+        """Return the bytes of each, without its line end."""
+        return self.data[:-1].split(b"\n")
+
+    def lines(self) -> list[Line]:
+        """Return each line by itself."""
+        return parse_region(self.data[:-1])
 
 
 def chunks_of(source: Source, *, within: bool = False) -> Iterator[tuple[Plain | list[Line], bool]]:
@@ -25,22 +53,22 @@ def chunks_of(source: Source, *, within: bool = False) -> Iterator[tuple[Plain |
     program may be about to finish it; but a long one comes a few parts at a time.
     """
     pieces: list[Plain | list[Line]] = []
-    ready: Plain | list[Line] | None = None  # it is the last one if nothing follows
+    # What is the last one if nothing follows; whoever gets it has it alone, and lets it go.
+    ready: list[Plain | list[Line]] = []
     count = size = 0
     for found in regions(source.chunks(), within=within):
         rest = read_region(found) if isinstance(found, bytes) else [found]
         while len(rest):
-            if ready is not None:
-                yield ready, False
-                ready = None
+            if ready:
+                yield ready.pop(), False
             more, rest = _cut(rest, max(1, CHUNK_LINES - count))
             pieces.append(more)
             count += len(more)
             size += _size(more)
             if (count >= CHUNK_LINES or size >= CHUNK_BYTES) and _ends_whole(more):
-                ready = _joined(pieces)
+                ready = [_joined(pieces)]
                 pieces, count, size = [], 0, 0
-    yield _joined(pieces) if ready is None else ready, True
+    yield ready.pop() if ready else _joined(pieces), True
 
 
 def as_lines(found: Plain | list[Line]) -> list[Line]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.chain import Chain
-from journal.migration.chunks import chunks_of
+from journal.migration.chunks import Packed, chunks_of
 from journal.migration.packed import open_source
 from journal.migration.survey import head_of
 from journal.parts import goes_on, is_within
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from journal.seal import Sealer
     from journal.store import Store
 
+_FEW: Final = 8
 # Beside a larger chunk no second one is held, so that memory stays flat whatever a line's length.
-_AHEAD_BYTES: Final = 2 * 1024 * 1024
+_AHEAD_BYTES: Final = 768 * 1024
 
 
 class JoinedError(Exception):
@@ -53,19 +54,12 @@ class Counts(NamedTuple):
     is_within: bool = False
 
 
-class Packed(NamedTuple):
-    """Plain lines as two values: their bytes, line ends included, and what is to be told of each, as JSON."""
-
-    data: bytes
-    told: str
-
-
 class Chunk(NamedTuple):
     """Lines for one transaction.
 
     Attributes:
-        lines: what they are.
-        packed: the same as one row-maker takes them, if they are plain.
+        lines: what they are; packed, if all are plain.
+        entries: how many.
         size: how many bytes that are.
         is_last: the file ends with them.
         goes_on: the first is more of the line before it.
@@ -74,8 +68,8 @@ class Chunk(NamedTuple):
 
     """
 
-    lines: Plain | list[Line]
-    packed: Packed | None
+    lines: Packed | list[Line]
+    entries: int
     size: int
     is_last: bool
     goes_on: bool
@@ -151,25 +145,31 @@ class Reading:
         return self._next(None) if ahead is None else ahead.result()
 
     def _next(self, work: Work | None) -> Chunk:
-        lines, is_last = next(self._chunks)
-        counts, packed = self._counts, None
-        if counts.is_open and not counts.is_within and _has_begun(lines):
+        found, is_last = next(self._chunks)
+        counts, lines = self._counts, found if isinstance(found, list) else Packed.of(found)
+        if counts.is_open and not counts.is_within and _has_begun(found):
             raise JoinedError
-        if isinstance(lines, Plain):
-            data = lines.data()
-            packed = Packed(data, lines.told())
-        else:
-            data = b"".join([part for line in lines for part in line[:2] if part])
-        self._stored.update(data)
-        size = len(data)
-        self._counts = _counted(counts, lines, size)
+        size = self._hashed(lines)
+        self._counts = _counted(counts, found, size)
         sealed = None
-        if work is not None and len(lines):
-            sealed = sealed_lines(work.sealer, work.basis, work.now_us, lines)
+        if work is not None and len(found):
+            sealed = sealed_lines(work.sealer, work.basis, work.now_us, found)
         return Chunk(
-            lines, packed, size, is_last, counts.is_open and bool(len(lines)), self._counts,
+            lines, len(found), size, is_last, counts.is_open and bool(len(found)), self._counts,
             self._stored.hexdigest(), sealed,
         )  # fmt: skip
+
+    def _hashed(self, lines: Packed | list[Line]) -> int:
+        """Hash what goes into the journal, and return how many bytes that is."""
+        if isinstance(lines, Packed):
+            parts = [lines.data]
+        else:
+            parts = [part for line in lines for part in line[:2] if part]
+        if len(parts) > _FEW:  # but no second copy of a piece of a long line
+            parts = [b"".join(parts)]
+        for part in parts:
+            self._stored.update(part)
+        return sum(map(len, parts))
 
 
 def _has_begun(lines: Plain | list[Line]) -> bool:
@@ -245,7 +245,7 @@ class Ahead:
         registry = self._store.registry
         if each.key in registry.session_ids:
             return
-        number = max(registry.session_keys) + 1
+        number = registry.highest_id + 1
         sealer = self._store.keys.sealer(number, each.key)
         head = Chain.new(each.key, number, sealer).head
         basis = work.basis._replace(session_id=number, head=head)
