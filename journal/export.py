@@ -15,17 +15,19 @@ from journal import statements as sql
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
 from journal.model import Row, check_key
-from journal.pages import PAGE_BYTES, page_of, sealed_page
-from journal.sealing import whole_lines
+from journal.pages import PAGE_BYTES, alike_page, page_of, sealed_page
+from journal.sealing import alike, whole_alike, whole_lines
 
 if TYPE_CHECKING:
     from typing import Self
 
     from journal.chain import Chain
     from journal.journal import Journal
+    from journal.sealing import Alike
     from journal.store import Store
 
 PAGE_ROWS: Final = 2000
+FIRST_ROWS: Final = 16  # they tell whether what comes is more of the same
 
 
 class SteppedOver(NamedTuple):
@@ -179,10 +181,18 @@ def _pages_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Pag
 
 
 def _pieces_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Piece]:
+    limit, shared = min(FIRST_ROWS, PAGE_ROWS), None
     while first <= last:
+        if shared is not None:
+            lines = _alike_lines(store, chain, first, last, shared)
+            if lines:
+                first += len(lines) // 2
+                yield b"".join(lines), len(lines) // 2, []
+                continue
         with store.snapshot() as cursor:
-            found = sealed_page(cursor, chain.session_id, first, last, PAGE_ROWS)
+            found = sealed_page(cursor, chain.session_id, first, last, limit)
         lines = whole_lines(chain.sealer, found, first) if found else None
+        limit, shared = PAGE_ROWS, alike(found) if lines and store.keeps_files else None
         if lines is None:  # one by one, to tell what is odd
             with store.snapshot() as cursor:
                 rows = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
@@ -191,7 +201,18 @@ def _pieces_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Pi
             yield page.data, len(page.rows), page.stepped_over
         else:
             first += len(found)
+            found = []  # or they would be held as long as those like them come
             yield b"".join(lines), len(lines) // 2, []
+
+
+def _alike_lines(
+    store: Store, chain: Chain, first: int, last: int, shared: Alike
+) -> list[bytes] | None:
+    """Return the next lines, bodies and line ends in turn, if they are like those before and whole."""
+    end = min(first + PAGE_ROWS - 1, last)
+    with store.snapshot() as cursor:
+        found = alike_page(cursor, chain.session_id, first, end, shared)
+    return whole_alike(chain.sealer, shared, found, first)
 
 
 def _bare_pieces_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Piece]:

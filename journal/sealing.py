@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 _GREAT: Final = 64 * 1024
+_ALIKE: Final = 16
 _INTEGER: Final = Struct(">q")
 
 
@@ -198,4 +199,87 @@ def _whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) ->
         stand += (seal, committed)
         if is_line:
             lines += (body, end)
+    return lines if made == stand else None
+
+
+class Alike(NamedTuple):
+    """What many rows of a session have in common; the lines of one writer are alike in all of it."""
+
+    writer_id: int
+    instance_id: int
+    recorder_id: int
+    trusted: int
+    key_id: int
+    claim: int | None
+    kind: bytes
+    origin: bytes
+    run_id: bytes | None
+    on_behalf_of: bytes | None
+
+
+def alike(rows: Sequence[tuple[Any, ...]]) -> Alike | None:
+    """Return in what the last of these rows are alike, so that those behind them may be too; None if they are not.
+
+    The rows are as :func:`journal.statements.sealed_between` has them.
+    """
+    shapes = {(*row[3:7], *row[9:16]) for row in rows[-_ALIKE:]}
+    *shared, request_id = shapes.pop()
+    found = Alike._make(shared)
+    is_odd = bool(shapes) or request_id is not None or found.kind == CONTROL
+    return None if is_odd else found
+
+
+def whole_alike(
+    sealer: Sealer, alike: Alike, rows: Sequence[tuple[Any, ...]], first: int
+) -> list[bytes] | None:
+    """Return the bytes of lines as :func:`whole_lines` does, of rows that are alike.
+
+    Args:
+        sealer: the session's.
+        alike: what they have in common.
+        rows: in the order of :data:`journal.statements.ALIKE_BETWEEN`.
+        first: the seq that the first must have; after it none may be left out.
+
+    """
+    if first <= sealer.until or alike.key_id != sealer.key_id:
+        return None
+    try:
+        return _whole_alike(sealer, alike, rows, first)
+    except UNFIT:
+        return None
+
+
+def _whole_alike(
+    sealer: Sealer, alike: Alike, rows: Sequence[tuple[Any, ...]], first: int
+) -> list[bytes] | None:
+    shown = variable(*alike[5:])
+    who, own = (
+        struct.pack(">4q", *alike[:4]),
+        _INTEGER.pack(alike.key_id) + LENGTH.pack(DIGEST_SIZE),
+    )
+    prefix, middle = (
+        LENGTH.pack(PREV_SIZE),
+        LENGTH.pack(NUMBERS_SIZE) + _INTEGER.pack(sealer.session_id),
+    )
+    pack = Struct(f">4s{PREV_SIZE}s12sqq32sqq12s{DIGEST_SIZE}s{len(shown)}s").pack
+    of_lines, of_seals, of_outer = COMMITMENT.copy, sealer.begun_seal.copy, sealer.outer.copy
+    length, ends, join, expected = LENGTH.pack, TERMINATORS, b"".join, first
+    lines: list[bytes] = []
+    made: list[bytes] = []
+    stand: list[bytes] = []
+    for seq, epoch, created_us, cum_bytes, prev, seal, committed, salt, end, body in rows:
+        if (
+            seq != expected or len(prev) != PREV_SIZE or len(salt) != SALT_SIZE or len(committed) != DIGEST_SIZE
+        ):  # fmt: skip
+            return None
+        expected += 1
+        line, inner, second = of_lines(), of_seals(), of_outer()
+        inner.update(pack(
+            prefix, prev, middle, seq, epoch, who, created_us, cum_bytes, own, committed, shown
+        ))  # fmt: skip
+        second.update(inner.digest())
+        line.update(join((salt, length(len(body)), body, ends.get(end) or field(end))))
+        made += (second.digest(), line.digest())
+        stand += (seal, committed)
+        lines += (body, end)
     return lines if made == stand else None

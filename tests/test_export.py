@@ -171,6 +171,20 @@ def export_all(journal):
     return b"".join(content), content.stepped_over
 
 
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_lines_of_several_writers_come_in_order(journal, five, first, monkeypatch):
+    """What is like the first lines comes by itself, up to where it is not."""
+    monkeypatch.setattr("journal.export.FIRST_ROWS", first)
+    other = journal.session(KEY, writer="other", role="tool")
+    other.append(b"6\n")
+    with five.claim() as turn:
+        turn.append(b"7\n")
+    other.extend([b"8\n", b"9\n"], request_id="r")
+    five.append(b"x\n")
+
+    assert export_all(journal) == (b"1\n2\n3\n4\n5\n6\n7\n8\n9\nx\n", [])
+
+
 @pytest.mark.parametrize("page", [1, 2, 3, 2000])
 def test_unverified_is_the_same_where_nothing_is_odd(journal, five, page, monkeypatch):
     """In the order of the file, without control entries, with what stands for a redacted line."""

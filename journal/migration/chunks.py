@@ -68,6 +68,8 @@ def chunks_of(source: Source, *, within: bool = False) -> Iterator[tuple[Plain |
             if (count >= CHUNK_LINES or size >= CHUNK_BYTES) and _ends_whole(more):
                 ready = [_joined(pieces)]
                 pieces, count, size = [], 0, 0
+                if not isinstance(ready[0], Plain):  # a piece of a long line waits for no other
+                    yield ready.pop(), False
     yield ready.pop() if ready else _joined(pieces), True
 
 

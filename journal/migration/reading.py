@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _FEW: Final = 8
 # Beside a larger chunk no second one is held, so that memory stays flat whatever a line's length.
-_AHEAD_BYTES: Final = 768 * 1024
+_AHEAD_BYTES: Final = 2 * 1024 * 1024
 
 
 class JoinedError(Exception):
