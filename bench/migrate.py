@@ -137,12 +137,12 @@ def ours(store: Path, place: Path) -> float:
     return took
 
 
-def out(place: Path, total: int) -> float:
+def out(place: Path, total: int, *, verified: bool) -> float:
     """Export every session; return MB a second."""
     with Journal(place / "ours.db", key_file=place / "key") as journal:
         keys = [each.key for each in journal.sessions()]
         began = time.perf_counter()
-        size = sum(len(chunk) for key in keys for chunk in export(journal, key))
+        size = sum(len(chunk) for key in keys for chunk in export(journal, key, verified=verified))
         took = time.perf_counter() - began
     assert size == total
     return total / MB / took
@@ -172,7 +172,7 @@ def measure(corpus: Corpus, arguments: argparse.Namespace, tell: Callable[[str],
     """Run one corpus, round by round, and tell what came of it."""
     limits: list[float] = []
     found: list[float] = []
-    exported: list[float] = []
+    exported: dict[bool, list[float]] = {True: [], False: []}
     peers: list[float] = []
     size = 0.0
     with tempfile.TemporaryDirectory(dir=arguments.dir) as top:
@@ -185,7 +185,8 @@ def measure(corpus: Corpus, arguments: argparse.Namespace, tell: Callable[[str],
             if number:  # the first warms up
                 limits.append(rates[0])
                 found.append(rates[1])
-                exported.append(out(place, total))
+                for verified, each in exported.items():
+                    each.append(out(place, total, verified=verified))
                 size = (place / "ours.db").stat().st_size / total
                 if arguments.peer is not None:
                     shutil.rmtree(Path(top) / "peer", ignore_errors=True)
@@ -203,7 +204,10 @@ def measure(corpus: Corpus, arguments: argparse.Namespace, tell: Callable[[str],
         f"  migrate   {spread(found).median:6.0f} MB/s  {ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f}) of the limit; "
         f"{total / MB / spread(found).median:.2f} s; {int(done.stdout) * 1024 / MB:.0f} MB of memory at most"
     )
-    tell(f"  export    {spread(exported).median:6.0f} MB/s")
+    for verified, each in exported.items():
+        how = "each row verified" if verified else "--unverified"
+        low, high = spread(each)[1:]
+        tell(f"  export    {spread(each).median:6.0f} MB/s ({low:.0f}-{high:.0f})  {how}")
     tell(f"  database  {size:6.2f} x the files")
     if peers:
         ratio = ratios(found, peers)

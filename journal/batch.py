@@ -89,7 +89,9 @@ class Batch:
             lines: as for :meth:`journal.Session.extend`.
             request_id: writes once; the same id with other lines is an error.
             base: ``head.seq`` as the session was read: refused, and parked, if
-                anything came since. What the request wrote before is no reason.
+                anything came since. What the request wrote before is no reason. A session
+                that nobody has written to is begun by such a refusal, for what is parked
+                is kept with it.
             first_wins: what the request id wrote before stays, and the lines given
                 now are neither compared nor written. What was forgotten does not count.
             only_with: an earlier write of this batch: written only if that one is
@@ -129,7 +131,8 @@ class Batch:
     ) -> RefusedError | None:
         author = receipt.session.author(cursor)
         key = receipt.session.key
-        # Not opened before it is known that something is written: a session is not begun by a refusal.
+        # Not opened before it is known that something is written: a session is not begun by a
+        # refusal, but by one for its base, which parks what would be lost otherwise.
         if self._store.find_chain(cursor, key) is None and not receipt.base:
             return None
         chain = self._store.open_chain(cursor, key)

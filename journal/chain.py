@@ -257,9 +257,14 @@ class Chain:
         self.occupied.add(*span)
         return span[0]
 
+    @property
+    def knows_facts(self) -> bool:
+        """Whether all that sealed control entries say up to the head was read."""
+        return self.facts_head == self.head.seal
+
     def know_facts(self, cursor: Cursor) -> None:
         """Read what sealed control entries say, unless the chain has ended here since that was done."""
-        if self.facts_head != self.head.seal:
+        if not self.knows_facts:
             self.load_facts(cursor)
             self.facts_head = self.head.seal
 

@@ -2,28 +2,32 @@
 
 Export is the way back: for a migrated file it gives the original bytes, and
 behind them what was written since. It reads a page at a time and each page by
-itself, so nothing stays open and memory does not grow with the session.
+itself, so nothing stays open and memory does not grow with the session. Whoever wants the
+bytes as they stand, and has them audited otherwise, may do without the verifying.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from journal import statements as sql
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
 from journal.model import Row, check_key
-from journal.pages import page_of, sealed_page
-from journal.sealing import whole_lines
+from journal.pages import PAGE_BYTES, alike_page, page_of, sealed_page
+from journal.sealing import alike, whole_alike, whole_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Self
 
     from journal.chain import Chain
     from journal.journal import Journal
+    from journal.sealing import Alike
     from journal.store import Store
 
 PAGE_ROWS: Final = 2000
+FIRST_ROWS: Final = 16  # they tell whether what comes is more of the same
 
 
 class SteppedOver(NamedTuple):
@@ -35,6 +39,11 @@ class SteppedOver(NamedTuple):
     first_seq: int
     last_seq: int
     status: str
+
+
+# Some lines' bytes, how many lines, and what was stepped over among them.
+Piece = tuple[bytes, int, list[SteppedOver]]
+PiecesOf = Callable[["Store", "Chain", int, int], Iterator[Piece]]
 
 
 class Page(NamedTuple):
@@ -61,12 +70,12 @@ class Export:
 
     """
 
-    def __init__(self, store: Store, key: str) -> None:
+    def __init__(self, store: Store, key: str, *, verified: bool = True) -> None:
         self.key = key
         self.bytes = 0
         self.lines = 0
         self.stepped_over: list[SteppedOver] = []
-        self._pieces = _pieces(store, key)
+        self._pieces = _pieces(store, key, _pieces_of if verified else _bare_pieces_of)
 
     def __iter__(self) -> Self:
         return self
@@ -86,13 +95,21 @@ class Export:
         return not self.stepped_over
 
 
-def export(journal: Journal, key: str) -> Export:
+def export(journal: Journal, key: str, *, verified: bool = True) -> Export:
     """Return an iterator over a session's bytes, in file order, up to its present head.
 
     Joined they are the session's file: for a migrated file the very bytes that
     were read, then what was written since. Each line is verified before it is
     given out. A row that does not verify is left out, and reported in the
     iterator's ``stepped_over``; nothing is left out silently.
+
+    Args:
+        journal: where from.
+        key: of the session.
+        verified: hold each line against its seal. Without it, which is several times as
+            fast, lines come as they stand in the database, whoever put them there or changed
+            them, and a gap is not seen; only the order, and what sealed entries name
+            as no part of the session, are believed as ever.
 
     Raises:
         NotFoundError: there is no such session.
@@ -105,7 +122,7 @@ def export(journal: Journal, key: str) -> Export:
         raise NotFoundError(
             f"there is no session {key!r}", hint="journal sessions", code="no-session"
         )
-    return Export(journal.store, key)
+    return Export(journal.store, key, verified=verified)
 
 
 def pages(store: Store, key: str) -> Iterator[Page]:
@@ -120,14 +137,14 @@ def pages(store: Store, key: str) -> Iterator[Page]:
         yield Page([], beyond)
 
 
-def _pieces(store: Store, key: str) -> Iterator[tuple[bytes, int, list[SteppedOver]]]:
+def _pieces(store: Store, key: str, pieces_of: PiecesOf) -> Iterator[Piece]:
     """Yield what :func:`pages` does as bytes: with how many lines they are, and what was stepped over."""
     found = _spans(store, key)
     if found is None:
         return
     chain, spans, beyond = found
     for first, last in spans:
-        yield from _pieces_of(store, chain, first, last)
+        yield from pieces_of(store, chain, first, last)
     if beyond:
         yield b"", 0, beyond
 
@@ -163,13 +180,19 @@ def _pages_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Pag
         first = found[-1].seq + 1 if found else last + 1
 
 
-def _pieces_of(
-    store: Store, chain: Chain, first: int, last: int
-) -> Iterator[tuple[bytes, int, list[SteppedOver]]]:
+def _pieces_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Piece]:
+    limit, shared = min(FIRST_ROWS, PAGE_ROWS), None
     while first <= last:
+        if shared is not None:
+            lines = _alike_lines(store, chain, first, last, shared)
+            if lines:
+                first += len(lines) // 2
+                yield b"".join(lines), len(lines) // 2, []
+                continue
         with store.snapshot() as cursor:
-            found = sealed_page(cursor, chain.session_id, first, last, PAGE_ROWS)
+            found = sealed_page(cursor, chain.session_id, first, last, limit)
         lines = whole_lines(chain.sealer, found, first) if found else None
+        limit, shared = PAGE_ROWS, alike(found) if lines and store.keeps_files else None
         if lines is None:  # one by one, to tell what is odd
             with store.snapshot() as cursor:
                 rows = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
@@ -178,7 +201,53 @@ def _pieces_of(
             yield page.data, len(page.rows), page.stepped_over
         else:
             first += len(found)
+            found = []  # or they would be held as long as those like them come
             yield b"".join(lines), len(lines) // 2, []
+
+
+def _alike_lines(
+    store: Store, chain: Chain, first: int, last: int, shared: Alike
+) -> list[bytes] | None:
+    """Return the next lines, bodies and line ends in turn, if they are like those before and whole."""
+    end = min(first + PAGE_ROWS - 1, last)
+    with store.snapshot() as cursor:
+        found = alike_page(cursor, chain.session_id, first, end, shared)
+    return whole_alike(chain.sealer, shared, found, first)
+
+
+def _bare_pieces_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Piece]:
+    """Yield the lines as they stand; what is known to be odd, or has no bytes, as it is verified."""
+    odd = [*chain.named, *chain.occupied]
+    while first <= last:
+        end = min(first + PAGE_ROWS - 1, last)
+        is_odd = any(low <= end and high >= first for low, high in odd)
+        found = None if is_odd else _bare_page(store, chain.session_id, first, end)
+        if found is None:
+            yield from _pieces_of(store, chain, first, end)
+        else:
+            data, count, end = found
+            yield data, count, []
+        first = end + 1
+
+
+def _bare_page(
+    store: Store, session_id: int, first: int, end: int
+) -> tuple[bytes, int, int] | None:
+    """Return lines, or as many of them as make 4 MiB, how many they are, and up to where; None if one has no bytes."""
+    parts: list[bytes] = []
+    size = 0
+    with store.snapshot() as cursor:
+        for body, terminator in cursor.execute(sql.BARE_BETWEEN, (session_id, first, end)):
+            if body is None:
+                return None
+            parts += (body, terminator)
+            size += len(body)
+            if size >= PAGE_BYTES:
+                place = len(parts) // 2 - 1
+                cursor.execute(sql.BARE_SEQ, (session_id, first, end, place))
+                end = cursor.fetchone()[0]
+                break
+    return b"".join(parts), len(parts) // 2, end
 
 
 def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:

@@ -60,7 +60,7 @@ class Recorder:
         """Return the session's chain, about to be written to."""
         store = self._store
         chain = store.open_chain(cursor, store.registry.session_keys[self._mirror.session_id])
-        chain.load_facts(cursor)
+        chain.know_facts(cursor)
         return chain
 
     # -- facts ------------------------------------------------------------------------
@@ -131,16 +131,20 @@ class Recorder:
         known: dict[Found, list[int]],
         *,
         is_open: bool = False,
-    ) -> None:
-        """Write lines of the file. It decides where a line ends, and that is in the lines."""
+    ) -> bool | None:
+        """Write lines of the file; return whether the last one has no end, None if there was none.
+
+        The file decides where a line ends, and that is in the lines.
+        """
         author, now = self.external(cursor), self._store.clock()
-        chain.open_tail = is_open
+        chain.open_tail, ends_open = is_open, None
         for lines in filter(None, writes):
             made = [line for _, line in lines]
             entries = write(cursor, chain, author, now, lines=made, origin="mirror")
-            chain.open_tail = False
+            ends_open, chain.open_tail = chain.open_tail, False
             for (item, _), entry in zip(lines, entries[-len(lines) :], strict=True):
                 known.setdefault(item, []).append(entry.seq)
+        return ends_open
 
     def _finish(  # noqa: PLR0913
         self,
@@ -153,14 +157,16 @@ class Recorder:
     ) -> None:
         mine = {seq for seqs in known.values() for seq in seqs}
         later = [seq for seq in self._later(cursor, chain, compared.head) if seq not in mine]
-        self._write_lines(cursor, chain, writes, known)
+        ends_open = self._write_lines(cursor, chain, writes, known)
         if found.is_relaid or later:
             order: list[int] = []
             for item in found.order:
                 order += known[item] if isinstance(item, Found) else [item]
             order += [*_ended(found, later), *later]
             self._relay(cursor, chain, compared, found, order)
-        chain.open_tail = chain.tail_is_open(cursor)
+            ends_open = None
+        # What was only appended stands last.
+        chain.open_tail = chain.tail_is_open(cursor) if ends_open is None else ends_open
 
     def _relay(
         self, cursor: Cursor, chain: Chain, compared: Compared, found: Plan, order: list[int]

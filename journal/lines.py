@@ -7,7 +7,6 @@ in an ordinary session file half the lines differ after a parse and a dump.
 
 from __future__ import annotations
 
-from itertools import chain, repeat
 from json import JSONDecoder, JSONEncoder
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NoReturn
 
@@ -16,8 +15,6 @@ import msgspec
 from journal.errors import EntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from journal.model import Kind
 
 LINE_LIMIT: Final = 8 * 1024 * 1024
@@ -31,14 +28,13 @@ _LONG_NUMBER: Final = b"0" * (DIGIT_LIMIT + 1)
 _LF: Final = b"\n"
 _CRLF: Final = b"\r\n"
 _CR: Final = 0x0D
-_BRACES: Final = {b"{}"}
 _BACKSLASH: Final = b"\\"
 _ESCAPE: Final = b"\\u"  # the only way for NUL and lone surrogates into the text of an ASCII line
 _new: Final = tuple.__new__  # a named tuple without the call of its own constructor
 _SPACE: Final = " \t\r\n"
 # Up to this size counting brackets is cheaper than walking what was parsed.
 _COUNTED: Final = 4096
-_SHALLOW: Final = 2 * DEPTH_LIMIT  # below this size nothing is too deep
+SHALLOW: Final = 2 * DEPTH_LIMIT  # below this size nothing is too deep
 
 
 class Line(NamedTuple):
@@ -94,15 +90,15 @@ def parse(body: bytes, terminator: bytes = _LF) -> Line:
     """
     size = len(body)
     if (
-        (size <= DIGIT_LIMIT or not _has_long_number(body))
-        and (size <= _SHALLOW or not _has_depth(body))
-        and (body.isascii() or _is_text(body))
+        (size <= DIGIT_LIMIT or not has_long_number(body))
+        and (size <= SHALLOW or not has_depth(body))
+        and (body.isascii() or is_text(body))
     ):
         # Nearly every line is plain and flat. What msgspec then takes, the standard
         # library takes too (a test holds them together); where it does not, nothing
         # is decided yet.
         try:
-            found = _ENVELOPE.decode(body)
+            found = ENVELOPE.decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass
         else:
@@ -114,73 +110,6 @@ def parse(body: bytes, terminator: bytes = _LF) -> Line:
             values = (body, terminator, "line", found.type, line_id, parent_id)
             return _new(Line, values)
     return _parsed(body, terminator)
-
-
-def parse_region(region: bytes) -> list[Line]:
-    """Return each line of a region as :func:`parse` does: lines joined by 0x0A, each ended by one in its file.
-
-    Ordinary lines are looked at all at once, and one by one only where not all of them
-    are objects.
-    """
-    bodies = region.split(_LF)
-    found = _envelopes(region, bodies)
-    if found is None:
-        return [parse(body) for body in bodies]
-    types = [line.type for line in found]
-    ids = [line.id or line.uuid for line in found]
-    parents = [line.parent_id or line.parent_uuid for line in found]
-    if _are_odd(types, ids, parents):
-        return [parse(body) for body in bodies]
-    columns = (bodies, repeat(_LF), repeat("line"), types, ids, parents)
-    return list(map(_new, repeat(Line), zip(*columns, strict=False)))
-
-
-def as_json(values: Sequence[tuple[str | int | None, ...]]) -> str:
-    """Return rows of plain values as JSON, at a quarter of the standard library's price."""
-    return _ROWS.encode(values).decode()
-
-
-def raw_lines(region: bytes) -> int:
-    """Return how many lines of a region, as for :func:`parse_region`, are "raw"."""
-    bodies = region.split(_LF)
-    if _envelopes(region, bodies) is not None:
-        return 0
-    return sum(parse(body).kind == "raw" for body in bodies)
-
-
-def _envelopes(region: bytes, bodies: list[bytes]) -> list[_Envelope] | None:
-    """Return what is read from lines that are all plain objects; None where they must be looked at one by one."""
-    # msgspec takes a stream of values, wherever their line ends are. But where each line
-    # begins with { and ends with }, no value goes on behind a line end, for nowhere in
-    # JSON does { follow }. Then as many values as lines are one in each.
-    if {body[:1] + body[-1:] for body in bodies} != _BRACES:
-        return None
-    longest = max(map(len, bodies))
-    if longest > DIGIT_LIMIT and _has_long_number(region):
-        return None
-    if longest > _SHALLOW and any(map(_has_depth, bodies)):
-        return None
-    if not (region.isascii() or _is_text(region)):
-        return None
-    try:
-        found = _ENVELOPE.decode_lines(region)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-    return found if len(found) == len(bodies) else None
-
-
-def _are_odd(*columns: list[str | None]) -> bool:
-    """Whether any of these texts is one that no column can hold: with a NUL, or half a character."""
-    text = "".join(filter(None, chain.from_iterable(columns)))
-    return "\0" in text or not (text.isascii() or _is_valid(text))
-
-
-def _is_valid(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _parsed(body: bytes, terminator: bytes) -> Line:
@@ -242,7 +171,7 @@ def _readable(line: Line) -> Line:
 _Name = Annotated[str, msgspec.Meta(max_length=TEXT_LIMIT)]
 
 
-class _Envelope(msgspec.Struct, gc=False):
+class Envelope(msgspec.Struct, gc=False):
     """The members that are read from a line; all others are only checked to be JSON."""
 
     type: _Name | None = None
@@ -252,11 +181,10 @@ class _Envelope(msgspec.Struct, gc=False):
     parent_uuid: _Name | None = msgspec.field(default=None, name="parentUuid")
 
 
-_ROWS: Final = msgspec.json.Encoder()
-_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+ENVELOPE: Final = msgspec.json.Decoder(Envelope)
 
 
-def _named(line: _Envelope) -> tuple[str | None, str | None, str | None]:
+def _named(line: Envelope) -> tuple[str | None, str | None, str | None]:
     line_type, line_id, parent = line.type, line.id, line.parent_id
     return (
         None if line_type is None else _text(line_type),
@@ -296,7 +224,7 @@ def _is_deep(value: object, body: bytes) -> bool:
     How deep the standard library's parser gets depends on the caller's stack and
     on the Python; a limit of our own makes every reader find the same.
     """
-    if len(body) <= _COUNTED and not _has_depth(body):
+    if len(body) <= _COUNTED and not has_depth(body):
         return False
     level = [value]
     for _ in range(DEPTH_LIMIT):
@@ -306,20 +234,20 @@ def _is_deep(value: object, body: bytes) -> bool:
     return True
 
 
-def _has_depth(body: bytes) -> bool:
+def has_depth(body: bytes) -> bool:
     """Whether it could be nested too deep: it has brackets enough."""
-    if len(body) <= _SHALLOW:
+    if len(body) <= SHALLOW:
         return False
     # Not counted: to take away a byte that is rare, and look how much is left, is nine times as fast.
     return 2 * len(body) - len(body.replace(b"{", b"")) - len(body.replace(b"[", b"")) > DEPTH_LIMIT
 
 
-def _has_long_number(body: bytes) -> bool:
+def has_long_number(body: bytes) -> bool:
     """Whether it has so many digits in a row as no number may have; they may stand in a string."""
     return _LONG_NUMBER in body.translate(_ZEROS)
 
 
-def _is_text(body: bytes) -> bool:
+def is_text(body: bytes) -> bool:
     """Whether it is UTF-8; msgspec does not look at what it skips."""
     try:
         body.decode()

@@ -137,7 +137,12 @@ class Mirror:
 
     def now(self) -> Chain:
         """Return the session's chain as it is now."""
-        with self.store.snapshot() as cursor:
+        store = self.store
+        if store.is_current():
+            chain = store.registry.chain_of(store.registry.session_keys[self.fact.session_id])
+            if chain is not None and chain.generation == store.generation and chain.knows_facts:
+                return chain
+        with store.snapshot() as cursor:
             return self.chain(cursor)
 
     # -- serving ----------------------------------------------------------------------

@@ -194,9 +194,12 @@ class Mirrors:
             NotFoundError: it has none.
 
         """
-        with self._store.snapshot() as cursor:
-            chain = self._store.find_chain(cursor, key)
-            found = None if chain is None else self._store.registry.mirrors.get(chain.session_id)
+        store = self._store
+        chain = store.registry.chain_of(key) if store.is_current() else None
+        if chain is None:
+            with store.snapshot() as cursor:
+                chain = store.find_chain(cursor, key)
+        found = None if chain is None else store.registry.mirrors.get(chain.session_id)
         if found is None:
             raise NotFoundError(
                 f"{key!r} has no mirror", hint="journal mirror add SESSION PATH", code="no-mirror"

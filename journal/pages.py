@@ -43,6 +43,23 @@ def sealed_page(
     return rows
 
 
+def alike_page(
+    cursor: Cursor, session_id: int, first: int, last: int, alike: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
+    """Return the next rows as :data:`~journal.statements.ALIKE_BETWEEN` has them, up to one that is another or has no line."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    for found in cursor.execute(sql.ALIKE_BETWEEN, (session_id, first, last, *alike)):
+        body = found[-1]
+        if found[0] != first + len(rows) or body is None:
+            break
+        rows.append(found)
+        size += len(body)
+        if size >= PAGE_BYTES:
+            break
+    return rows
+
+
 def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) -> list[Row]:
     """Return the next whole rows: so many, or the first that make 4 MiB; none at the end."""
     rows: list[Row] = []

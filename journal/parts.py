@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from journal.lines import LINE_LIMIT, Line, encode, parse, parse_region
+from journal.lines import LINE_LIMIT, Line, encode, parse
+from journal.regions import parse_region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,7 +100,7 @@ def split(chunks: Iterable[bytes], *, within: bool = False) -> Iterator[Line]:
 
 
 def regions(chunks: Iterable[bytes], *, within: bool = False) -> Iterator[bytes | Line]:
-    """Yield a stream as :func:`split` does, but ordinary lines many at a time, for :func:`~journal.lines.parse_region`."""
+    """Yield a stream as :func:`split` does, but ordinary lines many at a time, for :func:`~journal.regions.read_region`."""
     pending: list[bytes] = []
     size = 0
     for chunk in chunks:

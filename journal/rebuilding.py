@@ -19,7 +19,7 @@ from journal.migration.packed import inner, is_here, is_packed, packed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from journal.export import SteppedOver
+    from journal.export import Export, SteppedOver
     from journal.journal import Journal
     from journal.migration.receipts import Receipt
 
@@ -57,7 +57,11 @@ class Rebuilt(NamedTuple):
 
 
 def rebuild(
-    journal: Journal, directory: Path, *, progress: Callable[[str], None] | None = None
+    journal: Journal,
+    directory: Path,
+    *,
+    progress: Callable[[str], None] | None = None,
+    verified: bool = True,
 ) -> list[Rebuilt]:
     """Write every session to a new directory, as the tree of files it once was.
 
@@ -66,7 +70,7 @@ def rebuild(
     its bytes are those that were read, then what was written since (compressed anew where
     they were compressed, so that the archive may be another). A session that never was a file
     stands in ``sessions/``. OpenClaw's ``sessions.json`` says what it said, and names the new files;
-    ``journal-export.json`` lists everything.
+    ``journal-export.json`` lists everything. ``verified`` is as for :func:`~journal.export.export`.
 
     Raises:
         StorageError: the directory is there already and not empty, or cannot be written.
@@ -80,7 +84,8 @@ def rebuild(
             place = inner(place)  # noqa: PLW2901 - what is in it, then, and as well to be read
         relative = _free(place, taken)
         taken.add(relative.lower())  # on some systems two such names are one
-        made = _write(journal, directory, relative, key, receipt)
+        content = export(journal, key, verified=verified)
+        made = _write(content, directory, relative, receipt)
         done.append(made._replace(instead_of=None if relative == place else place))
         if progress is not None:
             progress(key)
@@ -147,12 +152,10 @@ def _free(place: str, taken: set[str]) -> str:
     return str(path)
 
 
-def _write(
-    journal: Journal, directory: Path, relative: str, key: str, receipt: Receipt | None
-) -> Rebuilt:
+def _write(content: Export, directory: Path, relative: str, receipt: Receipt | None) -> Rebuilt:
     target = directory / relative
     target.parent.mkdir(parents=True, exist_ok=True)
-    content, digest, size = export(journal, key), sha256(), 0
+    digest, size = sha256(), 0
     with drafted(target, force=False) as out:
         for chunk in packed(content) if is_packed(relative) else content:
             digest.update(chunk)
@@ -162,7 +165,7 @@ def _write(
             os.fchmod(out.fileno(), receipt.mode & 0o777)
     original = None if receipt is None else receipt.path
     return Rebuilt(
-        relative, key, original, size, content.lines, digest.hexdigest(),
+        relative, content.key, original, size, content.lines, digest.hexdigest(),
         tuple(content.stepped_over),
     )  # fmt: skip
 

@@ -63,6 +63,7 @@ class Registry:
         self.by_name: dict[str, Writer] = {}
         self.session_ids: dict[str, int] = {}
         self.session_keys: dict[int, str] = {}
+        self.highest_id = REGISTRY_ID  # of all sessions
         self.mirrors: dict[int, MirrorFact] = {}  # by session
         self.mirror_count = 0
         self.aliases = Aliases()
@@ -120,6 +121,7 @@ class Registry:
         """Take a session's number and key for known."""
         self.session_ids[key] = number
         self.session_keys[number] = key
+        self.highest_id = max(self.highest_id, number)
 
     def called(self, *texts: str) -> list[str]:
         """Return the keys of the sessions that a migration found to be called so."""
@@ -231,7 +233,7 @@ class Registry:
 
     def add_session(self, cursor: Cursor, author: Author, now_us: int, key: str) -> Chain:
         """Register a session, in the caller's transaction."""
-        number = max(self.session_keys, default=REGISTRY_ID) + 1
+        number = self.highest_id + 1
         taken = "SELECT 1 FROM sessions WHERE id = ?1 UNION ALL SELECT 1 FROM entries WHERE session_id = ?1"
         number = _free_number(cursor, taken, number)
         self._write(cursor, author, now_us, fact("session", id=number, key=key))

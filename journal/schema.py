@@ -112,8 +112,9 @@ def unfinished_at(path: str) -> copymark.CopyMark | None:
 def _unreadable(error: errors.JournalError, path: Path) -> errors.JournalError:
     """Lead past the audit, which cannot open it either, to what helps."""
     if isinstance(error, errors.CorruptError):
-        whole, aside = quote(str(path)), quote(f"{path}.damaged")
-        back = f"mv {whole} {aside}, its -wal too, and then: journal restore BACKUP --apply"
+        ends = [end for end in ("", "-wal") if Path(f"{path}{end}").exists()]
+        moves = [f"mv {quote(f'{path}{end}')} {quote(f'{path}.damaged{end}')}" for end in ends]
+        back = "; ".join([*moves, "journal restore BACKUP --apply"])
         is_none = error.code == "not-a-database"
         error.hint = f"{error.hint}; or, if a journal was here, {back}" if is_none else back
     return error

@@ -41,6 +41,8 @@ UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowErro
 
 _SALTS: Final = 64
 _NULL: Final = b"\xff\xff\xff\xff"
+_INNER: Final = bytes(octet ^ 0x36 for octet in range(256))
+_OUTER: Final = bytes(octet ^ 0x5C for octet in range(256))
 LENGTH: Final = Struct(">I")
 INTEGER: Final = Struct(">Iq")
 # What is never NULL, in one call: prev; the ten numbers session_id, seq, epoch,
@@ -79,8 +81,8 @@ class KeyedHash:
 
     def __init__(self, key: bytes) -> None:
         block = key.ljust(64, b"\0")
-        self._inner = sha256(bytes(octet ^ 0x36 for octet in block))
-        self._outer = sha256(bytes(octet ^ 0x5C for octet in block))
+        self._inner = sha256(block.translate(_INNER))
+        self._outer = sha256(block.translate(_OUTER))
 
     @property
     def pads(self) -> tuple[_Hash, _Hash]:

@@ -7,10 +7,13 @@ with a call for each half of the time would go into calls.
 from __future__ import annotations
 
 import os
+import struct
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.chain import Head
 from journal.controls import CONTROL
+from journal.regions import Plain
 from journal.seal import (
     COMMITMENT,
     DIGEST_SIZE,
@@ -26,13 +29,15 @@ from journal.seal import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from journal.lines import Line
     from journal.seal import Sealer
 
 
 _GREAT: Final = 64 * 1024
+_ALIKE: Final = 16
+_INTEGER: Final = Struct(">q")
 
 
 class Basis(NamedTuple):
@@ -64,17 +69,54 @@ class Sealed(NamedTuple):
     seals: bytes
 
 
-def seal_lines(sealer: Sealer, basis: Basis, now_us: int, lines: Iterable[Line]) -> Sealed:
+def sealed_lines(
+    sealer: Sealer, basis: Basis, now_us: int, lines: Plain | Sequence[Line]
+) -> Sealed:
     """Seal lines of a file as the next write of their session, by a trusted writer.
 
     Nothing is read and nothing written, so it may be done ahead, in another thread: the
     seals hold if the chain still ends where the basis says when they are written.
     """
+    if isinstance(lines, Plain):
+        return sealed_bodies(sealer, basis, now_us, lines.bodies)
+    return _sealed_any(sealer, basis, now_us, lines)
+
+
+def sealed_bodies(sealer: Sealer, basis: Basis, now_us: int, bodies: Sequence[bytes]) -> Sealed:
+    """Seal plain lines as :func:`sealed_lines` does: they differ in nothing but their bodies."""
+    session_id, key_id, (seq, epoch, seal, cum_bytes, claim), writer, instance = basis
+    shown = variable(claim, "line", b"file")
+    begun = LENGTH.pack(PREV_SIZE), LENGTH.pack(NUMBERS_SIZE) + _INTEGER.pack(session_id)
+    alike = struct.pack(">6q", epoch + 1, writer, instance, writer, 1, now_us)
+    ended = _INTEGER.pack(key_id) + LENGTH.pack(DIGEST_SIZE)
+    (prefix, middle), end = begun, TERMINATORS[b"\n"]
+    # FIXED of docs/format.md, with what is alike in all rows as it is; of a seal its beginning.
+    pack = Struct(f">4s{PREV_SIZE}s12sq48sq12s{DIGEST_SIZE}s{len(shown)}s").pack
+    of_lines, of_seals, of_outer = COMMITMENT.copy, sealer.begun_seal.copy, sealer.outer.copy
+    salts, at, length, join = os.urandom(SALT_SIZE * len(bodies)), 0, LENGTH.pack, b"".join
+    commitments, seals = [], []
+    for body in bodies:
+        seq += 1
+        size = len(body)
+        cum_bytes += size + 1
+        line, first, second = of_lines(), of_seals(), of_outer()
+        line.update(join((salts[at : at + SALT_SIZE], length(size), body, end)))
+        at += SALT_SIZE
+        held = line.digest()
+        first.update(pack(prefix, seal, middle, seq, alike, cum_bytes, ended, held, shown))
+        second.update(first.digest())
+        seal = second.digest()
+        commitments.append(held)
+        seals.append(seal)
+    head = Head(seq, epoch + 1, seal, cum_bytes, claim)
+    return Sealed(basis, head, now_us, salts, join(commitments), join(seals))
+
+
+def _sealed_any(sealer: Sealer, basis: Basis, now_us: int, lines: Sequence[Line]) -> Sealed:
     session_id, key_id, (seq, epoch, seal, cum_bytes, claim), writer, instance = basis
     begun, outer = sealer.begun_seal, sealer.outer
     kinds = {kind: variable(claim, kind, b"file") for kind in ("line", "raw", "part")}
     pack, length, ends, join, epoch = FIXED.pack, LENGTH.pack, TERMINATORS, b"".join, epoch + 1
-    lines = list(lines)
     salts, at = os.urandom(SALT_SIZE * len(lines)), 0
     commitments, seals = [], []
     for body, end, kind, _, _, _ in lines:
@@ -157,4 +199,87 @@ def _whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) ->
         stand += (seal, committed)
         if is_line:
             lines += (body, end)
+    return lines if made == stand else None
+
+
+class Alike(NamedTuple):
+    """What many rows of a session have in common; the lines of one writer are alike in all of it."""
+
+    writer_id: int
+    instance_id: int
+    recorder_id: int
+    trusted: int
+    key_id: int
+    claim: int | None
+    kind: bytes
+    origin: bytes
+    run_id: bytes | None
+    on_behalf_of: bytes | None
+
+
+def alike(rows: Sequence[tuple[Any, ...]]) -> Alike | None:
+    """Return in what the last of these rows are alike, so that those behind them may be too; None if they are not.
+
+    The rows are as :func:`journal.statements.sealed_between` has them.
+    """
+    shapes = {(*row[3:7], *row[9:16]) for row in rows[-_ALIKE:]}
+    *shared, request_id = shapes.pop()
+    found = Alike._make(shared)
+    is_odd = bool(shapes) or request_id is not None or found.kind == CONTROL
+    return None if is_odd else found
+
+
+def whole_alike(
+    sealer: Sealer, alike: Alike, rows: Sequence[tuple[Any, ...]], first: int
+) -> list[bytes] | None:
+    """Return the bytes of lines as :func:`whole_lines` does, of rows that are alike.
+
+    Args:
+        sealer: the session's.
+        alike: what they have in common.
+        rows: in the order of :data:`journal.statements.ALIKE_BETWEEN`.
+        first: the seq that the first must have; after it none may be left out.
+
+    """
+    if first <= sealer.until or alike.key_id != sealer.key_id:
+        return None
+    try:
+        return _whole_alike(sealer, alike, rows, first)
+    except UNFIT:
+        return None
+
+
+def _whole_alike(
+    sealer: Sealer, alike: Alike, rows: Sequence[tuple[Any, ...]], first: int
+) -> list[bytes] | None:
+    shown = variable(*alike[5:])
+    who, own = (
+        struct.pack(">4q", *alike[:4]),
+        _INTEGER.pack(alike.key_id) + LENGTH.pack(DIGEST_SIZE),
+    )
+    prefix, middle = (
+        LENGTH.pack(PREV_SIZE),
+        LENGTH.pack(NUMBERS_SIZE) + _INTEGER.pack(sealer.session_id),
+    )
+    pack = Struct(f">4s{PREV_SIZE}s12sqq32sqq12s{DIGEST_SIZE}s{len(shown)}s").pack
+    of_lines, of_seals, of_outer = COMMITMENT.copy, sealer.begun_seal.copy, sealer.outer.copy
+    length, ends, join, expected = LENGTH.pack, TERMINATORS, b"".join, first
+    lines: list[bytes] = []
+    made: list[bytes] = []
+    stand: list[bytes] = []
+    for seq, epoch, created_us, cum_bytes, prev, seal, committed, salt, end, body in rows:
+        if (
+            seq != expected or len(prev) != PREV_SIZE or len(salt) != SALT_SIZE or len(committed) != DIGEST_SIZE
+        ):  # fmt: skip
+            return None
+        expected += 1
+        line, inner, second = of_lines(), of_seals(), of_outer()
+        inner.update(pack(
+            prefix, prev, middle, seq, epoch, who, created_us, cum_bytes, own, committed, shown
+        ))  # fmt: skip
+        second.update(inner.digest())
+        line.update(join((salt, length(len(body)), body, ends.get(end) or field(end))))
+        made += (second.digest(), line.digest())
+        stand += (seal, committed)
+        lines += (body, end)
     return lines if made == stand else None

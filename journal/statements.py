@@ -108,6 +108,30 @@ def sealed_between() -> str:
     return compiled(select(*columns).where(*where).order_by(_E.seq).limit(bindparam("limit")))
 
 
+# Of rows that are alike in who wrote them and how, what else is under their seals, and their
+# lines: (session_id, first, last, and the columns of journal.sealing.Alike). Ten columns where
+# all are 22, and to fetch a column takes longer than to compare it here. SQLite's own IS.
+ALIKE_BETWEEN: Final = """
+SELECT seq, epoch, created_us, cum_bytes, prev, seal, commitment, salt, terminator, body
+FROM entries
+WHERE session_id = ? AND seq BETWEEN ? AND ?
+    AND writer_id = ? AND instance_id = ? AND recorder_id = ? AND trusted = ? AND key_id = ?
+    AND claim IS ? AND CAST(kind AS BLOB) = ? AND CAST(origin AS BLOB) = ?
+    AND CAST(run_id AS BLOB) IS ? AND CAST(on_behalf_of AS BLOB) IS ? AND request_id IS NULL
+ORDER BY seq
+"""
+# Of what stands in a session's file its bytes and nothing else: (session_id, first, last).
+BARE_BETWEEN: Final = (
+    "SELECT body, terminator FROM entries "
+    "WHERE session_id = ? AND seq BETWEEN ? AND ? AND kind <> 'control' ORDER BY seq"
+)
+# The seq of one of those, by its place: (session_id, first, last, place).
+BARE_SEQ: Final = (
+    "SELECT seq FROM entries "
+    "WHERE session_id = ? AND seq BETWEEN ? AND ? AND kind <> 'control' ORDER BY seq LIMIT 1 OFFSET ?"
+)
+
+
 @cache
 def rows_before() -> str:
     """Select whole rows up to a seq, newest first: (session_id, up_to, limit)."""

@@ -84,9 +84,13 @@ def write(  # noqa: PLR0913 - a write has this many sides
         lines_and_last = [*lines, closing(seqs[len(ahead) : -1], seqs[-1])]
     standing = chain.head.claim if claim == KEEP else claim
     before = chain.head.seq
+    is_lines = not (facts or closing or chain.is_odd)
+    knew_facts = chain.knows_facts
     batch = [*ahead, *lines_and_last]
     made = _sealed(chain, author, batch, len(ahead), now_us, origin, standing, request_id)
     chain.head = made.head
+    if is_lines and knew_facts:
+        chain.facts_head = made.head.seal  # lines say nothing of the session
     if chain.examined == before and author.trusted and not chain.is_odd:
         chain.examined = made.head.seq
     _advance(cursor, chain)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal.admission import put
+from journal.controls import fact
 from journal.lines import Line
-from journal.writing import put_off
+from journal.writing import put_off, write
 from tests.test_chain import known
 from tests.thieves import KEY, findings
 
@@ -332,3 +333,18 @@ def test_the_head_of_a_session_without_entries_is_as_long_as_a_seal(
     empty = chain.new(KEY, 2, chain.sealer).head
     assert empty.seal == chain.sealer.genesis + bytes(16)
     assert (empty.seq, empty.epoch, empty.cum_bytes, empty.claim) == (0, 0, 0, None)
+
+
+def test_lines_leave_the_facts_known_and_a_fact_does_not(base: Session, journal: Journal) -> None:
+    """Else they were read again after each line, or a fact were missed."""
+    store = journal.store
+    chain = known(journal)
+    with store.transaction() as cursor:
+        store.open_chain(cursor, KEY).know_facts(cursor)
+        author = base.author(cursor)
+        write(cursor, chain, author, store.clock(), lines=[Line(b"1", b"\n", "line")])
+        assert chain.knows_facts
+        write(cursor, chain, author, store.clock(), facts=[fact("edit", what="gone")])
+        assert not chain.knows_facts
+        chain.know_facts(cursor)
+        assert chain.mirror_state == "gone"

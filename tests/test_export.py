@@ -8,6 +8,7 @@ from journal.errors import EntryError, NotFoundError
 from journal.export import SteppedOver, export
 from journal.layout import Extent
 from journal.lines import LINE_LIMIT
+from journal.redaction import redact
 from journal.writing import write
 from tests.thieves import KEY
 
@@ -168,3 +169,62 @@ def test_a_row_below_the_first_is_told(journal, five, thief):
 def export_all(journal):
     content = export(journal, KEY)
     return b"".join(content), content.stepped_over
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_lines_of_several_writers_come_in_order(journal, five, first, monkeypatch):
+    """What is like the first lines comes by itself, up to where it is not."""
+    monkeypatch.setattr("journal.export.FIRST_ROWS", first)
+    other = journal.session(KEY, writer="other", role="tool")
+    other.append(b"6\n")
+    with five.claim() as turn:
+        turn.append(b"7\n")
+    other.extend([b"8\n", b"9\n"], request_id="r")
+    five.append(b"x\n")
+
+    assert export_all(journal) == (b"1\n2\n3\n4\n5\n6\n7\n8\n9\nx\n", [])
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 2000])
+def test_unverified_is_the_same_where_nothing_is_odd(journal, five, page, monkeypatch):
+    """In the order of the file, without control entries, with what stands for a redacted line."""
+    with five.claim() as turn:
+        turn.append(b"6\n")
+    rearrange(journal, [Extent(4, 4), Extent(1, 2), Extent(6, None)])
+    redact(five, [1], "a secret")
+    monkeypatch.setattr("journal.export.PAGE_ROWS", page)
+
+    content = export(journal, KEY, verified=False)
+
+    assert (b"".join(content), content.stepped_over) == export_all(journal)
+    assert content.lines == 4
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_unverified_pages_hold_no_more_bytes_than_they_must(journal, five, size, monkeypatch):
+    """Where a page is cut short the next goes on behind it, whatever stands between that is no line."""
+    with five.claim() as turn:
+        turn.append(b"6\n")
+    monkeypatch.setattr("journal.export.PAGE_BYTES", size)
+
+    chunks = list(export(journal, KEY, verified=False))
+
+    assert b"".join(chunks) == b"1\n2\n3\n4\n5\n6\n"
+    assert [len(chunk) for chunk in chunks if chunk] == {1: [2] * 6, 3: [6, 6], 4: [8, 4]}[size]
+
+
+def test_unverified_lines_are_as_they_stand(journal, five, thief):
+    with thief.without_triggers():
+        altered(thief)
+
+    assert b"".join(export(journal, KEY, verified=False)) == b"1\n2\nA\n4\n5\n"
+
+
+def test_unverified_leaves_out_what_is_known_as_no_part_of_the_session(journal, five, thief):
+    seq = thief.insert_copy(body=b"6")
+    five.append(b"7\n")
+
+    content = export(journal, KEY, verified=False)
+
+    assert b"".join(content) == b"1\n2\n3\n4\n5\n7\n"
+    assert content.stepped_over == [SteppedOver(seq, seq, "stray")]

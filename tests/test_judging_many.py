@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from journal.model import Row
 from journal.seal import Era, Sealer, commitment
-from journal.sealing import whole_lines
+from journal.sealing import alike, whole_alike, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,3 +146,68 @@ def test_an_earlier_era_is_looked_at_one_by_one() -> None:
     found = [tuple(getattr(row, n) for n in COLUMNS) for row in three()]
     assert whole_lines(sealer, found, 1) is None
     assert whole_lines(sealer, found[2:], 3) == [b"3", b"\n"]
+
+
+# As journal.statements.ALIKE_BETWEEN has them, and what they must be alike in.
+OWN = (
+    "seq", "epoch", "created_us", "cum_bytes", "prev", "seal", "commitment", "salt", "terminator",
+    "body",
+)  # fmt: skip
+SHARED = tuple(name for name in COLUMNS if name not in {*OWN, "session_id"})
+
+
+def values_of(found: Sequence[Row], names: Sequence[str]) -> list[tuple[Any, ...]]:
+    return [tuple(getattr(row, name) for name in names) for row in found]
+
+
+def alike_bytes_of(found: Sequence[Row], first: int = 1) -> list[bytes] | None:
+    shared = alike(values_of(three(), COLUMNS))
+    assert shared is not None
+    return whole_alike(SEALER, shared, values_of(found, OWN), first)
+
+
+def test_lines_that_are_alike_are_given_as_whole_lines_are() -> None:
+    assert alike_bytes_of(three()) == bytes_of(three())
+    assert alike_bytes_of([]) == []
+
+
+@given(st.integers(0, 2), st.sampled_from(OWN), st.data())
+def test_nothing_is_given_of_rows_alike_where_one_column_is_another(
+    at: int, name: str, data: Any
+) -> None:
+    found = three()
+    values: Any = st.integers(0, 2**40) if name in NUMBERS else st.binary(max_size=40)
+    # Not only another value: one that is longer or shorter by what packing would add or drop.
+    old = getattr(found[at], name)
+    if isinstance(old, bytes):
+        values |= st.sampled_from([old + b"\0", old[:-1], old + b"x"])
+    value = data.draw(values | st.none())
+    if value == old:
+        return
+    found[at] = found[at]._replace(**{name: value})
+    assert alike_bytes_of(found) is None
+
+
+def test_nothing_is_given_of_rows_alike_where_one_is_left_out_or_moved() -> None:
+    one, two, last = three()
+    assert alike_bytes_of([one, last]) is None
+    assert alike_bytes_of([two, last]) is None
+    early = Sealer(b"k" * 32, 1, 7, "agent:main:main", [Era(0, b"o" * 32, 1)])
+    shared = alike(values_of(three(), COLUMNS))
+    assert shared is not None
+    assert whole_alike(early, shared, values_of(three(), OWN), 1) is None
+    assert whole_alike(SEALER, shared._replace(key_id=2), values_of(three(), OWN), 1) is None
+
+
+@given(st.integers(0, 2), st.sampled_from(SHARED))
+def test_rows_are_alike_in_every_column_that_is_not_their_own(at: int, name: str) -> None:
+    found = three()
+    value: Any = 9 if name in NUMBERS else b"other"
+    found[at] = found[at]._replace(**{name: value})
+    assert alike(values_of(found, COLUMNS)) is None
+
+
+def test_control_entries_and_requests_are_alike_to_nothing() -> None:
+    for change in ({"kind": b"control"}, {"request_id": b"r"}):
+        found = [row._replace(**change) for row in three()]  # type: ignore[arg-type]
+        assert alike(values_of(found, COLUMNS)) is None

@@ -29,6 +29,7 @@ LAYERS = (
         "seal",
         "eras",
         "lines",
+        "regions",
         "parts",
         "controls",
         "strays",
@@ -168,7 +169,7 @@ SOLE = {
     "jinja2": {"report"},
     "markupsafe": {"report"},
     "watchfiles": {"watching"},  # an extra
-    "msgspec": {"lines"},  # a pure function in C; the one stranger in the lowest layer
+    "msgspec": {"lines", "regions"},  # pure functions in C; the one stranger in the lowest layer
     "platformdirs": {"keys"},
     "psycopg": {"dialects"},  # an extra
     "pysqlite3": {"engine"},  # two SQLite libraries on one file in one process lose its locks

@@ -488,3 +488,23 @@ def test_a_session_that_an_interrupt_left_by_half_is_not_known(journal, base):
     assert not half.exists
     assert base.exists
     assert audit(journal.path).verdict == "ok, not anchored"
+
+
+# --- what is current
+
+
+def test_what_is_known_is_current_until_somebody_else_commits(base, journal, open_journal):
+    """Its own commits are known; and inside a transaction or a snapshot the answer is to take a snapshot."""
+    store = journal.store
+    base.append(LINE)
+    assert store.is_current()
+    open_journal().session(KEY, writer="other", role="tool").append(LINE)
+    assert not store.is_current()
+    with store.snapshot():
+        assert not store.is_current()
+    assert store.is_current()
+    with store.transaction():
+        assert not store.is_current()
+    journal.close()
+    with pytest.raises(StorageError):
+        store.is_current()

@@ -62,6 +62,41 @@ def test_files_are_adopted_in_place_and_what_came_since_is_foreign(
     assert {finding.id for finding in audit(journal_path).findings} == {"J110"}
 
 
+def test_one_line_takes_few_statements(journal: Journal, store: Path) -> None:
+    """Whoever follows thousands of files asks again and again for what it knows: that is no question each time."""
+    path = session_file(store / "a.jsonl", {"n": 1})
+    watch = Watch(journal, [store])
+    list(watch.catch_up())
+    asked: list[str] = []
+    for n in range(3):
+        append(path, {"n": n})
+        asked.clear()
+        journal.store.cursor.connection.set_trace_callback(asked.append)  # type: ignore[attr-defined]
+        (seen,) = watch.take([str(path)])
+        journal.store.cursor.connection.set_trace_callback(None)  # type: ignore[attr-defined]
+        assert seen.entries == 1
+    assert len(asked) <= 24
+    assert sum(statement.startswith("SELECT") for statement in asked) == 1
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_line_that_was_only_appended_tells_how_the_file_ends(
+    journal: Journal, store: Path, *, is_open: bool
+) -> None:
+    """What the journal itself appends then ends that line first, as if the file had been looked through."""
+    path = session_file(store / "a.jsonl", {"n": 1})
+    assert caught_up(journal, store) == [("adopted", "s-1", 2)]
+    with path.open("ab") as file:
+        file.write(b'{"n":2}\n{"n":3}' + (b"" if is_open else b"\n"))
+    session = journal.session("s-1", writer="gateway", role="run")
+    with session.fence(), journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, "s-1")
+        assert chain is not None
+        assert chain.open_tail is chain.tail_is_open(cursor) is is_open
+    session.append({"n": 4})
+    assert path.read_bytes().endswith(b'{"n":2}\n{"n":3}\n{"n":4}\n')
+
+
 def test_lines_of_many_files_are_synced_at_once_and_before_anybody_is_told(
     journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,9 @@ from journal import statements as sql
 from journal.dialects.bulk import add_entries
 from journal.dialects.postgres import Cursor as ServerCursor
 from journal.errors import CorruptError
-from journal.lines import as_json
+from journal.migration.chunks import Packed
 from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE
-from journal.sealing import Basis, Sealed, seal_lines
+from journal.sealing import Basis, Sealed, sealed_bodies, sealed_lines
 from journal.writing import write
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from journal.chain import Chain, Head
     from journal.engine import Cursor
     from journal.lines import Line
+    from journal.seal import Sealer
     from journal.writing import Author
 
 # Rows made inside SQLite, out of a few values for all of them: to bind 25 values for each
@@ -41,9 +42,8 @@ SELECT
     substr(?10, n * 32 + 1, 32), ?11, substr(?12, n * 32 + 1, 16), substr(?12, n * 32 + 33, 32),
     type, name, parent, substr(?13, start + 1, size)
 FROM (
-    SELECT key AS n, json_extract(value, '$[0]') AS type, json_extract(value, '$[1]') AS name,
-        json_extract(value, '$[2]') AS parent, json_extract(value, '$[3]') AS start,
-        json_extract(value, '$[4]') AS size
+    SELECT key AS n, value ->> 0 AS type, value ->> 1 AS name, value ->> 2 AS parent,
+        value ->> 3 AS start, value ->> 4 AS size
     FROM json_each(?14) LIMIT -1 OFFSET 0
 )
 """
@@ -60,10 +60,8 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     chain: Chain,
     author: Author,
     now_us: int,
-    lines: Sequence[Line],
+    lines: Packed | list[Line],
     *,
-    data: bytes,
-    is_plain: bool = False,
     goes_on: bool = False,
     sealed: Sealed | None = None,
     meanwhile: Callable[[Basis], None] = lambda _: None,
@@ -77,9 +75,7 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
         chain: of the session.
         author: who writes.
         now_us: the time, if the lines are not sealed yet.
-        lines: at least one.
-        is_plain: each of them is a "line", ended by a line feed.
-        data: then their bytes, one behind the other.
+        lines: at least one; packed, if all are plain.
         goes_on: the first line is more of the session's last one, which the file left open there.
         sealed: the lines' seals, made ahead; used if they hold for the chain as it stands.
         meanwhile: called before the rows are stored, with what the write after them follows from.
@@ -93,46 +89,52 @@ def write_lines(  # noqa: PLR0913 - a write has this many sides
     before = chain.head
     is_odd = chain.is_odd or chain.occupied or chain.open_tail
     if is_odd or before.seq < chain.sealer.until:
-        entries = write(cursor, chain, author, now_us, lines=lines, origin="file")
-        return entries[-len(lines)].seq
+        alone = _alone(lines)
+        entries = write(cursor, chain, author, now_us, lines=alone, origin="file")
+        return entries[-len(alone)].seq
     basis = basis_of(chain, author)
     if sealed is None or sealed.basis != basis:
-        sealed = seal_lines(chain.sealer, basis, now_us, lines)
-    meanwhile(basis._replace(head=sealed.head))
+        sealed = _sealed(chain.sealer, basis, now_us, lines)
     chain.head = sealed.head
     if chain.examined == before.seq:
         chain.examined = chain.head.seq
     _advance(cursor, chain, before)
-    done = _insert(cursor, sealed, lines, data, is_plain=is_plain)
-    _check(done, len(lines), chain)
-    chain.open_tail = lines[-1].terminator == b""
+    # Not before: whoever works meanwhile has Python's lock as long as this thread lets go of it,
+    # and a short statement would wait for the lock longer than it takes itself.
+    meanwhile(basis._replace(head=sealed.head))
+    done = _insert(cursor, sealed, lines)
+    _check(done, chain.head.seq - before.seq, chain)
+    chain.open_tail = not isinstance(lines, Packed) and lines[-1].terminator == b""
     return before.seq + 1
 
 
-def _insert(
-    cursor: Cursor, sealed: Sealed, lines: Sequence[Line], data: bytes, *, is_plain: bool
-) -> int:
+def _sealed(sealer: Sealer, basis: Basis, now_us: int, lines: Packed | list[Line]) -> Sealed:
+    if isinstance(lines, Packed):
+        return sealed_bodies(sealer, basis, now_us, lines.bodies())
+    return sealed_lines(sealer, basis, now_us, lines)
+
+
+def _alone(lines: Packed | list[Line]) -> list[Line]:
+    return lines.lines() if isinstance(lines, Packed) else lines
+
+
+def _insert(cursor: Cursor, sealed: Sealed, lines: Packed | list[Line]) -> int:
     """Store the rows; return how many the database says it has stored."""
     if isinstance(cursor, ServerCursor):
-        return add_entries(cursor, _rows(sealed, lines))
-    if is_plain:
-        cursor.execute(_INSERT_PLAIN, _packed(sealed, lines, data))
+        return add_entries(cursor, _rows(sealed, _alone(lines)))
+    if isinstance(lines, Packed):
+        cursor.execute(_INSERT_PLAIN, _values(sealed, lines))
     else:
         cursor.executemany(sql.INSERT_ENTRY, _rows(sealed, lines))
     return cursor.rowcount
 
 
-def _packed(sealed: Sealed, lines: Sequence[Line], data: bytes) -> tuple[Any, ...]:
+def _values(sealed: Sealed, packed: Packed) -> tuple[Any, ...]:
     session_id, key_id, head, writer_id, instance_id = sealed.basis
-    told, at = [], 0
-    for body, _, _, line_type, line_id, parent_id in lines:
-        size = len(body)
-        told.append((line_type, line_id, parent_id, at, size))
-        at += size + 1
     return (
         session_id, head.seq + 1, head.epoch + 1, writer_id, instance_id, head.claim,
         sealed.now_us, head.cum_bytes, sealed.salts, sealed.commitments, key_id,
-        head.seal + sealed.seals, data, as_json(told),
+        head.seal + sealed.seals, packed.data, packed.told,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ candidates is fixed, so the same files get the same keys every time.
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from journal.formats import FileClass
 
 _DIGEST_SIZE: Final = 16
+_UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # C0, DEL and C1, surrogates
 _RANKS: Final[dict[FileClass, int]] = {"primary": 0, "archived": 1, "diagnostic": 2}
 
 
@@ -37,7 +39,7 @@ def clean(text: str) -> str:
 
     A text too long keeps its beginning, and a digest of the whole.
     """
-    shown = "".join(_escaped(char) if _is_unfit(char) else char for char in text) or "%"
+    shown = _UNFIT.sub(_escaped, text) or "%"
     for separator in "/\\:":
         steps = shown.split(separator)
         shown = separator.join("%2E%2E" if step == ".." else step for step in steps)
@@ -57,10 +59,5 @@ def _digest(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_SIZE]
 
 
-def _is_unfit(char: str) -> bool:
-    code = ord(char)
-    return code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000  # noqa: PLR2004 - C0, DEL and C1, surrogates
-
-
-def _escaped(char: str) -> str:
-    return f"%{ord(char):02X}"
+def _escaped(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"

@@ -12,14 +12,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.chain import Chain
-from journal.lines import parse_region
+from journal.migration.chunks import Packed, chunks_of
 from journal.migration.packed import open_source
 from journal.migration.survey import head_of
-from journal.parts import goes_on, is_within, regions
-from journal.sealing import Basis, Sealed, seal_lines
+from journal.parts import goes_on, is_within
+from journal.regions import Plain
+from journal.sealing import Basis, Sealed, sealed_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -31,11 +32,9 @@ if TYPE_CHECKING:
     from journal.seal import Sealer
     from journal.store import Store
 
-CHUNK_LINES: Final = 1000
-CHUNK_BYTES: Final = 1024 * 1024
+_FEW: Final = 8
 # Beside a larger chunk no second one is held, so that memory stays flat whatever a line's length.
 _AHEAD_BYTES: Final = 2 * 1024 * 1024
-_PLAIN: Final = {("line", b"\n")}
 
 
 class JoinedError(Exception):
@@ -59,22 +58,20 @@ class Chunk(NamedTuple):
     """Lines for one transaction.
 
     Attributes:
-        lines: what they are.
-        data: their bytes, if they are plain; else nothing, for their lines have them.
+        lines: what they are; packed, if all are plain.
+        entries: how many.
         size: how many bytes that are.
         is_last: the file ends with them.
-        is_plain: each is JSON, of one piece, and ends with a line feed.
         goes_on: the first is more of the line before it.
         counts, sha256: of all of the file up to their end.
         sealed: their seals, if they were made.
 
     """
 
-    lines: list[Line]
-    data: bytes
+    lines: Packed | list[Line]
+    entries: int
     size: int
     is_last: bool
-    is_plain: bool
     goes_on: bool
     counts: Counts
     sha256: str
@@ -148,32 +145,44 @@ class Reading:
         return self._next(None) if ahead is None else ahead.result()
 
     def _next(self, work: Work | None) -> Chunk:
-        lines, is_last = next(self._chunks)
-        counts = self._counts
-        if counts.is_open and lines and lines[0].body and not counts.is_within:
+        found, is_last = next(self._chunks)
+        counts, lines = self._counts, found if isinstance(found, list) else Packed.of(found)
+        if counts.is_open and not counts.is_within and _has_begun(found):
             raise JoinedError
-        data = b"".join([part for line in lines for part in line[:2] if part])
-        self._stored.update(data)
-        is_plain = {(line.kind, line.terminator) for line in lines} == _PLAIN
-        size = len(data)
-        self._counts = _counted(counts, lines, size, is_plain=is_plain)
-        if not is_plain:
-            data = b""
+        size = self._hashed(lines)
+        self._counts = _counted(counts, found, size)
         sealed = None
-        if work is not None and lines:
-            sealed = seal_lines(work.sealer, work.basis, work.now_us, lines)
+        if work is not None and len(found):
+            sealed = sealed_lines(work.sealer, work.basis, work.now_us, found)
         return Chunk(
-            lines, data, size, is_last, is_plain, counts.is_open and bool(lines), self._counts,
+            lines, len(found), size, is_last, counts.is_open and bool(len(found)), self._counts,
             self._stored.hexdigest(), sealed,
         )  # fmt: skip
 
+    def _hashed(self, lines: Packed | list[Line]) -> int:
+        """Hash what goes into the journal, and return how many bytes that is."""
+        if isinstance(lines, Packed):
+            parts = [lines.data]
+        else:
+            parts = [part for line in lines for part in line[:2] if part]
+        if len(parts) > _FEW:  # but no second copy of a piece of a long line
+            parts = [b"".join(parts)]
+        for part in parts:
+            self._stored.update(part)
+        return sum(map(len, parts))
 
-def _counted(counts: Counts, lines: Sequence[Line], size: int, *, is_plain: bool) -> Counts:
+
+def _has_begun(lines: Plain | list[Line]) -> bool:
+    """Whether there is a first line, and it is more than a line end."""
+    return isinstance(lines, Plain) or (bool(lines) and bool(lines[0].body))
+
+
+def _counted(counts: Counts, lines: Plain | list[Line], size: int) -> Counts:
     size += counts.bytes
+    if isinstance(lines, Plain):
+        return Counts(size, counts.lines + len(lines), counts.raw_lines)
     if not lines:
         return counts
-    if is_plain and not counts.is_open:
-        return Counts(size, counts.lines + len(lines), counts.raw_lines)
     _, count, raw_lines, is_open, _ = counts
     for line in lines:
         if not goes_on(line.kind, line.body, is_open=is_open):
@@ -236,7 +245,7 @@ class Ahead:
         registry = self._store.registry
         if each.key in registry.session_ids:
             return
-        number = max(registry.session_keys) + 1
+        number = registry.highest_id + 1
         sealer = self._store.keys.sealer(number, each.key)
         head = Chain.new(each.key, number, sealer).head
         basis = work.basis._replace(session_id=number, head=head)
@@ -276,28 +285,3 @@ def open_reading(
     except BaseException:
         source.close()
         raise
-
-
-def chunks_of(source: Source, *, within: bool = False) -> Iterator[tuple[list[Line], bool]]:
-    """Yield the rest of a source as lines, a transaction's worth at a time, and whether it is the last.
-
-    A line without an end comes with the last ones only, for its program may be
-    about to finish it; but a long one comes a few parts at a time.
-    """
-    lines: list[Line] = []
-    size = 0
-    for found in regions(source.chunks(), within=within):
-        some = parse_region(found) if isinstance(found, bytes) else [found]
-        while some:
-            room = max(1, CHUNK_LINES - len(lines))
-            more, some = some[:room], some[room:]
-            lines += more
-            size += sum([len(line.body) for line in more])
-            if _is_whole(lines[-1]) and (len(lines) >= CHUNK_LINES or size >= CHUNK_BYTES):
-                yield lines, False
-                lines, size = [], 0
-    yield lines, True
-
-
-def _is_whole(line: Line) -> bool:
-    return bool(line.terminator) or is_within(line.kind, line.body, line.terminator)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.errors import EntryError
 from journal.formats import FORMATS, by_name, detect, openclaw
-from journal.lines import raw_lines
 from journal.migration import naming
 from journal.migration.discovery import (
     Found,
@@ -24,6 +23,7 @@ from journal.migration.planned import Absent, Left, Plan, PlannedFile
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError, identity_of
 from journal.parts import regions
+from journal.regions import raw_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

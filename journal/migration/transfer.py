@@ -143,7 +143,7 @@ class Transfer:
                 self._check_still()
                 self._check_whole(chunk.sha256)
             self._commit(chunk)
-            self._job.entries += len(chunk.lines)
+            self._job.entries += chunk.entries
             self._job.bytes += chunk.size
             self._job.tell(self._counts.bytes)
         return self._result(is_written=True)
@@ -170,10 +170,10 @@ class Transfer:
             chain = store.open_chain(cursor, self._choice.key)
             if chain.head.seq != self._head_seq:
                 raise MovedError  # somebody else wrote: compare again
-            if chunk.lines:
+            if chunk.entries:
                 first = write_lines(
-                    cursor, chain, author, store.clock(), chunk.lines, data=chunk.data,
-                    is_plain=chunk.is_plain, goes_on=chunk.goes_on, sealed=chunk.sealed,
+                    cursor, chain, author, store.clock(), chunk.lines,
+                    goes_on=chunk.goes_on, sealed=chunk.sealed,
                     meanwhile=partial(self._go_on, chunk, chain.sealer),
                 )  # fmt: skip
                 self._first_seq = self._first_seq or first

@@ -13,8 +13,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from journal.export import every_page, pages
+from journal.migration.chunks import as_lines, chunks_of
 from journal.migration.outcome import FileResult
-from journal.migration.reading import chunks_of
 from journal.migration.source import UnfitError
 from journal.migration.transfer import WRITER, MovedError
 from journal.parts import goes_on
@@ -99,7 +99,7 @@ def bring_in(store: Store, job: Job, each: PlannedFile, source: Source, key: str
     version.load()
     source.rewind()
     for lines, _ in chunks_of(source):
-        for line in lines:
+        for line in as_lines(lines):
             version.take(line)
     if not source.is_unchanged:
         raise MovedError

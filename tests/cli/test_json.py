@@ -48,7 +48,7 @@ def fields(text):
         ("writers list", "writers", "writers"),
         ("writers add cron --role cron", "writers.add", "writer"),
         ("writers revoke gateway --reason x", "writers.revoke", "writer"),
-        ("export S -o out", "export", "session file bytes lines sha256 stepped_over"),
+        ("export S -o out", "export", "session file bytes lines sha256 verified stepped_over"),
         (
             "migrate STORE",
             "migrate",

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.audit import audit
-from journal.lines import parse, parse_region, raw_lines
-from journal.migration import apply, bulk, plan
+from journal.chain import Head
+from journal.lines import Line, parse
+from journal.migration import apply, bulk, chunks, plan
 from journal.migration.reading import Ahead
-from journal.seal import body_holds, holds
+from journal.migration.source import Source
+from journal.regions import Plain, parse_region, raw_lines
+from journal.seal import Sealer, body_holds, holds
+from journal.sealing import Basis, sealed_lines
 from tests.migration.conftest import session_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from journal import Journal
     from journal.migration import Result
@@ -52,6 +55,30 @@ def test_a_value_over_two_lines_is_none_though_their_number_fits() -> None:
     """Three values on three lines, and none of the last two lines is one."""
     bodies = [b'{"a":1} {"b":2}', b'{"c":', b"3}"]
     assert [line.kind for line in parse_region(b"\n".join(bodies))] == ["raw"] * 3
+
+
+@given(st.lists(st.sampled_from(OBJECTS), min_size=1, max_size=9), st.none() | st.integers(1, 9))
+def test_columns_are_sealed_as_lines_are(bodies: list[bytes], claim: int | None) -> None:
+    """With the same salts the same seals, whichever loop made them; and cut and joined the same lines."""
+    lines = [Line(body, b"\n", "line") for body in bodies]
+    plain, sealer = Plain.of(lines), Sealer(b"k" * 32, 2, 7, "s-a")
+    basis = Basis(7, 2, Head(3, 2, b"s" * 32, 99, claim), 4, 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.urandom", lambda size: bytes(n % 251 for n in range(size)))
+        made = sealed_lines(sealer, basis, 6, plain)
+        assert made == sealed_lines(sealer, basis, 6, lines)
+    assert made.head.cum_bytes == 99 + len(plain.data())
+    first, rest = plain.cut(len(bodies) // 2)
+    first.add(rest)
+    assert first.lines() == lines
+
+
+def test_the_last_chunk_is_known_as_such_though_it_is_full(store: Path) -> None:
+    """Else an empty one would come behind it, and nothing of the next file be prepared meanwhile."""
+    path = session_file(store / "a.jsonl", *[{"n": 1}] * (chunks.CHUNK_LINES - 1))
+    with Source(str(path)) as source:
+        found = [(len(lines), is_last) for lines, is_last in chunks.chunks_of(source)]
+    assert found == [(chunks.CHUNK_LINES, True)]
 
 
 NAMES = ["é", "\U0001f600", "\x7f", "tab\there", '"', "\\", "a" * 200, "", None, "\u2028"]
@@ -109,7 +136,7 @@ def test_what_follows_is_sealed_ahead(
     journal: Journal, migrate: Callable[..., Result], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but the very first chunk, of one file as of the next."""
-    monkeypatch.setattr("journal.migration.reading.CHUNK_LINES", 4)
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 4)
     for n in range(3):
         session_file(store / f"{n}.jsonl", *[{"n": 1}] * 9, session_id=f"s-{n}")
     used = seals_used(monkeypatch)

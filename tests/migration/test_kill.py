@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 from journal import Journal
-from journal.migration import apply, plan, reading
-reading.CHUNK_LINES = 7
+from journal.migration import apply, chunks, plan
+chunks.CHUNK_LINES = 7
 left = iter(range(int(sys.argv[3]) - 1))
 def tell(path, size):
     print(size, flush=True)

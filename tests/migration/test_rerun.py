@@ -244,7 +244,7 @@ def test_a_claim_does_not_stand_in_the_way(store, migrate, exported, journal):
 
 def test_a_co_tenant_in_the_middle_of_a_file(store, journal, exported, monkeypatch):
     """Somebody writes between two chunks: the file's lines stand together, theirs after them."""
-    monkeypatch.setattr("journal.migration.reading.CHUNK_LINES", 2)
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 2)
     path = session_file(store / "a.jsonl", *({"n": n} for n in range(9)))
     heartbeat = journal.session("s-1", writer="heartbeat", role="heartbeat")
 
@@ -315,7 +315,7 @@ def test_a_run_that_broke_off_is_finished_by_the_next(
     store, journal, exported, monkeypatch, breaks, thief
 ):
     """Each finished chunk stays; the rest is appended."""
-    monkeypatch.setattr("journal.migration.reading.CHUNK_LINES", 4)
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 4)
     path = session_file(store / "a.jsonl", *({"n": n} for n in range(30)))
 
     def interrupt(_path, _size):
@@ -338,7 +338,7 @@ def test_a_run_that_broke_off_is_finished_by_the_next(
 
 
 def test_half_a_file_moved_goes_on_under_its_new_path(store, journal, exported, monkeypatch):
-    monkeypatch.setattr("journal.migration.reading.CHUNK_LINES", 4)
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 4)
     path = session_file(store / "a.jsonl", *({"n": n} for n in range(30)))
 
     def stop(_path, _size):

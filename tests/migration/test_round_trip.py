@@ -127,7 +127,7 @@ def test_entries_name_their_writer_and_origin(store, migrate, journal):
 
 def test_many_chunks_are_many_writes(store, migrate, exported, journal, monkeypatch):
     """A chunk is committed by itself, as its own write, and the next one links to it."""
-    monkeypatch.setattr("journal.migration.reading.CHUNK_LINES", 10)
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 10)
     path = session_file(store / "a.jsonl", *({"n": n} for n in range(99)))
 
     migrate(path)
@@ -148,7 +148,7 @@ def test_a_session_goes_on_behind_its_file(store, migrate, exported, journal):
 
 
 def test_progress_adds_up_to_the_bytes(store, journal, monkeypatch):
-    monkeypatch.setattr("journal.migration.reading.CHUNK_LINES", 3)
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 3)
     session_file(store / "a.jsonl", *({"n": n} for n in range(10)))
     session_file(store / "b.jsonl", {"n": 1}, session_id="s-2")
     made = plan([store])
@@ -197,7 +197,7 @@ def test_any_bytes_come_back(shared, parts, chunk):
     path.write_bytes(data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("journal.migration.reading.CHUNK_LINES", chunk)
+        patch.setattr("journal.migration.chunks.CHUNK_LINES", chunk)
         (found,) = apply(journal, plan([path])).files
 
     assert b"".join(export(journal, found.key)) == data

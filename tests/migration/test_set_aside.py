@@ -229,7 +229,7 @@ def test_a_live_database_is_never_opened(store, journal_path, monkeypatch):
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(store, journal, exported, monkeypatch):
     """Its program finishes a torn line, then tears another, each time that we come to the end."""
-    monkeypatch.setattr("journal.migration.reading.CHUNK_LINES", 2)
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 2)
     path, true = session_file(store / "a.jsonl", b'{"torn'), Source.chunks
     made = plan([path])
     more = iter([b'": 1}\n{"torn', b'": 2}\n', b'{"torn'])
