@@ -85,6 +85,7 @@ LAYERS = (
         "serverstore",
         "serverlink",
         "serveroutcome",
+        "serverqueue",
         "serverplace",
         "servergroup",
         "serverchanges",
