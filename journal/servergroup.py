@@ -26,6 +26,8 @@ _LONGEST_PAUSE_S: Final = 0.5
 _MOST_CAUTION: Final = 32
 # Who met others at a head stands in its queue until it has met nobody for so many writes.
 _TURNS: Final = 8
+# Whose turn did not come, for somebody before it was stopped, stands in no queue for so long.
+_ASIDE_S: Final = 30.0
 
 
 class Way(Enum):
@@ -49,6 +51,7 @@ class PatientGroup(Group):
     def __init__(self, transactions: ServerStore) -> None:
         super().__init__(transactions)
         self._caution, self._looks, self._turns = 0, 0, 0
+        self._aside_until = 0.0
 
     def _share(self, work: Callable[[Cursor], T]) -> tuple[T, list[Callable[[], None]], Ride]:
         store, tries, way = self._transactions, 0, self._way()
@@ -56,7 +59,7 @@ class PatientGroup(Group):
         while True:
             ride = Ride()
             store.takes_heads, store.flushes = tries >= PATIENCE, way is not Way.LOOKING
-            store.queue.is_wanted = way is Way.IN_TURN
+            store.queue.want(way is Way.IN_TURN)
             try:
                 done = self._attempt(work, ride)
             except Exception as error:
@@ -64,7 +67,7 @@ class PatientGroup(Group):
                     self._tell(error, ride.writes)  # type: ignore[arg-type] # by its code it is ours
                     raise
                 if way is not Way.LOOKING:
-                    way = self._way_after(way)
+                    way = self._way_after(way, error)
                     continue
                 if postgres.is_transient(error):
                     tries += 1
@@ -79,7 +82,7 @@ class PatientGroup(Group):
                     self._refuse_the_patient(error)
                 raise
             finally:
-                store.takes_heads = store.flushes = store.queue.is_wanted = False
+                store.takes_heads = store.flushes = False
             self._remember(way)
             return done
 
@@ -90,8 +93,10 @@ class PatientGroup(Group):
             return Way.LOOKING
         return Way.IN_TURN if self._turns else Way.AT_ONCE
 
-    def _way_after(self, way: Way) -> Way:
+    def _way_after(self, way: Way, error: Exception) -> Way:
         """Return how to send a write that was in vain: in turn, if it only came too late."""
+        if way is Way.IN_TURN and isinstance(error, BusyError):
+            self._turns, self._aside_until = 0, time.monotonic() + _ASIDE_S
         return Way.IN_TURN if way is Way.AT_ONCE and self._turns else Way.LOOKING
 
     def _way_once_seen(self, tries: int) -> Way:
@@ -110,7 +115,7 @@ class PatientGroup(Group):
 
     def lost(self) -> None:
         """Be told that a flush was sent in vain."""
-        if not self._transactions.queue.is_wanted:
+        if not self._transactions.queue.is_wanted and time.monotonic() >= self._aside_until:
             self._turns = _TURNS
             return
         self._caution = min(2 * self._caution + 1, _MOST_CAUTION)

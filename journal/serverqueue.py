@@ -36,6 +36,10 @@ class Queue:
         self._schema, self._link = schema, link
         self.is_wanted = self.met_others = False
 
+    def want(self, is_wanted: bool) -> None:  # noqa: FBT001 - it is what is said
+        """Say whether the next write is to stand in the queue of its session."""
+        self.is_wanted, self.met_others = is_wanted, False
+
     def stand(self, chain: Chain, flush: Flush) -> None:
         """Wait for one's turn at a session, if that is wanted, and learn its head.
 
