@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = [column.name for column in entries.c if column.name != "id"]
 _SEAL: Final = _COLUMNS.index("seal")
-# The newest row under our seal says both that it is there and that nothing is above it.
+# The newest row, where ours was and under our seal, says both that it is there and that nothing is above it.
 _MOVE: Final = f"""
 UPDATE sessions SET head_seq = $1, head_epoch = $2, cum_bytes = $3, examined_seq = $4, examined_mac = $5
 WHERE id = $6 AND head_seq = $7 AND key = $8::text AND head_epoch = $9 AND cum_bytes = $10
-AND (SELECT seal FROM entries WHERE session_id = $6 ORDER BY seq DESC LIMIT 1) = $11::bytea
+AND ($7, $11::bytea) = (SELECT seq, seal FROM entries WHERE session_id = $6 ORDER BY seq DESC LIMIT 1)
 AND NOT EXISTS (SELECT FROM entries WHERE session_id = $6 AND seq < 1)
 AND NOT EXISTS (SELECT FROM entries WHERE session_id = {REGISTRY_ID} AND seq > $12)
 AND ($13::text IS NULL OR NOT EXISTS (SELECT FROM entries WHERE session_id = $6 AND request_id = $13::text))

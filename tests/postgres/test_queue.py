@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from journal import Journal, NotTrusted
+from journal.admission import Put
 from journal.audit import audit
 from journal.dialects import queueing
+from journal.group import Queued
+from journal.lines import parse
+from journal.parts import encode_lines
 from tests.postgres.proxy import Proxy
 from tests.postgres.test_flush import Watched
 from tests.thieves import KEY, Thief, thief_at
@@ -107,6 +112,21 @@ def test_a_write_that_came_too_late_takes_its_turn(gateway: Any, other: Any) -> 
     assert watched.ends == ["UnforeseenError", "sent"]
 
 
+def test_a_look_that_lost_a_race_takes_its_turn(gateway: Any, other: Any) -> None:
+    """What the look found of the registry is known then; it does not race again."""
+    store = gateway.store
+    watched, start = Watched(store), store._start_alike
+    store.group._looks, other.store.group._turns = 1, 0
+
+    def start_and_be_outrun() -> None:
+        start()
+        other.append({"n": 1})
+
+    store._start_alike = start_and_be_outrun
+    assert gateway.append({"n": 2}).seq == WARM + 5
+    assert watched.ends == ["sent"]
+
+
 def test_several_lines_take_one_turn(gateway: Any, other: Any, journal_path: str) -> None:
     watched = Watched(gateway.store)
     other.append({"n": 1})
@@ -145,19 +165,42 @@ def test_the_head_is_looked_at_once_the_turn_has_come(
     assert numbers(gateway)[-2:] == [1, 2]
 
 
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list to which each turn that is asked for is added."""
+    stood, stand = [], queueing.stand
+
+    def noting(*each: Any) -> Any:
+        stood.append(each)
+        return stand(*each)
+
+    monkeypatch.setattr(queueing, "stand", noting)
+    return stood
+
+
+def test_of_two_sessions_in_one_commit_only_the_first_is_waited_for(
+    journal: Journal, gateway: Any, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits in two queues can be waited for in both."""
+    side = journal.session("side", writer="gateway", role="run")
+    side.append({"n": 1})
+    stand_in_turn(gateway)
+    other.append({"n": 1})
+    stood, watched = noted(monkeypatch), Watched(gateway.store)
+    riding = Queued(Put(side, encode_lines([{"n": 2}]), None), SimpleQueue())
+    journal.store.group._queue.append(riding)
+    gateway.append({"n": 2})
+    assert (len(stood), watched.ends) == (1, ["sent"])
+    assert numbers(side) == [1, 2]
+    assert numbers(gateway)[-2:] == [1, 2]
+
+
 def test_one_that_was_stopped_first_in_the_queue_stops_nobody(
     gateway: Any, other: Any, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waited in vain writes all the same, and does not wait there again."""
     holding = server.connect()
     holding.execute("SELECT pg_advisory_lock(%s)", (queue_of(gateway),))
-    stood, stand = [], queueing.stand
-
-    def counted(*each: Any) -> Any:
-        stood.append(each)
-        return stand(*each)
-
-    monkeypatch.setattr(queueing, "stand", counted)
+    stood = noted(monkeypatch)
     other.store.group._turns = 0
     for n in range(3):
         other.append({"n": n})
@@ -195,10 +238,12 @@ def test_what_is_not_plain_is_looked_at_in_full(gateway: Any, thief: Thief, stat
 
 
 def test_a_line_end_that_another_left_out_is_written(gateway: Any, other: Any) -> None:
-    other.append(b'{"n":1}')
-    other.extend([b'{"n":2}'])
-    gateway.append({"n": 3})
-    assert numbers(gateway)[-3:] == [1, 2, 3]
+    other.store.group.write(Put(other, [parse(b'{"n":1}', b"")], None))
+    watched = Watched(gateway.store)
+    gateway.append({"n": 2})
+    assert watched.ends == ["sent"]
+    lines = b"".join(entry.data for entry in gateway.read())
+    assert lines.endswith(b'{"n":1}\n{"n":2}\n')
 
 
 def test_a_claim_of_another_is_seen(gateway: Any, other: Any, journal_path: str) -> None:
