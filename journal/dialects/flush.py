@@ -37,7 +37,6 @@ AND ($13::text IS NULL OR NOT EXISTS (SELECT FROM entries WHERE session_id = $6 
 _CONDITIONS: Final = 13
 _BEGIN: Final[Statement] = ("BEGIN ISOLATION LEVEL REPEATABLE READ", ())
 _COMMIT: Final[Statement] = ("COMMIT", ())
-_ROLLBACK: Final[Statement] = ("ROLLBACK", ())
 
 
 class UnforeseenError(Exception):
@@ -159,7 +158,6 @@ class Flush:
         """Send several writes in two round trips: nothing is committed before all are known to hold."""
         done = wire.run(*([] if self.is_begun else [_BEGIN]), *statements)[-len(statements) :]
         if any(count_of(each) != 1 for each in done):
-            wire.run(_ROLLBACK)
             raise UnforeseenError
         wire.run(_COMMIT)
         return _is_followed(done[0])
