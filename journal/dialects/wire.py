@@ -27,7 +27,7 @@ _DONE: Final = (1, 2)  # PGRES_COMMAND_OK, PGRES_TUPLES_OK
 
 
 class Wire:
-    """Sends statements on one connection; whoever uses the connection waits meanwhile."""
+    """Sends statements on one connection; whole numbers in them are ``bigint``."""
 
     def __init__(self, connection: Any) -> None:  # noqa: ANN401 - the driver's
         self.connection = connection
