@@ -198,6 +198,8 @@ def test_one_that_was_stopped_first_in_the_queue_stops_nobody(
     gateway: Any, other: Any, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waited in vain writes all the same, and does not wait there again."""
+    longest = str(queueing.LONGEST_MS)
+    monkeypatch.setattr(queueing, "_WAIT", queueing._WAIT.replace(longest, "50"))
     holding = server.connect()
     holding.execute("SELECT pg_advisory_lock(%s)", (queue_of(gateway),))
     stood = noted(monkeypatch)
