@@ -51,7 +51,7 @@ class Put:
         """Do it in the transaction that stands."""
         session, lines, request_id = self._session, self._lines, self._request_id
         store = session.store
-        if len(lines) == 1 and request_id is None and store.keeps_files:
+        if len(lines) == 1 and request_id is None:
             author, chain = session.author(cursor), store.registry.chain_of(session.key)
             if chain is not None and chain.generation != store.generation:
                 store.fresh(chain)  # another process has committed: mostly to other sessions

@@ -16,8 +16,9 @@ from journal import keys, tables
 from journal.audit.auditor import sighted
 from journal.controls import fact
 from journal.custody import Custody, custody
+from journal.dialects.postgres import is_lost
 from journal.eras import ERA_BODY, Bound, EraDigest, Keys, Secret, bounds_in
-from journal.errors import CorruptError, KeyMissing
+from journal.errors import CorruptError, KeyMissing, StorageError
 from journal.exclusive import Exclusive, exclusive
 from journal.instance import store_instance
 from journal.keyfinding import check_newest, find_keys, possible_ids, rows_beginning
@@ -26,6 +27,7 @@ from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
 from journal.pages import rows_of
 from journal.registry import Registry
 from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds
+from journal.servergroup import UNKNOWN, patiently
 from journal.sidefile import SideFile
 from journal.writing import Author
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from journal.seal import Mac
 
 _SESSIONS_A_FACT: Final = 500
+# How long a server is waited for that did not say whether the new key was taken.
+FIND_OUT_S: Final = 30.0
 # What each table's proof is over, and under which name.
 _PROOFS: Final = (
     ("instance", tables.instances, lambda row: row[:-1]),
@@ -74,14 +78,50 @@ def adopt_key(
     """
     if reason:
         check_label(reason, "reason")
-    with exclusive(place) as held:
-        adoption = _Adoption(held, str(place), reason, key_file)
-        old, new = adoption.run(without_key=without_key)
-        side_paths = {held.side_path(adoption.journal_id, each) for each in adoption.mirrors}
+    new: Keys | None = None
+    try:
+        with exclusive(place) as held:
+            adoption = _Adoption(held, str(place), reason, key_file)
+            old, new = adoption.run(without_key=without_key)
+            side_paths = {held.side_path(adoption.journal_id, each) for each in adoption.mirrors}
+    except StorageError as error:
+        if error.code != UNKNOWN or new is None:
+            raise
+        _find_out(place, new, error)
     for each in side_paths:
         _prove_mirrors(each, old, new)
     # Finding the key also has its file say that the era began.
     return custody(place, None if key_file is None else str(key_file))
+
+
+def _find_out(place: str | Path, new: Keys, lost: StorageError) -> None:
+    """Return if the era began by a commit whose answer was lost.
+
+    Raises:
+        StorageError: it did not; or ``outcome-unknown``, where the server does not come back in time.
+
+    """
+
+    def look() -> object:
+        with exclusive(
+            place
+        ) as held:  # whose locks the lost connection has as long as it may commit
+            # A write: with its commit what is found is durable, and where the standbys are.
+            held.cursor.execute("SELECT 1 FROM sessions WHERE id = ? FOR UPDATE", (REGISTRY_ID,))
+            held.cursor.execute("SELECT value FROM meta WHERE name = 'key_fingerprint'")
+            return held.cursor.fetchone()[0]
+
+    try:
+        found = patiently(look, FIND_OUT_S, is_lost)
+    except StorageError as error:
+        raise lost from error
+    if found != fingerprint(new.key):
+        raise StorageError(
+            f"{lost.args[0].partition(': ')[0]}: the connection was lost before the new key was taken; "
+            "nothing was changed",
+            hint="journal key adopt again",
+            code="server-gone",
+        )
 
 
 def _prove_mirrors(path: str, old: Keys | None, new: Keys) -> None:

@@ -307,6 +307,7 @@ class Chain:
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
             self.layout_size, self.mirror_state, self.resolved, self.redacted, self.redacting,
+            self.found_seq,
         )  # fmt: skip
 
     def put_back(self, state: tuple[Any, ...]) -> None:
@@ -315,12 +316,13 @@ class Chain:
         self.unwritten = []
         self.facts_head = b""  # what was learned of them is put back too
         if isinstance(state, Place):
-            self.head, self.examined = state
+            (self.head, self.examined), self.found_seq = state, state.head.seq  # it was plain
             return
         (
             self.head, self.examined, self.open_tail, self.named, self.odd, self.layout,
             self.layout_seq, self.earlier, self.rewritten_no, self.facts_up_to, self.waiting,
             self.layout_size, self.mirror_state, self.resolved, self.redacted, self.redacting,
+            self.found_seq,
         ) = state  # fmt: skip
         self.sealer.redacted = self.redacted
 

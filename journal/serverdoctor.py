@@ -6,7 +6,9 @@ writers at work, and on a standby.
 
 from __future__ import annotations
 
+import re
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from journal.custody import custody_by
@@ -28,6 +30,9 @@ _LONG_S: Final = 300
 _CROWDED: Final = 0.8
 _SHOWN: Final = 5
 _MIB: Final = 1024 * 1024
+# Of no meaning to a shell between double quotes, and more than single ones would bear.
+_NO_SHELL: Final = re.compile(r"""[^"$`\\!]*'[^"$`\\!]*""")
+_RELOAD: Final = "SELECT pg_reload_conf()"
 _WRITES: Final = (
     ("entries", "INSERT"),
     ("instances", "INSERT"),
@@ -73,6 +78,12 @@ def _with(address: Address, ask: Callable[[Health], Fact]) -> Fact:
         return ask(asked)
 
 
+def _psql(*statements: str) -> str:
+    """Return the command that has a server run statements, for a shell: names in them are anybody's."""
+    plain = [f'"{each}"' if _NO_SHELL.fullmatch(each) else quote(each) for each in statements]
+    return " ".join(["psql", *(f"-c {each}" for each in plain)])
+
+
 def _server(asked: Health) -> Fact:
     version, number, is_standby, user, encoding = asked.server()
     words = f"PostgreSQL {version} at {asked.address.shown}, as {user}"
@@ -103,17 +114,17 @@ _DURABLE: Final = {
     "fsync": (
         PROBLEM,
         "what was acknowledged is lost with the power; no journal is kept there",
-        "psql -c 'ALTER SYSTEM SET fsync = on' -c 'SELECT pg_reload_conf()'",
+        _psql("ALTER SYSTEM SET fsync = on", _RELOAD),
     ),
     "synchronous_commit": (
         PROBLEM,
         "what was acknowledged is lost with the power; only durability='normal' opens it",
-        "psql -c 'ALTER SYSTEM SET synchronous_commit = on' -c 'SELECT pg_reload_conf()'",
+        _psql("ALTER SYSTEM SET synchronous_commit = on", _RELOAD),
     ),
     "full_page_writes": (
         WARNING,
         "a page that was half written at a power cut stays damaged",
-        "psql -c 'ALTER SYSTEM SET full_page_writes = on' -c 'SELECT pg_reload_conf()'",
+        _psql("ALTER SYSTEM SET full_page_writes = on", _RELOAD),
     ),
     "data_checksums": (
         WARNING,
@@ -132,8 +143,7 @@ def _standbys(asked: Health) -> Fact:
     lacks = standbys.shortfall(wanted, settings.get("synchronous_commit", "?"), claimed)
     if lacks is not None:
         words = f"the URL says standbys={claimed}, and {lacks[0]}: no journal is opened so"
-        step = " ".join(f'-c "{each}"' for each in lacks[1].split("; "))
-        return Fact("standbys", PROBLEM, words, f"psql {step}", details)
+        return Fact("standbys", PROBLEM, words, _psql(*lacks[1].split("; ")), details)
     if any(state == "?" for _, state in found):
         words = f"{counted(len(found), 'standby', 'standbys')}; this user may not see which is waited for"
         return Fact("standbys", OK, words, None, details)
@@ -142,7 +152,8 @@ def _standbys(asked: Health) -> Fact:
         return Fact("standbys", WARNING, words, "start the standby, or take its name away", details)
     if found and not waited:
         words = f"{counted(len(found), 'standby', 'standbys')}, none waited for: a failover can lose the newest entries"
-        step = "psql -c \"ALTER SYSTEM SET synchronous_standby_names = '*'\" -c 'SELECT pg_reload_conf()'; and journal anchor"
+        waits = _psql("ALTER SYSTEM SET synchronous_standby_names = '*'", _RELOAD)
+        step = f"{waits}; and journal anchor"
         return Fact("standbys", WARNING, words, step, details)
     words = f"{', '.join(waited)} waited for" if waited else "none connected"
     return Fact("standbys", OK, words, None, details)
@@ -206,7 +217,7 @@ def _size(asked: Health) -> Fact:
     details = found._asdict()
     if found.old_entries and asked.redactions():
         words += f"; {counted(found.old_entries, 'old version')} of entries, in which a redacted line may still be read"
-        step = f"psql -c 'VACUUM {asked.address.schema}.entries'"
+        step = _psql(f"VACUUM {asked.named(asked.address.schema)}.entries")
         return Fact("size", WARNING, words, step, details)
     return Fact("size", OK, words, None, details)
 
@@ -219,12 +230,14 @@ def _grants(asked: Health) -> Fact:
     words = f"{user} is {role}"
     details = {"user": user, "role": role, "lacks": lacks, "others": [list(e) for e in others]}
     if not asked.may("entries", "SELECT"):
-        step = f"psql -c 'GRANT SELECT ON ALL TABLES IN SCHEMA {asked.address.schema} TO {user}'"
+        schema, who = asked.named(asked.address.schema), asked.named(user)
+        step = _psql(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {who}")
         return Fact("grants", PROBLEM, f"{words}, and may not read", step, details)
     odd = [(who, what) for who, what in others if what != "UPDATE"]
     if odd:
         who, what = odd[0]
-        step = f"psql -c 'REVOKE {what} ON {asked.address.schema}.entries FROM {who}'"
+        table = f"{asked.named(asked.address.schema)}.entries"
+        step = _psql(f"REVOKE {what} ON {table} FROM {who}")  # named by the server
         return Fact("grants", WARNING, f"{words}; {who} may {what} entries", step, details)
     if lacks and role == "no writer":
         words += f": it may read and audit, and has no {', '.join(lacks[:2])}"

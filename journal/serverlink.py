@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-import selectors
+import select
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.dialects import catalog, ghosts, postgres, standbys
+from journal.dialects.wire import Wire
 from journal.errors import StorageError
 from journal.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from journal.dialects.address import Address
 
 _IDLE: Final = 0  # as libpq counts
@@ -21,13 +25,22 @@ _ALWAYS_ONE_STATE: Final = "SET default_transaction_isolation = 'repeatable read
 log = logging.getLogger("journal")
 
 
+def _hearing(fd: int) -> Callable[[], object]:
+    """Return what tells, without waiting, whether anything was said; a selector takes ten times as long."""
+    if not hasattr(select, "poll"):  # Windows
+        return lambda: select.select([fd], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return partial(poll.poll, 0)
+
+
 class Link:
     """The connection, and what hangs on it; a new one has all of it anew.
 
     Attributes:
         raw: the driver's connection; None before the first, and once closed.
         cursor: takes statements.
-        quick: the driver's cursor, for what is sent as it is.
+        wire: for what is sent as it is.
         commits: how commits are waited for.
         mark: what tells on the server whether this connection is gone.
 
@@ -41,9 +54,9 @@ class Link:
         self._wait_s = wait_s
         self.raw: Any = None
         self.cursor: Any = None
-        self.quick: Any = None
+        self.wire: Any = None
         self.mark: Any = None
-        self._hears = selectors.DefaultSelector()
+        self._hears: Callable[[], object] = bool
 
     def connect(self) -> None:
         """Connect, and refuse a server that cannot keep what a journal promises."""
@@ -62,15 +75,13 @@ class Link:
             raw.close()
             raise
         self.raw, self.cursor, self.mark, self.commits = raw, cursor, mark, commits
-        self._hears = selectors.DefaultSelector()
-        self._hears.register(raw.fileno(), selectors.EVENT_READ)
-        self.quick = postgres.driver().RawCursor(raw)
+        self._hears = _hearing(raw.fileno())
+        self.wire = Wire(raw)
 
     def connect_again(self) -> None:
         """Let the connection go and make another, to a schema that is still ours."""
         log.info("%s: connecting again", self._address.shown)
         with suppress(Exception):
-            self._hears.close()
             self.raw.close()
         try:
             self.connect()
@@ -84,7 +95,7 @@ class Link:
     @property
     def has_ended(self) -> bool:
         """Whether the server has ended the connection, as far as was heard; asks nobody."""
-        return bool(self.raw.closed or self._hears.select(0))
+        return bool(self.raw.closed or self._hears())
 
     @property
     def is_inside(self) -> bool:
@@ -122,6 +133,5 @@ class Link:
     def close(self) -> None:
         """Close the connection; doing it again is harmless."""
         raw, self.raw = self.raw, None
-        self._hears.close()
         if raw is not None:
             raw.close()

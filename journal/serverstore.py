@@ -37,6 +37,7 @@ from journal.servergroup import PatientGroup, patiently
 from journal.serverlink import Link
 from journal.serveroutcome import LOCK_ONE, has_entries, unknown
 from journal.serverplace import mirrors_path, place_of
+from journal.serverqueue import Queue
 from journal.store import Store
 from journal.transaction import Transaction
 
@@ -81,6 +82,7 @@ class ServerStore(Store):
         self._follower_lock = notices.lock_of(address.schema)
         self._is_followed = False
         self._link = Link(address, durability=durability, wait_s=busy_timeout_s)
+        self.queue = Queue(address.schema, self._link)
         try:
             self._link.connect()
             catalog.check(self._link.cursor, address, SCHEMA_VERSION)
@@ -185,9 +187,10 @@ class ServerStore(Store):
         """Return the chain as it stands in the present transaction; in a flush, as it is known here."""
         if self._flush is None or chain.generation == self.generation:
             return super().fresh(chain)
-        head = chain.head
-        if not head.seq or chain.found_seq != head.seq or not chain.is_plain:
+        if not chain.head.seq or chain.found_seq != chain.head.seq or not chain.is_plain:
             raise UnforeseenError
+        self.queue.stand(chain, self._flush)
+        head = chain.head
         known = Known(chain.key, head.seq, head.epoch, head.cum_bytes, head.seal)
         self._flush.know(chain.session_id, known)
         chain.generation = self.generation
@@ -237,7 +240,7 @@ class ServerStore(Store):
 
     def _send(self, flush: Flush) -> None:
         try:
-            self._is_followed = flush.send(self._link.quick)
+            self._is_followed = flush.send(self._link.wire)
         except Exception as error:
             if not postgres.is_lost(error):
                 self.group.lost()

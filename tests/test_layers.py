@@ -87,6 +87,7 @@ LAYERS = (
         "serverstore",
         "serverlink",
         "serveroutcome",
+        "serverqueue",
         "serverplace",
         "servergroup",
         "serverchanges",

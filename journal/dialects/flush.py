@@ -8,32 +8,35 @@ is written, and the write is run again in a transaction that looks first.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
-from journal.dialects import grants
-from journal.dialects.postgres import driver
+from journal.dialects.wire import count_of
 from journal.model import REGISTRY_ID
 from journal.tables import entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from journal.dialects.wire import Wire
+
+    Statement = tuple[str, Sequence[Any]]
+
 _COLUMNS: Final = [column.name for column in entries.c if column.name != "id"]
 _SEAL: Final = _COLUMNS.index("seal")
-# The newest row under our seal says both that it is there and that nothing is above it.
+# The newest row, where ours was and under our seal, says both that it is there and that nothing is above it.
 _MOVE: Final = f"""
 UPDATE sessions SET head_seq = $1, head_epoch = $2, cum_bytes = $3, examined_seq = $4, examined_mac = $5
 WHERE id = $6 AND head_seq = $7 AND key = $8::text AND head_epoch = $9 AND cum_bytes = $10
-AND (SELECT seal FROM entries WHERE session_id = $6 ORDER BY seq DESC LIMIT 1) = $11::bytea
+AND ($7, $11::bytea) = (SELECT seq, seal FROM entries WHERE session_id = $6 ORDER BY seq DESC LIMIT 1)
 AND NOT EXISTS (SELECT FROM entries WHERE session_id = $6 AND seq < 1)
 AND NOT EXISTS (SELECT FROM entries WHERE session_id = {REGISTRY_ID} AND seq > $12)
 AND ($13::text IS NULL OR NOT EXISTS (SELECT FROM entries WHERE session_id = $6 AND request_id = $13::text))
 """  # noqa: S608 - our own number
 _CONDITIONS: Final = 13
-_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+_BEGIN: Final[Statement] = ("BEGIN ISOLATION LEVEL REPEATABLE READ", ())
+_COMMIT: Final[Statement] = ("COMMIT", ())
 
 
 class UnforeseenError(Exception):
@@ -62,6 +65,7 @@ class Flush:
 
     Attributes:
         rowcount: what the last statement will have written, if the flush holds.
+        is_begun: whether a transaction stands in which it is to be sent.
 
     """
 
@@ -74,6 +78,7 @@ class Flush:
         self._asked: dict[int, str] = {}
         self._moves: list[Move] = []
         self.rowcount = 0
+        self.is_begun = False
 
     def know(self, session_id: int, known: Known) -> None:
         """Take a session for what it was; whether it is will be a condition."""
@@ -131,7 +136,7 @@ class Flush:
 
     # -- sending ----------------------------------------------------------------------
 
-    def send(self, cursor: Any) -> bool:  # noqa: ANN401 - the driver's
+    def send(self, wire: Wire) -> bool:
         """Write it all, or nothing; return whether somebody follows the journal.
 
         Raises:
@@ -140,39 +145,31 @@ class Flush:
         """
         if not self._moves or self._asked:
             raise UnforeseenError
-        if len(self._moves) > 1 or len(self._moves[0].rows) > 1:
-            return self._send_together(cursor.connection)
-        try:
-            cursor.execute(_single(), self._values(self._moves[0]))
-        except Exception as error:
-            grants.note(error, _single(), cursor.connection)
-            raise
-        if cursor.rowcount != 1:
+        statements = list(self._statements())
+        if len(statements) > 1:
+            return self._send_together(wire, statements)
+        # Where it does not hold, what is committed is nothing.
+        done = wire.run(*statements, *([_COMMIT] if self.is_begun else []))[0]
+        if count_of(done) != 1:
             raise UnforeseenError
-        return not cursor.fetchone()[0]
+        return _is_followed(done)
 
-    def _values(self, move: Move) -> tuple[Any, ...]:
-        return (*move.values, *move.rows[0], self._follower_lock)
-
-    def _send_together(self, connection: Any) -> bool:  # noqa: ANN401
+    def _send_together(self, wire: Wire, statements: Sequence[Statement]) -> bool:
         """Send several writes in two round trips: nothing is committed before all are known to hold."""
-        psycopg = driver()
-        with (psycopg.Pipeline.is_supported() and connection.pipeline()) or nullcontext():
-            psycopg.RawCursor(connection).execute(_BEGIN)
-            done = [
-                psycopg.RawCursor(connection).execute(statement, values)
-                for statement, values in self._statements()
-            ]
-        if any(cursor.rowcount != 1 for cursor in done):
-            connection.execute("ROLLBACK")
+        done = wire.run(*([] if self.is_begun else [_BEGIN]), *statements)[-len(statements) :]
+        if any(count_of(each) != 1 for each in done):
             raise UnforeseenError
-        connection.execute("COMMIT")
-        return not done[0].fetchone()[0]
+        wire.run(_COMMIT)
+        return _is_followed(done[0])
 
-    def _statements(self) -> Iterator[tuple[str, Sequence[Any]]]:
+    def _statements(self) -> Iterator[Statement]:
         for move in self._moves:
-            yield _single(), self._values(move)
+            yield _single(), (*move.values, *move.rows[0], self._follower_lock)
             yield from ((_insert(), row) for row in move.rows[1:])
+
+
+def _is_followed(done: Any) -> bool:  # noqa: ANN401 - libpq's result
+    return bool(done.get_value(0, 0) == b"\0")
 
 
 @cache

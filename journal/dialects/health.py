@@ -111,6 +111,10 @@ class Health:
         ((there,),) = self._all("SELECT extract(epoch FROM clock_timestamp())::float8")
         return float(there) - (before + time.time()) / 2
 
+    def named(self, name: str) -> str:
+        """Return a name as a statement takes it, in quotes where it must be."""
+        return str(self._all("SELECT quote_ident(?::text)", name)[0][0])
+
     def owns(self) -> bool:
         """Whether who asks owns the schema, and so may do anything to it."""
         return bool(self._all(_OWNS, self.address.schema)[0][0])

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from random import Random
@@ -181,7 +182,8 @@ def turns(say: Say, _: object, url: str, key: Path, by: str, seed: int) -> None:
             except Superseded as error:
                 say("refused", error.parked)
                 if error.parked is not None:
-                    again(journal.parked(error.parked).discard)
+                    kept = again(partial(journal.parked, error.parked))
+                    again(kept.discard)
             except JournalError as error:
                 if error.code not in AGAIN:
                     raise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -210,6 +212,29 @@ def test_what_a_user_may_do(url: str, role: tuple[str, str, Any]) -> None:
     assert fact.state == WARNING
     assert f"{name} may DELETE entries" in fact.words
     assert fact.next_step == f"psql -c 'REVOKE DELETE ON {parsed(url).schema}.entries FROM {name}'"
+
+
+@pytest.fixture
+def odd(server: Server) -> Iterator[str]:
+    """A user whose name is a statement's end, and a shell's."""
+    name = 'it\'s; "DROP"'
+    with server.connect() as owner:
+        quoted = '"{}"'.format(name.replace('"', '""'))
+        owner.execute(f"CREATE ROLE {quoted} LOGIN PASSWORD 'odd'")
+        yield name
+        owner.execute(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
+
+
+def test_a_name_in_a_command_is_a_name(server: Server, odd: str) -> None:
+    """Whatever a schema or a user is called: the shell and the server take it for that."""
+    Journal(server.url("order")).close()
+    own = server.url("order", user=quote(odd, safe=""), password="odd")  # noqa: S106 - a test's
+    with server.connect() as owner:
+        owner.execute('GRANT USAGE ON SCHEMA "order" TO "{}"'.format(odd.replace('"', '""')))
+        psql, option, statement = shlex.split(facts(own)["grants"].next_step or "")
+        assert (psql, option) == ("psql", "-c")
+        owner.execute(statement)
+    assert "it may read and audit" in facts(own)["grants"].words
 
 
 def test_no_key(url: str, key_file: Path, tmp_path: Path) -> None:

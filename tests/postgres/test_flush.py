@@ -136,6 +136,10 @@ class Watched:
         f"DELETE FROM entries WHERE session_id > 1 AND seq = {WARM}",
         f"UPDATE entries SET seq = 0 WHERE session_id > 1 AND seq = {WARM - 1}",
         f"UPDATE entries SET seq = 99 WHERE session_id > 1 AND seq = {WARM - 1}",
+        (
+            f"UPDATE entries SET seq = 99, seal = (SELECT seal FROM entries e WHERE e.session_id > 1 AND e.seq = {WARM}) "
+            f"WHERE session_id > 1 AND seq = {WARM - 1}"
+        ),
         f"UPDATE entries SET request_id = 'r' WHERE session_id > 1 AND seq = {WARM - 1}",
         "UPDATE entries SET seq = 99 WHERE session_id = 1 AND seq = 1",
     ],

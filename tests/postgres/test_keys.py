@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, KeyMissing
+from journal import Journal, KeyMissing, StorageError, adopting, exclusive
 from journal.adopting import adopt_key
 from journal.audit import audit
+from tests.postgres.proxy import Proxy
 from tests.test_adopting import (  # noqa: F401 - run here as well
     filled,
     key_path,
@@ -27,7 +28,10 @@ from tests.test_bundle import (  # noqa: F401 - run here as well
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from journal import Session
+    from tests.postgres.server import Server
 
 
 @pytest.fixture
@@ -66,3 +70,59 @@ def test_nobody_writes_beside_a_new_key(journal_path: str) -> None:
     with Journal(journal_path) as journal:
         assert len(journal.session(KEY).read()) == sum(counts)
     assert audit(journal_path).findings == ()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
+
+
+def cut_the_commit(
+    monkeypatch: pytest.MonkeyPatch, proxy: Proxy, cut: str, *, for_good: bool = False
+) -> None:
+    commit = exclusive._commit
+
+    def lose(*each: Any) -> None:
+        monkeypatch.setattr(exclusive, "_commit", commit)
+        proxy.cut = cut
+        if for_good:
+            proxy.close()
+        commit(*each)
+
+    monkeypatch.setattr(exclusive, "_commit", lose)
+
+
+def test_a_new_key_whose_answer_was_lost_is_found_to_be_taken(
+    path: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_the_commit(monkeypatch, proxy, "answer")
+    assert adopt_key(proxy.url(path)).era == 2
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 2})
+    assert audit(path).findings == ()
+
+
+def test_a_new_key_that_never_came_to_the_server_is_said_to_be_none(
+    path: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal goes on with the old one, and may be given a new one again."""
+    cut_the_commit(monkeypatch, proxy, "request")
+    with pytest.raises(StorageError, match="nothing was changed") as caught:
+        adopt_key(proxy.url(path))
+    assert caught.value.code == "server-gone"
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 2})
+    assert adopt_key(path).era == 2
+    assert audit(path).findings == ()
+
+
+def test_a_new_key_of_which_nobody_can_tell_is_said_to_be_unknown(
+    path: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adopting, "FIND_OUT_S", 0.2)
+    cut_the_commit(monkeypatch, proxy, "answer", for_good=True)
+    with pytest.raises(StorageError) as caught:
+        adopt_key(proxy.url(path))
+    assert caught.value.code == "outcome-unknown"
