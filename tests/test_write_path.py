@@ -171,6 +171,50 @@ def test_an_interrupt_at_the_first_step_of_an_undoing_leaves_nobody_behind(
     assert not journal.store.lock._is_owned()
 
 
+def test_who_rides_with_a_leader_that_never_comes_to_sync_syncs_alone(base, journal, monkeypatch):
+    store, asked = journal.store, list[int]()
+    make_durable = store.make_durable
+
+    def interrupted(number: int) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        make_durable(number)
+
+    monkeypatch.setattr(store, "make_durable", interrupted)
+    with together(journal, *[lambda: base.append(LINE)] * 3) as futures:
+        outcomes = [outcome(future) for future in futures]
+    assert outcomes == [KeyboardInterrupt, "written", "written"]
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
+
+
+def test_what_sqlite_itself_rolled_back_was_never_committed(base, journal):
+    """It does so where the disk is full, whatever error the caller makes of that."""
+    with pytest.raises(ZeroDivisionError):
+        roll_back_by_hand(base)
+    assert not journal.store.knows("made and undone")
+    assert base.append(LINE).seq == 2
+    assert not audit(journal.store.path).findings
+
+
+def roll_back_by_hand(session: Session) -> None:
+    store = session.store
+    with store.transaction() as cursor:
+        store.open_chain(cursor, "made and undone")
+        cursor.execute("ROLLBACK")
+        raise ZeroDivisionError
+
+
+def test_what_a_write_says_of_oddities_is_not_in_the_file(base, journal, thief, tmp_path):
+    path = tmp_path / "agent.jsonl"
+    journal.mirrors.add(base.key, path)
+    base.append(LINE)
+    thief.insert_copy()
+    base.append({"n": 2})
+    assert path.read_bytes().endswith(b'{"n":1}\n{"n":2}\n')
+
+
 def test_many_lines_ride_along_whole(base, journal):
     with together(journal, lambda: base.append(LINE), lambda: base.extend([LINE] * 3)) as futures:
         assert [outcome(future) for future in futures] == ["written"] * 2
