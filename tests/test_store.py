@@ -329,6 +329,7 @@ def test_swallowed_rows_are_noticed_even_without_a_schema_check(base, journal, t
         base.append(LINE)
 
     assert caught.value.code == "rows-swallowed"
+    assert str(caught.value) == "1 rows were to be written, the database says 0"
     assert caught.value.hint
     assert thief.seqs() == [1]
 

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import BusyError, EntryError, NotTrusted, StorageError
+from journal.admission import Put
 from journal.audit import audit
+from journal.controls import fact
 from journal.durability import LogSync
 from journal.engine import is_compatible_mode
+from journal.lines import Line
 from journal.parts import encode_lines
 from journal.store import FOLD_IN_AFTER, Store
 from journal.ticket import Ticket
 from journal.writing import write
 from tests.test_group import outcome, together
-from tests.test_worst_moments import GREAT, LINE, in_another_thread
+from tests.test_worst_moments import GREAT, LINE, fail_after, in_another_thread
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -204,6 +207,63 @@ def roll_back_by_hand(session: Session) -> None:
         store.open_chain(cursor, "made and undone")
         cursor.execute("ROLLBACK")
         raise ZeroDivisionError
+
+
+def test_a_file_gets_its_lines_though_a_write_was_rolled_back_before(base, journal, tmp_path):
+    path = tmp_path / "agent.jsonl"
+    journal.mirrors.add(base.key, path)
+
+    def undone(cursor: Any) -> None:
+        Put(base, encode_lines([{"n": "undone"}]), None)(cursor)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        journal.store.group.write(undone)
+    base.append({"n": 2})
+    assert path.read_bytes() == b'{"type":"session"}\n{"n":2}\n'
+
+
+def test_a_fact_that_was_rolled_back_leaves_the_registry_as_it_was(base, journal, tmp_path):
+    store = journal.store
+    before = store.registry.chain.head
+    with pytest.raises(ZeroDivisionError):
+        fail_after(store, lambda: store.record(store.cursor, fact("unmirror", session_id=2)))
+    journal.revoke("gateway", "has gone")
+    assert store.registry.chain.head.seq == before.seq + 1
+    assert not audit(store.path).findings
+
+
+def test_whose_a_mirror_is_goes_by_host_and_place(base, journal, tmp_path):
+    journal.mirrors.add(base.key, tmp_path / "agent.jsonl")
+    (known,) = journal.store.registry.mirrors.values()
+    for told, serves, has_file in [
+        ({}, True, True),
+        ({"host": "far"}, False, False),
+        ({"place": "1/a/s/u"}, False, False),
+    ]:
+        other = known._replace(**told)
+        assert (journal.store.serves(other), journal.store.has_file(other)) == (serves, has_file)
+
+
+@pytest.mark.parametrize(
+    "first, then, text",
+    [
+        (["a|"], ["b\n"], b"a\nb\n"),
+        (["a\n", "b|"], ["c\n"], b"a\nb\nc\n"),
+        (["a|"], ["\n", "b\n"], b"a\nb\n"),
+        (["a|"], ["b\n", "\n"], b"a\nb\n\n"),
+        (["a\n"], ["b\n"], b"a\nb\n"),
+    ],
+)
+def test_a_line_that_was_left_open_is_ended_once(base, journal, first, then, text):
+    for lines in (first, then):
+        made = [
+            Line(each[:-1].encode(), b"" if each[-1] == "|" else b"\n", "raw") for each in lines
+        ]
+        with journal.store.transaction() as cursor:
+            chain = journal.store.open_chain(cursor, KEY)
+            write(cursor, chain, base.author(cursor), 1, lines=made)
+    assert b"".join(entry.data for entry in base.read()).endswith(b"}\n" + text)
 
 
 def test_what_a_write_says_of_oddities_is_not_in_the_file(base, journal, thief, tmp_path):
