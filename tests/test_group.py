@@ -38,6 +38,12 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+@pytest.fixture(autouse=True)
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whoever waits be woken: a look for itself would make up for a call that never came."""
+    monkeypatch.setattr(group, "LOOK_S", 2 * DEADLINE_S)
+
+
 @pytest.fixture
 def commits(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many writes rode along in each commit."""
@@ -402,3 +408,24 @@ def test_a_write_that_nobody_will_serve_holds_up_no_other(base, journal):
     assert last.is_done
     assert last.error is None
     assert base.head.seq == 2
+
+
+def test_a_call_that_never_comes_is_not_waited_for(base, journal, monkeypatch):
+    """An interrupt may swallow it: who waits looks for itself."""
+    monkeypatch.setattr(group, "LOOK_S", 0.01)
+    monkeypatch.setattr(group, "wake", lambda *_: None)
+    with together(journal, *[lambda: base.append(LINE)] * 3) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 3
+
+
+def test_who_came_a_moment_ago_is_not_refused_with_those_who_waited_long(journal):
+    """It has its own time-out before it."""
+    patient, new = (Queued(lambda _: None, SimpleQueue()) for _ in range(2))
+    patient.since -= journal.store.busy_timeout_s / 2
+    journal.store.group._queue.extend([patient, new])
+    journal.store.group._refuse_the_patient(BusyError("no", hint="wait"))
+    assert isinstance(patient.error, BusyError)
+    assert patient.wake.qsize() == 1  # type: ignore[attr-defined]
+    assert new.error is None
+    assert list(journal.store.group._queue) == [new]
+    journal.store.group._queue.clear()

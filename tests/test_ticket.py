@@ -341,6 +341,8 @@ def test_a_wait_leaves_no_thread_and_no_file_open(path):
     second.close()
     thread.join(20.0)
     assert not thread.is_alive()
+    with pytest.raises(ValueError, match="negative"):
+        second.take()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(waiters)
     first.close()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, EntryError, NotTrusted, StorageError
+from journal import BusyError, EntryError, NotTrusted, SchemaError, StorageError
 from journal.admission import Put
 from journal.audit import audit
 from journal.controls import fact
 from journal.durability import LogSync
 from journal.engine import is_compatible_mode
+from journal.ledger import now_us
 from journal.lines import Line
 from journal.parts import encode_lines
 from journal.store import FOLD_IN_AFTER, Store
@@ -128,6 +130,32 @@ def test_who_closes_beside_another_leaves_an_empty_log(base, journal, open_journ
         base.append(GREAT)
         journal.close()
         assert Path(f"{journal_path}-wal").stat().st_size == 0
+
+
+def test_who_closes_waits_for_nobodys_turn(base, journal, monkeypatch):
+    """But in compatible mode, where nobody may write while the log is folded in."""
+    if is_compatible_mode():
+        pytest.skip("a library with the WAL-reset bug")
+
+    def asked() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(journal.store.ticket, "take", asked)
+    journal.close()
+
+
+def test_a_write_that_learns_of_a_foreign_schema_leaves_the_lock_free(base, journal, thief):
+    thief.execute("CREATE TRIGGER zz AFTER INSERT ON entries BEGIN SELECT 1; END")
+    with pytest.raises(SchemaError):
+        base.append(LINE)
+    assert not journal.store._connection.in_transaction
+    thief.execute("DROP TRIGGER zz")
+    assert base.append(LINE).seq == 2
+
+
+def test_the_clock_is_that_of_the_machine_in_microseconds():
+    before = time.time_ns()
+    assert before // 1000 <= now_us() <= time.time_ns() // 1000
 
 
 # -- a commit that is interrupted ------------------------------------------------------------
