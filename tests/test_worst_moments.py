@@ -27,7 +27,7 @@ LINE = {"n": 1}
 GREAT = b'{"text":"' + b"x" * 300_000 + b'"}'
 
 
-def open_files() -> list[str]:
+def open_files(beside: Path) -> list[str]:
     with guards.own_hand():
         numbers = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
     found = []
@@ -36,7 +36,7 @@ def open_files() -> list[str]:
             found.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - as above
         except OSError:
             continue
-    return [path for path in found if "agent.db" in path]
+    return [path for path in found if path.startswith(str(beside))]
 
 
 def in_another_thread(call: Callable[[], object]) -> None:
@@ -71,7 +71,7 @@ def test_an_opening_that_fails_leaves_nothing_open(journal_path, monkeypatch, wh
         patch.setattr(where, fails)
         with pytest.raises(error if error is KeyboardInterrupt else StorageError):
             Store(str(journal_path))
-    assert open_files() == []
+    assert open_files(journal_path) == []
     with Journal(journal_path) as journal:
         assert journal.session(KEY, writer="w", role="run").append(LINE).seq == 1
 
@@ -84,7 +84,7 @@ def test_a_database_that_cannot_be_opened_leaves_nothing_behind(journal_path, mo
         monkeypatch.setattr("journal.store.writing_engine", lambda *_, **__: Failing(error))
     with pytest.raises(error or StorageError):
         Store(str(journal_path))
-    assert open_files() == []
+    assert open_files(journal_path) == []
     assert list(journal_path.parent.glob("agent.db*")) == [journal_path]
 
 
@@ -96,6 +96,13 @@ class Failing:
 
     def raw_connection(self) -> None:
         raise self.error
+
+
+def test_a_closed_journal_leaves_nothing_open(journal_path):
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="w", role="run").append(LINE)
+        assert open_files(journal_path)
+    assert open_files(journal_path) == []
 
 
 def test_a_log_that_is_not_open_here_is_not_synced_for_anybody(journal_path):
@@ -228,7 +235,9 @@ def test_an_interrupt_before_a_block_is_known_begins_none(base, journal, monkeyp
 
 
 @pytest.mark.parametrize("step", ["ticket", "lock"])
-def test_a_close_between_two_steps_of_a_write_is_told_as_one(base, journal, monkeypatch, step):
+def test_a_close_between_two_steps_of_a_write_is_told_as_one(
+    base, journal, journal_path, monkeypatch, step
+):
     """Another thread closes while this one has its turn already, or waits for it."""
     store = journal.store
     take = store.ticket.take
@@ -246,7 +255,7 @@ def test_a_close_between_two_steps_of_a_write_is_told_as_one(base, journal, monk
         base.append(LINE)
     assert caught.value.code == "closed"
     assert not store.lock._is_owned()
-    assert open_files() == []
+    assert open_files(journal_path) == []
 
 
 # -- a log that somebody else is mending ----------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from journal import BusyError, EntryError, NotTrusted, SchemaError, StorageError
 from journal.admission import Put
 from journal.audit import audit
 from journal.controls import fact
-from journal.durability import LogSync
+from journal.durability import CAN_SYNC, BySQLite, LogSync
 from journal.engine import is_compatible_mode
 from journal.ledger import now_us
 from journal.lines import Line
@@ -156,6 +157,17 @@ def test_a_write_that_learns_of_a_foreign_schema_leaves_the_lock_free(base, jour
 def test_the_clock_is_that_of_the_machine_in_microseconds():
     before = time.time_ns()
     assert before // 1000 <= now_us() <= time.time_ns() // 1000
+
+
+@pytest.mark.parametrize(
+    "durability, kind", [("full", LogSync if CAN_SYNC else BySQLite), ("normal", BySQLite)]
+)
+def test_who_syncs_is_the_journal_itself_where_it_can(open_journal, durability, kind):
+    store = open_journal(durability=durability).store
+    assert type(store.durability) is kind
+    is_left = kind is BySQLite and durability == "full"
+    assert store.cursor.execute("PRAGMA synchronous").fetchone() == (2 if is_left else 1,)
+    assert sys.platform != "linux" or CAN_SYNC
 
 
 # -- a commit that is interrupted ------------------------------------------------------------
@@ -364,7 +376,7 @@ def test_lines_that_are_swallowed_are_noticed_however_many(
     assert thief.seqs() == [1]
 
 
-def test_an_external_writers_line_ends_what_was_examined(journal, base):
+def test_an_external_writers_line_ends_what_was_examined(journal, base, thief):
     """A fence looks at it, though it was put off with others' lines."""
     external = journal.session(KEY, writer="slack", role="external")
     external.append(LINE)
@@ -375,6 +387,7 @@ def test_an_external_writers_line_ends_what_was_examined(journal, base):
         assert [outcome(future) for future in futures] == ["written"] * 2
     assert journal.store.registry.chain_of(KEY).examined == examined
     assert not base.fence().arrived
+    assert [thief.column("trusted", seq) for seq in (1, external.head.seq)] == [1, 0]
 
 
 def test_a_revocation_says_who_and_takes_only_names(journal, base):
