@@ -238,6 +238,7 @@ def test_what_sqlite_itself_rolled_back_was_never_committed(base, journal):
         roll_back_by_hand(base)
     assert not journal.store.knows("made and undone")
     assert base.append(LINE).seq == 2
+    assert journal.store.knows(KEY)
     assert not audit(journal.store.path).findings
 
 
@@ -313,12 +314,6 @@ def test_what_a_write_says_of_oddities_is_not_in_the_file(base, journal, thief, 
     thief.insert_copy()
     base.append({"n": 2})
     assert path.read_bytes().endswith(b'{"n":1}\n{"n":2}\n')
-
-
-def test_many_lines_ride_along_whole(base, journal):
-    with together(journal, lambda: base.append(LINE), lambda: base.extend([LINE] * 3)) as futures:
-        assert [outcome(future) for future in futures] == ["written"] * 2
-    assert base.head.seq == 5
 
 
 def test_what_is_no_append_finds_what_was_put_off_before_it(base, journal):
