@@ -125,11 +125,10 @@ class Ledger:
             chain.generation = self.generation
         return chain
 
-    def touch(self, chain: Chain) -> Chain:
-        """Return the chain, fresh, and remember its state in case the transaction fails."""
+    def touch(self, chain: Chain) -> None:
+        """Make a chain fresh, and remember its state in case the transaction fails."""
         self.fresh(chain)
         self.touched.append((chain, chain.state()))
-        return chain
 
     def put_off(self, chain: Chain) -> None:
         """Have the rows that a fresh chain is about to get written when the transaction settles."""

@@ -107,7 +107,7 @@ def write(  # noqa: PLR0913 - a write has this many sides
 
 
 def put_off(chain: Chain, author: Author, now_us: int, lines: Sequence[Line]) -> list[Entry]:
-    """Seal lines as :func:`write` does, and leave them to :func:`write_out`; return their entries.
+    """Seal lines with line ends as :func:`write` does, and leave them to :func:`write_out`; return their entries.
 
     For chains that :func:`journal.appending.is_plain`. Whoever writes many lines of many writes to one
     session saves the head's statement for all but one of them.
@@ -117,7 +117,6 @@ def put_off(chain: Chain, author: Author, now_us: int, lines: Sequence[Line]) ->
     chain.head = made.head
     if chain.examined == before and author.trusted:
         chain.examined = made.head.seq
-    chain.open_tail = lines[-1].terminator == b""
     chain.unwritten += made.rows
     return made.entries
 

@@ -118,6 +118,17 @@ def test_what_was_forgotten_does_not_count_and_what_was_redacted_does(journal, g
     assert bodies(gateway) == [ONE]
 
 
+def test_what_another_process_forgot_does_not_count_either(journal, gateway, open_journal):
+    def write():
+        with journal.batch() as batch:
+            return batch.append(gateway, ONE, request_id="r", first_wins=True)
+
+    write()
+    open_journal().session(gateway.key, writer="gateway", role="run").forget(reason="over")
+    assert write().written
+    assert bodies(gateway) == [ONE]
+
+
 def test_a_write_bound_to_another_is_written_only_with_it(journal, gateway):
     beside = journal.session("beside", writer="gateway", role="run")
     for _ in range(3):

@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from journal import ClaimedError, EntryError, NotTrusted, RefusedError, Superseded
+from journal import ClaimedError, EntryError, NotTrusted, RefusedError, SessionTakeover, Superseded
 from journal.process import this_process
 from tests.thieves import KEY
 
@@ -451,6 +451,38 @@ def test_the_tables_times_are_those_of_the_sealed_entries(base, other, thief, cl
     sealed = [thief.column("created_us", seq) for seq in (first.token, second.token, 4)]
 
     assert times == [(sealed[0], sealed[1]), (sealed[1], sealed[2])]
+
+
+def test_a_turn_checks_all_that_came_since_its_claim(base, journal):
+    turn = base.claim()
+    journal.session(KEY, writer="slack", role="external").append(LINE)
+
+    with pytest.raises(SessionTakeover):
+        turn.check()
+
+    assert not turn.check(raise_=False).accepted
+
+
+def broken_off(session, act=lambda: None):
+    with session.claim():
+        act()
+        raise ZeroDivisionError
+
+
+def test_an_error_that_ends_a_turn_is_told_as_it_is(base):
+    with pytest.raises(ZeroDivisionError) as caught:
+        broken_off(base)
+
+    assert not hasattr(caught.value, "__notes__")
+    assert base.append(LINE).claim is None
+
+
+def test_a_release_that_fails_hides_no_error(base, journal):
+    with pytest.raises(ZeroDivisionError) as caught:
+        broken_off(base, journal.close)
+
+    (note,) = caught.value.__notes__
+    assert note == f"the turn on {KEY!r} could not be released: this journal is closed"
 
 
 # --- letting go from elsewhere

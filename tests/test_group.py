@@ -38,6 +38,12 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+@pytest.fixture(autouse=True)
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whoever waits be woken: a look for itself would make up for a call that never came."""
+    monkeypatch.setattr(group, "LOOK_S", 2 * DEADLINE_S)
+
+
 @pytest.fixture
 def commits(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many writes rode along in each commit."""
@@ -278,6 +284,18 @@ def test_what_rides_along_moves_the_head_once(base, journal, statements):
     assert journal.session(base.key).head == base.head
 
 
+def test_many_lines_ride_along_whole(base, journal, commits):
+    """In one commit: whatever fails as it is put off is done again by itself, and hides it."""
+    commits.clear()
+    with together(journal, lambda: base.append(LINE), lambda: base.extend([LINE] * 3)) as futures:
+        made = [future.result(DEADLINE_S) for future in futures][1]
+
+    assert commits == [1]
+    assert [entry.seq for entry in made] == [3, 4, 5]  # type: ignore[attr-defined]
+    assert base.head.seq == 5
+    assert journal.store.registry.chain_of(base.key).examined == 5
+
+
 def test_a_request_finds_what_was_put_off_before_it(base, journal):
     """The second of two equal requests in one commit is answered with the first one's entry."""
     calls = [
@@ -402,3 +420,24 @@ def test_a_write_that_nobody_will_serve_holds_up_no_other(base, journal):
     assert last.is_done
     assert last.error is None
     assert base.head.seq == 2
+
+
+def test_a_call_that_never_comes_is_not_waited_for(base, journal, monkeypatch):
+    """An interrupt may swallow it: who waits looks for itself."""
+    monkeypatch.setattr(group, "LOOK_S", 0.01)
+    monkeypatch.setattr(group, "wake", lambda *_: None)
+    with together(journal, *[lambda: base.append(LINE)] * 3) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 3
+
+
+def test_who_came_a_moment_ago_is_not_refused_with_those_who_waited_long(journal):
+    """It has its own time-out before it."""
+    patient, new = (Queued(lambda _: None, SimpleQueue()) for _ in range(2))
+    patient.since -= journal.store.busy_timeout_s / 2
+    journal.store.group._queue.extend([patient, new])
+    journal.store.group._refuse_the_patient(BusyError("no", hint="wait"))
+    assert isinstance(patient.error, BusyError)
+    assert patient.wake.qsize() == 1  # type: ignore[attr-defined]
+    assert new.error is None
+    assert list(journal.store.group._queue) == [new]
+    journal.store.group._queue.clear()

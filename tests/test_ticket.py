@@ -341,6 +341,8 @@ def test_a_wait_leaves_no_thread_and_no_file_open(path):
     second.close()
     thread.join(20.0)
     assert not thread.is_alive()
+    with pytest.raises(ValueError, match="negative"):
+        second.take()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(waiters)
     first.close()
@@ -351,3 +353,35 @@ def until_idle(ticket: Ticket) -> None:
     while ticket._waiter and ticket._waiter._is_waiting:
         assert time.monotonic() < end
         time.sleep(0.001)
+
+
+def test_a_forked_child_lets_go_of_all_and_ends_no_turn(path):
+    """Whoever had it in the parent, or waited for it there."""
+    first, second = two_of(path)
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(second._thread.acquire).result()  # another thread was at it when it forked
+        pid = os.fork()
+        if not pid:
+            os.write(writing, b"yes" if lets_go(first) and lets_go(second) else b"no")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        pool.submit(second._thread.release).result()
+    assert os.read(reading, 3) == b"yes"
+    assert not free(path)
+    first.give_back()
+    assert is_soon_free(path)
+
+
+def lets_go(ticket: Ticket) -> bool:
+    """Abandon a ticket, and say whether nothing of it is left that could be held or taken."""
+    numbers = (ticket._own, ticket._waiters)
+    ticket.abandon()
+    is_free = ticket._thread.acquire(blocking=False)
+    for number in (*numbers, ticket._own, ticket._held):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        return False
+    return is_free

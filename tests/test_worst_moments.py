@@ -27,7 +27,7 @@ LINE = {"n": 1}
 GREAT = b'{"text":"' + b"x" * 300_000 + b'"}'
 
 
-def open_files(journal_path: Path) -> list[str]:
+def open_files(beside: Path) -> list[str]:
     with guards.own_hand():
         numbers = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
     found = []
@@ -36,7 +36,7 @@ def open_files(journal_path: Path) -> list[str]:
             found.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - as above
         except OSError:
             continue
-    return [file for file in found if file.startswith(str(journal_path))]
+    return [path for path in found if path.startswith(str(beside))]
 
 
 def in_another_thread(call: Callable[[], object]) -> None:
@@ -96,6 +96,13 @@ class Failing:
 
     def raw_connection(self) -> None:
         raise self.error
+
+
+def test_a_closed_journal_leaves_nothing_open(journal_path):
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="w", role="run").append(LINE)
+        assert open_files(journal_path)
+    assert open_files(journal_path) == []
 
 
 def test_a_log_that_is_not_open_here_is_not_synced_for_anybody(journal_path):

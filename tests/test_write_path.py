@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, EntryError, NotTrusted, StorageError
+from journal import BusyError, EntryError, NotTrusted, SchemaError, StorageError
+from journal.admission import Put
 from journal.audit import audit
-from journal.durability import LogSync
+from journal.controls import fact
+from journal.durability import CAN_SYNC, BySQLite, LogSync
 from journal.engine import is_compatible_mode
+from journal.ledger import now_us
+from journal.lines import Line
 from journal.parts import encode_lines
 from journal.store import FOLD_IN_AFTER, Store
 from journal.ticket import Ticket
 from journal.writing import write
 from tests.test_group import outcome, together
-from tests.test_worst_moments import GREAT, LINE, in_another_thread
+from tests.test_worst_moments import GREAT, LINE, fail_after, in_another_thread
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -127,6 +133,43 @@ def test_who_closes_beside_another_leaves_an_empty_log(base, journal, open_journ
         assert Path(f"{journal_path}-wal").stat().st_size == 0
 
 
+def test_who_closes_waits_for_nobodys_turn(base, journal, monkeypatch):
+    """But in compatible mode, where nobody may write while the log is folded in."""
+    if is_compatible_mode():
+        pytest.skip("a library with the WAL-reset bug")
+
+    def asked() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(journal.store.ticket, "take", asked)
+    journal.close()
+
+
+def test_a_write_that_learns_of_a_foreign_schema_leaves_the_lock_free(base, journal, thief):
+    thief.execute("CREATE TRIGGER zz AFTER INSERT ON entries BEGIN SELECT 1; END")
+    with pytest.raises(SchemaError):
+        base.append(LINE)
+    assert not journal.store._connection.in_transaction
+    thief.execute("DROP TRIGGER zz")
+    assert base.append(LINE).seq == 2
+
+
+def test_the_clock_is_that_of_the_machine_in_microseconds():
+    before = time.time_ns()
+    assert before // 1000 <= now_us() <= time.time_ns() // 1000
+
+
+@pytest.mark.parametrize(
+    "durability, kind", [("full", LogSync if CAN_SYNC else BySQLite), ("normal", BySQLite)]
+)
+def test_who_syncs_is_the_journal_itself_where_it_can(open_journal, durability, kind):
+    store = open_journal(durability=durability).store
+    assert type(store.durability) is kind
+    is_left = kind is BySQLite and durability == "full"
+    assert store.cursor.execute("PRAGMA synchronous").fetchone() == (2 if is_left else 1,)
+    assert sys.platform != "linux" or CAN_SYNC
+
+
 # -- a commit that is interrupted ------------------------------------------------------------
 
 
@@ -171,10 +214,106 @@ def test_an_interrupt_at_the_first_step_of_an_undoing_leaves_nobody_behind(
     assert not journal.store.lock._is_owned()
 
 
-def test_many_lines_ride_along_whole(base, journal):
-    with together(journal, lambda: base.append(LINE), lambda: base.extend([LINE] * 3)) as futures:
-        assert [outcome(future) for future in futures] == ["written"] * 2
-    assert base.head.seq == 5
+def test_who_rides_with_a_leader_that_never_comes_to_sync_syncs_alone(base, journal, monkeypatch):
+    store, asked = journal.store, list[int]()
+    make_durable = store.make_durable
+
+    def interrupted(number: int) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        make_durable(number)
+
+    monkeypatch.setattr(store, "make_durable", interrupted)
+    with together(journal, *[lambda: base.append(LINE)] * 3) as futures:
+        outcomes = [outcome(future) for future in futures]
+    assert outcomes == [KeyboardInterrupt, "written", "written"]
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
+
+
+def test_what_sqlite_itself_rolled_back_was_never_committed(base, journal):
+    """It does so where the disk is full, whatever error the caller makes of that."""
+    with pytest.raises(ZeroDivisionError):
+        roll_back_by_hand(base)
+    assert not journal.store.knows("made and undone")
+    assert base.append(LINE).seq == 2
+    assert journal.store.knows(KEY)
+    assert not audit(journal.store.path).findings
+
+
+def roll_back_by_hand(session: Session) -> None:
+    store = session.store
+    with store.transaction() as cursor:
+        store.open_chain(cursor, "made and undone")
+        cursor.execute("ROLLBACK")
+        raise ZeroDivisionError
+
+
+def test_a_file_gets_its_lines_though_a_write_was_rolled_back_before(base, journal, tmp_path):
+    path = tmp_path / "agent.jsonl"
+    journal.mirrors.add(base.key, path)
+
+    def undone(cursor: Any) -> None:
+        Put(base, encode_lines([{"n": "undone"}]), None)(cursor)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        journal.store.group.write(undone)
+    base.append({"n": 2})
+    assert path.read_bytes() == b'{"type":"session"}\n{"n":2}\n'
+
+
+def test_a_fact_that_was_rolled_back_leaves_the_registry_as_it_was(base, journal, tmp_path):
+    store = journal.store
+    before = store.registry.chain.head
+    with pytest.raises(ZeroDivisionError):
+        fail_after(store, lambda: store.record(store.cursor, fact("unmirror", session_id=2)))
+    journal.revoke("gateway", "has gone")
+    assert store.registry.chain.head.seq == before.seq + 1
+    assert not audit(store.path).findings
+
+
+def test_whose_a_mirror_is_goes_by_host_and_place(base, journal, tmp_path):
+    journal.mirrors.add(base.key, tmp_path / "agent.jsonl")
+    (known,) = journal.store.registry.mirrors.values()
+    for told, serves, has_file in [
+        ({}, True, True),
+        ({"host": "far"}, False, False),
+        ({"place": "1/a/s/u"}, False, False),
+    ]:
+        other = known._replace(**told)
+        assert (journal.store.serves(other), journal.store.has_file(other)) == (serves, has_file)
+
+
+@pytest.mark.parametrize(
+    "first, then, text",
+    [
+        (["a|"], ["b\n"], b"a\nb\n"),
+        (["a\n", "b|"], ["c\n"], b"a\nb\nc\n"),
+        (["a|"], ["\n", "b\n"], b"a\nb\n"),
+        (["a|"], ["b\n", "\n"], b"a\nb\n\n"),
+        (["a\n"], ["b\n"], b"a\nb\n"),
+    ],
+)
+def test_a_line_that_was_left_open_is_ended_once(base, journal, first, then, text):
+    for lines in (first, then):
+        made = [
+            Line(each[:-1].encode(), b"" if each[-1] == "|" else b"\n", "raw") for each in lines
+        ]
+        with journal.store.transaction() as cursor:
+            chain = journal.store.open_chain(cursor, KEY)
+            write(cursor, chain, base.author(cursor), 1, lines=made)
+    assert b"".join(entry.data for entry in base.read()).endswith(b"}\n" + text)
+
+
+def test_what_a_write_says_of_oddities_is_not_in_the_file(base, journal, thief, tmp_path):
+    path = tmp_path / "agent.jsonl"
+    journal.mirrors.add(base.key, path)
+    base.append(LINE)
+    thief.insert_copy()
+    base.append({"n": 2})
+    assert path.read_bytes().endswith(b'{"n":1}\n{"n":2}\n')
 
 
 def test_what_is_no_append_finds_what_was_put_off_before_it(base, journal):
@@ -232,7 +371,7 @@ def test_lines_that_are_swallowed_are_noticed_however_many(
     assert thief.seqs() == [1]
 
 
-def test_an_external_writers_line_ends_what_was_examined(journal, base):
+def test_an_external_writers_line_ends_what_was_examined(journal, base, thief):
     """A fence looks at it, though it was put off with others' lines."""
     external = journal.session(KEY, writer="slack", role="external")
     external.append(LINE)
@@ -243,6 +382,7 @@ def test_an_external_writers_line_ends_what_was_examined(journal, base):
         assert [outcome(future) for future in futures] == ["written"] * 2
     assert journal.store.registry.chain_of(KEY).examined == examined
     assert not base.fence().arrived
+    assert [thief.column("trusted", seq) for seq in (1, external.head.seq)] == [1, 0]
 
 
 def test_a_revocation_says_who_and_takes_only_names(journal, base):
