@@ -147,9 +147,8 @@ class Store(Ledger):
             if self.forked or self._raw is None:
                 self._check_process()
             # Inside the try: a signal between a lock and the next line must free it again.
-            self.ticket.take(
-                at_once=at_once
-            )  # before the lock: who only reads waits for nobody's turn
+            # And before the lock: who only reads waits for nobody's turn.
+            self.ticket.take(at_once=at_once)
             self.lock.acquire()
             if self.forked or self._raw is None or self.durability.failed or self.poison:
                 self._check_process()
