@@ -8,7 +8,9 @@ what is appended later stands at the end.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.controls import fact
@@ -29,6 +31,15 @@ class Extent(NamedTuple):
     def holds(self, seq: int) -> bool:
         """Whether a line of this seq stands here."""
         return self.first <= seq and (self.last is None or seq <= self.last)
+
+
+def _holds(ordered: Sequence[Extent], seq: int) -> bool:
+    """Whether one of some extents, ordered by seq, has a line of this seq."""
+    at = bisect_right(ordered, seq, key=_first)
+    return at > 0 and ordered[at - 1].holds(seq)
+
+
+_first: Final = itemgetter(0)
 
 
 class Layout(NamedTuple):
@@ -52,6 +63,11 @@ class Layout(NamedTuple):
     def holds(self, seq: int) -> bool:
         """Whether a line of this seq stands in the file."""
         return any(extent.holds(seq) for extent in self.extents)
+
+    def without(self, seqs: Iterable[int]) -> list[int]:
+        """Return those of some seqs that no line of the file has."""
+        extents = sorted(self.extents, key=_first)
+        return [seq for seq in seqs if not _holds(extents, seq)]
 
     def then(self, extents: Sequence[Extent], **why: Any) -> Line:  # noqa: ANN401 - JSON values
         """Return the control entry that replaces this layout by another.

@@ -37,12 +37,14 @@ class Attribution(NamedTuple):
     """One row of a session and what is made of it.
 
     ``judged`` is "accepted", or why a fence would call it a takeover; of what somebody
-    has decided on "settled (accepted)" or "settled (rejected)".
+    has decided on "settled (accepted)" or "settled (rejected)". ``left_out`` says of a line
+    that it is kept here, and was cut or rewritten out of the session's file.
     """
 
     entry: Entry
     judged: str
     settled: str | None = None
+    left_out: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -75,27 +77,30 @@ def who(
             entry,
             f"settled ({settled})" if settled else reason_of(entry, None, chosen) or ACCEPTED,
             settled,
+            left_out,
         )
-        for entry, settled in _entries(
+        for entry, settled, left_out in _entries(
             journal.store, chain, MIN_SEQ if after is None else after + 1
         )
     )
 
 
-def _entries(store: Store, chain: Chain, first: int) -> Iterator[tuple[Entry, str | None]]:
-    """Yield every row as an entry, and what somebody has decided about it."""
+def _entries(store: Store, chain: Chain, first: int) -> Iterator[tuple[Entry, str | None, bool]]:
+    """Yield every row as an entry, what somebody has decided about it, and whether the file was rid of it."""
     expected = max(first, 1)
     while first <= MAX_SEQ:
         with store.snapshot() as cursor:
             store.fresh(chain).load_facts(cursor)
             page = _page(cursor, chain, first)
             found = [(entry_of(row, chain, store.registry.writers), row) for row in page]
+            out = {*chain.layout.without(row.seq for row in page)}
         for entry, row in found:
             if entry.seq > expected and entry.trust != "stray":
-                yield from ((each, None) for each in _missing(chain, expected, entry.seq))
+                yield from ((each, None, False) for each in _missing(chain, expected, entry.seq))
             if entry.trust != "stray" or entry.seq == expected:
                 expected = max(expected, entry.seq + 1)
-            yield entry, _settled(entry, row, chain)
+            is_line = entry.kind != "control" and entry.trust not in ("stray", "erased")
+            yield entry, _settled(entry, row, chain), is_line and entry.seq in out
         if len(page) < _PAGE:
             return
         first = page[-1].seq + 1

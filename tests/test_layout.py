@@ -44,6 +44,8 @@ def test_spans_end_at_the_head_and_come_from_either_end():
     assert list(layout.spans(8, newest=True)) == [(2, 3), (7, 8)]
     assert list(layout.spans(12)) == [(7, 9), (2, 3), (11, 11), (12, 12)]
     assert [seq for seq in range(1, 15) if layout.holds(seq)] == [2, 3, 7, 8, 9, 11, 12, 13, 14]
+    assert layout.without(range(15)) == [0, 1, 4, 5, 6, 10]
+    assert layout_of(no=2).without([1, 2]) == [1, 2]
 
 
 def test_an_entry_says_only_what_follows_the_first_change():

@@ -53,7 +53,7 @@ def command(
     entry was verified. Rows that are not in the sealed chain are stepped over, and said.
     With --follow, what any process writes is listed as it is committed, in the order it
     was written; with --json then one entry a line. What was cut off or rewritten away is not
-    in the list: journal who has each row, journal show its text.
+    in the list: journal who has each such row, marked (left out), journal show its text.
     """
     if follow and number is not None and after is not None:
         raise click.UsageError("--follow takes -n or --after", click.get_current_context())

@@ -42,7 +42,8 @@ def command(settings: Settings, session: str, after: int | None, policy: str) ->
 
     One line for each row, also those that a reader never gets: control entries, rows
     that nobody sealed, and seqs at which something is gone. The time and the recorder of
-    a row that nobody sealed are what it says of itself.
+    a row that nobody sealed are what it says of itself. A line that was cut or rewritten
+    out of the session's file is marked (left out).
 
     In a pipe a line has ten columns, set apart by tabs: seq, time, writer (with its recorder),
     role, trust, epoch, run, on behalf of, kind, judged. A narrow terminal leaves some out.
@@ -64,7 +65,12 @@ def _cells(found: Attribution) -> tuple[object, ...]:
     entry = found.entry
     value = entries.parsed(entry) if entry.kind == "control" else None
     kind = entry.kind if value is None else f"control {entries.type_of(entry, value)}"
-    kind += " (redacted)" if entry.redacted else ""
+    marks = [
+        name
+        for name, is_so in (("redacted", entry.redacted), ("left out", found.left_out))
+        if is_so
+    ]
+    kind += f" ({', '.join(marks)})" if marks else ""
     when = output.when(entry.created_us) if entry.created_us else "-"
     recorder = f" (recorded by {entry.recorder})" if entry.recorder else ""
     return (
@@ -78,4 +84,4 @@ def _as_json(found: Attribution) -> dict[str, Any]:
     told = entries.as_json(found.entry)
     for name in ("body", "body_base64", "end", "type"):
         told.pop(name, None)
-    return {**told, "accepted": found.accepted, "judged": found.judged}
+    return {**told, "accepted": found.accepted, "judged": found.judged, "left_out": found.left_out}

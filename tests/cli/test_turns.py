@@ -11,6 +11,7 @@ import sys
 import click
 import pytest
 
+from journal import Journal
 from journal.cli import cli, who
 from tests.thieves import Thief
 
@@ -458,6 +459,23 @@ def test_who_says_of_a_stray_that_it_is_settled(run, session, steal, foreign, ve
     newer = steal()
     rows = {line.split("\t")[0]: line for line in run("who", session).stdout.splitlines()}
     assert [seq for seq, row in rows.items() if "takeover:" in row] == [str(newer)]
+
+
+def test_who_marks_what_is_no_more_in_the_file(run, session):
+    """What was cut and rewritten away: log does not list it, and it is told where it is."""
+    with Journal("journal.db") as journal:
+        alice = journal.session(session, writer="alice", role="operator")
+        alice.cut(1, base=alice.head.seq, reason="popped")
+        first, second = alice.read()
+        alice.rewrite([second, first], base=alice.head.seq, reason="turned")
+        alice.rewrite([first], base=alice.head.seq, reason="shortened")
+    listed = {line.split("\t")[0] for line in run("log", session).stdout.splitlines()}
+    rows = [line.split("\t") for line in run("who", session).stdout.splitlines()]
+    lines = [row for row in rows if not row[8].startswith("control")]
+    assert {row[0] for row in lines if not row[8].endswith(" (left out)")} == listed
+    assert len(lines) == len(listed) + 2
+    told_so = told(run("who", session, "--json"))["rows"]
+    assert [row["seq"] for row in told_so if row["left_out"]] == [second.seq, second.seq + 1]
 
 
 def test_who_tells_what_is_gone(run, session):
