@@ -118,14 +118,14 @@ def test_what_was_forgotten_does_not_count_and_what_was_redacted_does(journal, g
     assert bodies(gateway) == [ONE]
 
 
-def test_what_another_process_forgot_does_not_count_either(journal, gateway, open_journal):
-    def write():
-        with journal.batch() as batch:
-            return batch.append(gateway, ONE, request_id="r", first_wins=True)
-
-    write()
-    open_journal().session(gateway.key, writer="gateway", role="run").forget(reason="over")
-    assert write().written
+def test_what_was_forgotten_does_not_count_for_another_process_either(gateway, open_journal):
+    gateway.append(ONE, request_id="r")
+    gateway.forget(reason="over")
+    other = open_journal()
+    session = other.session(gateway.key, writer="gateway", role="run")
+    with other.batch() as batch:
+        receipt = batch.append(session, ONE, request_id="r", first_wins=True)
+    assert receipt.written
     assert bodies(gateway) == [ONE]
 
 

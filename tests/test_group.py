@@ -284,16 +284,19 @@ def test_what_rides_along_moves_the_head_once(base, journal, statements):
     assert journal.session(base.key).head == base.head
 
 
-def test_many_lines_ride_along_whole(base, journal, commits):
+@pytest.mark.parametrize("count", [2, 3])
+def test_many_lines_ride_along_whole(base, journal, commits, count):
     """In one commit: whatever fails as it is put off is done again by itself, and hides it."""
     commits.clear()
-    with together(journal, lambda: base.append(LINE), lambda: base.extend([LINE] * 3)) as futures:
+    with together(
+        journal, lambda: base.append(LINE), lambda: base.extend([LINE] * count)
+    ) as futures:
         made = [future.result(DEADLINE_S) for future in futures][1]
 
     assert commits == [1]
-    assert [entry.seq for entry in made] == [3, 4, 5]  # type: ignore[attr-defined]
-    assert base.head.seq == 5
-    assert journal.store.registry.chain_of(base.key).examined == 5
+    assert [entry.seq for entry in made] == [*range(3, 3 + count)]  # type: ignore[attr-defined]
+    assert base.head.seq == 2 + count
+    assert journal.store.registry.chain_of(base.key).examined == 2 + count
 
 
 def test_a_request_finds_what_was_put_off_before_it(base, journal):

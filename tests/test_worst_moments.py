@@ -194,7 +194,7 @@ def test_a_rollback_that_fails_is_made_up_for_before_anything_is_believed(base, 
 
 @pytest.mark.parametrize("then", ["append", "read", "knows"])
 def test_a_second_interrupt_in_a_rollback_leaves_the_lock_free_and_no_wrong_memory(
-    base, journal, monkeypatch, then
+    base, journal, monkeypatch, caplog, then
 ):
     """Who presses Ctrl-C twice: what is left is undone by whoever begins next."""
     store, left = journal.store, [KeyboardInterrupt, KeyboardInterrupt]
@@ -217,6 +217,7 @@ def test_a_second_interrupt_in_a_rollback_leaves_the_lock_free_and_no_wrong_memo
     elif then == "read":
         assert journal.session("made and undone").read() == []
     assert not store.knows("made and undone")
+    assert not caplog.records
     assert [info.key for info in journal.sessions()] == [KEY]
 
 
@@ -236,7 +237,7 @@ def test_an_interrupt_before_a_block_is_known_begins_none(base, journal, monkeyp
 
 @pytest.mark.parametrize("step", ["ticket", "lock"])
 def test_a_close_between_two_steps_of_a_write_is_told_as_one(
-    base, journal, journal_path, monkeypatch, step
+    base, journal, journal_path, monkeypatch, caplog, step
 ):
     """Another thread closes while this one has its turn already, or waits for it."""
     store = journal.store
@@ -256,6 +257,7 @@ def test_a_close_between_two_steps_of_a_write_is_told_as_one(
     assert caught.value.code == "closed"
     assert not store.lock._is_owned()
     assert open_files(journal_path) == []
+    assert not caplog.records
 
 
 # -- a log that somebody else is mending ----------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import BusyError, EntryError, NotTrusted, SchemaError, StorageError
-from journal.admission import Put
+from journal.admission import Put, written_as
 from journal.audit import audit
 from journal.controls import fact
 from journal.durability import CAN_SYNC, BySQLite, LogSync
@@ -36,18 +36,22 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def held_up(journal, thief, monkeypatch) -> list[Callable[[], object]]:
-    """Have another program hold the lock until a write has waited for it once; do these things in between."""
+    """Have another program hold the lock until a write has waited for it twice; do these things in between."""
     acts: list[Callable[[], object]] = []
     store = journal.store
     monkeypatch.setattr("journal.store.BRIEF_WAIT_MS", 1)
     store._wait_briefly()
 
-    def waits(_: float) -> None:
+    waited: list[float] = []
+
+    def waits(moment: float) -> None:
+        waited.append(moment)
         for act in acts:
             in_another_thread(act)
         acts.clear()
-        thief.execute("ROLLBACK")
-        monkeypatch.undo()
+        if len(waited) > 1:
+            thief.execute("ROLLBACK")
+            monkeypatch.undo()
 
     thief.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr("journal.store.time.sleep", waits)
@@ -150,6 +154,7 @@ def test_a_write_that_learns_of_a_foreign_schema_leaves_the_lock_free(base, jour
     with pytest.raises(SchemaError):
         base.append(LINE)
     assert not journal.store._connection.in_transaction
+    assert not journal.store._inside
     thief.execute("DROP TRIGGER zz")
     assert base.append(LINE).seq == 2
 
@@ -307,6 +312,37 @@ def test_a_line_that_was_left_open_is_ended_once(base, journal, first, then, tex
     assert b"".join(entry.data for entry in base.read()).endswith(b"}\n" + text)
 
 
+def test_what_was_put_off_until_a_commit_that_never_came_is_never_done(base, journal):
+    store, done = journal.store, list[int]()
+    with pytest.raises(ZeroDivisionError):
+        fail_after(store, lambda: store.after_commit(lambda: done.append(1)))
+    with store.transaction():
+        store.after_commit(lambda: done.append(2))
+    assert done == [2]
+
+
+def test_to_ask_whether_a_session_is_known_changes_nothing_of_what_is_under_way(base, journal):
+    store, lines = journal.store, encode_lines([LINE])
+    with store.transaction() as cursor:
+        write(cursor, store.open_chain(cursor, KEY), base.author(cursor), 1, lines=lines)
+        assert store.knows(KEY)
+        assert not store.knows("another")
+    assert base.head.seq == 2
+    journal.close()
+    with pytest.raises(StorageError):
+        store.knows(KEY)
+
+
+def test_a_request_is_found_by_the_first_of_its_lines(base, journal):
+    lines, store = encode_lines([LINE, {"n": 2}]), journal.store
+    base.extend([LINE, {"n": 2}], request_id="r")
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, KEY)
+        assert chain is not None
+        assert written_as(cursor, chain, lines, "r") == 2
+        assert written_as(cursor, chain, lines[:1], "r") is None
+
+
 def test_what_a_write_says_of_oddities_is_not_in_the_file(base, journal, thief, tmp_path):
     path = tmp_path / "agent.jsonl"
     journal.mirrors.add(base.key, path)
@@ -381,8 +417,11 @@ def test_an_external_writers_line_ends_what_was_examined(journal, base, thief):
     ) as futures:
         assert [outcome(future) for future in futures] == ["written"] * 2
     assert journal.store.registry.chain_of(KEY).examined == examined
+    with together(journal, lambda: base.append(LINE), lambda: base.extend([LINE] * 2)) as futures:
+        assert [outcome(future) for future in futures] == ["written"] * 2
+    assert journal.store.registry.chain_of(KEY).examined == examined
     assert not base.fence().arrived
-    assert [thief.column("trusted", seq) for seq in (1, external.head.seq)] == [1, 0]
+    assert [thief.column("trusted", seq) for seq in (1, 2)] == [1, 0]
 
 
 def test_a_revocation_says_who_and_takes_only_names(journal, base):
