@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -16,18 +13,12 @@ import pytest
 
 from journal import BusyError, EntryError, Journal, StorageError
 from journal.deputy import Deputy
+from tests.holding import held
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
-HOLD = """
-import sys
-from journal.ticket import Ticket
-ticket = Ticket(sys.argv[1], 5.0)
-ticket.take()
-print("held", flush=True)
-sys.stdin.readline()
-"""
 LINE = {"type": "custom"}
 
 
@@ -37,18 +28,6 @@ def holder(journal: Journal, journal_path: Path) -> Iterator[subprocess.Popen[st
     journal.session("s", writer="w", role="run").append(LINE)
     with held(journal_path) as process:
         yield process
-
-
-@contextmanager
-def held(journal_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Give a process that has the turn until it is killed, or the block ends."""
-    command = [sys.executable, "-c", HOLD, str(journal_path)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
 
 
 def waits(journal: Journal) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,23 +17,13 @@ from journal import BusyError, Journal
 from journal import ticket as tickets
 from journal.filelocks import lock_bytes
 from journal.ticket import Ticket
+from tests.holding import held
 from tests.test_interrupts import interruptions
 from tests.test_worst_moments import no_file_grows_beyond
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
-
-HOLD = """
-import sys
-from journal.ticket import Ticket
-ticket = Ticket(sys.argv[1], 5.0)
-ticket.take()
-print("held", flush=True)
-sys.stdin.readline()
-ticket.give_back()
-print("given back", flush=True)
-sys.stdin.readline()
-"""
 
 
 @pytest.fixture
@@ -46,13 +34,8 @@ def path(tmp_path: Path) -> str:
 @pytest.fixture
 def holder(path: str) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the ticket."""
-    command = [sys.executable, "-c", HOLD, path]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with held(path) as process:
+        yield process
 
 
 def free(path: str) -> bool:

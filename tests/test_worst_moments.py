@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,9 +14,11 @@ from journal import BusyError, Journal, StorageError, guards
 from journal.audit import audit
 from journal.durability import copied
 from journal.store import Store
+from tests.holding import held
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -275,13 +275,8 @@ sys.stdin.readline()
 @pytest.fixture
 def mender(journal_path: Path, base: Any) -> Iterator[subprocess.Popen[str]]:
     """A process that has the write lock, with the index of the log as a crash leaves it."""
-    command = [sys.executable, "-c", MEND, str(journal_path)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with held(journal_path, MEND) as process:
+        yield process
 
 
 def test_a_read_waits_for_a_log_that_is_being_mended(base, journal, mender, monkeypatch):
