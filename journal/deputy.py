@@ -12,7 +12,7 @@ import os
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal.process import begin
 
@@ -20,44 +20,69 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Nobody trusts a wake-up that an interrupt may have swallowed: it looks for itself.
+LOOK_S: Final = 0.5
+
+
 class Door(Protocol):
     """The turn among the threads of one process, which have one at a time."""
 
+    def await_free(self) -> None:
+        """Return when none of them is at it."""
+
     def enter(self, descriptor: int) -> bool:
-        """Take it for the lock that was got on a descriptor; False if another thread of ours waits for that."""
+        """Take it for the lock that was got on a descriptor; False if another thread of ours was quicker."""
 
     def leave(self) -> None:
         """Let go of whatever is still held."""
 
 
 class _Errand:
-    """What a deputy is to do, until it has begun or nobody wants it any more."""
+    """What a deputy is to do, until it has begun or nobody wants it any more; then what came of it."""
 
-    __slots__ = ("_guard", "_has_begun", "answer", "call", "is_wanted")
+    __slots__ = (
+        "_guard", "_has_begun", "_told", "call", "error", "is_over", "is_wanted", "outcome",
+    )  # fmt: skip
 
     def __init__(self, call: Callable[[], Any]) -> None:
-        self.call, self.is_wanted = call, True
-        self.answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self.call, self.is_wanted, self.is_over = call, True, False
+        self.outcome: Any = None
+        self.error: BaseException | None = None
+        self._told: SimpleQueue[None] = SimpleQueue()
         self._guard, self._has_begun = threading.Lock(), False
 
-    def begin(self) -> bool:
-        """Begin it, if it is wanted still."""
+    def run(self) -> None:
+        """Do it, if it is wanted still."""
         with self._guard:
             self._has_begun = self.is_wanted
-            return self._has_begun
+        if self._has_begun:
+            try:
+                self.outcome = self.call()
+            except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
+                self.error = error
 
-    def give_up(self) -> bool:
-        """Want it no more; return False if it has begun."""
+    def tell(self) -> None:
+        """Let whoever asked go on."""
+        self.is_over = True
+        self._told.put(None)
+
+    def wait(self, wait_s: float | None) -> bool:
+        """Wait until it is over; return False if it was not in time, and is given up."""
+        with suppress(Empty):
+            self._told.get(timeout=wait_s)
+        if self.is_over:
+            return True
         with self._guard:
             self.is_wanted = self._has_begun
-            return not self._has_begun
+        return self.is_wanted and self.wait(None)
 
-    def settle(self) -> None:
-        """Wait until it is done, whatever interrupts come: it has begun, and ends by itself."""
-        while True:
+    def abort(self) -> None:
+        """Want it no more; once it has begun wait for its end, whatever interrupts come: that is near."""
+        with self._guard:
+            self.is_wanted = False
+        while self._has_begun and not self.is_over:
             with suppress(BaseException):
-                self.answer.get()
-                return
+                self._told.get(timeout=LOOK_S)
 
 
 class Deputy:
@@ -66,20 +91,26 @@ class Deputy:
     def __init__(self, descriptor: int, door: Door) -> None:
         self.descriptor, self._door = descriptor, door
         self._asked: SimpleQueue[_Errand | None] = SimpleQueue()
-        begin(threading.Thread(target=self._serve, name="journal-deputy", daemon=True))
+        self._current: _Errand | None = None
+        self._thread = threading.Thread(target=self._serve, name="journal-deputy", daemon=True)
+        begin(self._thread)
 
     def do(self, call: Callable[[], Any], wait_s: float) -> tuple[Any, BaseException | None] | None:
         """Have a call made in the turn; return its outcome or its error, or None if the turn did not come in time."""
         errand = _Errand(call)
         try:
             self._asked.put(errand)
-            with suppress(Empty):
-                return errand.answer.get(timeout=wait_s)
-            return None if errand.give_up() else errand.answer.get()
+            came = errand.wait(wait_s)
         except BaseException:
-            if not errand.give_up():
-                errand.settle()
+            errand.abort()
             raise
+        return (errand.outcome, errand.error) if came else None
+
+    def is_aborted(self) -> bool:
+        """Whether this thread is the deputy, and does what nobody wants any more."""
+        current = self._current
+        is_mine = threading.get_ident() == self._thread.ident
+        return is_mine and current is not None and not current.is_wanted
 
     def stop(self) -> None:
         """End the thread, once it has what it waits for; it is not waited for."""
@@ -87,27 +118,22 @@ class Deputy:
 
     def _serve(self) -> None:
         while (errand := self._asked.get()) is not None:
+            self._current = errand
             while errand.is_wanted and not self._did(errand):
                 pass
+            errand = self._current = None  # or its lines would be kept until the next one
         os.close(self.descriptor)
 
     def _did(self, errand: _Errand) -> bool:
+        self._door.await_free()
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)
         if not self._door.enter(self.descriptor):
-            # A thread of ours that waits for the lock with the door held: let it go first.
+            # That thread may wait for the lock with the door held: let it go first.
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
             return False
         try:
-            answer = _made(errand.call) if errand.begin() else None
+            errand.run()
         finally:
             self._door.leave()
-        if answer is not None:
-            errand.answer.put(answer)
+        errand.tell()
         return True
-
-
-def _made(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return call(), None
-    except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
-        return None, error

@@ -181,7 +181,11 @@ class Store(Ledger):
 
     def in_turn(self, call: Callable[[], T]) -> T:
         """Make a call in this process's turn, which begins a transaction and ends it; as the ticket does."""
-        return self.ticket.in_turn(call)
+        try:
+            return self.ticket.in_turn(call)
+        except (ValueError, OSError):
+            self._check_process()  # closed by another thread meanwhile
+            raise
 
     def _wait_for_write_lock(self) -> None:
         """Wait for a program that knows of no tickets; who reads in this process goes on meanwhile."""
@@ -193,6 +197,8 @@ class Store(Ledger):
             self.lock.acquire()
             self._check_process()
             self._inside, self._owner = True, threading.get_ident()
+            if self.ticket.is_aborted():
+                raise KeyboardInterrupt  # which came in the thread that asked for this
             if self._is_free("BEGIN IMMEDIATE", deadline):
                 return
 

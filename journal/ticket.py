@@ -33,10 +33,6 @@ _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
 
 
-# How long the turn's thread waits for one of ours that looks whether the turn is free.
-_LOOK_S: Final = 0.001
-
-
 class NotYet(Exception):  # noqa: N818 - no error: whoever asked goes another way
     """The turn is another process's."""
 
@@ -115,7 +111,7 @@ class Ticket:
         return outcome  # type: ignore[no-any-return] # the call's own
 
     def _deputised(self) -> Deputy:
-        descriptor = _opened_again(self._path, self._own)
+        descriptor = _opened_again(f"{self._path}-ticket", self._own)
         try:
             self._deputy = Deputy(descriptor, self)
         except BaseException:
@@ -123,9 +119,18 @@ class Ticket:
             raise
         return self._deputy
 
+    def is_aborted(self) -> bool:
+        """Whether whoever had this thread do what it does wants it no more."""
+        return self._deputy is not None and self._deputy.is_aborted()
+
+    def await_free(self) -> None:
+        """Return when no thread of ours has the turn, or waits for it with the others kept out."""
+        with self._thread:
+            pass
+
     def enter(self, descriptor: int) -> bool:
         """Have the turn in this thread, by a lock got on a descriptor; False if a thread of ours is at it."""
-        if not self._thread.acquire(timeout=_LOOK_S):
+        if not self._thread.acquire(blocking=False):
             return False
         self._held, self._is_lent = descriptor, True
         return True

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -159,25 +163,32 @@ def test_where_no_thread_can_be_had_it_is_told_and_the_next_tries_again(
     assert session.append(LINE).seq == 2
 
 
-def test_where_no_file_can_be_opened_the_write_waits_in_its_own_thread(
-    journal, monkeypatch, holder
-):
+def test_where_no_file_can_be_opened_the_write_waits_in_its_own_thread(journal, holder):
     session = journal.session("s", writer="w", role="run")
-
-    def full(*_: object) -> int:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr("journal.ticket._opened_again", full)
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, no_more_files():
         written = pool.submit(session.append, LINE)
         while not (journal.store.ticket._waiter and journal.store.ticket._waiter._is_waiting):
-            pass
+            assert not written.done()
         holder.kill()
         assert written.result(20).seq == 2
 
 
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open no file until the block ends."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 class Door:
     """A turn that is always to be had."""
+
+    def await_free(self) -> None:
+        pass
 
     def enter(self, descriptor: int) -> bool:
         return bool(descriptor)
@@ -193,9 +204,10 @@ def deputy(tmp_path: Path) -> Iterator[Deputy]:
     made.stop()
 
 
+@pytest.mark.parametrize("is_late", [False, True], ids=["before it is told", "as it is told"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_an_interrupt_waits_for_what_has_begun(deputy, monkeypatch, times):
-    """Once it has begun it is not left half done, however often Ctrl-C is pressed."""
+def test_an_interrupt_waits_for_what_has_begun(deputy, monkeypatch, times, is_late):
+    """Once it has begun it is not left half done, however often Ctrl-C is pressed; nor waited for in vain."""
     begun, may_end, done = threading.Event(), threading.Event(), []
 
     def call():
@@ -203,7 +215,7 @@ def test_an_interrupt_waits_for_what_has_begun(deputy, monkeypatch, times):
         may_end.wait(20)
         done.append(True)
 
-    class Answer:
+    class Told:
         def __init__(self) -> None:
             self._queue: SimpleQueue[object] = SimpleQueue()
             self.put = self._queue.put
@@ -211,13 +223,72 @@ def test_an_interrupt_waits_for_what_has_begun(deputy, monkeypatch, times):
 
         def get(self, timeout: float | None = None) -> object:
             begun.wait(20)
+            may_end.set()
+            found = self._queue.get(timeout=timeout) if is_late or not self._times else None
             if self._times:
                 self._times -= 1
-                may_end.set()
                 raise KeyboardInterrupt
-            return self._queue.get(timeout=timeout)
+            return found
 
-    monkeypatch.setattr("journal.deputy.SimpleQueue", Answer)
+    monkeypatch.setattr("journal.deputy.SimpleQueue", Told)
     with pytest.raises(KeyboardInterrupt):
         deputy.do(call, 20)
     assert done == [True]
+
+
+def test_what_has_begun_learns_that_nobody_wants_it_any_more(deputy, monkeypatch):
+    begun = threading.Event()
+
+    def call():
+        begun.set()
+        while not deputy.is_aborted():
+            pass
+
+    class Told(SimpleQueue[object]):
+        pass
+
+    def get(self: Told, timeout: float | None = None) -> object:
+        begun.wait(20)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("journal.deputy.SimpleQueue", Told)
+    monkeypatch.setattr(Told, "get", get)
+    with pytest.raises(KeyboardInterrupt):
+        deputy.do(call, 20)
+    assert not deputy.is_aborted()  # this thread is not the deputy
+
+
+def test_a_wait_for_a_program_without_tickets_ends_with_the_errand(journal, thief, monkeypatch):
+    session = journal.session("s", writer="w", role="run")
+    session.append(LINE)
+    monkeypatch.setattr(journal.store.ticket, "is_aborted", lambda: True)
+    thief.execute("BEGIN IMMEDIATE")
+    with pytest.raises(KeyboardInterrupt):
+        session.append(LINE)
+    thief.execute("ROLLBACK")
+    assert session.append(LINE).seq == 2
+
+
+def test_nothing_of_a_write_is_kept_once_it_is_done(deputy):
+    class Lines:
+        pass
+
+    lines = Lines()
+    kept = weakref.ref(lines)
+    deputy.do(partial(id, lines), 20)
+    del lines
+    deputy.do(list, 20)  # behind it
+    assert kept() is None
+
+
+def test_a_journal_closed_while_a_write_waits_says_so(open_journal, journal, holder):
+    other = open_journal(busy_timeout=0.3)
+    session = other.session("s", writer="w", role="run")
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(session.append, LINE)
+        assert waits(other)
+        other.close()
+        with pytest.raises(StorageError) as caught:
+            refused.result(20)
+    assert caught.value.code == "closed"
