@@ -66,12 +66,14 @@ class Export:
         bytes: how many bytes were given so far.
         lines: how many entries they came from.
         stepped_over: the rows that could not be believed, and so are not in the
-            bytes. Look at it after the last chunk; empty means all is there.
+            bytes. Look at it after the last chunk; empty means all is there,
+            where it was ``verified``.
+        verified: whether each line is held against its seal.
 
     """
 
     def __init__(self, store: Store, key: str, *, verified: bool = True) -> None:
-        self.key = key
+        self.key, self.verified = key, verified
         self.bytes = 0
         self.lines = 0
         self.stepped_over: list[SteppedOver] = []
@@ -91,8 +93,8 @@ class Export:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing was stepped over so far."""
-        return not self.stepped_over
+        """Whether each line was verified so far, and nothing stepped over."""
+        return self.verified and not self.stepped_over
 
 
 def export(journal: Journal, key: str, *, verified: bool = True) -> Export:

@@ -90,7 +90,12 @@ def rebuild(
         if progress is not None:
             progress(key)
     _write_indexes(journal, directory, done)
-    listed = {"schema": SCHEMA, "journal": journal.id, "files": [each.as_json() for each in done]}
+    listed = {
+        "schema": SCHEMA,
+        "journal": journal.id,
+        "verified": verified,
+        "files": [each.as_json() for each in done],
+    }
     write_new(directory / INDEX, [json.dumps(listed, indent=1).encode() + b"\n"], force=False)
     return done
 

@@ -198,6 +198,7 @@ def test_unverified_is_the_same_where_nothing_is_odd(journal, five, page, monkey
 
     assert (b"".join(content), content.stepped_over) == export_all(journal)
     assert content.lines == 4
+    assert not content.is_complete  # nobody looked
 
 
 @pytest.mark.parametrize("size", [1, 3, 4])

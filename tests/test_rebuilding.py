@@ -42,6 +42,17 @@ def test_every_fixture_comes_back_under_its_name(journal: Journal, tmp_path: Pat
     assert ".jsonl" not in missing
 
 
+@pytest.mark.parametrize("verified", [True, False])
+def test_the_list_of_files_says_whether_they_were_verified(
+    journal: Journal, tmp_path: Path, *, verified: bool
+) -> None:
+    journal.session("s", writer="w", role="run").append({"n": 1})
+    rebuild(journal, tmp_path / "all", verified=verified)
+    assert (
+        json.loads((tmp_path / "all" / "journal-export.json").read_bytes())["verified"] is verified
+    )
+
+
 def test_what_was_written_since_is_in_it_and_modes_are_kept(
     journal: Journal, tmp_path: Path
 ) -> None:

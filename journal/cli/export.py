@@ -76,7 +76,7 @@ def command(  # noqa: PLR0913 - one for each option
 
     A file that was migrated comes back with equal bytes, and what was written since after
     them. FILE appears whole or not at all. Rows that are not in the sealed chain are left
-    out and said; then the exit code is 3. A bundle holds every row with its seal, and a
+    out and said; then the exit code is 3. (With --unverified nobody looks whether they are.) A bundle holds every row with its seal, and a
     verify.py that checks it with nothing but Python.
     """
     settings: Settings = ctx.obj

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections import deque
 from functools import partial
+from itertools import count
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ class Wire:
         self.connection = connection
         self._pgconn = connection.pgconn
         self._names: dict[str, bytes] = {}
+        self._numbers = count()
         self._generators = importlib.import_module("psycopg.generators")
 
     def run(self, *statements: tuple[str, Sequence[Any]]) -> list[Any]:
@@ -54,7 +56,8 @@ class Wire:
         return found
 
     def _prepare(self, text: str) -> None:
-        name = b"journal_%d" % len(self._names)
+        # Counted before it is sent: a name that an interrupt left with the server is not used again.
+        name = b"journal_%d" % next(self._numbers)
         self._pgconn.send_prepare(name, text.encode())
         (result,) = self.connection.wait(self._generators.execute(self._pgconn))
         self._check(result, text)

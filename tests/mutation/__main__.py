@@ -50,6 +50,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "journal/transaction.py",
         "journal/turn.py",
         "journal/ticket.py",
+        "journal/deputy.py",
         "journal/durability.py",
     ),
     "audit": tuple(

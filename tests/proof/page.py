@@ -33,8 +33,8 @@ its own rate, so that all get there at once. An operation of a history is a call
 ## How a crash point is tried
 
 A tenth of the kills, drawn at random, are kills: a fresh process does the act and sends itself SIGKILL at the call. For the others the act is done once and stops before,
-within and after each of some calls, until all its files have been taken down (bytes, modes, times, links, SQLite's shared memory) with what it had said by then; it dies at none of
-them. Each of these is what a kill at that moment leaves, and is put back and looked at like the others; one that is the same as the one before it, to the byte and to the word,
+within and after each of some calls, until all its files have been taken down (their bytes, modes, times, links, SQLite's shared memory) with what it had said by then; it dies at none of
+them. Each of these is what a kill at that moment leaves, and is put back and looked at like the others; one that is the same as the one before it, to the byte (but for the shared memory) and to the word,
 as before and after a sync, is looked at once. What differs from a kill: files that were put back have other inode numbers, so that a mirror is read anew where
 its file's identity would have sufficed. A call that fails does so in a process that has done other acts before and lives on, with no journal open, while another one looks.
 Where threads commit together the number of calls is not always the same: what never came to its call is looked at all the same, and told as `missed` in the result.

@@ -49,6 +49,7 @@ def shares(rings: Sequence[Told], seconds: float) -> list[float]:
 
 def _need(told: Told) -> float:
     """Return how many seconds a ring still needs."""
-    if told.aim is None or told.skipped is not None or not told.count:
+    if told.aim is None or told.skipped is not None:
         return 0.0
-    return max(0, told.aim - told.count) * told.took_s / told.count
+    # What has not come to one yet would come to it in as long again, as far as anybody knows.
+    return max(0, told.aim - told.count) * told.took_s / max(1, told.count)

@@ -137,6 +137,9 @@ class TestShares:
     def test_where_all_have_reached_theirs_they_go_on(self):
         assert shares([self.told(10, 10, 5), self.told(5, 5, 5)], 60) == pytest.approx([30, 30])
 
+    def test_a_ring_that_has_not_come_to_one_yet_gets_the_time_to(self):
+        assert shares([self.told(10, 0, 5), self.told(10, 5, 5)], 55) == pytest.approx([50, 5])
+
     def test_a_ring_that_tries_nothing_gets_nothing(self):
         idle = self.told(10, 0, 1)
         idle.skipped = "no compiler"
