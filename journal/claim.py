@@ -206,7 +206,7 @@ def _reason(
     if before.process is not None and is_dead(before.process):
         return supersede or STRANDED
     if supersede is None:
-        raise held(chain, before, author)
+        raise held(chain, before, author, is_claim=True)
     return supersede
 
 

@@ -114,6 +114,18 @@ def _erase_parked(
             yield Receipt("parked write", DONE, row.id)
 
 
+def erase_settled(session: Session) -> list[Receipt]:
+    """Erase what is kept of a session's refused writes that were applied or discarded, whatever they said."""
+    store = session.store
+    with store.transaction() as cursor:
+        chain, _ = opened(session, cursor)
+        rows = parking.of_session(cursor, chain.session_id, settled=True)
+        ended = [row for row in rows if row.settled is not None and row.content is not None]
+        for row in ended:
+            cursor.execute(f"UPDATE {parked.name} SET content = NULL WHERE id = ?", (row.id,))  # noqa: S608
+    return [Receipt("parked write", DONE, row.id) for row in ended]
+
+
 def _erase_inputs(
     cursor: Cursor, store: Store, chain: Chain, bodies: set[bytes]
 ) -> Iterator[Receipt]:

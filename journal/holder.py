@@ -160,12 +160,12 @@ def claimed(store: Store, chain: Chain, author: Author) -> RefusedError:
     return held(chain, holder(store.cursor, store, chain), author)
 
 
-def held(chain: Chain, now: Holder, author: Author) -> RefusedError:
-    """Return the refusal of whoever needs the claim that another holds."""
+def held(chain: Chain, now: Holder, author: Author, *, is_claim: bool = False) -> RefusedError:
+    """Return the refusal of whoever needs the claim that another holds, to write or for itself."""
     state = {"dead": "; its process is gone", "unknown": "; whether it lives cannot be told"}
     error = ClaimedError(
         f"{chain.key!r} is held by {now.described()}{state.get(now.liveness, '')}",
-        hint=_way_on(chain, now, author),
+        hint=_way_on(chain, now, author, is_claim=is_claim),
     )
     error.holder = now
     return error
@@ -184,7 +184,7 @@ def superseding(chain: Chain, author: Author) -> str:
     return command_on(chain.key, "claim take", options=options)
 
 
-def _way_on(chain: Chain, now: Holder, author: Author) -> str:
+def _way_on(chain: Chain, now: Holder, author: Author, *, is_claim: bool) -> str:
     """Return what whoever was refused may do: use the turn where it is theirs, or end it."""
     if now.instance_id == author.instance_id:
         return "you hold this turn: use it"
@@ -193,12 +193,15 @@ def _way_on(chain: Chain, now: Holder, author: Author) -> str:
         release = command_on(chain.key, "claim release", now.token, options=options)
         return f"{release}  # or claim(): ends the claim that nobody lives to release"
     ends = superseding(chain, author)
-    if now.writer != author.writer.name or now.process is None or now.liveness != "alive":
+    is_theirs = now.writer == author.writer.name and now.liveness == "alive"
+    if not is_theirs or now.process is None:
         return f"{ends}  # or claim(supersede='reason'): ends that turn"
     # A command that a shell started, beside the claim of the shell's.
     is_callers = is_same(now.process, other_process(os.getppid()))
-    options = f"-w {quote(author.writer.name)} --claim {now.token}"
-    options += "" if is_callers else f" --pid {now.process.pid}"
+    turn = f"--claim {now.token}" + ("" if is_callers else f" --pid {now.process.pid}")
+    if is_claim:
+        return f"{ends}  # ends that turn; {turn} uses it"
+    options = f"-w {quote(author.writer.name)} {turn}"
     return f"{command_on(chain.key, 'append', options=options)}  # writes in that turn; or {ends}"
 
 

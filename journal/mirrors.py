@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from journal.commands import command_on
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.mirror import Mirror
@@ -18,7 +20,6 @@ from journal.sidefiles import SideFiles, untold
 from journal.store import log
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     from journal.engine import Cursor
@@ -369,9 +370,12 @@ class Mirrors:
         known = mirror.known()
         state: str | None
         detail: str | None
-        state, detail = chain.mirror_state, _DETAILS.get(chain.mirror_state or "")
-        if not is_file(fact.path) and state is None:
-            state, detail = "gone", "no file stands at its path"
+        state, detail = chain.mirror_state, _detail(chain.mirror_state, key)
+        if not is_file(fact.path) and os.path.lexists(fact.path):
+            state = state or "gone"
+            detail = "a link, directory or device stands at its path: move it away"
+        elif not is_file(fact.path) and state is None:
+            state, detail = "gone", _detail("gone", key)
         elif mirror.error is not None:
             state, detail = "failing", mirror.error
         elif state is None and (known is None or known.exported_seq != chain.head.seq):
@@ -396,7 +400,10 @@ class Mirrors:
         self._sides.close()
 
 
-_DETAILS: Final = {
-    "gone": "the file was removed; journal mirror sync --recreate makes it again",
-    "refused": "the file was edited; journal mirror resume serves it again",
-}
+def _detail(state: str | None, key: str) -> str | None:
+    if state == "gone":
+        again = command_on(key, "mirror sync", options="--recreate")
+        return f"the file was removed; {again} makes it again"
+    if state == "refused":
+        return f"the file was edited; {command_on(key, 'mirror resume', options='--reason REASON')} serves it again"
+    return None

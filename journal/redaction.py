@@ -14,7 +14,7 @@ from journal import parking
 from journal import statements as sql
 from journal.commands import command_on
 from journal.controls import CONTROL, fact
-from journal.erasing import DONE, KEPT, OUT_OF_REACH, PENDING, Receipt, erase, opened
+from journal.erasing import DONE, KEPT, OUT_OF_REACH, PENDING, Receipt, erase, erase_settled, opened
 from journal.errors import (
     EntryError,
     JournalError,
@@ -138,6 +138,7 @@ def forget(session: Session, reason: str) -> list[Receipt]:
     head = session.head.seq
     if not relay(session, Plan([], is_open=False), head, f"forgotten: {reason}"):
         return forget(session, reason)  # somebody wrote meanwhile
+    receipts = [*erase_settled(session), *receipts]
     done = list(dict.fromkeys(receipts)) or cleaned(session.store)
     return [*done, *_waiting(session)]
 

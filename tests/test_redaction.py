@@ -408,3 +408,20 @@ class TestNotErased:
                 operator.redact([seq], reason=WHY)
         assert SAID.encode() in path.read_bytes()
         assert not operator.read()[seq - 1].redacted
+
+
+def test_what_was_refused_and_discarded_goes_with_a_forgotten_session(
+    journal: Journal, gateway: Session
+) -> None:
+    """Discarded it was kept for the record; when all is to go, its bytes go too."""
+    gateway.append({"n": 1})
+    turn = gateway.claim()
+    with pytest.raises(RefusedError) as caught:
+        journal.session(KEY, writer="gateway", role="run").append({"secret": "s3cret"})
+    turn.release()
+    assert caught.value.parked is not None
+    journal.parked(caught.value.parked).discard(reason="asked again")
+    receipts = gateway.forget(reason="gone")
+    assert ("parked write", "done", caught.value.parked) in receipts
+    assert journal.parked(caught.value.parked).lines == ()
+    assert gateway.forget(reason="again") is not None

@@ -51,8 +51,10 @@ def folded(
 
 
 def forget(session: Session, reason: str) -> None:
-    """Erase a session's lines, if it has any."""
+    """Erase a session's lines, if it has any, and what was refused and is still to be decided about."""
     try:
+        for refused in session.parked():
+            refused.discard(reason=reason)
         session.forget(reason=reason)
     except NotFoundError:
         return  # nothing was ever written

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from journal.adapters.folding import forget
 from journal.adapters.frameworks import need
 from journal.adapters.items import line_of, newest, parsed
 from journal.adapters.sharing import Use
-from journal.errors import EntryError, NotFoundError, RefusedError
+from journal.errors import EntryError, RefusedError
 from journal.parts import encode_lines
 
 need("openai")  # before it is imported
@@ -218,10 +219,7 @@ class JournalSession:
         return True
 
     def _clear(self) -> None:
-        try:
-            self._session.forget(reason="the session was cleared")
-        except NotFoundError:
-            return  # nothing was ever written
+        forget(self._session, "the session was cleared")
 
     def _newest(self, limit: int) -> tuple[list[Entry], int, bool]:
         base = self._session.head.seq

@@ -10,7 +10,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, key_to_write, opened, turn_of
+from journal.cli.opening import check_writer, key_to_write, opened, say_new, turn_of
 from journal.cli.options import (
     STDIN,
     Settings,
@@ -80,7 +80,7 @@ def command(  # noqa: PLR0913 - one for each option
         content = _input() if lines in ((), (STDIN,)) else [_argument(line) for line in lines]
         found = to.extend(content, request_id=request_id)
     if not existed:
-        output.say(f"{key!r} is a new session.")
+        say_new(key)
     if settings.json:
         told = [{"seq": entry.seq, "epoch": entry.epoch} for entry in found]
         output.document("append", session=key, writer=writer, entries=told)

@@ -285,7 +285,7 @@ def _tell_reports(
     if settings.json:
         output.document(what, mirrors=[each.as_json() for each in found])
     else:
-        output.table(HEADERS, [each.cells() for each in found])
+        output.table(HEADERS, [each.cells(settings) for each in found])
         if not found:
             output.say("No session has a mirror.")
         _say_unresolved(settings, found)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from journal.cli import output
+from journal.cli.failing import with_db
+from journal.commands import command_on
 from journal.errors import JournalError
 
 if TYPE_CHECKING:
     from journal import Journal
+    from journal.cli.options import Settings
     from journal.mirror import Mirror
     from journal.mirrors import MirrorStatus
     from journal.reconcile import Plan
@@ -47,11 +51,12 @@ class Report(NamedTuple):
         """Whether there is nothing for a person to settle."""
         return self.state in _QUIET and not self.unresolved
 
-    def cells(self) -> tuple[object, ...]:
+    def cells(self, settings: Settings) -> tuple[object, ...]:
         """Return it as one line of a listing."""
         size, synced = (_number(each) for each in (self.size, self.synced_to))
         return (
-            self.session, self.state, size, synced, self.unresolved, self.path, self.detail or "",
+            self.session, self.state, size, synced, self.unresolved, self.path,
+            with_db(self.detail or "", settings),
         )  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
@@ -110,19 +115,18 @@ def _looked_at(
     foreign = len(plan.foreign)
     if status.state == "refused":
         return status.state, status.detail, foreign
-    return plan.what, _detail(plan, foreign), foreign
+    return plan.what, _detail(status.key, plan, foreign), foreign
 
 
-def _detail(plan: Plan, foreign: int) -> str | None:
+def _detail(key: str, plan: Plan, foreign: int) -> str | None:
     if plan.what == IN_STEP:
         return None
     if plan.what == BEHIND and plan.overwritten:
         return "a redaction was interrupted: the next write undoes it; so does journal mirror sync"
     if plan.what == BEHIND:
         return "the next write brings it up to the session; so does journal mirror sync"
-    return (
-        f"{foreign} foreign and {len(plan.lost)} missing lines: journal mirror reconcile shows them"
-    )
+    shows = f"{command_on(key, 'mirror reconcile')} shows them"
+    return f"{output.counted(foreign, 'foreign line')}, {len(plan.lost)} missing: {shows}"
 
 
 def _unresolved(journal: Journal, fact: MirrorFact, writer: str) -> int:

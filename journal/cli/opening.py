@@ -154,6 +154,11 @@ def key_to_write(journal: Journal, text: str) -> str:
     return named.key
 
 
+def say_new(key: str) -> None:
+    """Say that nobody wrote to a session before: its name may be misspelt."""
+    output.say(f"{key!r} is a new session.")
+
+
 def _check_not_hidden(journal: Journal, text: str) -> None:
     """Refuse a new session under a name that reads another."""
     from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone

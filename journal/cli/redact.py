@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from journal import Session
     from journal.erasing import Receipt
+
+
+# What lists what is said to a session, and is for somebody to decide about before it can go.
+_SETTLED_BY: Final = {"parked write": "parked list", "pending input": "submit --list"}
 
 
 @make_command(
@@ -98,4 +102,11 @@ def tell(settings: Settings, what: str, key: str, receipts: list[Receipt]) -> in
         output.document(what, applied=True, session=key, receipts=told)
     else:
         output.table(("copy", "state", "detail"), receipts)
-    return EXIT_FOUND if any(receipt.state == "pending" for receipt in receipts) else 0
+    waits = {receipt.copy for receipt in receipts if receipt.state == "kept"} & _SETTLED_BY.keys()
+    for copy in sorted(waits):
+        output.say(
+            with_db(
+                f"Kept until it is settled. Try: {command_on(key, _SETTLED_BY[copy])}", settings
+            )
+        )
+    return EXIT_FOUND if waits or any(receipt.state == "pending" for receipt in receipts) else 0

@@ -11,7 +11,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, key_to_write, known_key, opened
+from journal.cli.opening import check_writer, key_to_write, known_key, opened, say_new
 from journal.cli.options import STDIN, Settings, json_option, role_option, session_argument
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ def command(  # noqa: PLR0913 - one for each option
         check_writer(journal, writer, role)
         key = key_to_write(journal, session)
         handle = journal.session(key, writer=writer, role=role, on_behalf_of=on_behalf_of)
+        existed = handle.exists
         kept = handle.submit(_data(line), request_id=request_id)
+    if not existed:
+        say_new(key)
     if settings.json:
         output.document("submit", session=key, input=_as_json(kept))
     else:

@@ -210,19 +210,15 @@ def _bytes_loader() -> Any:  # noqa: ANN401
 
 def _refused(address: Address, error: BaseException) -> errors.JournalError:
     """Tell why there is no connection, by what the server does and never by its words."""
-    psycopg = driver()
-    ping = psycopg.pq.PGconn.ping(address.conninfo.encode())
-    if ping != psycopg.pq.Ping.OK:
-        starting = ping == psycopg.pq.Ping.REJECT
-        return errors.StorageError(
-            f"{address.shown}: the server "
-            + ("is starting or ending" if starting else "does not answer"),
-            hint="start it, or check the host and port of the URL",
-            code=GONE,
-        )
+    away = _no_answer(address)
+    if away is not None:
+        return away
     connection = getattr(error, "pgconn", None)
     if connection is not None and connection.needs_password:
-        return _not_let_in(address, "it asks for a password, and none was given")
+        return _not_let_in(
+            address,
+            "it asks for a password, and none was given (by the URL, PGPASSWORD or ~/.pgpass)",
+        )
     if _lets_in(address):
         return errors.StorageError(
             f"{address.shown}: the server was away a moment ago", hint="try again", code=GONE
@@ -240,6 +236,27 @@ def _refused(address: Address, error: BaseException) -> errors.JournalError:
             code="no-database",
         )
     return _not_let_in(address, "the server does not let this user in, or not now")
+
+
+def _no_answer(address: Address) -> errors.JournalError | None:
+    """Return why no server answers; None if one does."""
+    psycopg = driver()
+    ping = psycopg.pq.PGconn.ping(address.conninfo.encode())
+    if ping == psycopg.pq.Ping.NO_ATTEMPT:
+        return errors.EntryError(
+            f"{address.shown}: the driver does not take what stands in the URL",
+            hint="check the words behind the ?, such as sslmode=verify-full",
+            code="url",
+        )
+    if ping != psycopg.pq.Ping.OK:
+        starting = ping == psycopg.pq.Ping.REJECT
+        return errors.StorageError(
+            f"{address.shown}: the server "
+            + ("is starting or ending" if starting else "does not answer"),
+            hint="start it, or check the host and port of the URL",
+            code=GONE,
+        )
+    return None
 
 
 def _not_let_in(address: Address, why: str) -> errors.JournalError:

@@ -22,7 +22,7 @@ from google.adk.sessions import Session
 from google.adk.sessions.base_session_service import GetSessionConfig
 from google.genai import types
 
-from journal import EntryError, Journal, JournalError, StorageError
+from journal import EntryError, Journal, JournalError, RefusedError, StorageError
 from journal.adapters.google_adk import JournalSessionService
 from journal.audit import audit
 from tests.adapters.places import is_kept, url_of
@@ -181,6 +181,28 @@ def test_what_is_not_there_is_none(service: JournalSessionService) -> None:
     assert run(service.list_sessions, **WHERE).sessions == []
     assert run(service.get_user_state, **WHERE) == {}
     run(service.delete_session, **ONE)
+
+
+def test_a_deleted_session_takes_its_refused_events_along(
+    service: JournalSessionService, db: Path
+) -> None:
+    """No byte of them is left, and nobody can bring the session back by applying one."""
+    session = run(service.create_session, **ONE)
+    stale = run(service.get_session, **ONE)
+    append(service, session, said("first"))
+    with pytest.raises(StaleSessionError):
+        append(service, stale, said("a secret"))
+    with Journal(db) as journal:
+        (parked,) = [
+            each for info in journal.sessions() for each in journal.session(info.key).parked()
+        ]
+    run(service.delete_session, **ONE)
+    with Journal(db) as journal:
+        assert journal.parked(parked.id).lines == ()
+        with pytest.raises(RefusedError):
+            journal.parked(parked.id).apply(writer="operator", role="operator")
+    assert run(service.get_session, **ONE) is None
+    run(service.create_session, **ONE)
 
 
 def test_recent_events_and_events_since(service: JournalSessionService) -> None:

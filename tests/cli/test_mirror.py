@@ -341,3 +341,13 @@ def test_a_hint_names_the_journal_that_was_named(run, file, home, monkeypatch):
     done = run("-d", database, "mirror", "reconcile", SESSION)
 
     assert f"Try: journal -d {database} mirror reconcile {SESSION} --apply" in done.stderr
+
+
+def test_the_words_of_a_state_can_be_pasted(run, session, home):
+    """With the journal's name and the session's, or they would do it to others."""
+    assert run("mirror", "add", session, "s.jsonl").exit_code == 0
+    (home / "s.jsonl").unlink()
+    told = run("-d", "journal.db", "mirror", "status").stdout
+    assert f"journal -d journal.db mirror sync {session} --recreate" in told
+    (home / "s.jsonl").symlink_to("elsewhere")
+    assert "a link, directory or device stands" in run("mirror", "status").stdout

@@ -92,3 +92,11 @@ def test_who_marks_what_was_redacted(run, session):
     }
     assert kinds["2"].endswith(" (redacted)")
     assert not kinds["1"].endswith(" (redacted)")
+
+
+def test_a_forgotten_session_with_something_to_settle_exits_3_and_says_what(run, session):
+    assert run("submit", session, "hello", "-w", "tg", "--role", "channel").exit_code == 0
+    done = run("-d", "journal.db", "forget", session, *WHY, "--apply")
+    assert done.exit_code == 3
+    command = done.stderr.strip().rpartition("Try: ")[2]
+    assert "hello" in run(*shlex.split(command)[1:]).stdout

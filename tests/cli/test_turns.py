@@ -189,7 +189,8 @@ def test_a_token_alone_opens_no_turn(run, session):
         assert (others.exit_code, elsewhere.exit_code, without.exit_code) == (11, 11, 11)
         assert "is not 'bob''s" in others.stderr
         assert f"Try: --pid {pid}" in elsewhere.stderr
-        assert f"--claim {token} --pid {pid}  # writes in that turn" in without.stderr
+        assert f"Try: journal claim take {session} -w gateway --supersede REASON" in without.stderr
+        assert f"--claim {token} --pid {pid} uses it" in without.stderr
         assert Thief("journal.db").dump() == before
         assert run(*args, "-w", "gateway", "--pid", pid).exit_code == 0
         assert run(*args[:-1], "99", "-w", "gateway").exit_code == 2
