@@ -244,16 +244,17 @@ def _check_text(text: str, what: str, limit: int) -> None:
     if not isinstance(text, str) or not text:
         raise _bad(what, text, "is empty or no text")
     if len(text) > limit:
-        raise _bad(what, text[:40] + "…", f"has {len(text)} characters, the limit is {limit}")
+        why = f"has {len(text)} characters"
+        raise _bad(what, text[:40] + "...", why, f", of at most {limit} characters")
     if _CONTROL.search(text) is not None:
         raise _bad(what, text, "has control characters")
     if _SURROGATE.search(text) is not None:
         raise _bad(what, text, "is no valid text")
 
 
-def _bad(what: str, text: object, why: str) -> EntryError:
+def _bad(what: str, text: object, why: str, length: str = "") -> EntryError:
     return EntryError(
         f"the {what} {text!a} {why}",
-        hint=f"use a {what} of plain text",
+        hint=f"use a {what} of plain text{length}",
         code=what.replace(" ", "-"),
     )

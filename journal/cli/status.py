@@ -14,7 +14,7 @@ from journal.cli.frame import command as make_command
 from journal.cli.opening import opened, path_of, place_of
 from journal.cli.options import Settings, json_option
 from journal.dialects.address import is_url, parsed
-from journal.errors import JournalError
+from journal.errors import JournalError, KeyMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def command(settings: Settings) -> int:
     if settings.json:
         output.document("status", **told, unsafe=unsafe)
     else:
-        _print(told, settings)
+        _print(told, settings, problem)
     for text in unsafe:
         output.say(f"Unsafe: {with_db(text, settings)}")
     return 0 if problem is None else problem.exit_code
@@ -163,7 +163,13 @@ def _add_overview(
         )
 
 
-def _print(told: dict[str, Any], settings: Settings) -> None:
+def _key_state(problem: JournalError | None) -> str:
+    if problem is None:
+        return "ok"
+    return "not usable" if isinstance(problem, KeyMissing) else "not tried"
+
+
+def _print(told: dict[str, Any], settings: Settings, problem: JournalError | None) -> None:
     safe = "" if told["sqlite_is_safe"] else ", unsafe"
     output.facts(
         [
@@ -171,7 +177,7 @@ def _print(told: dict[str, Any], settings: Settings) -> None:
             ("id", told["id"]),
             ("schema", f"{told['schema_version']} of {told['newest_schema_version']}"),
             _engine(told, safe),
-            ("key", f"{told['key']} ({'ok' if told['key_ok'] else 'not usable'})"),
+            ("key", f"{told['key']} ({_key_state(problem)})"),
             ("file", output.size(told["file_bytes"])),
             ("sessions", _known(told["sessions"])),
             ("entries", _known(told["entries"])),
