@@ -3,9 +3,9 @@
 There is no thread of its own. Whoever finds nobody writing leads: it begins a
 transaction, does its own write, then those that queued up meanwhile, each with
 an epoch of its own, and commits once for all. A caller alone leads nobody and
-pays nothing. (Where it is another process's turn, the thread that waits for it
-does all that in the leader's place: :mod:`journal.deputy`.) Whoever finds somebody leading queues up and sleeps until its
-write is durable, or until it is asked to lead.
+pays nothing. Whoever finds somebody leading queues up and sleeps until its
+write is durable, or until it is asked to lead. Where it is another process's turn,
+the thread that waits for it does all that in the leader's place (:mod:`journal.deputy`).
 
 A write never fails with its neighbour's error, nor for its sake: where one
 fails, or the common commit does, the transaction is rolled back whole, and

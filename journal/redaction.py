@@ -138,9 +138,10 @@ def forget(session: Session, reason: str) -> list[Receipt]:
     head = session.head.seq
     if not relay(session, Plan([], is_open=False), head, f"forgotten: {reason}"):
         return forget(session, reason)  # somebody wrote meanwhile
-    receipts = [*erase_settled(session), *receipts]
-    done = list(dict.fromkeys(receipts)) or cleaned(session.store)
-    return [*done, *_waiting(session)]
+    ended = erase_settled(session)
+    if ended or not receipts:  # the log is emptied behind the last of it
+        receipts = [*ended, *receipts, *cleaned(session.store)]
+    return [*dict.fromkeys(receipts), *_waiting(session)]
 
 
 def _waiting(session: Session) -> Iterator[Receipt]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
 
@@ -182,9 +183,6 @@ class Ticket:
             os.close(self._waiters)
         if self._deputy is not None:
             self._deputy.stop()
-
-
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def _opened(path: str) -> tuple[int, int]:

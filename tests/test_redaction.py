@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -411,7 +412,7 @@ class TestNotErased:
 
 
 def test_what_was_refused_and_discarded_goes_with_a_forgotten_session(
-    journal: Journal, gateway: Session
+    journal: Journal, gateway: Session, journal_path: Path
 ) -> None:
     """Discarded it was kept for the record; when all is to go, its bytes go too."""
     gateway.append({"n": 1})
@@ -423,5 +424,9 @@ def test_what_was_refused_and_discarded_goes_with_a_forgotten_session(
     journal.parked(caught.value.parked).discard(reason="asked again")
     receipts = gateway.forget(reason="gone")
     assert ("parked write", "done", caught.value.parked) in receipts
+    shown = subprocess.run(  # by another process, for the journal is open
+        ["cat", str(journal_path), f"{journal_path}-wal"], capture_output=True, check=True
+    ).stdout
+    assert b"s3cret" not in shown
     assert journal.parked(caught.value.parked).lines == ()
     assert gateway.forget(reason="again") is not None
