@@ -110,8 +110,13 @@ def _erase_parked(
     for row in parking.of_session(cursor, chain.session_id, settled=True):
         lines = parking.unpack(row.content or b"") if row.holds(store) else []
         if any(line.body in bodies for line in lines):
-            cursor.execute(f"UPDATE {parked.name} SET content = NULL WHERE id = ?", (row.id,))  # noqa: S608
+            _blank(cursor, row.id)
             yield Receipt("parked write", DONE, row.id)
+
+
+def _blank(cursor: Cursor, parked_id: str) -> None:
+    statement = f"UPDATE {parked.name} SET content = NULL WHERE id = ?"  # noqa: S608 - our own table's name
+    cursor.execute(statement, (parked_id,))
 
 
 def erase_settled(session: Session) -> list[Receipt]:
@@ -122,7 +127,7 @@ def erase_settled(session: Session) -> list[Receipt]:
         rows = parking.of_session(cursor, chain.session_id, settled=True)
         ended = [row for row in rows if row.settled is not None and row.content is not None]
         for row in ended:
-            cursor.execute(f"UPDATE {parked.name} SET content = NULL WHERE id = ?", (row.id,))  # noqa: S608
+            _blank(cursor, row.id)
     return [Receipt("parked write", DONE, row.id) for row in ended]
 
 

@@ -29,7 +29,7 @@ def lock_of(schema: str, session_id: int) -> int:
     return int.from_bytes(blake2b(name, digest_size=8, person=b"head").digest()) >> 1
 
 
-def stand(wire: Wire, lock: int, session_id: int, between: tuple[int, int]) -> Any:  # noqa: ANN401
+def stand(wire: Wire, lock: int, session_id: int, between: tuple[int, int]) -> Any:  # noqa: ANN401 - a row, or None
     """Begin, wait for one's turn, and return the newest row as it is then; one round trip.
 
     Without its body, and behind it: the seal at the lower seq, and the projection's

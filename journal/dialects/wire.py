@@ -114,12 +114,12 @@ def _sent(value: bytes | int | str | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def count_of(result: Any) -> int:  # noqa: ANN401
+def count_of(result: Any) -> int:  # noqa: ANN401 - libpq's
     """Return how many rows a statement wrote or found."""
     return int(result.command_tuples or 0)
 
 
-def row_of(result: Any) -> tuple[Any, ...] | None:  # noqa: ANN401
+def row_of(result: Any) -> tuple[Any, ...] | None:  # noqa: ANN401 - libpq's
     """Return the first row, whole numbers as such and all else as bytes; None where there is none."""
     if not result.ntuples:
         return None
