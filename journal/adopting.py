@@ -20,13 +20,14 @@ from journal.dialects.postgres import is_lost
 from journal.eras import ERA_BODY, Bound, EraDigest, Keys, Secret, bounds_in
 from journal.errors import CorruptError, KeyMissing, StorageError
 from journal.exclusive import Exclusive, exclusive
+from journal.fields import UNFIT
 from journal.instance import store_instance
 from journal.keyfinding import check_newest, find_keys, possible_ids, rows_beginning
 from journal.ledger import now_us
 from journal.model import REGISTRY_ID, REGISTRY_KEY, check_label
 from journal.pages import rows_of
 from journal.registry import Registry
-from journal.seal import SECRET_SIZE, UNFIT, derive_key, fingerprint, holds
+from journal.seal import SECRET_SIZE, derive_key, fingerprint, holds
 from journal.servergroup import UNKNOWN, patiently
 from journal.sidefile import SideFile
 from journal.writing import Author

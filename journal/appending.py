@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.chain import Head
-from journal.model import Entry
-from journal.seal import (
-    COMMITMENT,
+from journal.fields import (
     DIGEST_SIZE,
-    EXAMINED_TAG,
     FIXED,
     INTEGER,
     LENGTH,
@@ -27,6 +24,8 @@ from journal.seal import (
     TERMINATORS,
     variable,
 )
+from journal.model import Entry
+from journal.seal import COMMITMENT, EXAMINED_TAG
 from journal.writing import not_moved, swallowed
 
 if TYPE_CHECKING:

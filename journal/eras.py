@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.controls import decode
 from journal.errors import CorruptError, KeyMissing
+from journal.fields import UNFIT
 from journal.model import REGISTRY_ID, REGISTRY_KEY
-from journal.seal import UNFIT, Era, Mac, Sealer, body_holds, derive_key, holds, row_digest
+from journal.seal import Era, Mac, Sealer, body_holds, derive_key, holds, row_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

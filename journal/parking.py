@@ -12,8 +12,8 @@ from sqlalchemy import Text
 
 from journal import statements as sql
 from journal.errors import NotFoundError, RefusedError
+from journal.fields import field
 from journal.parts import joined, reread
-from journal.seal import field
 from journal.store import log
 from journal.tables import parked
 

@@ -1,9 +1,6 @@
 """Seals: how a row proves that a key holder wrote it, here, after that row.
 
-The exact bytes are a promise (``docs/format.md``): an auditor who has only the
-standard library must be able to recompute them. Every field is a 4-byte
-big-endian length and its bytes; an integer is 8 bytes, two's complement; NULL
-is the length 0xFFFFFFFF and no bytes; text is UTF-8.
+The exact bytes are a promise (``docs/format.md``); :mod:`journal.fields` makes them.
 
 A seal covers the 16-byte ``prev`` that stands in its own row, never a value
 that only another row holds: so each row is judged alone, and a damaged row is
@@ -13,13 +10,29 @@ never blamed on the honest one after it.
 from __future__ import annotations
 
 import hmac
-from functools import lru_cache
 from hashlib import sha256
 from secrets import token_bytes
-from struct import Struct
-from struct import error as StructError  # noqa: N812 - its name says nothing by itself
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from journal.fields import (
+    DIGEST_SIZE,
+    FIXED,
+    INTEGER,
+    LENGTH,
+    MAC_SIZE,
+    NULL,
+    NUMBERS_SIZE,
+    PREV_SIZE,
+    SALT_SIZE,
+    TERMINATORS,
+    UNFIT,
+    any_field,
+    before_request,
+    field,
+    number,
+    text,
+    variable,
+)
 from journal.redacted import placeholder
 
 if TYPE_CHECKING:
@@ -30,43 +43,11 @@ if TYPE_CHECKING:
 
 Status = Literal["sealed", "altered", "erased", "stray"]
 
-PREV_SIZE: Final = 16
-SALT_SIZE: Final = 16
-DIGEST_SIZE: Final = 32
-MAC_SIZE: Final = 16
 SECRET_SIZE: Final = 32
 
-# What a value of a wrong type in a column raises; a row with one was never sealed.
-UNFIT: Final = (StructError, TypeError, ValueError, AttributeError, OverflowError)
-
 _SALTS: Final = 64
-_NULL: Final = b"\xff\xff\xff\xff"
 _INNER: Final = bytes(octet ^ 0x36 for octet in range(256))
 _OUTER: Final = bytes(octet ^ 0x5C for octet in range(256))
-LENGTH: Final = Struct(">I")
-INTEGER: Final = Struct(">Iq")
-# What is never NULL, in one call: prev; the ten numbers session_id, seq, epoch,
-# writer_id, instance_id, recorder_id, trusted, created_us, cum_bytes and key_id as
-# one field; the commitment.
-FIXED: Final = Struct(">I16sI10qI32s")
-NUMBERS_SIZE: Final = 80
-TERMINATORS: Final = {end: LENGTH.pack(len(end)) + end for end in (b"", b"\n", b"\r\n")}
-
-
-def field(value: bytes | None) -> bytes:
-    """Return one length-prefixed field."""
-    return _NULL if value is None else LENGTH.pack(len(value)) + value
-
-
-def number(value: int | None) -> bytes:
-    """Return one integer field."""
-    return _NULL if value is None else INTEGER.pack(8, value)
-
-
-def text(value: str | None) -> bytes:
-    """Return one text field."""
-    return _NULL if value is None else field(value.encode())
-
 
 # Hashed once: copying a hash is cheaper than making one.
 COMMITMENT: Final = sha256(field(b"session-journal/commitment/1") + LENGTH.pack(SALT_SIZE))
@@ -126,12 +107,12 @@ class Mac:
 
     def __call__(self, kind: str, *values: bytes | str | int | None) -> bytes:
         """Return the 16-byte proof of these values; ``kind`` keeps one table's from another's."""
-        parts = [field(b"session-journal/mac/1"), text(kind), *map(_any_field, values)]
+        parts = [field(b"session-journal/mac/1"), text(kind), *map(any_field, values)]
         return self._hash(b"".join(parts))[:MAC_SIZE]
 
     def begin(self, kind: str, *values: bytes | str | int | None) -> _Hash:
         """Return the hash of all values but the last, for :meth:`finish`: many proofs begin alike."""
-        parts = [field(b"session-journal/mac/1"), text(kind), *map(_any_field, values)]
+        parts = [field(b"session-journal/mac/1"), text(kind), *map(any_field, values)]
         begun = self._hash.pads[0].copy()
         begun.update(b"".join(parts))
         return begun
@@ -142,35 +123,6 @@ class Mac:
         inner.update(LENGTH.pack(len(value)) + value)
         outer.update(inner.digest())
         return outer.digest()[:MAC_SIZE]
-
-
-def _any_field(value: bytes | str | int | None) -> bytes:
-    if isinstance(value, int):
-        return number(value)
-    return field(value.encode() if isinstance(value, str) else value)
-
-
-@lru_cache(maxsize=1024)
-def _variable(
-    claim: int | None,
-    kind: bytes | str,
-    origin: bytes | str,
-    run_id: bytes | str | None,
-    on_behalf_of: bytes | str | None,
-) -> bytes:
-    return b"".join(map(_any_field, (claim, kind, origin, run_id, on_behalf_of)))
-
-
-@lru_cache(maxsize=1024)
-def variable(
-    claim: int | None,
-    kind: bytes | str,
-    origin: bytes | str,
-    run_id: bytes | str | None = None,
-    on_behalf_of: bytes | str | None = None,
-) -> bytes:
-    """Return the fields that end a seal's message, of a row without a request."""
-    return _variable(claim, kind, origin, run_id, on_behalf_of) + _NULL
 
 
 class Era(NamedTuple):
@@ -281,12 +233,12 @@ class Sealer:
             DIGEST_SIZE,
             commitment,
         )
-        variable = _variable(claim, kind, origin, run_id, on_behalf_of)
-        request = _NULL if request_id is None else _any_field(request_id)
+        shown = before_request(claim, kind, origin, run_id, on_behalf_of)
+        request = NULL if request_id is None else any_field(request_id)
         seal_with = self._hash
         if seq <= self.until and self._eras:
             seal_with = self._era_at(seq)[1] or self._hash
-        return seal_with(b"".join((SEAL_TAG, fixed, variable, request)))
+        return seal_with(b"".join((SEAL_TAG, fixed, shown, request)))
 
     def _era_at(self, seq: int) -> tuple[int, KeyedHash | None]:
         """Return the number of the era that a seq belongs to, and what sealed then."""
@@ -375,7 +327,7 @@ class Sealer:
         ``lines`` a row that has its salt and no body is judged by its seal alone.
         """
         inner, outer = self._hash.pads
-        pack, equal, variable_of = FIXED.pack, hmac.compare_digest, _variable
+        pack, equal, shown_of = FIXED.pack, hmac.compare_digest, variable
         until, own = self.until, self.key_id
         for row in rows:
             (
@@ -393,9 +345,9 @@ class Sealer:
                 PREV_SIZE, prev, NUMBERS_SIZE, session_id, seq, epoch, writer_id, instance_id,
                 recorder_id, trusted, created_us, cum_bytes, key_id, DIGEST_SIZE, committed,
             )  # fmt: skip
-            variable = variable_of(claim, kind, origin, run_id, behalf)
+            shown = shown_of(claim, kind, origin, run_id, behalf)
             first, second, line = inner.copy(), outer.copy(), COMMITMENT.copy()
-            first.update(b"".join((SEAL_TAG, fixed, variable, _NULL)))
+            first.update(b"".join((SEAL_TAG, fixed, shown)))
             second.update(first.digest())
             if not equal(second.digest(), seal):
                 yield row, "stray"
@@ -440,4 +392,4 @@ def body_holds(row: Row) -> bool:
 
 def row_digest(values: Iterable[bytes | int | None]) -> bytes:
     """Return the digest that stands for a row nobody sealed, over all its columns."""
-    return sha256(b"".join(map(_any_field, values))).digest()
+    return sha256(b"".join(map(any_field, values))).digest()

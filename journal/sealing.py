@@ -7,15 +7,11 @@ with a call for each half of the time would go into calls.
 from __future__ import annotations
 
 import os
-import struct
-from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.chain import Head
 from journal.controls import CONTROL
-from journal.regions import Plain
-from journal.seal import (
-    COMMITMENT,
+from journal.fields import (
     DIGEST_SIZE,
     FIXED,
     LENGTH,
@@ -24,9 +20,16 @@ from journal.seal import (
     SALT_SIZE,
     TERMINATORS,
     UNFIT,
+    begun,
+    ended,
     field,
+    numbers,
+    of_one_write,
+    of_one_writer,
     variable,
 )
+from journal.regions import Plain
+from journal.seal import COMMITMENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 
 _GREAT: Final = 64 * 1024
 _ALIKE: Final = 16
-_INTEGER: Final = Struct(">q")
 
 
 class Basis(NamedTuple):
@@ -86,12 +88,10 @@ def sealed_bodies(sealer: Sealer, basis: Basis, now_us: int, bodies: Sequence[by
     """Seal plain lines as :func:`sealed_lines` does: they differ in nothing but their bodies."""
     session_id, key_id, (seq, epoch, seal, cum_bytes, claim), writer, instance = basis
     shown = variable(claim, "line", b"file")
-    begun = LENGTH.pack(PREV_SIZE), LENGTH.pack(NUMBERS_SIZE) + _INTEGER.pack(session_id)
-    alike = struct.pack(">6q", epoch + 1, writer, instance, writer, 1, now_us)
-    ended = _INTEGER.pack(key_id) + LENGTH.pack(DIGEST_SIZE)
-    (prefix, middle), end = begun, TERMINATORS[b"\n"]
-    # FIXED of docs/format.md, with what is alike in all rows as it is; of a seal its beginning.
-    pack = Struct(f">4s{PREV_SIZE}s12sq48sq12s{DIGEST_SIZE}s{len(shown)}s").pack
+    (prefix, middle), last = begun(session_id), ended(key_id)
+    alike = numbers(epoch + 1, writer, instance, writer, 1, now_us)
+    # Of a seal it takes the first bytes, which are the next one's prev.
+    pack, end = of_one_write(shown).pack, TERMINATORS[b"\n"]
     of_lines, of_seals, of_outer = COMMITMENT.copy, sealer.begun_seal.copy, sealer.outer.copy
     salts, at, length, join = os.urandom(SALT_SIZE * len(bodies)), 0, LENGTH.pack, b"".join
     commitments, seals = [], []
@@ -103,7 +103,7 @@ def sealed_bodies(sealer: Sealer, basis: Basis, now_us: int, bodies: Sequence[by
         line.update(join((salts[at : at + SALT_SIZE], length(size), body, end)))
         at += SALT_SIZE
         held = line.digest()
-        first.update(pack(prefix, seal, middle, seq, alike, cum_bytes, ended, held, shown))
+        first.update(pack(prefix, seal, middle, seq, alike, cum_bytes, last, held, shown))
         second.update(first.digest())
         seal = second.digest()
         commitments.append(held)
@@ -114,7 +114,7 @@ def sealed_bodies(sealer: Sealer, basis: Basis, now_us: int, bodies: Sequence[by
 
 def _sealed_any(sealer: Sealer, basis: Basis, now_us: int, lines: Sequence[Line]) -> Sealed:
     session_id, key_id, (seq, epoch, seal, cum_bytes, claim), writer, instance = basis
-    begun, outer = sealer.begun_seal, sealer.outer
+    of_seals, outer = sealer.begun_seal.copy, sealer.outer
     kinds = {kind: variable(claim, kind, b"file") for kind in ("line", "raw", "part")}
     pack, length, ends, join, epoch = FIXED.pack, LENGTH.pack, TERMINATORS, b"".join, epoch + 1
     salts, at = os.urandom(SALT_SIZE * len(lines)), 0
@@ -122,7 +122,7 @@ def _sealed_any(sealer: Sealer, basis: Basis, now_us: int, lines: Sequence[Line]
     for body, end, kind, _, _, _ in lines:
         seq += 1
         cum_bytes += len(body) + len(end)
-        line, first, second = COMMITMENT.copy(), begun.copy(), outer.copy()
+        line, first, second = COMMITMENT.copy(), of_seals(), outer.copy()
         start = salts[at : at + SALT_SIZE] + length(len(body))
         if len(body) < _GREAT:
             line.update(join((start, body, ends[end])))
@@ -165,9 +165,9 @@ def whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) -> 
 
 
 def _whole_lines(sealer: Sealer, rows: Sequence[tuple[Any, ...]], first: int) -> list[bytes] | None:
-    begun, outer = sealer.begun_seal, sealer.outer
+    outer = sealer.outer
     pack, length, ends, join, own = FIXED.pack, LENGTH.pack, TERMINATORS, b"".join, sealer.key_id
-    of_seals, of_lines = begun.copy, COMMITMENT.copy
+    of_seals, of_lines = sealer.begun_seal.copy, COMMITMENT.copy
     lines: list[bytes] = []
     made: list[bytes] = []
     stand: list[bytes] = []
@@ -253,15 +253,8 @@ def _whole_alike(
     sealer: Sealer, alike: Alike, rows: Sequence[tuple[Any, ...]], first: int
 ) -> list[bytes] | None:
     shown = variable(*alike[5:])
-    who, own = (
-        struct.pack(">4q", *alike[:4]),
-        _INTEGER.pack(alike.key_id) + LENGTH.pack(DIGEST_SIZE),
-    )
-    prefix, middle = (
-        LENGTH.pack(PREV_SIZE),
-        LENGTH.pack(NUMBERS_SIZE) + _INTEGER.pack(sealer.session_id),
-    )
-    pack = Struct(f">4s{PREV_SIZE}s12sqq32sqq12s{DIGEST_SIZE}s{len(shown)}s").pack
+    (prefix, middle), last = begun(sealer.session_id), ended(alike.key_id)
+    who, pack = numbers(*alike[:4]), of_one_writer(shown).pack
     of_lines, of_seals, of_outer = COMMITMENT.copy, sealer.begun_seal.copy, sealer.outer.copy
     length, ends, join, expected = LENGTH.pack, TERMINATORS, b"".join, first
     lines: list[bytes] = []
@@ -275,7 +268,7 @@ def _whole_alike(
         expected += 1
         line, inner, second = of_lines(), of_seals(), of_outer()
         inner.update(pack(
-            prefix, prev, middle, seq, epoch, who, created_us, cum_bytes, own, committed, shown
+            prefix, prev, middle, seq, epoch, who, created_us, cum_bytes, last, committed, shown
         ))  # fmt: skip
         second.update(inner.digest())
         line.update(join((salt, length(len(body)), body, ends.get(end) or field(end))))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from journal.errors import StorageError
+from journal.fields import field
 from journal.note import Verifier
-from journal.seal import KeyedHash, field
+from journal.seal import KeyedHash
 
 if TYPE_CHECKING:
     from journal.note import Note

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal import statements as sql
 from journal.chain import Chain, Head
 from journal.errors import CorruptError
+from journal.fields import PREV_SIZE
 from journal.lines import Line
 from journal.model import Entry, Writer
 from journal.naming import name_oddities
-from journal.seal import PREV_SIZE, commitment
+from journal.seal import commitment
 from journal.strays import Oddities
 
 if TYPE_CHECKING:

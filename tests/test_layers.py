@@ -26,6 +26,7 @@ LAYERS = (
         "errors",
         "aliases",
         "model",
+        "fields",
         "seal",
         "eras",
         "lines",

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from journal.fields import PREV_SIZE
 from journal.model import Row
-from journal.seal import PREV_SIZE, Era, Sealer, body_holds, commitment, holds
+from journal.seal import Era, Sealer, body_holds, commitment, holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

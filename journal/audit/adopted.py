@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from journal.audit.source import text
 from journal.controls import decode
+from journal.fields import UNFIT
 from journal.model import REGISTRY_ID
-from journal.seal import UNFIT, holds
+from journal.seal import holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from journal.fields import DIGEST_SIZE, PREV_SIZE, SALT_SIZE, UNFIT
 from journal.redacted import placeholder
-from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE, UNFIT, body_holds, commitment
+from journal.seal import body_holds, commitment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

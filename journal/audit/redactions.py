@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal.audit.source import text
 from journal.controls import decode
-from journal.seal import UNFIT, holds
+from journal.fields import UNFIT
+from journal.seal import holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

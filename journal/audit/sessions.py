@@ -18,9 +18,10 @@ from journal.audit.walk import Walk
 from journal.audit.witnesses import Hearing
 from journal.controls import CONTROL
 from journal.eras import EraDigest
+from journal.fields import UNFIT
 from journal.model import REGISTRY_ID
 from journal.redacted import standing
-from journal.seal import UNFIT, holds
+from journal.seal import holds
 from journal.strays import Ranges
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from journal.audit.rules import (
 from journal.audit.spans import without
 from journal.audit.tally import Tally
 from journal.controls import CONTROL, decode
-from journal.seal import PREV_SIZE, holds
+from journal.fields import PREV_SIZE
+from journal.seal import holds
 from journal.strays import Ranges
 
 if TYPE_CHECKING:

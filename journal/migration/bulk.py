@@ -13,8 +13,8 @@ from journal import statements as sql
 from journal.dialects.bulk import add_entries
 from journal.dialects.postgres import Cursor as ServerCursor
 from journal.errors import CorruptError
+from journal.fields import DIGEST_SIZE, PREV_SIZE, SALT_SIZE
 from journal.migration.chunks import Packed
-from journal.seal import DIGEST_SIZE, PREV_SIZE, SALT_SIZE
 from journal.sealing import Basis, Sealed, sealed_bodies, sealed_lines
 from journal.writing import write
 
