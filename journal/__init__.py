@@ -99,3 +99,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names below
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

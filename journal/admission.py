@@ -160,6 +160,9 @@ def earlier(
 ) -> list[Entry] | None:
     """Return the entries that this very request wrote before, or None.
 
+    What was forgotten does not count, as little as in :func:`first_written`: it would be
+    acknowledged, and stand nowhere. A line redacted in its place is what stands for it now.
+
     Raises:
         EntryError: the request id was used for other lines.
 
@@ -167,14 +170,16 @@ def earlier(
     if request_id is None:
         return None
     rows = of_request(cursor, chain, request_id)
-    if not rows:
+    if not _counted(cursor, chain, rows):
         return None
     if not _same_lines(rows, lines):
         raise _reused(request_id)
     writers = session.store.registry.writers
     # The caller's bytes are what was sealed; the row's own may have been edited since.
     return [
-        entry_of(row, chain, writers)._replace(
+        entry_of(row, chain, writers)
+        if row.seq in chain.redacted
+        else entry_of(row, chain, writers)._replace(
             body=line.body, trust="asserted" if row.trusted else "external"
         )
         for row, line in zip(rows, lines, strict=True)
@@ -187,12 +192,16 @@ def first_written(cursor: Cursor, session: Session, chain: Chain, request_id: st
     What was forgotten does not count; a line redacted in its place does.
     """
     chain.load_facts(cursor)
-    rows = [
-        row
-        for row in of_request(cursor, chain, request_id)
-        if row.seq not in chain.redacted or chain.layout.holds(row.seq)
-    ]
+    rows = _counted(cursor, chain, of_request(cursor, chain, request_id))
     return [entry_of(row, chain, session.store.registry.writers) for row in rows]
+
+
+def _counted(cursor: Cursor, chain: Chain, rows: list[Row]) -> list[Row]:
+    """Return the rows of a request that were not forgotten."""
+    if all(row.salt is not None for row in rows):
+        return rows
+    chain.load_facts(cursor)
+    return [row for row in rows if row.seq not in chain.redacted or chain.layout.holds(row.seq)]
 
 
 def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
@@ -200,10 +209,18 @@ def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
     return bool(of_request(cursor, chain, request_id))
 
 
-def written_as(cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str) -> int | None:
-    """Return the first seq of the sealed entries that hold just these lines under a request; or None."""
+def written_as(
+    cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str, since_us: int
+) -> int | None:
+    """Return the first seq of the sealed entries that hold just these lines under a request; or None.
+
+    Of what was erased nobody can tell what it was: if it was written since then, it is taken for them.
+    """
     rows = of_request(cursor, chain, request_id)
-    return rows[0].seq if rows and _same_lines(rows, lines) else None
+    if not rows or not _same_lines(rows, lines):
+        return None
+    is_older = any(row.salt is None and row.created_us <= since_us for row in rows)
+    return None if is_older else rows[0].seq
 
 
 def of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:

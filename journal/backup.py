@@ -58,6 +58,8 @@ class Restoring(NamedTuple):
         replaces: whether a journal is there already.
         is_another: whether that one is another journal than the copy's.
         lost: what is newer in it than in the copy.
+        mirrors: how many mirrors would be served by two journals, if the one that the copy was made
+            of lives on somewhere else; none where it is put in that one's own place.
 
     """
 
@@ -67,6 +69,7 @@ class Restoring(NamedTuple):
     replaces: bool
     is_another: bool
     lost: tuple[Lost, ...]
+    mirrors: int
 
 
 def back_up(
@@ -120,7 +123,8 @@ def plan_restore(
         )
     report = audit(source, key_file=key_file, anchors=anchors, mirrors=False)
     is_another, lost = _compared(source, target) if replaces else (False, ())
-    return Restoring(source, target, report, replaces, is_another, lost)
+    mirrors = 0 if replaces and not is_another else _mirrors_of(source)
+    return Restoring(source, target, report, replaces, is_another, lost, mirrors)
 
 
 def restore(plan: Restoring) -> Path | None:
@@ -199,6 +203,14 @@ def _copy(source: Path, target: Path) -> None:
         os.close(descriptor)
 
 
+def _mirrors_of(source: Path) -> int:
+    try:
+        with opened(str(source)) as copy:
+            return int(copy.query(_MIRRORS).fetchone()[0])
+    except Exception as error:
+        raise translated(error, str(source)) from error
+
+
 def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]]:
     """Return whether the target is another journal, and what of it the copy lacks."""
     try:
@@ -216,6 +228,7 @@ def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]]:
 
 
 _ID = "SELECT value FROM meta WHERE name = 'journal_id'"
+_MIRRORS = "SELECT count(*) FROM mirrors WHERE removed_us IS NULL"
 _HEADS = 'SELECT "key", head_seq FROM sessions WHERE id > 1'
 
 

@@ -44,7 +44,8 @@ class Batch:
     """Collects writes and commits them together when its block ends without an error.
 
     All or none: if one is refused, nothing is written, and what the batch had for
-    that session is parked.
+    that session is parked: as one write, which has a request id only if it was one. So
+    let nobody send again, by their ids, the several writes that somebody has applied.
     No lock is held while the block runs.
     """
 

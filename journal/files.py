@@ -8,13 +8,16 @@ import re
 import secrets
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from journal.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+
+_DRAFT_LIMIT: Final = 200  # bytes: a dot and a number are added, and 255 are the most there can be
 
 
 def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
@@ -62,7 +65,7 @@ def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
         StorageError: the target was there, and is not to be replaced.
 
     """
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    draft = target.with_name(f".{_draft_name(target.name)}.{secrets.token_hex(8)}")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(draft, flags, 0o600)
     try:
@@ -73,6 +76,12 @@ def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
         put_in_place(draft, target, force=force)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _draft_name(name: str) -> str:
+    """Return what a draft is called: its file's name, or a digest of one so long that no more would fit."""
+    octets = os.fsencode(name)
+    return name if len(octets) <= _DRAFT_LIMIT else hashlib.sha256(octets).hexdigest()
 
 
 def put_in_place(draft: Path, target: Path, *, force: bool) -> None:
@@ -103,7 +112,8 @@ def forget_drafts(path: Path) -> None:
         if status.st_nlink < 2 or not stat.S_ISREG(status.st_mode):  # noqa: PLR2004 - its own and another
             return
         name = re.escape(path.name)
-        pattern = re.compile(rf"\.{name}\.[0-9a-f]{{16}}|{name}\.before-restore-[0-9a-f]{{8}}")
+        draft = re.escape(_draft_name(path.name))
+        pattern = re.compile(rf"\.{draft}\.[0-9a-f]{{16}}|{name}\.before-restore-[0-9a-f]{{8}}")
         with os.scandir(path.parent) as found:
             drafts = [
                 each.path

@@ -173,7 +173,7 @@ def _known(
         return None
     (entry,) = done
     return Input(
-        0, chain.key, entry.writer, line.body + line.terminator, TAKEN, request_id,
+        0, chain.key, entry.writer, entry.data, TAKEN, request_id,
         entry.on_behalf_of, entry.created_us, entry.seq, entry.created_us,
     )  # fmt: skip
 
@@ -276,7 +276,7 @@ def _seen(cursor: Cursor, store: Store, chain: Chain, row: InputRow) -> Input:
     if row.taken_seq is not None:
         return _input(store, row, TAKEN)
     for request_id in (str(row.request_id), _second_name(row)):
-        seq = written_as(cursor, chain, [row.line], request_id)
+        seq = written_as(cursor, chain, [row.line], request_id, row.submitted_us)
         if seq is not None:
             return _input(store, row._replace(taken_seq=seq), TAKEN)
     writer = store.registry.writers.get(row.writer_id)

@@ -284,6 +284,13 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
         EntryError: a URL of another database, or no path at all.
 
     """
+    if not isinstance(path_or_url, str | os.PathLike):
+        # str() of anything is a name: None would become a file called so, with a key of its own.
+        raise EntryError(
+            f"a journal is named by a path or a URL, not by {path_or_url!r}",
+            hint='Journal("agent.db")',
+            code="path",
+        )
     text = str(path_or_url)
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")

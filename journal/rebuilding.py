@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,14 +20,19 @@ from journal.migration.packed import inner, is_here, is_packed, packed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from journal.engine import Cursor
     from journal.export import Export, SteppedOver
     from journal.journal import Journal
-    from journal.migration.receipts import Receipt
+    from journal.migration.receipts import Kept, Receipt
+    from journal.store import Store
 
 INDEX: Final = "journal-export.json"
 SCHEMA: Final = "journal.export.all/1"
 _OWN: Final = "sessions"  # for sessions that came from no file
 _NAME_LIMIT: Final = 200
+_MODES: Final = (
+    0o664  # a mode is a record that nobody sealed: never one by which all may write, or run it
+)
 
 
 class Rebuilt(NamedTuple):
@@ -78,12 +84,11 @@ def rebuild(
     """
     _make_empty(directory)
     done: list[Rebuilt] = []
-    taken: set[str] = set()
+    taken = _Taken()
     for key, receipt, place in _places(journal):
         if is_packed(place) and not is_here():
             place = inner(place)  # noqa: PLW2901 - what is in it, then, and as well to be read
-        relative = _free(place, taken)
-        taken.add(relative.lower())  # on some systems two such names are one
+        relative = taken.free(place)
         content = export(journal, key, verified=verified)
         made = _write(content, directory, relative, receipt)
         done.append(made._replace(instead_of=None if relative == place else place))
@@ -114,18 +119,14 @@ def _places(journal: Journal) -> Iterator[tuple[str, Receipt | None, str]]:
     """Yield each file there is to be: its session, its receipt, and its place."""
     store = journal.store
     with store.snapshot() as cursor:
-        sources = {
-            PurePosixPath(source)
-            for (text,) in cursor.execute("SELECT source FROM migrations").fetchall()
-            for source in json.loads(text)
-        }
+        sources = _sources(cursor)
         found = [
-            (key, receipts.of_session(cursor, number))
+            (key, _sealed(store, number, receipts.of_session(cursor, number)))
             for key, number in sorted(store.registry.session_ids.items())
         ]
-    root = _root(sources, [each.receipt.path for _, kept in found for each in kept])
+    root = _root(sources, [each.path for _, kept in found for each in kept])
     for key, kept in found:
-        newest = {each.receipt.path: each.receipt for each in reversed(kept)}
+        newest = {each.path: each for each in reversed(kept)}
         for receipt in newest.values():
             yield key, receipt, str(PurePosixPath(receipt.path).relative_to(root))
         if not newest:
@@ -133,6 +134,33 @@ def _places(journal: Journal) -> Iterator[tuple[str, Receipt | None, str]]:
             if len(name) > _NAME_LIMIT:
                 name = f"{name[: _NAME_LIMIT - 17]}-{sha256(key.encode()).hexdigest()[:16]}"
             yield key, None, f"{_OWN}/{name}.jsonl"
+
+
+def _sources(cursor: Cursor) -> set[PurePosixPath]:
+    """Return what the migrations were given, as their records say; they only choose how much of a path is kept."""
+    found: set[PurePosixPath] = set()
+    for (text,) in cursor.execute("SELECT source FROM migrations").fetchall():
+        with suppress(ValueError, TypeError):
+            found.update(map(PurePosixPath, json.loads(text)))
+    return found
+
+
+def _sealed(store: Store, number: int, kept: list[Kept]) -> list[Receipt]:
+    """Return the receipts whose names the registry has under its seal for the session.
+
+    A place comes from nowhere else: a receipt is a row that anybody could have put there, and
+    what is written would be written wherever it says.
+    """
+    aliases = store.registry.aliases
+    return [
+        each
+        for _, each in kept
+        if aliases.knows(number, each.path, each.name, []) and _is_place(each.path)
+    ]
+
+
+def _is_place(path: str) -> bool:
+    return path.startswith("/") and "\0" not in path and ".." not in PurePosixPath(path).parts
 
 
 def _root(sources: set[PurePosixPath], paths: list[str]) -> PurePosixPath:
@@ -148,13 +176,30 @@ def _root(sources: set[PurePosixPath], paths: list[str]) -> PurePosixPath:
     return PurePosixPath(posixpath.commonpath(tops)) if tops else PurePosixPath("/")
 
 
-def _free(place: str, taken: set[str]) -> str:
-    """Return the place, or one beside it if another file has it."""
-    path, number = PurePosixPath(place), 1
-    while str(path).lower() in {*taken, INDEX}:
-        number += 1
-        path = PurePosixPath(place).with_name(f"{number}-{PurePosixPath(place).name}")
-    return str(path)
+class _Taken:
+    """The places that files have, and the directories above them; on some systems two such names are one."""
+
+    def __init__(self) -> None:
+        self._files, self._directories = {INDEX}, set[str]()
+
+    def free(self, place: str) -> str:
+        """Take the place, or one beside it if another has it: a file, or a directory where this is to be a file."""
+        path = PurePosixPath()
+        *above, name = PurePosixPath(place).parts
+        for part in above:
+            path = self._beside(path / part, self._files)
+        path = self._beside(path / name, self._files | self._directories)
+        self._files.add(str(path).lower())
+        self._directories.update(str(each).lower() for each in path.parents)
+        return str(path)
+
+    @staticmethod
+    def _beside(path: PurePosixPath, taken: set[str]) -> PurePosixPath:
+        found, number = path, 1
+        while str(found).lower() in taken:
+            number += 1
+            found = path.with_name(f"{number}-{path.name}")
+        return found
 
 
 def _write(content: Export, directory: Path, relative: str, receipt: Receipt | None) -> Rebuilt:
@@ -167,7 +212,7 @@ def _write(content: Export, directory: Path, relative: str, receipt: Receipt | N
             size += len(chunk)
             out.write(chunk)
         if receipt is not None and receipt.mode is not None:
-            os.fchmod(out.fileno(), receipt.mode & 0o777)
+            os.fchmod(out.fileno(), receipt.mode & _MODES)
     original = None if receipt is None else receipt.path
     return Rebuilt(
         relative, content.key, original, size, content.lines, digest.hexdigest(),
@@ -207,4 +252,11 @@ def _indexed(journal: Journal, each: Rebuilt) -> list[Receipt]:
         return []
     with journal.store.snapshot() as cursor:
         known = [kept.receipt for kept in reversed(receipts.of_path(cursor, each.original))]
-    return [receipt for receipt in known if receipt.format == "openclaw" and receipt.alias]
+    knows = journal.store.registry.aliases.knows
+    return [
+        receipt
+        for receipt in known
+        if receipt.format == "openclaw"
+        and receipt.alias
+        and knows(receipt.session_id, receipt.path, receipt.name, [receipt.alias])
+    ]

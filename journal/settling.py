@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from journal import parking, verdicts
-from journal.admission import of_request, store_lines, was_written
+from journal.admission import of_request, store_lines, was_written, written_as
 from journal.errors import NotFoundError, RefusedError
 from journal.inspection import entry_of
 from journal.model import check_label, check_name
@@ -14,7 +14,9 @@ from journal.registry import check_role, check_standing
 from journal.writing import Author
 
 if TYPE_CHECKING:
+    from journal.chain import Chain
     from journal.engine import Cursor
+    from journal.lines import Line
     from journal.model import Entry
     from journal.parking import ParkedRow
     from journal.store import Store
@@ -49,16 +51,8 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
             row.on_behalf_of,
             recorder.writer.id if recorder else None,
         )
-        # The parked row is not in the chain, so its state could be put back; what it
-        # became is: a second time finds the first one's entries.
-        request_id = _request_of(row)
-        if was_written(cursor, chain, request_id):
-            raise RefusedError(
-                f"the lines of {parked_id} are in the session already, as request {request_id!r}",
-                hint=f"journal parked discard {parked_id}  # closes it; nothing is lost by that",
-                code="settled",
-            )
         lines = parking.unpack(row.content)
+        request_id = _free_name(cursor, chain, row, lines)
         entries = store_lines(cursor, store, chain, author, lines, request_id, "parked")
         parking.settle(cursor, store, row, "applied")
     return entries
@@ -104,8 +98,11 @@ def _applied(cursor: Cursor, store: Store, row: ParkedRow) -> Settlement:
     """Return what a parked write became, from the entries that its request made."""
     found = Settlement("applied", row.settled_us or 0)
     chain = store.find_chain(cursor, store.registry.session_keys.get(row.session_id, ""))
-    rows = [] if chain is None else of_request(cursor, chain, _request_of(row))
-    if chain is None or not rows:
+    if chain is None:
+        return found
+    # Under its own name, if others had been written under its request's.
+    rows = next(filter(None, (of_request(cursor, chain, name) for name in _names(row)[::-1])), None)
+    if rows is None:
         return found
     entries = [entry_of(each, chain, store.registry.writers) for each in rows]
     first = entries[0]
@@ -116,5 +113,33 @@ def _applied(cursor: Cursor, store: Store, row: ParkedRow) -> Settlement:
     )
 
 
-def _request_of(row: ParkedRow) -> str:
-    return row.request_id or f"parked:{row.id}"
+def _free_name(cursor: Cursor, chain: Chain, row: ParkedRow, lines: list[Line]) -> str:
+    """Return the request id by which a parked write is applied: once, for that is in the chain.
+
+    The parked row is not, so its state could be put back: a second time finds the first one's
+    entries. Where other lines were written under its own request id it is not lost for that.
+
+    Raises:
+        RefusedError: its lines are in the session already.
+
+    """
+    for name in _names(row):
+        if written_as(cursor, chain, lines, name, row.parked_us) is not None:
+            raise RefusedError(
+                f"the lines of {row.id} are in the session already, as request {name!r}",
+                hint=f"journal parked discard {row.id}  # closes it; nothing is lost by that",
+                code="settled",
+            )
+    for name in _names(row):
+        if not was_written(cursor, chain, name):
+            return name
+    raise RefusedError(
+        f"other lines were written under each name that {row.id} could have",
+        hint=f"journal parked show {row.id}, then append its lines",
+        code="request-reused",
+    )
+
+
+def _names(row: ParkedRow) -> list[str]:
+    """Return the request ids that a parked write may be applied by: its own, then one that only it has."""
+    return [name for name in (row.request_id, f"parked:{row.id}") if name is not None]

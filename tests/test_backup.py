@@ -165,6 +165,22 @@ def test_where_nothing_is_a_restore_makes_it(journal_path: Path, tmp_path: Path)
     assert lines(tmp_path / "new.db") == [1]
 
 
+def test_a_copy_beside_its_journal_says_that_both_would_serve_its_mirrors(
+    journal_path: Path, tmp_path: Path
+) -> None:
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="w", role="run", mirror=tmp_path / "m.jsonl").append({"n": 1})
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    assert plan_restore(copy, tmp_path / "new.db").mirrors == 1
+    assert (
+        plan_restore(copy, journal_path).mirrors == 0
+    )  # it takes the place of the one that served it
+    with Journal(journal_path) as journal:
+        journal.mirrors.remove(KEY)
+    gone = back_up(journal_path, tmp_path / "gone.db").path
+    assert plan_restore(gone, tmp_path / "new.db").mirrors == 0
+
+
 def test_another_journal_is_said_to_be_one(journal_path: Path, tmp_path: Path) -> None:
     write(journal_path, 1)
     write(tmp_path / "other.db", 1)

@@ -89,6 +89,18 @@ def test_a_path_or_a_url_names_the_file(tmp_path, name):
         assert len(journal.session(KEY).read()) == 1
 
 
+@pytest.mark.parametrize("name", [None, 5, b"agent.db", ["agent.db"]])
+def test_what_is_no_path_makes_no_journal(tmp_path, monkeypatch, name):
+    """``Journal(os.environ.get("NOT_SET"))`` would make one called None, and a key for it."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(EntryError, match="named by a path or a URL") as caught:
+        Journal(name)
+
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_relative_path_is_where_one_stood_when_opening(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Journal("agent.db") as journal:

@@ -19,6 +19,7 @@ from journal import (
     parking,
 )
 from journal import statements as sql
+from journal.audit import audit
 from journal.lines import Line, parse
 from tests.thieves import KEY
 
@@ -271,6 +272,63 @@ def test_it_is_applied_once(turn, base, open_journal, thief):
         elsewhere.apply()
 
     assert base.head == head
+
+
+def test_other_lines_under_its_request_id_do_not_lose_it(turn, base, heartbeat, journal):
+    """A request id is the session's: somebody else may have used it meanwhile, for lines of his own."""
+    parked = refused(base, {"precious": 1}, request_id="m1")
+    heartbeat.append({"other": 2}, request_id="m1")
+    turn.release()
+
+    (entry,) = only(base).apply()
+
+    assert (entry.body, entry.request_id) == (b'{"precious":1}', f"parked:{parked}")
+    with pytest.raises(RefusedError, match="applied already"):
+        base.parked(settled=True)[0].apply()
+    assert base.parked(settled=True)[0].settlement().seqs == (entry.seq,)
+    assert not audit(journal.path).findings
+
+
+def test_two_under_one_request_id_are_both_applied(turn, base, journal):
+    refused(base, {"n": 1}, request_id="m1")
+    refused(base, {"n": 2}, request_id="m1")
+    turn.release()
+    first, second = base.parked()
+
+    first.apply()
+    assert not audit(journal.path).findings
+    second.apply()
+
+    assert {line.body for line in base.read()[-2:]} == {b'{"n":1}', b'{"n":2}'}
+    assert not audit(journal.path).findings
+
+
+def test_its_lines_that_were_written_since_are_not_written_again(turn, base, heartbeat, thief):
+    """The caller tried again and got through: his write is done, and the parked one is only to be closed."""
+    parked = refused(base, LINE, request_id="m1")
+    heartbeat.append(LINE, request_id="m1")
+
+    with pytest.raises(RefusedError) as caught:
+        only(base).apply()
+
+    assert caught.value.code == "settled"
+    assert f"journal parked discard {parked}" in str(caught.value.hint)
+
+
+def test_one_put_back_after_it_was_applied_under_its_own_name_is_not_applied_again(
+    turn, base, heartbeat, open_journal, journal, thief
+):
+    refused(base, {"precious": 1}, request_id="m1")
+    heartbeat.append({"other": 2}, request_id="m1")
+    before = thief.execute("SELECT * FROM parked").fetchone()
+    only(base).apply()
+    thief.execute("DELETE FROM parked")
+    thief.execute(f"INSERT INTO parked VALUES ({', '.join('?' * len(before))})", *before)
+
+    with pytest.raises(RefusedError, match="in the session already"):
+        only(base).apply()
+
+    assert {found.id for found in audit(journal.path).findings} == {"J412"}
 
 
 def test_discarded_it_is_kept_for_the_record(turn, base):

@@ -199,3 +199,65 @@ def test_a_directory_with_anything_in_it_is_left_alone(journal: Journal, tmp_pat
         rebuild(journal, tmp_path / "full")
     assert caught.value.code == "directory-not-empty"
     assert [found.name for found in (tmp_path / "full").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "path", ["{}/src/../../pwned.jsonl", "{}/elsewhere/pwned.jsonl", "pwned.jsonl", "/a\0b"]
+)
+def test_a_place_that_nobody_sealed_is_not_written_to(
+    journal: Journal, thief: Thief, tmp_path: Path, path: str
+) -> None:
+    """Whoever can write to the database, and has no key, leads no file anywhere."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.jsonl").write_text('{"n":1}\n')
+    migrate(journal, tmp_path / "src")
+    thief.execute("UPDATE migrated_files SET path = ?, mode = 511", path.format(tmp_path))
+    written = rebuild(journal, tmp_path / "deep" / "er" / "rebuilt")
+    assert [each.file for each in written] == ["sessions/a.jsonl"]
+    assert not [*tmp_path.rglob("pwned*")]
+
+
+def test_a_mode_by_which_all_may_write_or_run_it_is_not_kept(
+    journal: Journal, thief: Thief, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.jsonl").write_text('{"n":1}\n')
+    migrate(journal, tmp_path / "src")
+    thief.execute("UPDATE migrated_files SET mode = 4095")
+    rebuild(journal, tmp_path / "rebuilt")
+    assert (tmp_path / "rebuilt" / "a.jsonl").stat().st_mode & 0o7777 == 0o664
+
+
+def test_a_file_that_became_a_directory_has_a_place_beside_it(
+    journal: Journal, tmp_path: Path
+) -> None:
+    for name in ("src/a.jsonl", "src/b.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f'{{"in":"{name}"}}\n')
+    migrate(journal, tmp_path / "src")
+    (tmp_path / "src/a.jsonl").unlink()
+    (tmp_path / "src/a.jsonl").mkdir()
+    (tmp_path / "src/a.jsonl/c.jsonl").write_text('{"in":"c"}\n')
+    migrate(journal, tmp_path / "src")
+    written = rebuild(journal, tmp_path / "rebuilt")
+    assert [each.file for each in written] == ["a.jsonl", "b.jsonl", "2-a.jsonl/c.jsonl"]
+    assert (tmp_path / "rebuilt/2-a.jsonl/c.jsonl").read_text() == '{"in":"c"}\n'
+
+
+def test_a_name_as_long_as_can_be_comes_back(journal: Journal, tmp_path: Path) -> None:
+    name = f"{'n' * 249}.jsonl"
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / name).write_text('{"n":1}\n')
+    migrate(journal, tmp_path / "src")
+    rebuild(journal, tmp_path / "rebuilt")
+    assert (tmp_path / "rebuilt" / name).read_text() == '{"n":1}\n'
+
+
+def test_a_record_of_what_was_migrated_that_makes_no_sense_stops_nothing(
+    journal: Journal, thief: Thief, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.jsonl").write_text('{"n":1}\n')
+    migrate(journal, tmp_path / "src")
+    thief.execute("UPDATE migrations SET source = '[1'")
+    assert [each.file for each in rebuild(journal, tmp_path / "rebuilt")] == ["a.jsonl"]

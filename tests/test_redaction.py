@@ -21,6 +21,7 @@ from journal import (
     redaction,
 )
 from journal.audit import audit
+from journal.batch import Batch
 from journal.engine import connect
 from journal.errors import FullError
 from journal.export import export
@@ -266,6 +267,39 @@ def test_a_repeated_request_answers_still(gateway: Session, operator: Session) -
     entry = gateway.append(LINE, request_id="once")
     operator.redact([entry.seq], reason=WHY)
     assert gateway.append(LINE, request_id="once").seq == entry.seq
+
+
+def test_a_request_of_a_redacted_line_is_answered_by_what_stands_for_it(
+    gateway: Session, operator: Session
+) -> None:
+    """Nobody can tell any more whether it is the same line: nothing is acknowledged that stands nowhere."""
+    entry = gateway.append(LINE, request_id="once")
+    operator.redact([entry.seq], reason="r")
+    again = gateway.append({"another": "line"}, request_id="once")
+    (read,) = gateway.read()
+    assert (again.seq, again.body, again.redacted) == (entry.seq, read.body, True)
+
+
+@pytest.mark.parametrize("way", ["append", "fence", "batch", "submit"])
+def test_a_forgotten_request_is_written_again(
+    gateway: Session, operator: Session, way: str
+) -> None:
+    """What was forgotten stands nowhere: to find it done would lose the line."""
+    gateway.append(LINE, request_id="once")
+    operator.forget(reason="r")
+    if way == "append":
+        gateway.append({"new": 1}, request_id="once")
+    elif way == "fence":
+        gateway.fence().append({"new": 1}, request_id="once")
+    elif way == "batch":
+        with Batch(gateway.store) as batch:
+            batch.append(gateway, {"new": 1}, request_id="once")
+    else:
+        assert gateway.submit({"new": 1}, request_id="once").state == "pending"
+        with gateway.claim() as turn:
+            turn.take_inputs()
+    assert [line.body for line in gateway.read()] == [b'{"new":1}']
+    assert not audit(str(gateway.store.path)).findings
 
 
 def test_a_forgotten_session_is_empty_and_on_record(

@@ -95,7 +95,7 @@ class SessionFile:
         try:
             self.session = self.journal.session(
                 adopt(self.journal, str(self.path), key=key),
-                writer=writer or default_writer(role),
+                writer=default_writer(role) if writer is None else writer,
                 role=role,
                 run_id=run_id,
                 on_behalf_of=on_behalf_of,

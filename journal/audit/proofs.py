@@ -98,11 +98,27 @@ def input_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | No
         yield None if is_true else f"input {row[0]}"
 
 
-def parked_state(row: tuple[Any, ...]) -> tuple[bytes, bool]:
-    """Return the request under which a parked write would be applied, and whether it was."""
+class ParkedState(NamedTuple):
+    """What a parked write says of itself.
+
+    Attributes:
+        requests: the request ids under which it may have been applied, the likeliest first.
+        digest: that of its lines.
+        is_applied: whether it says that it was.
+
+    """
+
+    requests: tuple[bytes, ...]
+    digest: bytes
+    is_applied: bool
+
+
+def parked_state(row: tuple[Any, ...]) -> ParkedState:
+    """Return what a parked write says of itself."""
     values = dict(zip(_PARKED, row, strict=True))
-    request = values["request_id"] or b"parked:" + values["id"]
-    return request, values["settled"] == b"applied"
+    own = b"parked:" + values["id"]
+    requests = tuple(filter(None, (values["request_id"], own)))
+    return ParkedState(requests, values["content_digest"], values["settled"] == b"applied")
 
 
 PROVED: Final[tuple[tuple[str, Table, Any], ...]] = (

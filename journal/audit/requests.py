@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from journal import tables
 from journal.audit import proofs
 from journal.audit.source import text
+from journal.fields import field
+from journal.seal import body_holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,11 +46,32 @@ def twice(source: Source, session_id: int, counts: Callable[[Row], bool]) -> Ite
 def misstated(source: Source, session_id: int, sealer: Sealer | None) -> Iterator[tuple[str, str]]:
     """J412: yield the requests of parked writes that are not what they say of themselves, and why."""
     for row in source.table(tables.parked, session_id):
-        request, is_applied = proofs.parked_state(row)
-        rows = source.rows_of_request(session_id, request)
+        state = proofs.parked_state(row)
         was_applied = any(
-            other.origin == b"parked" and sealer is not None and sealer.seal_holds(other)
-            for other in rows
+            _is_of(write, state.digest)
+            for request in state.requests
+            for write in _applied(source, session_id, request, sealer)
         )
-        if was_applied != is_applied:
-            yield text(request), _APPLIED if was_applied else _NOT_APPLIED
+        if was_applied != state.is_applied:
+            yield text(state.requests[0]), _APPLIED if was_applied else _NOT_APPLIED
+
+
+def _applied(
+    source: Source, session_id: int, request: bytes, sealer: Sealer | None
+) -> Iterator[list[Row]]:
+    """Yield the sealed entries of each write that a parked one became under a request."""
+    rows = [
+        row
+        for row in source.rows_of_request(session_id, request)
+        if row.origin == b"parked" and sealer is not None and sealer.seal_holds(row)
+    ]
+    for _, write in groupby(rows, attrgetter("epoch")):
+        yield [*write]
+
+
+def _is_of(write: list[Row], digest: bytes) -> bool:
+    """Whether entries hold the lines of this digest; of what was erased or edited nobody can tell any more."""
+    if not all(map(body_holds, write)):
+        return True
+    content = b"".join(field(row.body) + field(row.terminator) for row in write)
+    return sha256(content).digest() == digest

@@ -79,6 +79,7 @@ def _tell(settings: Settings, plan: Restoring, kept: Path | None, *, is_applied:
             replaces=plan.replaces,
             another_journal=plan.is_another,
             lost=[lost._asdict() for lost in plan.lost],
+            mirrors=plan.mirrors,
             kept=None if kept is None else str(kept),
         )
         return
@@ -86,6 +87,7 @@ def _tell(settings: Settings, plan: Restoring, kept: Path | None, *, is_applied:
     for finding in plan.report.findings:
         output.say(f"  {finding.id} {finding.severity}: {finding.title}: {finding.cause}")
     _tell_lost(plan)
+    _tell_mirrors(settings, plan)
     if not is_applied:
         command = shlex.join(["journal", "restore", str(plan.source), "--apply"])
         output.say(with_db(f"Nothing was changed. Try: {command}", settings))
@@ -94,6 +96,15 @@ def _tell(settings: Settings, plan: Restoring, kept: Path | None, *, is_applied:
     if kept is not None:
         output.say(f"What was there is now {kept}.")
     output.say("Mirror files may hold lines that the backup has not: see journal mirror status.")
+
+
+def _tell_mirrors(settings: Settings, plan: Restoring) -> None:
+    if plan.mirrors:
+        of = "1 mirror file" if plan.mirrors == 1 else f"{plan.mirrors} mirror files"
+        output.say(
+            f"It serves {of}. If the journal that it is a copy of lives on, two serve the same, and each takes the "
+            f"other's lines for foreign: then {with_db('journal mirror remove SESSION', settings)}"
+        )
 
 
 def _tell_lost(plan: Restoring) -> None:

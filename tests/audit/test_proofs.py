@@ -98,6 +98,8 @@ def test_inputs(at):
 
 
 def test_the_request_under_which_a_parked_write_is_applied():
-    assert parked_state(parked(b"p1", request_id=b"r", settled=b"applied")) == (b"r", True)
-    assert parked_state(parked(b"p1", settled=b"discarded")) == (b"parked:p1", False)
-    assert parked_state(parked(b"p1")) == (b"parked:p1", False)
+    named = parked_state(parked(b"p1", request_id=b"r", settled=b"applied"))
+    assert (named.requests, named.is_applied) == ((b"r", b"parked:p1"), True)
+    for row in (parked(b"p1", settled=b"discarded"), parked(b"p1")):
+        state = parked_state(row)
+        assert (state.requests, state.is_applied) == ((b"parked:p1",), False)
