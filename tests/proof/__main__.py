@@ -19,13 +19,16 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from journal import __version__
 from journal.engine import driver, sqlite_version
 from tests.crash.parties import ROOT
 from tests.proof import page, rings
 from tests.proof.sharing import shares, slices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCHEMA: Final = "journal.proof/1"
 
@@ -34,8 +37,8 @@ _NEXT_SEEDS: Final = 1_000_003
 _TWO_HOURS_S: Final = 7200
 
 
-def prove(minutes: float, seed: int, names: list[str]) -> dict[str, Any]:
-    """Run the rings in turns; return the whole result."""
+def prove(minutes: float, seed: int, names: list[str]) -> Iterator[dict[str, Any]]:
+    """Run the rings in turns; yield the result as far as it has come after each, the whole one last."""
     began = time.time()
     all_told = [rings.begun(name) for name in names]
     for number, slice_s in enumerate(slices(minutes * 60)):
@@ -43,6 +46,10 @@ def prove(minutes: float, seed: int, names: list[str]) -> dict[str, Any]:
             if seconds:
                 rings.go_on(told, seed + number * _NEXT_SEEDS, seconds)
                 _say(told)
+                yield _so_far(began, minutes, seed, all_told)
+
+
+def _so_far(began: float, minutes: float, seed: int, all_told: list[rings.Told]) -> dict[str, Any]:
     took_s = time.time() - began
     return {
         "schema": SCHEMA,
@@ -59,7 +66,7 @@ def prove(minutes: float, seed: int, names: list[str]) -> dict[str, Any]:
 
 def _say(told: rings.Told) -> None:
     words = told.skipped or f"{told.count:,} {told.unit} in {told.took_s:.0f} s"
-    print(f"{told.name}: {words}, {len(told.wrong)} wrong", flush=True)  # noqa: T201 - for who waits
+    print(f"{told.name}: {words}, {len(told.wrong)} wrong", *told.wrong, sep="\n  ", flush=True)  # noqa: T201 - for who waits
 
 
 def _result(told: rings.Told, took_s: float) -> dict[str, Any]:
@@ -92,8 +99,10 @@ def main() -> int:
     parser.add_argument("--ring", action="append", choices=list(rings.RINGS), help="only this one")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)  # noqa: T201 - it makes this run again
-    told = prove(given.minutes, given.seed, given.ring or list(rings.RINGS))
-    given.out.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    told: dict[str, Any] = {}
+    for told in prove(given.minutes, given.seed, given.ring or list(rings.RINGS)):
+        # Each time: a run of hours that is ended leaves what it has found.
+        given.out.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     before = given.page.read_text("utf-8") if given.page.exists() else ""
     given.page.write_text(page.written(told) + page.by_hand(before), "utf-8")
     return 1 if told["wrong"] else 0
