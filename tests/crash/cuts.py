@@ -10,10 +10,8 @@ holds it against what had been acknowledged by that moment.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -22,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tests.crash.acts import ACTS, made, record
 from tests.crash.aftermath import Looker
 from tests.crash.disk import Call, Disk, calls_of
-from tests.crash.parties import apart, done
-from tests.crash.points import built, warm_up
+from tests.crash.parties import done
+from tests.crash.points import warm_up
+from tests.crash.sampling import sample, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - what a disk would keep is played
 _CUTS: Final = 25  # of one recording; then another act is done
 _SLOTS: Final = 3
 
@@ -136,30 +134,11 @@ def run(home: str, seed: int, seconds: float, acts: Sequence[str] | None = None)
 
 
 def played(shim: Path, seed: int, seconds: float, **options: Any) -> dict[str, Any]:
-    """Cut the power for so long in a process of its own, in memory where there is a place for it."""
-    where = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=where, prefix="journal-cuts-") as home:
-        told: dict[str, Any] = apart(
-            "tests.crash.cuts:run",
-            preload=shim,
-            timeout_s=seconds + 240,
-            home=home,
-            seed=seed,
-            seconds=seconds,
-            **options,
-        )
-    return told
-
-
-def main() -> int:
-    """Cut the power, print what came of it, and say by the exit code whether it is right."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
-    with tempfile.TemporaryDirectory() as directory:
-        told = played(built(Path(directory)), seed, seconds)
-    print(json.dumps(told, indent=1))  # noqa: T201 - the figures
-    return 1 if told["wrong"] else 0
+    """Cut the power for so long in a process of its own."""
+    return sample(
+        "tests.crash.cuts:run", shim, seconds + 240, seed=seed, seconds=seconds, **options
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(shown(played))

@@ -11,12 +11,9 @@ When all points have been tried they are tried again, in another order.
 from __future__ import annotations
 
 import gc
-import json
 import resource
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -24,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.crash.acts import ACTS, NEVER, act, make
 from tests.crash.pairs import KILLS, MODES, Pair, Unit
-from tests.crash.parties import apart, speaking
+from tests.crash.parties import speaking
+from tests.crash.sampling import sample, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 # What can become of a call: of a write, one to the side file, a sync, a truncation, a removal, another change of names.
 _OF_KIND: Final = {"w": MODES, "m": MODES[:2] + MODES[4:], "s": MODES[:2] + MODES[5:6], "t": MODES[:2] + MODES[5:6], "u": MODES[:2] + MODES[5:6], "n": MODES[:2] + MODES[4:6]}  # fmt: skip
 _ORDER: Final = {mode: at for at, mode in enumerate(("before", "torn", "after", *MODES[3:]))}
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a kill loses no memory, and this is quick
 _LEAST: Final = 30  # points of a sample, however slow the machine
 _PAIRS: Final = 3  # so that neither of two cores waits
 _AT_ONCE: Final = 8  # calls of one unit
@@ -192,42 +189,11 @@ def _points(name: str, kinds: str) -> Iterator[Point]:
         yield from (Point(name, number, mode) for mode in _OF_KIND[kind])
 
 
-def built(directory: Path) -> Path:
-    """Build the shim with the system's compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    assert compiler, "there is no C compiler to build the shim with"
-    target = directory / "shim.so"
-    flags = ["-O1", "-Wall", "-Wno-implicit-fallthrough", "-Werror", "-shared", "-fPIC"]
-    source = Path(__file__).with_name("shim.c")
-    subprocess.run([compiler, *flags, "-o", target, source, "-ldl"], check=True)
-    return target
-
-
 def sampled(shim: Path, seed: int, seconds: float | None, **options: Any) -> dict[str, Any]:
-    """Run a sample in a process of its own, in memory where there is a place for it."""
-    where = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=where, prefix="journal-points-") as home:
-        told: dict[str, Any] = apart(
-            "tests.crash.points:run",
-            preload=shim,
-            timeout_s=(seconds or 3600) + 120,
-            home=home,
-            seed=seed,
-            seconds=seconds,
-            **options,
-        )
-    return told
-
-
-def main() -> int:
-    """Run a sample, print what came of it, and say by the exit code whether it is right."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
-    with tempfile.TemporaryDirectory() as directory:
-        told = sampled(built(Path(directory)), seed, seconds)
-    print(json.dumps(told, indent=1))  # noqa: T201 - the figures
-    return 1 if told["wrong"] else 0
+    """Run a sample in a process of its own."""
+    timeout_s = (seconds or 3600) + 120
+    return sample("tests.crash.points:run", shim, timeout_s, seed=seed, seconds=seconds, **options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(shown(sampled))

@@ -15,7 +15,8 @@ from tests.crash.acts import act
 from tests.crash.held import held, put
 from tests.crash.pairs import KILLS, MODES, Pair, Unit
 from tests.crash.parties import apart, done
-from tests.crash.points import Bench, built
+from tests.crash.points import Bench
+from tests.crash.sampling import built
 
 pytestmark = [
     pytest.mark.crash,

@@ -9,7 +9,8 @@ import pytest
 
 from tests.crash.acts import ACTS
 from tests.crash.pairs import MODES
-from tests.crash.points import built, sampled
+from tests.crash.points import sampled
+from tests.crash.sampling import built
 
 pytestmark = [
     pytest.mark.crash,

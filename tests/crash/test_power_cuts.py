@@ -12,7 +12,7 @@ import pytest
 from tests.crash import breaches, cuts, mounts
 from tests.crash.disk import Call, Disk
 from tests.crash.parties import apart
-from tests.crash.points import built
+from tests.crash.sampling import built
 
 pytestmark = [
     pytest.mark.crash,

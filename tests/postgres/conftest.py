@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.copying.conftest import kept, large_source, source, target  # noqa: F401 - fixtures
+from tests.postgres.proxy import Proxy
 from tests.postgres.server import NoServerError, Server
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ def server() -> Iterator[Server]:
         pytest.skip(str(error))
     yield server
     server.remove()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """Something between a journal and the server, which can be cut."""
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

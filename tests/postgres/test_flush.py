@@ -17,22 +17,15 @@ from journal.audit import audit
 from journal.dialects.flush import Flush, UnforeseenError
 from journal.group import Queued, Ride
 from journal.parts import encode_lines
-from tests.postgres.proxy import Proxy
 from tests.thieves import KEY, Thief, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.postgres.proxy import Proxy
     from tests.postgres.server import Server
 
 WARM = 8  # the driver prepares a statement at its sixth use
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    proxy = Proxy(server.port)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from journal import Journal, KeyMissing, StorageError, adopting, exclusive
 from journal.adopting import adopt_key
 from journal.audit import audit
-from tests.postgres.proxy import Proxy
 from tests.test_adopting import (  # noqa: F401 - run here as well
     filled,
     key_path,
@@ -28,10 +27,8 @@ from tests.test_bundle import (  # noqa: F401 - run here as well
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from journal import Session
-    from tests.postgres.server import Server
+    from tests.postgres.proxy import Proxy
 
 
 @pytest.fixture
@@ -70,13 +67,6 @@ def test_nobody_writes_beside_a_new_key(journal_path: str) -> None:
     with Journal(journal_path) as journal:
         assert len(journal.session(KEY).read()) == sum(counts)
     assert audit(journal_path).findings == ()
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    proxy = Proxy(server.port)
-    yield proxy
-    proxy.close()
 
 
 def cut_the_commit(

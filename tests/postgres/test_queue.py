@@ -16,23 +16,16 @@ from journal.dialects import queueing
 from journal.group import Queued
 from journal.lines import parse
 from journal.parts import encode_lines
-from tests.postgres.proxy import Proxy
 from tests.postgres.test_flush import Watched
 from tests.thieves import KEY, Thief, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.postgres.proxy import Proxy
     from tests.postgres.server import Server
 
 WARM = 3
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    proxy = Proxy(server.port)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

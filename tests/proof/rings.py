@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from tests.crash import breaches, cuts, mounts
 from tests.crash.parties import apart
-from tests.crash.points import built, sampled
+from tests.crash.points import sampled
+from tests.crash.sampling import built
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import targets as fuzzed
 from tests.postgres.server import NoServerError, binaries
