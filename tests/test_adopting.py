@@ -476,8 +476,10 @@ def test_a_bundle_tells_the_eras_apart(path, key_path, tmp_path, is_lost):
     command = [sys.executable, "-I", "-S", unpacked / "verify.py", "--key", key_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == (3 if is_lost else 0), done.stdout + done.stderr
     assert ("NOT CHECKED" in done.stdout) == is_lost
+    assert ("verdict: not verified" in done.stdout) == is_lost
+    assert "WRONG" not in done.stdout
 
 
 @pytest.fixture

