@@ -1,7 +1,8 @@
 """By what else sessions are called: an index's keys for a file, its path, its name.
 
 A migration seals these in the registry, and what leads a write to a session is
-taken from there alone: a row put into a table by plain SQL leads nowhere.
+taken from there alone, and what leads a reader: a row put into a table by plain SQL
+leads nowhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from journal.escape import escape
 _LISTED: Final = 5
 SUFFIX: Final = ".jsonl"
 
+# The directory in which something is called so, with its index, and the session's number.
+_Called = tuple[str, int]
+
 
 class Aliases:
     """The names of sessions beside their keys, as the registry's facts tell them."""
@@ -21,39 +25,62 @@ class Aliases:
     def __init__(self) -> None:
         # The closest first: an index's key, the path, the name, the name without its ending.
         # Tuples, for there may be a hundred thousand of them, of one session each.
-        self._levels: tuple[dict[str, tuple[int, ...]], ...] = ({}, {}, {}, {})
+        self._levels: tuple[dict[str, tuple[_Called, ...]], ...] = ({}, {}, {}, {})
         self._of: dict[int, tuple[str, ...]] = {}
+        self._directories: dict[str, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._of)
 
     def learn(self, facts: dict[str, Any]) -> None:
-        """Take in what one fact says of a session's names."""
+        """Take in what one fact says of a session's names.
+
+        An index has one file for a key, and a directory one of a name: what they say now
+        is no longer said of the session they said it of before, as after OpenClaw's reset.
+        """
         number, path, name = int(facts["session_id"]), str(facts["path"]), str(facts["name"])
         indexed = [str(each) for each in facts["aliases"]]
         texts = (indexed, [path], [name], [name.partition(SUFFIX)[0]])
+        directory = path.rpartition("/")[0]
+        called = (self._directories.setdefault(directory, directory), number)
         for level, known in zip(self._levels, texts, strict=True):
+            # An archive has its session's stem, and takes it from nobody.
+            place = None if level is self._levels[-1] else directory
             for text in known:
-                level[text] = tuple(dict.fromkeys((*level.get(text, ()), number)))
+                level[text] = (*_others(level.get(text, ()), place, number), called)
         self._of[number] = tuple(dict.fromkeys((*self._of.get(number, ()), *indexed, name)))
 
     def knows(self, number: int, path: str, name: str, indexed: list[str]) -> bool:
         """Whether a session is known to be called by all of these."""
         by_index, by_path, by_name, _ = self._levels
         pairs = ((by_path, path), (by_name, name), *((by_index, text) for text in indexed))
-        return all(number in level.get(text, ()) for level, text in pairs)
+        return all(number in _numbers(level.get(text, ())) for level, text in pairs)
 
     def called(self, *texts: str) -> list[int]:
         """Return the sessions that are called so, by the closest level that knows any."""
         for level in self._levels:
-            found = dict.fromkeys(number for text in texts for number in level.get(text, ()))
+            found = dict.fromkeys(each for text in texts for each in _numbers(level.get(text, ())))
             if found:
                 return list(found)
         return []
 
+    def words(self) -> list[str]:
+        """Return what indexes and files call sessions, paths apart."""
+        by_index, _, by_name, _ = self._levels
+        return [*by_index, *by_name]
+
     def of(self, number: int) -> list[str]:
         """Return by what else a session is called: keys of an index, and names of files."""
         return [text for text in self._of.get(number, ()) if self.called(text) == [number]]
+
+
+def _others(known: tuple[_Called, ...], place: str | None, number: int) -> tuple[_Called, ...]:
+    """Return what is still said of a text, where it is said of a session anew in a place."""
+    return tuple(each for each in known if each[0] != place and each[1] != number)
+
+
+def _numbers(known: tuple[_Called, ...]) -> list[int]:
+    return [number for _, number in known]
 
 
 def ambiguous(text: str, keys: list[str]) -> NotFoundError:

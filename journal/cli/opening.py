@@ -150,30 +150,15 @@ def key_to_write(journal: Journal, text: str) -> str:
     if named.key != text:
         output.say(f"{text!r} is a name of the session {named.key!r}.")
     elif not named.exists:
-        _check_not_hidden(journal, text)
+        from journal.migration import check_sealed  # noqa: PLC0415 - needed for new names alone
+
+        check_sealed(journal, text)  # no new session hides what a record calls so
     return named.key
 
 
 def say_new(key: str) -> None:
     """Say that nobody wrote to a session before: its name may be misspelt."""
     output.say(f"{key!r} is a new session.")
-
-
-def _check_not_hidden(journal: Journal, text: str) -> None:
-    """Refuse a new session under a name that reads another."""
-    from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone
-
-    try:
-        key = resolve_key(journal, text)
-    except NotFoundError as error:
-        if error.code == "ambiguous":
-            raise
-        return
-    raise NotFoundError(
-        f"there is no session {text!r}, and a record that nobody sealed calls {key!r} so",
-        hint=f"write to {shlex.quote(key)}, or migrate its file again: that seals its names",
-        code="unsealed-name",
-    )
 
 
 def calling_process(pid: int | None) -> Process:

@@ -6,7 +6,7 @@ What is done is told by bytes, never by a receipt: run it again at any time.
 
 from __future__ import annotations
 
-from journal.migration.aliases import resolve_key
+from journal.migration.aliases import check_sealed, resolve_key
 from journal.migration.discovery import SetAside
 from journal.migration.history import Brought, Run, run, runs
 from journal.migration.outcome import FileResult, Result
@@ -30,6 +30,7 @@ __all__ = [
     "Verification",
     "Verified",
     "apply",
+    "check_sealed",
     "plan",
     "resolve_key",
     "room",

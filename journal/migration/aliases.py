@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from difflib import get_close_matches
 from functools import cache
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import LargeBinary, cast, select
@@ -34,26 +35,45 @@ def resolve_key(journal: Journal, text: str) -> str:
 
     A session's own key wins; then the key by which an index named its file
     (``agent:main:main``), the file's path, its name, and its name without the
-    ending. Aliases are a convenience kept with the migrations' records: what
-    they name is shown under its own key.
+    ending, as the registry has them sealed. What they name is shown under its own key.
 
     Raises:
-        NotFoundError: nothing is called so, or more than one session is; the
-            hint lists what is meant, or close to it.
+        NotFoundError: nothing is called so, or more than one session is, or only a record
+            that nobody sealed calls one so; the hint lists what is meant, or close to it.
 
     """
     store = journal.store
     with store.snapshot() as cursor:
         if store.registry.chain_of(text) is not None or store.find_chain(cursor, text) is not None:
             return text
-    rows = list(_known(store)) if text else []
-    for level in _levels(text, rows):
-        keys = sorted(set(level))
-        if len(keys) == 1:
-            return keys[0]
-        if keys:
-            raise ambiguous(text, keys)
-    raise _unknown(text, store, rows)
+        keys = store.registry.called(text, _whole(text)) if text else []
+    if len(keys) > 1:
+        raise ambiguous(text, keys)
+    if not keys:
+        check_sealed(journal, text)
+        raise _unknown(text, store)
+    return keys[0]
+
+
+def check_sealed(journal: Journal, text: str) -> None:
+    """Refuse a name by which only a record that nobody sealed calls a session.
+
+    A journal of an earlier version has such, and plain SQL can put them there.
+
+    Raises:
+        NotFoundError: ``unsealed-name``, or ``ambiguous``; the hint says what is meant.
+
+    """
+    rows = list(_known(journal.store)) if text else []
+    keys = next((found for level in _levels(text, rows) if (found := sorted(set(level)))), [])
+    if len(keys) > 1:
+        raise ambiguous(text, keys)
+    if keys:
+        raise NotFoundError(
+            f"there is no session {text!r}, and a record that nobody sealed calls {keys[0]!r} so",
+            hint=f"name {quote(keys[0])} itself, or migrate its file again: that seals its names",
+            code="unsealed-name",
+        )
 
 
 class _Names(tuple[str, str, str, str]):
@@ -83,20 +103,22 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "backslashreplace")
 
 
+def _whole(text: str) -> str:
+    return path_text(os.path.realpath(text)) if "\0" not in text else text
+
+
 def _levels(text: str, rows: list[_Names]) -> Iterator[list[str]]:
-    whole = path_text(os.path.realpath(text)) if "\0" not in text else text
+    whole = _whole(text)
     yield [key for key, alias, _, _ in rows if alias == text]
     yield [key for key, _, path, _ in rows if path in (text, whole)]
     yield [key for key, _, _, name in rows if name == text]
     yield [key for key, _, _, name in rows if name.partition(SUFFIX)[0] == text]
 
 
-def _unknown(text: str, store: Store, rows: list[_Names]) -> NotFoundError:
-    known = dict.fromkeys(store.registry.session_ids)
-    known.update(
-        dict.fromkeys(name for _, alias, _, name in rows for name in (alias, name) if name)
-    )
-    close = _close_to(text, known)
+def _unknown(text: str, store: Store) -> NotFoundError:
+    with store.snapshot():
+        known = [*store.registry.session_ids, *store.registry.aliases.words()]
+    close = _close_to(text, dict.fromkeys(known))
     hint = f"is it one of these: {listed(close)}" if close else "journal sessions"
     return NotFoundError(f"there is no session {text!r}", hint=hint, code="no-session")
 

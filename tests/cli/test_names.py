@@ -59,7 +59,43 @@ def test_a_name_that_nobody_sealed_is_refused_to_who_writes(run, migrated):
     thief.execute("UPDATE migrated_files SET alias = 'agent:main:new' WHERE alias = ?", ALIAS)
     thief.close()
 
-    done = run("append", "agent:main:new", '{"n":1}', *WHO)
+    reads = [("log",), ("redact", "1", "--reason", "r", *WHO), ("mirror", "add", "x.jsonl")]
+    for first, *rest in [*reads, ("mirror", "remove"), ("append", '{"n":1}', *WHO)]:
+        words = [first, rest.pop(0)] if first == "mirror" else [first]
+        done = run(*words, "agent:main:new", *rest)
 
-    assert done.exit_code == 10
-    assert f"Try: write to {migrated}" in done.stderr
+        assert done.exit_code == 10, words
+        assert f"Try: name {migrated} itself" in done.stderr
+
+
+def test_plain_sql_lends_a_mirror_to_no_other_session(run, migrated):
+    """`mirror add NAME` serves the session that the sealed name is of, and `remove` ends that."""
+    thief = Thief("journal.db", migrated)
+    thief.execute("UPDATE migrated_files SET name = 'x', alias = 'x' WHERE alias = ?", ALIAS)
+    other = "(SELECT id FROM migrated_files WHERE alias IS NULL LIMIT 1)"
+    thief.execute(f"UPDATE migrated_files SET alias = ? WHERE id = {other}", ALIAS)
+    thief.close()
+
+    added = document(run("mirror", "add", ALIAS, "kept.jsonl", "--json"))["mirrors"]
+
+    assert [each["session"] for each in added] == [migrated]
+    assert run("mirror", "remove", ALIAS).exit_code == 0
+    assert document(run("mirror", "list", "--json"))["mirrors"] == []
+
+
+def test_after_a_reset_an_alias_is_the_new_sessions_for_every_command(run, tmp_path):
+    """As the index says after a second migrate; nothing has to be named by its own key."""
+    directory = tmp_path / "agents" / "main" / "sessions"
+    directory.mkdir(parents=True)
+    for key in ("a" * 8, "b" * 8):
+        for old in directory.glob("*.jsonl"):
+            old.rename(f"{old}.reset.2026-01-01T00-00-00.000Z")
+        header = (
+            '{"type":"session","version":3,"id":"%s","timestamp":"2026-01-01T00:00:00Z","cwd":"/"}'
+        )
+        (directory / f"{key}.jsonl").write_text(f"{header % key}\n")
+        (directory / "sessions.json").write_text(f'{{"{ALIAS}":{{"sessionId":"{key}"}}}}')
+        assert run("migrate", tmp_path, "--apply").exit_code == 0
+
+        assert document(run("log", ALIAS, "--json"))["session"] == key
+        assert document(run("append", ALIAS, '{"n":1}', *WHO, "--json"))["session"] == key

@@ -157,15 +157,117 @@ def test_a_name_of_two_sessions_is_refused_to_whoever_writes(store, migrate, jou
     assert "s-x, s-y" in str(caught.value.hint)
 
 
-def test_a_record_that_nobody_sealed_leads_no_writer(store, migrate, journal):
-    """Rule: no decision on the write path reads an unsealed table."""
+def test_a_record_that_nobody_sealed_leads_nobody(store, migrate, journal):
+    """Rule: no decision on the write path reads an unsealed table; nor does a redaction's, or a mirror's."""
     session_file(store / "s.jsonl", {"n": 1})
     migrate(store)
     with journal.store.transaction() as cursor:
         cursor.execute("UPDATE migrated_files SET alias = 'agent:main:new'")
 
-    assert resolve_key(journal, "agent:main:new") == "s-1"
+    with pytest.raises(NotFoundError, match="a record that nobody sealed calls 's-1' so") as caught:
+        resolve_key(journal, "agent:main:new")
+    assert caught.value.code == "unsealed-name"
     assert journal.session("agent:main:new", writer="gateway", role="run").key == "agent:main:new"
+
+
+def test_plain_sql_leads_a_name_to_no_other_session(store, migrate, journal):
+    """The sealed name stands, whatever the records beside it say."""
+    for key in ("s-1", "s-2"):
+        session_file(store / f"{key}.jsonl", {"n": key}, session_id=key)
+    migrate(store)
+    with journal.store.transaction() as cursor:
+        cursor.execute("UPDATE migrated_files SET name = 'x' WHERE name = 's-1.jsonl'")
+        cursor.execute("UPDATE migrated_files SET name = 's-1.jsonl' WHERE name = 's-2.jsonl'")
+
+    assert resolve_key(journal, "s-1.jsonl") == "s-1"
+
+
+def index_of(directory, session):
+    index = {"agent:main:main": {"sessionId": session}}
+    (directory / "sessions.json").write_text(json.dumps(index))
+
+
+def agent_of(home, session):
+    """Make a store whose index calls this session its main one."""
+    directory = home / "agents" / "main" / "sessions"
+    session_file(directory / f"{session}.jsonl", {"n": session}, session_id=session)
+    index_of(directory, session)
+    return directory
+
+
+ONE, TWO = (f"{digit * 8}-1111-1111-1111-111111111111" for digit in "12")
+
+
+@pytest.fixture
+def reset(store, migrate):
+    """A store that was migrated, reset by its program, and migrated again."""
+    directory = agent_of(store, ONE)
+    migrate(store)
+    old = directory / f"{ONE}.jsonl"
+    old.rename(directory / f"{ONE}.jsonl.reset.2026-01-01T00-00-00.000Z")
+    agent_of(store, TWO)
+    assert migrate(store).set_aside == ()
+    return directory
+
+
+def test_after_a_reset_a_key_of_the_index_is_the_new_sessions(reset, journal, store, migrate):
+    """Whoever reads or writes by it comes to the file that the index has now; the old one has its own names."""
+    with journal.session("agent:main:main", writer="gateway", role="run").fence() as fence:
+        fence.append({"by": "name"})
+
+    assert resolve_key(journal, "agent:main:main") == TWO
+    assert journal.session(TWO).read()[-1].json() == {"by": "name"}
+    assert resolve_key(journal, f"{ONE}.jsonl") == resolve_key(journal, ONE) == ONE
+    names = {info.key: info.aliases for info in journal.sessions()}
+    assert names[ONE][0] == f"{ONE}.jsonl"
+    assert names[TWO] == ("agent:main:main", f"{TWO}.jsonl")
+    before = journal.store.registry.chain.head.seq
+    migrate(store)
+    facts = journal.store.registry
+    assert [facts.called("agent:main:main"), facts.called(f"{ONE}.jsonl")] == [[TWO], [ONE]]
+    assert facts.chain.head.seq == before  # a third look has nothing to seal
+
+
+def test_a_key_of_the_index_goes_back_with_the_index(reset, journal, store, migrate):
+    (reset / f"{ONE}.jsonl.reset.2026-01-01T00-00-00.000Z").rename(reset / f"{ONE}.jsonl")
+    index_of(reset, ONE)
+    migrate(store)
+
+    assert resolve_key(journal, "agent:main:main") == ONE
+
+
+def test_the_indexes_of_two_stores_take_nothing_from_each_other(store, migrate, journal):
+    for home, session in (("x", ONE), ("y", TWO)):
+        agent_of(store / home, session)
+    migrate(store)
+
+    with pytest.raises(NotFoundError, match="may mean 2 sessions"):
+        resolve_key(journal, "agent:main:main")
+
+
+def test_a_store_that_was_moved_before_its_reset_calls_two_sessions_nothing(
+    store, migrate, journal
+):
+    agent_of(store / "x", ONE)
+    migrate(store / "x")
+    (store / "x").rename(store / "y")
+    index_of(store / "y" / "agents" / "main" / "sessions", ONE)
+    migrate(store / "y")
+    agent_of(store / "y", TWO)
+    migrate(store / "y")
+
+    assert resolve_key(journal, "agent:main:main") == TWO
+
+
+def test_an_archive_takes_no_stem_from_its_session(store, migrate, journal):
+    session_file(store / "a.jsonl", {"n": 1}, session_id="s-1")
+    migrate(store)
+    session_file(store / "a.jsonl.deleted.2026-01-01T00-00-00.000Z", {"n": 2}, session_id="s-2")
+    migrate(store)
+
+    assert resolve_key(journal, "a.jsonl") == "s-1"
+    with pytest.raises(NotFoundError, match="may mean 2 sessions"):
+        resolve_key(journal, "a")
 
 
 def test_names_that_were_not_sealed_are_when_the_file_is_migrated_again(store, migrate, journal):
