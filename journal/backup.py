@@ -21,15 +21,13 @@ from journal.engine import connect, driver, is_driver_error, translated
 from journal.errors import FullError, JournalError, NotFoundError, StorageError
 from journal.files import is_there, put_in_place, sync_directory
 from journal.pins import is_open
-from journal.place import check_place
+from journal.place import SIDE_FILES, check_place
 from journal.schema import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from journal.audit import AnchorFile, Report
-
-SIDE_FILES = ("-wal", "-shm", "-mirrors", "-ticket")
 
 
 class Copied(NamedTuple):

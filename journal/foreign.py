@@ -99,13 +99,15 @@ class Recorder:
         if found.lost:
             self.edit("lost", seqs=_told(found.lost), count=len(found.lost))
 
-    def take(self, compared: Compared, found: Plan, read: Read, *, is_lazy: bool = False) -> bool:
-        """Make foreign lines entries, and the file's order the session's layout.
+    def take(
+        self, compared: Compared, found: Plan, read: Read, *, is_lazy: bool = False
+    ) -> int | None:
+        """Make foreign lines entries, and the file's order the session's layout; return how many.
 
         A large edit is committed in pieces, but never a line; only with the last the
         layout changes, so a crash between them leaves lines that the next comparison
         finds in the file, and so matches. Where ``is_lazy``, nothing is durable yet; nothing
-        is done, and False returned, where a layout would have to be written.
+        is done, and None returned, where a layout would have to be written.
         """
         known: dict[Found, list[int]] = {}
         batches = _batches(found.foreign) or [[]]
@@ -114,14 +116,14 @@ class Recorder:
             with self._store.transaction(is_durable=not is_lazy) as cursor:
                 chain = self.chain(cursor)
                 if chain.layout.no != compared.newest_no:
-                    return True  # rewritten meanwhile: compare again
+                    return len(known)  # rewritten meanwhile: compare again
                 if is_lazy and self._later(cursor, chain, compared.head):
-                    return False  # lines came meanwhile, and belong behind these
+                    return None  # lines came meanwhile, and belong behind these
                 if batch is batches[-1]:
                     self._finish(cursor, chain, compared, found, writes, known)
                 else:
                     self._write_lines(cursor, chain, writes, known)
-        return True
+        return len(known)
 
     def _write_lines(
         self,

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class ChangedError(Exception):
-    """The file changed between two looks at it: look again."""
+    """The file changed between two looks at it: look again; so many of its lines are entries by now."""
+
+    def __init__(self, taken: int = 0) -> None:
+        super().__init__(taken)
+        self.taken = taken
 
 
 def this_boot() -> str:
@@ -79,7 +83,9 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
     mirror.know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))
     mirror.side.sync()
     if file.size != old.size:
-        raise ChangedError  # the last look before the cut: what comes now is lost
+        raise ChangedError(
+            len(found.foreign)
+        )  # the last look before the cut: what comes now is lost
     if new.offset < old.size:
         file.cut(new.offset)
         # Before the slot says so: were the slot alone on disk after a power cut, what was cut
@@ -91,7 +97,7 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
     )  # fmt: skip
     # And before new lines are written: what a power cut leaves of them must be known as theirs.
     mirror.side.sync()
-    return found
+    return found._replace(taken=len(found.foreign))
 
 
 def mend_damage(mirror: Mirror, file: MirrorFile) -> None:

@@ -195,7 +195,7 @@ def real_path(path: str | os.PathLike[str]) -> str:
 
     Raises:
         MirrorError: no such directory, a link or a directory in the file's
-            place, or a home that would swallow the file.
+            place, a name that is not UTF-8, or a home that would swallow the file.
 
     """
     given = Path(path).absolute()
@@ -207,11 +207,19 @@ def real_path(path: str | os.PathLike[str]) -> str:
     if given.name in ("", "..", "."):
         raise _unusable(str(given), "it names no file", "name a file")
     found = parent / given.name
+    _check_text(str(found))
     status = _lstat(str(found))
     if status is not None and not stat.S_ISREG(status.st_mode):
         raise _unusable(str(found), "a link, directory or device is in its place", "name a file")
     _check_home(found)
     return str(found)
+
+
+def _check_text(path: str) -> None:
+    # A mirror is known by its path, under a seal and in a table: there that is text.
+    shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if shown != path:
+        raise _unusable(shown, "its name is not UTF-8", "rename it; migrate takes it as it is")
 
 
 def _check_home(path: Path) -> None:

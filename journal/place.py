@@ -14,6 +14,8 @@ from journal.errors import NotFoundError, StorageError, UnsafeSQLite
 UNSAFE_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "fuse.sshfs", "drvfs", "afs", "ceph"}
 )
+# What stands beside a journal's file: SQLite's log and its index, then ours.
+SIDE_FILES: Final = ("-wal", "-shm", "-mirrors", "-ticket")
 _LOCAL_HINT: Final = "keep the journal on a local disk, and a mirror where others need the file"
 
 
@@ -23,6 +25,11 @@ class Mount(NamedTuple):
     device: str
     point: str
     file_system: str
+
+
+def files_of(path: str) -> tuple[str, ...]:
+    """Return the names of all files that a journal, or another database of SQLite, may have."""
+    return tuple(f"{path}{end}" for end in ("", *SIDE_FILES, "-journal"))
 
 
 def check_place(path: Path) -> None:

@@ -67,6 +67,8 @@ class Plan(NamedTuple):
             lines at its end.
         is_moved: whether own lines that were in the file changed their places.
         overwritten: how many lines an interrupted redaction overwrote; they are put back first.
+        taken: how many foreign lines were made entries, by this look and those that it led to;
+            none by a plan that nobody carried out.
 
     """
 
@@ -79,6 +81,7 @@ class Plan(NamedTuple):
     is_relaid: bool = False
     is_moved: bool = False
     overwritten: int = 0
+    taken: int = 0
 
     @property
     def foreign(self) -> tuple[Found, ...]:

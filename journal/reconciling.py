@@ -14,6 +14,7 @@ from journal import mending
 from journal import reconcile as plans
 from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import MirrorError
+from journal.explanation import counted
 from journal.foreign import CHUNK, in_file
 from journal.mending import ChangedError, is_rewritten, mend_damage, read, rewrite
 from journal.reconcile import LINE_END, Plan
@@ -48,7 +49,7 @@ class Look(NamedTuple):
 
 
 def reconcile(mirror: Mirror, look: Look) -> Plan:
-    """Look again until all is settled; return what the first look found.
+    """Look again until all is settled; return what the first look found, and what all took in.
 
     Raises:
         MirrorError: the file changes faster than it can be compared.
@@ -56,24 +57,28 @@ def reconcile(mirror: Mirror, look: Look) -> Plan:
     """
     if not look.is_cheap and _is_unchanged(mirror, look.floor):
         return Plan(plans.IN_STEP)
-    first: Plan | None = None
+    first, taken = Plan(plans.GONE), 0
     for tried in range(_TRIES):
         look = look._replace(is_lazy=look.is_lazy and tried < _LAZY_TRIES)
         file = _present(mirror)
         if file is None:
-            return first or Plan(plans.GONE)
+            return first._replace(taken=taken)
         mend_damage(mirror, file)
         try:
             found, is_settled = _pass(mirror, file, look)
-        except ChangedError:
+        except ChangedError as error:
+            taken += error.taken
             continue
-        first = found if first is None or first.what == plans.BEHIND else first
+        taken += found.taken
+        first = found if first.what in (plans.GONE, plans.BEHIND) else first
         if is_settled:
             if not look.is_cheap:
                 mirror.sync()
-            return first
+            return first._replace(taken=taken)
+    told = f"; {counted(taken, 'line')} became entries" if taken else ""
     raise MirrorError(
-        f"the mirror {mirror.fact.path} changes faster than it can be compared", hint="try again"
+        f"the mirror {mirror.fact.path} changes faster than it can be compared{told}",
+        hint="try again",
     )
 
 
@@ -134,8 +139,8 @@ def _pass(mirror: Mirror, file: MirrorFile, look: Look) -> tuple[Plan, bool]:
         raise ChangedError  # between the two looks: the file has the old order still
     found = mirror.plan(compared, is_final=look.is_final, floor=look.floor)
     if found.foreign or found.is_relaid:
-        _take(mirror, file, compared, found, is_lazy=look.is_lazy)
-        return found, False
+        taken = _take(mirror, file, compared, found, is_lazy=look.is_lazy)
+        return found._replace(taken=taken), False
     if found.tail is not None or mirror.now().mirror_state == "refused":
         return found, True  # somebody is still writing that line, or we may not write
     written = _write(mirror, file, compared, found)
@@ -176,19 +181,23 @@ def _compare(mirror: Mirror, file: MirrorFile) -> Compared:
 
 def _take(
     mirror: Mirror, file: MirrorFile, compared: Compared, found: Plan, *, is_lazy: bool
-) -> None:
-    """Have what is foreign made entries, and note that the layout now begins as the file does."""
+) -> int:
+    """Have what is foreign made entries, and note that the layout now begins as the file does.
+
+    Return how many lines it was.
+    """
     is_lazy = is_lazy and not found.is_relaid and sum(x.size for x in found.foreign) < CHUNK
     if not is_lazy:
         file.sync()  # a layout says what the file has: a power cut must not take that back
-    if not mirror.recorder.take(compared, found, lambda x: read(file, x), is_lazy=is_lazy):
-        return
+    taken = mirror.recorder.take(compared, found, lambda x: read(file, x), is_lazy=is_lazy)
+    if taken is None:
+        return 0
     is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
     if mirror.fact.on_edit == REFUSE and not is_benign and mirror.now().mirror_state is None:
         mirror.recorder.edit("refused", path=mirror.fact.path)
     known, chain = mirror.known() or Known(), mirror.now()
     if chain.rewritten_no > compared.newest_no:
-        return
+        return taken
     keeps_digest = compared.offset >= known.checked_size and known.layout_no == compared.newest_no
     known = known._replace(
         size=in_file(compared, found),
@@ -202,6 +211,7 @@ def _take(
     if not keeps_digest:
         known = known._replace(checked_size=0, checked_seq=0, digest=b"")
     mirror.know(known)
+    return taken
 
 
 def _write(mirror: Mirror, file: MirrorFile, compared: Compared, found: Plan) -> int:

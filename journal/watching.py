@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
 from journal.migration import apply, plan
-from journal.migration.discovery import walk
+from journal.migration.discovery import absolute, walk
+from journal.mirrorfile import real_path
+from journal.place import files_of
 from journal.serverplace import SIDE_FILE
 from journal.session import Session
 
@@ -68,7 +70,8 @@ class Watch:
         self._journal = journal
         self._directories = [os.path.realpath(each) for each in directories]
         self._permit = permit
-        self._own = str(journal.path)
+        self._own = absolute(journal.path)
+        self._own_files = frozenset(files_of(self._own))
         self._known_at, self._known = -1, dict[str, str]()
 
     def catch_up(self) -> Iterator[Seen]:
@@ -125,7 +128,7 @@ class Watch:
 
     def _is_own(self, path: str) -> bool:
         """Whether a file is one of the journal's, such as changes with each line of a mirror."""
-        return path.startswith(self._own) or os.path.basename(path).startswith(SIDE_FILE)  # noqa: PTH119 - text in
+        return path in self._own_files or os.path.basename(path).startswith(SIDE_FILE)  # noqa: PTH119 - text in
 
     def _is_below(self, path: str) -> bool:
         return any(path.startswith(f"{each.rstrip('/')}/") for each in self._directories)
@@ -152,8 +155,8 @@ class Watch:
             return
         if not is_here and session.head.seq > before:
             yield Seen("gone", path, key)
-        elif found is not None and found.foreign:
-            yield Seen("taken in", path, key, len(found.foreign))
+        elif found is not None and found.taken:
+            yield Seen("taken in", path, key, found.taken)
 
     def _adopt(self, path: str) -> Iterator[Seen]:
         found = plan([path], avoid=[self._own], named=False)
@@ -163,6 +166,8 @@ class Watch:
             )
             return
         try:
+            if found.files[0].file_class == "primary":
+                real_path(path)  # nothing is taken from a file that could not be followed
             result = apply(self._journal, found)
         except StorageError:
             raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pytest
 from journal import Journal, NotFoundError
 from journal.audit import audit
 from journal.foreign import Recorder
+from journal.place import SIDE_FILES
 from journal.watching import Watch
 from tests.migration.conftest import session_file
 
@@ -133,7 +136,7 @@ def test_what_a_writer_adds_while_the_file_is_looked_at_stands_behind_it(
     append(path, {"n": "theirs"})
     real, asked, synced = Recorder.take, list[bool](), list[int]()
 
-    def meanwhile(self: Recorder, *rest: Any, is_lazy: bool = False) -> bool:
+    def meanwhile(self: Recorder, *rest: Any, is_lazy: bool = False) -> int | None:
         asked.append(is_lazy)
         if len(asked) == 1:
             other.session("s-1", writer="gateway", role="run").append({"n": "ours"})
@@ -147,6 +150,117 @@ def test_what_a_writer_adds_while_the_file_is_looked_at_stands_behind_it(
     assert [entry.json().get("n") for entry in entries] == [None, "theirs", "ours"]
     assert path.read_bytes().split(b"\n")[1:] == [b'{"n": "theirs"}', b'{"n":"ours"}', b""]
     assert (asked, bool(synced)) == ([True, False], True)
+
+
+@pytest.mark.parametrize("is_rewritten", [False, True])
+def test_what_comes_between_two_looks_is_told_with_what_the_first_one_found(
+    journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch, *, is_rewritten: bool
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    watch = Watch(journal, [store])
+    list(watch.catch_up())
+    append(path, {"n": 2})
+    if is_rewritten:
+        first, second, _ = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(first + b'{"n": 9}\n' + second)
+    real, comes = Recorder.take, [{"n": 3}, {"n": 4}]
+
+    def meanwhile(self: Recorder, *rest: Any, **how: Any) -> int | None:
+        taken = real(self, *rest, **how)
+        if comes:
+            append(path, comes.pop())
+        return taken
+
+    monkeypatch.setattr(Recorder, "take", meanwhile)
+    (seen,) = watch.take([str(path)])
+    entries = journal.session("s-1").read()
+    assert (seen.what, seen.entries) == ("taken in", 3)
+    assert sum(entry.trust == "external" for entry in entries) == 3
+    monkeypatch.undo()
+    assert list(watch.take([str(path)])) == []
+
+
+def test_a_file_that_never_rests_tells_what_was_taken_in(
+    journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    watch = Watch(journal, [store])
+    list(watch.catch_up())
+    append(path, {"n": 2})
+    real = Recorder.take
+
+    def meanwhile(self: Recorder, *rest: Any, **how: Any) -> int | None:
+        append(path, {"n": 3})
+        return real(self, *rest, **how)
+
+    monkeypatch.setattr(Recorder, "take", meanwhile)
+    (seen,) = watch.take([str(path)])
+    assert seen.what == "set aside"
+    assert seen.detail.endswith("faster than it can be compared; 8 lines became entries")
+
+
+def test_a_directory_whose_name_begins_with_the_journals_is_watched(
+    tmp_path: Path, key_file: Path
+) -> None:
+    with Journal(tmp_path / "agent", key_file=key_file) as journal:
+        path = session_file(tmp_path / "agents" / "a.jsonl", {"n": 1})
+        beside = session_file(tmp_path / "agent.jsonl", session_id="s-2")
+        watch = Watch(journal, [tmp_path])
+        assert [seen.key for seen in watch.catch_up()] == ["s-2", "s-1"]
+        for each in (path, beside):
+            append(each, {"n": 2})
+        assert [(each.what, each.key) for each in watch.take([str(beside), str(path)])] == [
+            ("taken in", "s-2"), ("taken in", "s-1"),
+        ]  # fmt: skip
+
+
+def test_no_file_of_the_journals_own_is_looked_at(
+    tmp_path: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each changes with each line that is taken in; whatever else a journal comes to have must be known."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    with Journal(tmp_path / "link" / "own.jsonl", key_file=key_file) as journal:
+        session_file(tmp_path / "deep" / "a.jsonl", {"n": 1})
+        watch = Watch(journal, [tmp_path])
+        list(watch.catch_up())
+        session = journal.session("s-1", writer="gateway", role="run")
+        session.append({"n": 2})
+        own = [path for path in tmp_path.iterdir() if path.name.startswith("own.jsonl")]
+        monkeypatch.setattr("journal.watching.plan", lambda *_, **__: 1 / 0)
+        assert {path.name for path in own} >= {f"own.jsonl{end}" for end in SIDE_FILES}
+        assert list(watch.take(map(str, own))) == []
+        assert list(watch.take([f"{tmp_path}/own.jsonl-journal"])) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_name_that_is_no_text_is_set_aside_and_the_others_go_on(
+    journal: Journal, store: Path
+) -> None:
+    """A mirror is known by its path as text; nothing is taken from a file that cannot be followed."""
+    odd = os.fsdecode(b"b\xff.jsonl")
+    for name, key in (("a.jsonl", "s-1"), (odd, "s-2"), ("c.jsonl", "s-3")):
+        session_file(store / name, {"n": 1}, session_id=key)
+    watch = Watch(journal, [store])
+    for _ in range(2):  # at each start
+        told = {seen.path: seen for seen in watch.catch_up()}
+        assert told[str(store / odd)].what == "set aside"
+        assert "b\\xff.jsonl cannot be used: its name is not UTF-8" in told[str(store / odd)].detail
+    assert [each.key for each in journal.sessions()] == ["s-1", "s-3"]
+    append(store / "c.jsonl", {"n": 2})
+    assert [seen.what for seen in watch.take([str(store / "c.jsonl")])] == ["taken in"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_file_that_moves_to_a_name_that_is_no_text_leaves_its_session_a_mirror(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    moved = path.rename(store / os.fsdecode(b"\xff.jsonl"))
+    assert sorted(what for what, _, _ in caught_up(journal, store)) == ["gone", "set aside"]
+    moved.rename(path)
+    append(path, {"n": 2})
+    assert caught_up(journal, store) == [("taken in", "s-1", 1)]
 
 
 def test_a_program_that_is_known_is_permitted(journal: Journal, store: Path) -> None:

@@ -23,6 +23,7 @@ from journal.migration.planned import Absent, Left, Plan, PlannedFile
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError, identity_of
 from journal.parts import regions
+from journal.place import files_of
 from journal.regions import raw_lines
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def plan(
     Args:
         paths: files, or directories to look through.
         format: take every file for this format instead of looking.
-        avoid: databases in use, never to be opened; their ``-wal`` and ``-shm`` too.
+        avoid: databases in use, never to be opened; nor the files beside them.
         named: a file among the paths was named by somebody, so that it is set aside if
             it is no session file; else it is passed over.
 
@@ -90,9 +91,8 @@ def _format(name: str | None) -> Format | None:
 
 
 def databases(paths: Iterable[str | os.PathLike[str]]) -> frozenset[tuple[int, int]]:
-    """Return the identities of databases and of SQLite's files beside them."""
-    ends = ("", "-wal", "-shm", "-journal")
-    found = (identity_of(os.fspath(path) + end) for path in paths for end in ends)
+    """Return the identities of databases and of the files beside them."""
+    found = (identity_of(name) for path in paths for name in files_of(os.fspath(path)))
     return frozenset(each for each in found if each is not None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
@@ -52,6 +53,25 @@ def test_it_is_interrupted_like_any_other(start, store):
         assert watch.stdout.readline()
         watch.send_signal(signal.SIGINT)
         assert watch.wait(60) == 130
+
+
+def test_one_name_that_is_no_text_ends_nothing(run, store):
+    """Neither `watch`, whatever is asked of it, nor `migrate --mirror`: the file is set aside, the others are served."""
+    names = [b"a.jsonl", b"b\xff.jsonl", b"c.jsonl"]
+    for at, name in enumerate(names):
+        session_file(store / os.fsdecode(name), {"n": at}, session_id=f"s-{at}")
+
+    told = run("migrate", "--apply", "--mirror", store)
+    assert told.exit_code == 3
+    assert "its name is not UTF-8" in told.stderr
+    assert "this is a bug" not in told.stderr
+    mirrors = json.loads(run("mirror", "list", "--json").stdout)["mirrors"]
+    assert [each["session"] for each in mirrors] == ["s-0", "s-2"]
+    for _ in range(2):
+        seen = run("watch", "--once", "--json", store)
+        assert (seen.exit_code, json.loads(seen.stdout)["what"]) == (0, "set aside")
+    seen = run("watch", "--once", store)
+    assert [line.split("\t")[0] for line in seen.stdout.splitlines()] == ["set aside"]
 
 
 def test_there_must_be_a_directory(run):
