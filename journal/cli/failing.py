@@ -93,9 +93,12 @@ def _ids(error: JournalError) -> dict[str, str]:
 
 def _tell_usage(error: click.UsageError, settings: Settings) -> int:
     if error.ctx is not None:
-        output.say(error.ctx.get_usage())
+        for line in error.ctx.get_usage().splitlines():
+            output.say(line)
     hint = None if error.ctx is None else f"{error.ctx.command_path} --help"
-    return _say(settings, error.format_message(), hint, "usage", EXIT_USAGE)
+    # click lists choices one a line
+    message = " ".join(error.format_message().split())
+    return _say(settings, message, hint, "usage", EXIT_USAGE)
 
 
 def _say(

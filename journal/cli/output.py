@@ -77,8 +77,8 @@ def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def say(text: str) -> None:
-    """Write words for people, each line escaped, to stderr."""
-    _write(sys.stderr, "".join(f"{escape(line)}\n" for line in text.split("\n")))
+    """Write a line of words for people to stderr; a line end in a name of theirs is none of ours."""
+    _write(sys.stderr, f"{escape(text)}\n")
 
 
 def line(*cells: object) -> None:

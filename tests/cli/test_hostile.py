@@ -118,6 +118,30 @@ def test_a_document_gives_the_text_back(run, hostile):
     ]
 
 
+FORGED = "Every file is in the journal, byte for byte."
+
+
+def test_a_line_end_in_a_name_begins_no_line_of_ours(run, home):
+    """Who may name a file could write the command's own verdict, in words and on a line of its own."""
+    store = home / "store"
+    store.mkdir()
+    (store / "a.jsonl").write_text("{}\n")
+    odd = store / f"x\n{FORGED}\r\n.jsonl"
+    odd.symlink_to("a.jsonl")
+    at = f"no\n{FORGED}"
+    commands = [
+        ("migrate", store), ("migrate", "--apply", store), ("migrate", "--apply", odd),
+        ("log", at), ("mirror", "add", "a", odd), ("mirror", "add", "a", store / at / "b"),
+        ("audit", "--anchor", at), ("export", "a", "-o", f"{at}/x"), ("migrate", "--nosuch\n" + FORGED),
+        ("backup", f"{at}/x"), ("-d", at, "status"), ("watch", at), ("audit", at), ("why", at),
+    ]  # fmt: skip
+    for args in commands:
+        done = run(*args)
+        lines = [*done.stderr.splitlines(), *done.stdout.splitlines()]
+        assert not [line for line in lines if line.startswith(FORGED)], args
+        assert any(FORGED in line for line in lines) or args[-1] == store, (args, lines)
+
+
 def test_a_migrated_files_name_is_told_safely(run, home):
     """A file's name is anybody's."""
     folder = home / "store\x1b[2J\u202e"
