@@ -178,6 +178,22 @@ def beside_turns(refused: RefusedError) -> RefusedError:
     return refused
 
 
+def check_beside(cursor: Cursor, store: Store, chain: Chain, author: Author) -> None:
+    """Refuse a run that applies what was refused beside another's turn: it would write there after all.
+
+    Whoever holds the turn may, and an operator, or another co-tenant, for any run.
+
+    Raises:
+        ClaimedError: another run's claim stands.
+
+    """
+    if chain.head.claim is None or author.writer.role != "run":
+        return
+    now = holder(cursor, store, chain)
+    if (now.writer, now.instance_id) != (author.writer.name, author.instance_id):
+        raise beside_turns(held(chain, now, author))
+
+
 def superseding(chain: Chain, author: Author) -> str:
     """Return the command by which an author ends a claim that stands."""
     options = f"-w {quote(author.writer.name)} --supersede REASON"

@@ -161,6 +161,7 @@ class Parked:
         """Write the lines now: by their original writer, recorded by whoever applies.
 
         Raises:
+            ClaimedError: it would be written as a run's, by a run, beside another's turn.
             RefusedError: it was settled already, or is not what was parked.
 
         """

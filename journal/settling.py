@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from journal import parking, verdicts
 from journal.admission import of_request, store_lines, was_written, written_as
 from journal.errors import NotFoundError, RefusedError
+from journal.holder import check_beside
 from journal.inspection import entry_of
 from journal.model import check_label, check_name
 from journal.parking import Settlement
@@ -51,6 +52,7 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
             row.on_behalf_of,
             recorder.writer.id if recorder else None,
         )
+        check_beside(cursor, store, chain, recorder or author)
         lines = parking.unpack(row.content)
         request_id = _free_name(cursor, chain, row, lines)
         entries = store_lines(cursor, store, chain, author, lines, request_id, "parked")

@@ -16,6 +16,7 @@ from journal import (
     NotTrusted,
     RefusedError,
     SessionTakeover,
+    Superseded,
     parking,
 )
 from journal import statements as sql
@@ -235,6 +236,52 @@ def test_applied_it_is_a_new_write_by_its_own_writer(turn, base, journal):
     assert {(entry.run_id, entry.on_behalf_of) for entry in read} == {("run-1", "operator")}
     assert {entry.trust for entry in read} == {"asserted"}
     assert journal.session(KEY, writer="alice").identity.role == "operator"
+
+
+def test_no_run_applies_what_was_refused_beside_the_turn_that_refused_it(turn, base, journal):
+    """Rule 8: while a claim stands, role run writes only through its turn, by what door it may come."""
+    run = journal.session(KEY, writer="other", role="run")
+    refused(run, LINE)
+    head = base.head
+
+    for options in ({}, {"writer": "other", "role": "run"}, {"writer": "third", "role": "run"}):
+        with pytest.raises(ClaimedError) as caught:
+            only(run).apply(**options)
+        assert "let an operator do it" in str(caught.value.hint)
+        assert caught.value.parked is None
+
+    assert base.head == head
+    only(run).apply(writer="alice")
+    entry = base.read()[-1]
+    assert (entry.writer, entry.recorder, entry.origin) == ("other", "alice", "parked")
+    assert turn.outcome == "standing"
+    assert turn.check().accepted
+
+
+def test_who_holds_the_turn_applies_in_it(turn, base, journal, thief):
+    """Its own refused reply, or another's: no write comes in between unasked."""
+    run = journal.session(KEY, writer="other", role="run")
+    refused(run, LINE)
+    only(run).apply(writer=base.identity.writer, role="run")
+    fence = turn.fence()
+    thief.insert_copy()
+    with pytest.raises(SessionTakeover) as caught:
+        fence.append({"reply": 1})
+
+    caught.value.parked.apply()
+
+    assert base.read()[-1].json() == {"reply": 1}
+
+
+def test_a_superseded_run_does_not_apply_its_way_past_its_successor(turn, base, journal):
+    with journal.session(KEY, writer="other", role="run").claim(supersede="a newer message"):
+        with pytest.raises(Superseded) as caught:
+            turn.append(LINE)
+        with pytest.raises(ClaimedError):
+            journal.parked(caught.value.parked).apply()
+    journal.parked(caught.value.parked).apply()
+
+    assert base.read()[-1].json() == LINE
 
 
 def test_a_takeovers_reply_goes_on_from_its_error(base, heartbeat, thief):
