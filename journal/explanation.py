@@ -280,7 +280,7 @@ def _kept(parked: Mapping[str, Any]) -> str:
         state = _settled(parked["settled"], parked.get("settlement") or {})
     return (
         f"{parked['id']}, {counted(parked['lines'], 'line')} of {parked['writer']} "
-        f"({parked['bytes']} bytes), refused {times}; {state}"
+        f"({counted(parked['bytes'], 'byte')}), refused {times}; {state}"
     )
 
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from journal.comparison import Compared, compare, rows_of
+from journal.explanation import counted
 from journal.foreign import layout_of
 from journal.process import this_process
 from journal.sidefile import Known
@@ -156,7 +157,7 @@ def _repair(mirror: Mirror, file: MirrorFile, start: Compared) -> None:
     mirror.recorder.damage(pieces)
     file.overwrite(right)
     log.warning(
-        "mirror %s: %d lines were damaged by a power cut and put right",
+        "mirror %s: a power cut had damaged %s; put right",
         mirror.fact.path,
-        len(right),
+        counted(len(right), "line"),
     )

@@ -15,6 +15,7 @@ from journal import mending, reconciling
 from journal import reconcile as plans
 from journal.comparison import Compared, rows_of
 from journal.errors import JournalError, MirrorError
+from journal.explanation import counted
 from journal.foreign import Recorder
 from journal.mirrorfile import MirrorFile, is_file
 from journal.reconciling import Look
@@ -165,8 +166,8 @@ class Mirror:
         self.error = str(error)
         self.failures += 1
         if self.failures & (self.failures - 1) == 0:  # the first, second, fourth, …
-            path, times = self.fact.path, self.failures
-            log.warning("mirror %s could not be served (%d times): %s", path, times, error)
+            path, times = self.fact.path, counted(self.failures, "time")
+            log.warning("mirror %s could not be served (%s): %s", path, times, error)
 
     def _append_new(self, fresh: Fresh | None) -> bool:
         """Append what the file lacks, if it looks as we left it; return whether all is done."""

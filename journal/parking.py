@@ -12,6 +12,7 @@ from sqlalchemy import Text
 
 from journal import statements as sql
 from journal.errors import NotFoundError, RefusedError
+from journal.explanation import counted
 from journal.fields import field
 from journal.parts import joined, reread
 from journal.store import log
@@ -316,9 +317,9 @@ def tell(key: str, not_believed: int) -> None:
     """Say in the log that rows are not as they were parked: silence would be taken for success."""
     if not_believed:
         log.warning(
-            "%s: %d parked rows are not what was parked, and not believed: journal audit names them",
+            "%s: %s changed since it was parked, and not believed: journal audit names which",
             key,
-            not_believed,
+            counted(not_believed, "parked row"),
         )
 
 

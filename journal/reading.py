@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
+from journal.explanation import counted
 from journal.inspection import PAGE, entry_of
 from journal.model import Entry, Row
 from journal.pages import MAX_SEQ, MIN_SEQ
@@ -119,9 +120,9 @@ def tell(key: str, stepped_over: list[Entry]) -> None:
     """Say in the log that rows were stepped over: silence would be taken for success."""
     if stepped_over:
         log.warning(
-            "%s: stepped over %d rows that do not verify, the first at seq %d (%s): journal audit shows them",
+            "%s: stepped over %s that could not be verified, the first at seq %d (%s): journal audit shows which",
             key,
-            len(stepped_over),
+            counted(len(stepped_over), "row"),
             stepped_over[0].seq,
             stepped_over[0].trust,
         )

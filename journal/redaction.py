@@ -21,6 +21,7 @@ from journal.errors import (
     MirrorError,
     NotFoundError,
 )
+from journal.explanation import counted
 from journal.foreign import layout_of
 from journal.inspection import entry_of
 from journal.model import Row, check_reason
@@ -295,7 +296,9 @@ def _overwritten(
         with _told(mirror):
             file.overwrite([(piece.offset, placeholder(piece.size)) for piece in pieces])
             file.sync()
-        yield Receipt("mirror", DONE, f"{path}: {len(pieces)} lines overwritten in place")
+        yield Receipt(
+            "mirror", DONE, f"{path}: {counted(len(pieces), 'line')} overwritten in place"
+        )
     except BaseException:
         # Refused, interrupted, or no disk: what this cannot put back the next comparison does.
         with suppress(JournalError, OSError):

@@ -8,6 +8,7 @@ from journal import statements as sql
 from journal.admission import keep, refusal, serve_mirror
 from journal.controls import CONTROL
 from journal.errors import EntryError, RefusedError
+from journal.explanation import counted
 from journal.layout import Extent, Layout, cut_off, extents_of
 from journal.model import Entry, Row, check_label
 from journal.parts import PART, encode_lines, is_within
@@ -228,7 +229,7 @@ def _last_lines(cursor: Cursor, chain: Chain, count: int, base: int) -> list[int
                 dropped.append(row.seq)
             end = rows[-1].seq - 1 if len(page) == _PAGE and rows else first - 1
     if lines < count:
-        message = f"{chain.key!r} has {lines} lines up to {base}, not {count}"
+        message = f"{chain.key!r} has {counted(lines, 'line')} up to {base}, not {count}"
         raise EntryError(message, hint=f"cut {lines} or fewer", code="count")
     return dropped
 

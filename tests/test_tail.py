@@ -92,7 +92,7 @@ def test_a_row_by_plain_sql_is_never_handed_out_and_is_said_once(
     gateway.append({"n": 2})
     gateway.append({"n": 3})
     assert [follower.next().json()["n"] for _ in range(2)] == [2, 3]
-    said = [record for record in caplog.records if "do not verify" in record.message]
+    said = [record for record in caplog.records if "could not be verified" in record.message]
     assert len(said) == 1
 
 

@@ -21,6 +21,7 @@ from journal.audit.source import opened, path_of, text
 from journal.audit.tally import Tally
 from journal.dialects.address import is_url
 from journal.engine import is_driver_error
+from journal.explanation import counted
 from journal.model import REGISTRY_ID, REGISTRY_KEY
 
 if TYPE_CHECKING:
@@ -345,7 +346,7 @@ class _Audit:
                 )
             for kind, count in session.unknown.items():
                 self.open.append(
-                    f"{count} control entries of {key!r} of a kind this version does not know: {kind}"
+                    f"{counted(count, 'control entry', 'control entries')} of {key!r} of a kind this version does not know: {kind}"
                 )
 
     def _hold_mirrors(self, session: SessionAudit) -> None:
@@ -367,7 +368,7 @@ class _Audit:
         if anchors.is_anchored:
             entries, sessions = anchors.newer(self.heads)
             self.open[0] = (
-                f"what came after the newest anchor, {entries} entries in {sessions} sessions: "
+                f"what came after the newest anchor, {counted(entries, 'entry', 'entries')} in {counted(sessions, 'session')}: "
                 "whether more of it was cut off takes a newer anchor"
             )
 

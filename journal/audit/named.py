@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal.audit.source import MAX_INT, MIN_INT
+from journal.explanation import counted
 from journal.seal import row_digest
 from journal.strays import Oddity, Ranges
 
@@ -50,7 +51,7 @@ def fault(source: Source, session_id: int, named: Named) -> str | None:
     if oddity.sort == "missing":
         return None if count == 0 else "rows stand where entries were found missing"
     if count != oddity.count:
-        return f"{oddity.count} rows were named, {count} stand there"
+        return f"{counted(oddity.count, 'row')} named, {count} there"
     return None if digest == oddity.digest else "the rows are others now, or were edited since"
 
 

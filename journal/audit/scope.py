@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal.audit.source import MAX_INT
 from journal.engine import driver
 from journal.errors import NotFoundError
+from journal.explanation import counted
 from journal.model import REGISTRY_ID
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ class Scope(NamedTuple):
             if missing:
                 raise NotFoundError(f"there is no session {missing[0]!r}", hint="journal sessions")
             chosen &= {known.session_ids[key] for key in self.sessions}
-            left.append(f"{len(every - chosen)} other sessions, which were not asked for")
+            left.append(f"{counted(len(every - chosen), 'other session')}, not asked for")
         if self.since_us is not None:
             old = {number for number in chosen if _newest_us(source, number) < self.since_us}
             chosen -= old
             at = datetime.fromtimestamp(self.since_us / 1e6, UTC).isoformat(timespec="seconds")
             left.append(
-                f"{len(old)} sessions in which no entry is newer than {at}: whether older ones were touched"
+                f"{counted(len(old), 'session')} in which no entry is newer than {at}: whether older ones were touched"
             )
         return chosen, left
 

@@ -27,9 +27,7 @@ def told(report: Report) -> str:
 
 def _summary(report: Report) -> Iterator[str]:
     count = len(report.findings)
-    yield f"verdict: {report.verdict}" + (
-        f" ({count} finding{'s' * (count != 1)})" if count else ""
-    )
+    yield f"verdict: {report.verdict}" + (f" ({counted(count, 'finding')})" if count else "")
     journal = report.journal
     yield f"journal: {escape(str(journal['path']))}, id {escape(str(journal['id']))}, schema {journal['schema']}"
     yield f"key:     {escape(str(journal['key']))}"

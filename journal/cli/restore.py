@@ -117,6 +117,6 @@ def _tell_lost(plan: Restoring) -> None:
             f"  {lost.session}: seq {lost.first_seq} to {lost.last_seq} are not in the backup"
         )
     if len(plan.lost) > _SHOWN:
-        output.say(f"  and {len(plan.lost) - _SHOWN} more sessions")
+        output.say(f"  and {output.counted(len(plan.lost) - _SHOWN, 'more session')}")
     if not plan.lost:
         output.say("The backup has every session as far as the journal that is there.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from journal.explanation import counted
 from journal.model import REGISTRY_KEY
 
 if TYPE_CHECKING:
@@ -125,4 +126,8 @@ def _named(finding: Finding) -> tuple[Any, ...]:
 
 
 def _end(head: Any) -> str:  # noqa: ANN401 - a head, or None
-    return "nothing" if head is None else f"seq {head.seq}, {head.entries} entries"
+    return (
+        "nothing"
+        if head is None
+        else f"seq {head.seq}, {counted(head.entries, 'entry', 'entries')}"
+    )

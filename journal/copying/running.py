@@ -24,6 +24,7 @@ from journal.copymark import CopyMark
 from journal.dialects.address import is_url
 from journal.engine import connect
 from journal.errors import JournalError, KeyMissing, StorageError
+from journal.explanation import counted
 
 if TYPE_CHECKING:
     import os
@@ -214,7 +215,7 @@ def _unmirrored(seen: Sighting, made: Target) -> list[int]:
     }
     if found and seen.keyring.key is None:
         raise KeyMissing(
-            f"{made.shown} would write to the files that mirror {len(found)} sessions of the journal: "
+            f"{made.shown} would write to the files that mirror {counted(len(found), 'session')} of the journal: "
             "without its key it cannot be sealed that the copy does not",
             hint="bring the key (JOURNAL_KEY_FILE), then do the same again",
             code="key-missing",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from journal.demo.acts import evidence, line, message, try_to_append
 from journal.demo.cast import slips_in, writes
 from journal.demo.story import Claim
+from journal.explanation import counted
 from journal.export import export
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _told(caught: SessionTakeover | None) -> list[str]:
         f"Verdict: {caught.verdict.summary()}.",
         *(f"Seq {item.seq} is by {item.writer!r}: {origin}." for item, origin in origins),
         *(f"Seq {item.seq} by {item.writer} is accepted." for item in arrived),
-        f"{len(entries)} of {len(entries) + len(arrived)} lines is named. The file stands as it is.",
+        f"Named: {len(entries)} of {counted(len(entries) + len(arrived), 'line')}. The file stands as it is.",
     ]
 
 

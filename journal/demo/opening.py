@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from journal.demo.story import Claim, Stage
 from journal.errors import NotFoundError
+from journal.explanation import counted
 from journal.export import export
 from journal.migration import apply, plan
 
@@ -38,7 +39,7 @@ def set_stage(directory: Path, store: Path, story: Story) -> Stage:
     size = sum(path.stat().st_size for path in files)
     story.add(
         "A store of session files is copied",
-        f"{len(files)} files, {size} bytes, from {store}",
+        f"{counted(len(files), 'file')}, {counted(size, 'byte')}, from {store}",
         f"to {copy}. Journal and key are made beside it; nothing else is touched.",
     )
     return Stage(copy, str(directory / "journal.db"), str(keys / "journal.key"))
@@ -68,7 +69,7 @@ def migrate(journal: Journal, stage: Stage, story: Story) -> str:
     story.facts |= {"files": len(result.files), "lines": lines, "set_aside": len(result.set_aside)}
     story.add(
         "Every line becomes an entry",
-        f"{len(result.files)} session files, {lines} lines, are in the journal {stage.database}.",
+        f"{counted(lines, 'line')}, of {counted(len(result.files), 'session file')}: now in the journal {stage.database}.",
         *(f"Set aside: {each.path}: {each.reason}" for each in result.set_aside),
         f"The story goes on in session {key}.",
         claims=[Claim("every file comes back byte for byte", len(equal) == len(result.files))],

@@ -57,7 +57,7 @@ def test_a_healthy_journal_with_an_anchor_is_ok(path: Path) -> None:
     write(path, 2)
     report = audited(path, held)
     assert report.verdict == "ok"
-    assert "2 entries in 1 sessions" in report.not_checked[0]
+    assert "2 entries in 1 session:" in report.not_checked[0]
 
 
 def test_what_came_after_the_newest_anchor_is_counted(path: Path) -> None:

@@ -63,7 +63,7 @@ def test_rows_put_back_where_an_honest_writer_found_them_missing(busy, thief, jo
 def test_what_was_not_asked_for_is_counted(report, wanted):
     told = report(sessions=[wanted] if wanted else [])
     assert [item for item in told.not_checked if "not asked for" in item] == (
-        ["2 other sessions, which were not asked for"] if wanted else []
+        ["2 other sessions, not asked for"] if wanted else []
     )
 
 

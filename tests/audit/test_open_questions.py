@@ -97,7 +97,7 @@ def test_a_session_is_known_again_by_an_entry_that_was_changed(
 def test_a_session_that_nobody_knows_is_not_found(report: Look):
     with pytest.raises(NotFoundError, match="there is no session 'nobody'"):
         report(sessions=["nobody"])
-    assert open_items(report(sessions=[KEY]), "2 other sessions, which were not asked for")
+    assert open_items(report(sessions=[KEY]), "2 other sessions, not asked for")
 
 
 # -- anchors --------------------------------------------------------------------------
