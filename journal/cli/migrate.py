@@ -14,6 +14,7 @@ from journal.cli.opening import file_of, opened, opened_or_made
 from journal.cli.options import Settings, json_option
 from journal.cli.progress import progress as progress_to
 from journal.dialects.address import is_url
+from journal.errors import StorageError
 from journal.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def command(  # noqa: PLR0913 - one for each option
         raise click.UsageError("--mirror goes with --apply", click.get_current_context())
     avoid = [] if is_url(settings.db) else [file_of(settings)]
     found = plan(paths, format=format_, avoid=avoid)
+    _check_there(paths, found)
     if is_applied:
         result = _apply(settings, found, mirror=is_mirrored)
         if not settings.json:
@@ -96,6 +98,18 @@ def command(  # noqa: PLR0913 - one for each option
     if not aside:
         return 0
     return EXIT_FOUND if handled else EXIT_FAILED
+
+
+def _check_there(paths: tuple[str, ...], found: Plan) -> None:
+    """Refuse paths of which none is there: a plan of nothing, or a new journal, would hide a slip."""
+    if len(found.set_aside) == len(set(paths)) and all(
+        each.code == "gone" for each in found.set_aside
+    ):
+        raise StorageError(
+            f"there is nothing at {', '.join(each.path for each in found.set_aside)}",
+            hint="name a file or a directory that is there",
+            code="no-path",
+        )
 
 
 def _history(settings: Settings, paths: tuple[str, ...]) -> int | None:

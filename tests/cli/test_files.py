@@ -89,6 +89,19 @@ class TestMigrate:
         assert run("migrate", home / "bad.jsonl").exit_code == 1
         assert run("migrate", home / "none.jsonl", "--apply").exit_code == 1
 
+    @pytest.mark.parametrize("options", [(), ("--apply",), ("--verify",), ("--json",)])
+    def test_no_plan_is_made_of_what_is_not_there(self, run, home, options):
+        """Nor a journal: a slip is said as one. Beside a path that is there it is set aside."""
+        gone = home / "none.jsonl"
+
+        done = run("migrate", gone, *options)
+
+        assert (done.exit_code, (home / "journal.db").exists()) == (1, False)
+        assert f"Error: there is nothing at {gone}\n" in done.stderr
+        assert "would become" not in done.stderr
+        (home / "empty").mkdir()
+        assert "there is no such file" in run("migrate", home / "empty", gone).stderr
+
     def test_many_causes_are_told_by_cause(self, run, home):
         """With counts and three examples each, and the disk there is."""
         for n in range(5):
