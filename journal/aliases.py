@@ -35,8 +35,8 @@ class Aliases:
     def learn(self, facts: dict[str, Any]) -> None:
         """Take in what one fact says of a session's names.
 
-        An index has one file for a key, and a directory one of a name: what they say now
-        is no longer said of the session they said it of before, as after OpenClaw's reset.
+        An index has one file for a key: what the index of a directory says now is no longer
+        said of the session it said it of before, as after OpenClaw's reset.
         """
         number, path, name = int(facts["session_id"]), str(facts["path"]), str(facts["name"])
         indexed = [str(each) for each in facts["aliases"]]
@@ -44,8 +44,7 @@ class Aliases:
         directory = path.rpartition("/")[0]
         called = (self._directories.setdefault(directory, directory), number)
         for level, known in zip(self._levels, texts, strict=True):
-            # An archive has its session's stem, and takes it from nobody.
-            place = None if level is self._levels[-1] else directory
+            place = directory if level is self._levels[0] else None
             for text in known:
                 level[text] = (*_others(level.get(text, ()), place, number), called)
         self._of[number] = tuple(dict.fromkeys((*self._of.get(number, ()), *indexed, name)))

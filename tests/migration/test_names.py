@@ -14,6 +14,7 @@ from journal.aliases import Aliases
 from journal.errors import NotFoundError
 from journal.migration import naming, plan, resolve_key
 from journal.model import check_key
+from journal.rebuilding import rebuild
 from tests.migration.conftest import session_file, states
 
 anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=700)
@@ -226,6 +227,29 @@ def test_after_a_reset_a_key_of_the_index_is_the_new_sessions(reset, journal, st
     facts = journal.store.registry
     assert [facts.called("agent:main:main"), facts.called(f"{ONE}.jsonl")] == [[TWO], [ONE]]
     assert facts.chain.head.seq == before  # a third look has nothing to seal
+
+
+def test_a_tree_that_is_rebuilt_after_a_reset_has_the_index_as_it_is(reset, journal, tmp_path):
+    rebuild(journal, tmp_path / "out")
+
+    (index,) = (tmp_path / "out").rglob("sessions.json")
+    said = json.loads(index.read_text())["agent:main:main"]
+    assert said["sessionId"] == TWO
+    assert said["sessionFile"].endswith(f"{TWO}.jsonl")
+
+
+def test_a_path_that_had_two_sessions_is_refused_and_both_are_rebuilt(
+    store, migrate, journal, tmp_path
+):
+    path = session_file(store / "a.jsonl", {"n": 1}, session_id="s-2")
+    migrate(store)
+    session_file(path, {"n": 2}, session_id="s-1")
+    migrate(store)
+
+    with pytest.raises(NotFoundError, match="may mean 2 sessions"):
+        resolve_key(journal, str(path))
+    made = {each.session: each.original for each in rebuild(journal, tmp_path / "out")}
+    assert made == dict.fromkeys(("s-1", "s-2"), str(path))
 
 
 def test_a_key_of_the_index_goes_back_with_the_index(reset, journal, store, migrate):
