@@ -8,12 +8,18 @@ nobody trusts. So a program is attributed without a byte of it changed.
 from __future__ import annotations
 
 import os
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
 from journal.migration import apply, plan
-from journal.migration.discovery import absolute, walk
+from journal.migration.discovery import (
+    NO_TEXT,
+    SetAside,
+    absolute,
+    class_by_name,
+    is_text_path,
+    walk,
+)
 from journal.mirrorfile import real_path
 from journal.place import files_of
 from journal.serverplace import SIDE_FILE
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
 # The event that ends one line's wait comes at most so much later than the last of a burst.
 _DEBOUNCE_MS: Final = 400
 _STEP_MS: Final = 50
+_PAUSE_S: Final = 1.0  # before it is begun anew
 _LOOK_MS: Final = 500  # how long the first look and the end may take
 
 
@@ -76,7 +83,11 @@ class Watch:
 
     def catch_up(self) -> Iterator[Seen]:
         """Adopt what is new, and take in what came while nobody watched."""
-        yield from self.take({each.path for each in walk(self._directories)} | set(self._mirrors()))
+        found = list(walk(self._directories, named_by_text=True))
+        for each in found:
+            if isinstance(each, SetAside):
+                yield Seen("set aside", each.path, detail=each.reason)
+        yield from self.take({each.path for each in found} | set(self._mirrors()))
 
     def run(self, stop: threading.Event, tell: Callable[[Seen], None]) -> None:
         """Follow the directories until ``stop`` is set; each thing done is told.
@@ -86,19 +97,40 @@ class Watch:
                 cannot be written.
 
         """
-        watch = _library()
-        changes = watch(
-            *self._directories, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
-            rust_timeout=_LOOK_MS, yield_on_timeout=True, stop_event=stop, raise_interrupt=True,
-        )  # fmt: skip
-        # The library begins to watch when it is first asked: only then is nothing missed
-        # between what stands there and what comes.
-        first: set[tuple[object, str]] = next(changes, set())
-        for seen in self.catch_up():
-            tell(seen)
-        for changed in chain([first], changes):
-            for seen in self.take({path for _, path in changed}):
-                tell(seen)
+        aside = set[Seen]()
+        for paths in self._changes(stop):
+            for seen in self.catch_up() if paths is None else self.take(paths):
+                if paths is not None or seen not in aside:
+                    tell(seen)
+                if paths is None and seen.what == "set aside":
+                    aside.add(seen)  # said once, however often all is looked at
+
+    def _changes(self, stop: threading.Event) -> Iterator[set[str] | None]:
+        """Yield the paths that changed; None where all is to be looked at.
+
+        The library begins to watch when it is first asked: only then is nothing missed between
+        what stands there and what comes. It gives up for good once a name that is not UTF-8 has
+        changed, or such a directory is there, and is begun anew.
+        """
+        watch, internal_error = _library()
+        while not stop.is_set():
+            is_new = True
+            changes = watch(
+                *self._directories, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
+                rust_timeout=_LOOK_MS, yield_on_timeout=True, stop_event=stop, raise_interrupt=True,
+            )  # fmt: skip
+            try:
+                for changed in changes:
+                    if is_new:
+                        yield None
+                    is_new = False
+                    yield {path for _, path in changed}
+            except internal_error as error:
+                if "decode" not in str(error):
+                    raise StorageError(f"the directories cannot be watched: {error}") from error
+                if is_new:
+                    yield None
+                stop.wait(_PAUSE_S)
 
     def take(self, paths: Iterable[str]) -> Iterator[Seen]:
         """Look at files that may have changed, the ones with a session first."""
@@ -159,6 +191,11 @@ class Watch:
             yield Seen("taken in", path, key, found.taken)
 
     def _adopt(self, path: str) -> Iterator[Seen]:
+        if not is_text_path(path):
+            # Never opened: the library would see that, and could not tell of what.
+            if class_by_name(path, None) is None:
+                yield Seen("set aside", path, detail=NO_TEXT)
+            return
         found = plan([path], avoid=[self._own], named=False)
         if not found.files:
             yield from (
@@ -202,13 +239,15 @@ class Watch:
         yield Seen(what, path, key, entries)
 
 
-def _library() -> Any:  # noqa: ANN401 - a library's function
+def _library() -> tuple[Any, type[Exception]]:
+    """Return the library's function, and the error by which it gives up."""
     try:
         from watchfiles import watch  # noqa: PLC0415 - an extra
+        from watchfiles._rust_notify import WatchfilesRustInternalError  # noqa: PLC0415
     except ImportError:
         raise StorageError(
             "watching needs the library watchfiles",
             hint="pip install 'session-journal[watch]'",
             code="no-watchfiles",
         ) from None
-    return watch
+    return watch, WatchfilesRustInternalError

@@ -244,7 +244,7 @@ def test_a_name_that_is_no_text_is_set_aside_and_the_others_go_on(
     for _ in range(2):  # at each start
         told = {seen.path: seen for seen in watch.catch_up()}
         assert told[str(store / odd)].what == "set aside"
-        assert "b\\xff.jsonl cannot be used: its name is not UTF-8" in told[str(store / odd)].detail
+        assert told[str(store / odd)].detail == "its name is not UTF-8"
     assert [each.key for each in journal.sessions()] == ["s-1", "s-3"]
     append(store / "c.jsonl", {"n": 2})
     assert [seen.what for seen in watch.take([str(store / "c.jsonl")])] == ["taken in"]
@@ -339,6 +339,45 @@ def follow(journal_path: Path, store: Path) -> Iterator[Callable[[], Seen]]:
     stop.set()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_change_of_a_name_that_is_no_text_ends_no_watch(
+    store: Path, follow: Callable[[], Seen]
+) -> None:
+    """The library gives up at the first such name, and at such a directory: it is begun anew, and all looked at."""
+    (store / os.fsdecode(b"in\xff")).mkdir()
+    (store / os.fsdecode(b"in\xff") / "b.jsonl").write_text("{}\n")
+    odd = session_file(store / os.fsdecode(b"\xff.jsonl"), session_id="s-2")
+    path = session_file(store / "a.jsonl", {"n": 0})
+    told = [follow() for _ in range(3)]
+    assert sorted((seen.what, os.path.basename(seen.path)) for seen in told) == [  # noqa: PTH119
+        ("adopted", "a.jsonl"), ("set aside", "in\udcff"), ("set aside", "\udcff.jsonl"),
+    ]  # fmt: skip
+    for number in range(3):
+        append(odd, {"n": number})
+        append(path, {"n": number})
+        seen = follow()
+        assert (seen.what, seen.key, seen.entries) == ("taken in", "s-1", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_no_look_of_our_own_has_the_library_give_up(journal: Journal, store: Path) -> None:
+    """It sees who opens a file, too: one whose name is not UTF-8 is left alone, or we would begin for ever."""
+    pytest.importorskip("watchfiles")
+    session_file(store / os.fsdecode(b"\xff.jsonl"), session_id="s-2")
+    path = session_file(store / "a.jsonl", {"n": 0})
+    watch = Watch(journal, [store])
+    changes = watch._changes(threading.Event())
+    assert next(changes) is None  # all is to be looked at
+    list(watch.catch_up())
+    append(path, {"n": 1})
+    for paths in changes:
+        assert paths is not None
+        if str(path) in paths:
+            break
+    else:
+        pytest.fail("it ended")
 
 
 def test_changes_are_taken_in_as_they_happen(store: Path, follow: Callable[[], Seen]) -> None:

@@ -39,6 +39,7 @@ _UNSUPPORTED: Final = (
     (r"/chats/session-[^/]+\.json$", "one rewritten JSON document (Gemini CLI): not supported"),
     (r"\.(jsonl|ndjson)[^/]*\.gz$", "compressed (gzip): not supported; unpack it first"),
 )
+NO_TEXT: Final = "its name is not UTF-8"
 _LINES: Final = re.compile(r"\.(?:jsonl|ndjson)(?:\.|$)", re.IGNORECASE)
 _MAGIC: Final = (
     (b"SQLite format 3\0", "a SQLite database, no file of lines"),
@@ -47,15 +48,18 @@ _MAGIC: Final = (
 )
 
 
-def walk(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Found | SetAside]:
+def walk(
+    paths: Iterable[str | os.PathLike[str]], *, named_by_text: bool = False
+) -> Iterator[Found | SetAside]:
     """Yield what lies below the paths, each file once, in the order of its name.
 
     Nothing is opened. A symlink is yielded, never followed, so there are no
-    loops; a directory that cannot be listed is set aside, and the rest goes on.
+    loops; a directory that cannot be listed is set aside, and the rest goes on; so is,
+    where ``named_by_text``, one whose name is not UTF-8.
     """
     seen: set[str] = set()
     for given in paths:
-        for found in _below(absolute(given)):
+        for found in _below(absolute(given), named_by_text=named_by_text):
             if found.path not in seen:
                 seen.add(found.path)
                 yield found
@@ -68,13 +72,16 @@ def absolute(given: str | os.PathLike[str]) -> str:
     return os.path.join(os.path.realpath(parent), name)  # noqa: PTH118 - as above
 
 
-def _below(root: str) -> Iterator[Found | SetAside]:
+def _below(root: str, *, named_by_text: bool) -> Iterator[Found | SetAside]:
     if os.path.islink(root) or not os.path.isdir(root):  # noqa: PTH112, PTH114 - text in, text out
         yield Found(root, named=True)
         return
     waiting = [root]
     while waiting:
         directory = waiting.pop()
+        if named_by_text and not is_text_path(directory):
+            yield SetAside(directory, "no-text", NO_TEXT)
+            continue
         try:
             with os.scandir(directory) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
@@ -83,6 +90,11 @@ def _below(root: str) -> Iterator[Found | SetAside]:
             continue
         yield from (Found(each.path, named=False) for each in entries if not _is_directory(each))
         waiting += [each.path for each in reversed(entries) if _is_directory(each)]
+
+
+def is_text_path(path: str) -> bool:
+    """Whether a path is text, as names of files need not be."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace") == path
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
