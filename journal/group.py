@@ -215,8 +215,7 @@ class Group:
                     if own.is_done:
                         return own.answer(self._transactions)  # type: ignore[no-any-return]
                     if own.is_withdrawn:
-                        own.is_dropped = True
-                        return None  # type: ignore[return-value]
+                        return None  # type: ignore[return-value] # who serves it says that it is done
                 outcome, after, ride = self._share(work)
                 if own is not None:
                     # With the lock still held: who waits for it to do this very write finds it done.
@@ -387,3 +386,5 @@ class Group:
         own.is_withdrawn = True
         with self._leading, suppress(ValueError):
             self._queue.remove(own)
+        if self._queue:  # whoever came meanwhile took this for a leader, or was behind it
+            self._wake_next()

@@ -274,6 +274,7 @@ def test_a_file_that_is_removed_while_it_is_opened_is_made_anew(path, monkeypatc
     monkeypatch.setattr(tickets, "lock_bytes", between)
     ticket = Ticket(path, 0.01)
     assert len(asked) == 2
+    assert asked[0] == asked[1]  # the first was closed, and its number is free again
     assert os.fstat(ticket._own).st_ino == Path(f"{path}-ticket").stat().st_ino
     assert os.fstat(ticket._waiters).st_ino == os.fstat(ticket._own).st_ino
     ticket.take()
@@ -361,10 +362,38 @@ def lets_go(ticket: Ticket) -> bool:
     numbers = (ticket._own, ticket._waiters)
     ticket.abandon()
     is_free = ticket._thread.acquire(blocking=False)
-    for number in (*numbers, ticket._own, ticket._held):
-        try:
-            os.fstat(number)
-        except OSError:
-            continue
+    if any(is_open(number) for number in numbers):
         return False
-    return is_free
+    other = [os.open(os.devnull, os.O_RDONLY) for _ in numbers]  # which get their numbers
+    if any(is_open(number) for number in (ticket._own, ticket._held)):
+        return False
+    try:
+        ticket.take()
+    except ValueError:
+        return is_free and len(other) > 1
+    return False
+
+
+def is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_program_without_stdin_keeps_nobody_waiting(path):
+    """A daemon has closed it: the ticket's file is the first to get its number."""
+    stdin = os.dup(0)
+    os.close(0)
+    try:
+        ticket = Ticket(path, 0.01)
+        assert ticket._own == 0
+        ticket.take()
+        assert not free(path)
+        ticket.give_back()
+        assert free(path)
+        ticket.close()
+    finally:
+        os.dup2(stdin, 0)
+        os.close(stdin)

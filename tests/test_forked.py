@@ -1,0 +1,126 @@
+"""A forked child, which may use nothing of its parent's: what it is told, and what it lets go of."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from journal import LockLost
+from journal.forks import open_here
+from journal.pins import CAN_PIN
+from journal.store import Store
+from tests.test_worst_moments import LINE, in_another_thread, open_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from journal import Journal
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+def said_by_a_child(call: Callable[[], str]) -> str:
+    """Return what a call returns in a forked child, which it ends."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(writing, call().encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        return said.read()
+
+
+def fail_with(error: type[BaseException] | None) -> None:
+    if error is not None:
+        raise error
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, None])
+def test_a_child_that_is_forked_within_a_block_leaves_it_as_it_likes(base, journal, error):
+    """Its own error is told, and what it would commit is refused: the block is its parent's to end."""
+    reading, writing = os.pipe()
+    told, parent = "nothing", os.getpid()
+    try:
+        with journal.store.transaction() as cursor:
+            cursor.execute("UPDATE sessions SET layout_no = layout_no")
+            pid = os.fork()
+            if not pid:
+                fail_with(error)
+    except BaseException as caught:
+        if os.getpid() == parent:
+            raise
+        told = type(caught).__name__
+    finally:
+        if os.getpid() != parent:
+            os.write(writing, told.encode())
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reading, 99).decode() == (error or LockLost).__name__
+    assert base.append(LINE).seq == 2
+
+
+def test_a_child_closes_what_its_parent_has_open_but_for_sqlites_own(
+    base, journal, journal_path, tmp_path
+):
+    """What has a lock, or is written to, is closed: or the child would keep it when its parent is dead."""
+    journal.mirrors.add(base.key, tmp_path / "agent.jsonl")
+    base.append(LINE)
+    before = Counter(open_files(tmp_path))
+    after = Counter(said_by_a_child(lambda: "\n".join(open_files(tmp_path))).splitlines())
+
+    gone = {Path(path).name: count for path, count in (before - after).items()}
+    name = journal_path.name
+    assert gone.pop("agent.jsonl") == 1
+    assert gone.pop(f"{name}-ticket") == 2
+    if CAN_PIN:
+        assert gone.pop(name) == gone.pop(f"{name}-shm") == 1
+    assert after[str(journal_path)] == before[str(journal_path)] - CAN_PIN
+
+
+def test_a_child_waits_for_no_lock_that_a_thread_had_when_it_was_forked(base, journal):
+    """That thread is not there any more to let it go."""
+    store = journal.store
+    with store.changes._guard, store.group._leading:
+        in_another_thread(store.lock.acquire)
+        store.abandon()
+        for lock in (store.changes._guard, store.group._leading, store.lock):
+            assert lock.acquire(blocking=False)
+            lock.release()
+
+
+def is_kept_open(make: Callable[[], Store], path: Path) -> bool:
+    """Whether a store has its database open when nobody knows it any more."""
+    store = make()
+    open_here.discard(store)
+    del store
+    gc.collect()
+    return str(path) in open_files(path)
+
+
+def abandoned(path: Path) -> Store:
+    store = Store(str(path))
+    store.abandon()
+    return store
+
+
+def without_locks(path: Path) -> Store:
+    store = Store(str(path))
+    store.poison = LockLost("gone", hint="start anew", code="lock-lost")
+    store.close()
+    return store
+
+
+@pytest.mark.parametrize("make", [abandoned, without_locks])
+def test_a_connection_without_its_locks_is_never_closed(journal: Journal, journal_path, make):
+    """Not by collecting garbage either: to close one is to write."""
+    journal.close()
+    assert is_kept_open(lambda: make(journal_path), journal_path)
