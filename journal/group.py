@@ -45,7 +45,7 @@ class Transactions(Protocol):
 
     busy_timeout_s: float
 
-    def begin(self, *, at_once: bool = False) -> Cursor:
+    def begin(self, *, at_once: bool) -> Cursor:
         """Take the write lock; return the cursor. With ``at_once`` raise NotYet if others are before it."""
 
     def in_turn(self, call: Callable[[], T]) -> T:
@@ -257,14 +257,14 @@ class Group:
         except NotYet:
             pass
         try:
-            return self._transactions.in_turn(partial(self._commit, work, ride))
+            return self._transactions.in_turn(partial(self._commit, work, ride, at_once=False))
         except BaseException:
             if ride.is_committed:  # an interrupt came while another thread did it
                 ride.wake()
             raise
 
     def _commit(
-        self, work: Callable[[Cursor], T], ride: Ride, *, at_once: bool = False
+        self, work: Callable[[Cursor], T], ride: Ride, *, at_once: bool
     ) -> tuple[T, list[Callable[[], None]], Ride]:
         transactions = self._transactions
         cursor = transactions.begin(at_once=at_once)

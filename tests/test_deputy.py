@@ -23,7 +23,7 @@ from tests.test_worst_moments import open_files
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LINE = {"type": "custom"}
 
@@ -98,6 +98,29 @@ def test_a_turn_that_does_not_come_is_told_and_nothing_is_written_when_it_comes(
         other.store.ticket.in_turn(list)  # behind what was given up
         assert session.append(LINE).seq == 2
     assert [entry.seq for entry in journal.session("s").read()] == [1, 2]
+
+
+def test_who_rode_along_is_told_though_the_leader_was_interrupted(journal, holder, monkeypatch):
+    """As it was told that the deputy had committed for all."""
+    session, store = journal.session("s", writer="w", role="run"), journal.store
+    in_turn = store.in_turn
+
+    def interrupted(call: Callable[[], object]) -> None:
+        in_turn(call)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "in_turn", interrupted)
+    monkeypatch.setattr("journal.group.LOOK_S", 60.0)  # nobody looks for itself
+    with ThreadPoolExecutor(2) as pool:
+        led = pool.submit(session.append, LINE)
+        assert waits(journal)
+        rode = pool.submit(session.append, LINE)
+        while not store.group._queue:
+            pass
+        holder.kill()
+        with pytest.raises(KeyboardInterrupt):
+            led.result(20)
+        assert rode.result(20).seq == 3
 
 
 def test_an_error_is_raised_in_the_thread_that_asked(journal, journal_path):

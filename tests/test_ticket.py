@@ -19,7 +19,7 @@ from journal.filelocks import lock_bytes
 from journal.ticket import Ticket
 from tests.holding import held
 from tests.test_interrupts import interruptions
-from tests.test_worst_moments import no_file_grows_beyond
+from tests.test_worst_moments import in_another_thread, no_file_grows_beyond
 
 if TYPE_CHECKING:
     import subprocess
@@ -245,6 +245,31 @@ def test_an_interrupt_at_any_moment_of_a_wait_keeps_nobody_waiting(path):
     second.close()
 
 
+class Asked:
+    """A queue that a signal comes with, once something was put there."""
+
+    def __init__(self, queue: SimpleQueue[str | None]) -> None:
+        self.get, self._put = queue.get, queue.put
+
+    def put(self, item: str | None) -> None:
+        self._put(item)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_as_a_wait_begins_keeps_nobody_waiting(path):
+    """The thread waits already for who wants it no more, and gives back what comes."""
+    first, second = two_of(path)
+    first.give_back()
+    until_idle(second)
+    first.take()
+    second._waiter._asked = Asked(second._waiter._asked)  # type: ignore[union-attr]
+    with pytest.raises(KeyboardInterrupt):
+        second.take()
+    first.give_back()
+    until_idle(second)  # the turn has come
+    assert is_soon_free(path)
+
+
 def test_a_full_disk_takes_nobodys_turn(path):
     """Who has it is written down for those who wait in vain, where there is room."""
     first, second = Ticket(path, 0.01), Ticket(path, 0.01)
@@ -359,7 +384,9 @@ def test_a_forked_child_lets_go_of_all_and_ends_no_turn(path):
 
 def lets_go(ticket: Ticket) -> bool:
     """Abandon a ticket, and say whether nothing of it is left that could be held or taken."""
-    numbers = (ticket._own, ticket._waiters)
+    numbers = [ticket._own, ticket._waiters]
+    if ticket._deputy is not None:
+        numbers.append(ticket._deputy.descriptor)
     ticket.abandon()
     is_free = ticket._thread.acquire(blocking=False)
     if any(is_open(number) for number in numbers):
@@ -372,6 +399,14 @@ def lets_go(ticket: Ticket) -> bool:
     except ValueError:
         return is_free and len(other) > 1
     return False
+
+
+def test_what_was_abandoned_is_closed_and_cannot_be_taken(path):
+    """Nor does it matter which thread had it, or that it had a deputy."""
+    ticket = Ticket(path, 0.01)
+    ticket._deputised()
+    in_another_thread(ticket._thread.acquire)
+    assert lets_go(ticket)
 
 
 def is_open(number: int) -> bool:
