@@ -306,9 +306,9 @@ def test_a_forked_child_holds_no_pin(
 ) -> None:
     gateway.append({"n": 1})
     reader, writer = os.pipe()
+    pins = journal.store.guard
     child = os.fork()
     if child == 0:
-        pins = journal.store.guard
         is_closed = not any(
             _is_open(number)
             for number in pins._descriptors()  # type: ignore[attr-defined]
