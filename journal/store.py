@@ -20,6 +20,7 @@ from journal.engine import (
     is_busy,
     is_compatible_mode,
     is_driver_error,
+    raise_translated,
     translated,
     writing_engine,
 )
@@ -91,11 +92,9 @@ class Store(Ledger):
             self.registry = Registry(self.keys)
             self.mac = self.keys.mac
             self._wait_briefly()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again
             self.close()
-            if isinstance(error, Exception):
-                raise translated(error, path) from error
-            raise
+            raise_translated(error, path)
         open_here.add(self)
 
     def _start_out(self, path: str, busy_timeout_s: float, clock: Callable[[], int]) -> None:
@@ -113,11 +112,9 @@ class Store(Ledger):
     def _connected(self) -> Any:  # noqa: ANN401 - SQLAlchemy's proxied connection
         try:
             return self._engine.raw_connection()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - as above
             self.ticket.close()
-            if isinstance(error, Exception):
-                raise translated(error, self.path) from error
-            raise
+            raise_translated(error, self.path)
 
     # -- transactions -----------------------------------------------------------------
 
@@ -256,8 +253,8 @@ class Store(Ledger):
                 self.cursor.execute(f"PRAGMA busy_timeout={EMPTY_WAIT_MS}")
                 found = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._wait_briefly()
-        except Exception as error:
-            raise translated(error, self.path) from error
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            raise_translated(error, self.path)
         finally:
             self.ticket.give_back()
         return bool(found[0] == 0)

@@ -14,7 +14,7 @@ from journal import LockLost
 from journal.forks import open_here
 from journal.pins import CAN_PIN
 from journal.store import Store
-from tests.test_worst_moments import LINE, in_another_thread, open_files
+from tests.test_worst_moments import LINE, fail_after, in_another_thread, open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,15 +68,42 @@ def test_a_child_that_is_forked_within_a_block_leaves_it_as_it_likes(base, journ
     assert base.append(LINE).seq == 2
 
 
+def commit_after(store: Store, act: Callable[[], object]) -> None:
+    with store.transaction():
+        act()
+
+
+@pytest.mark.parametrize(
+    "leave, error", [(fail_after, ZeroDivisionError), (commit_after, LockLost)]
+)
+def test_a_block_that_was_abandoned_commits_nothing_and_frees_no_lock(journal, base, leave, error):
+    """The same, where it can be looked into."""
+    store = journal.store
+    with pytest.raises(error) as caught:
+        leave(store, store.abandon)
+    assert getattr(caught.value, "code", "forked") == "forked"
+    assert store._connection.in_transaction
+
+
+def here(call: Callable[[], str]) -> str:
+    return call()
+
+
+@pytest.mark.parametrize("where", [said_by_a_child, here])
 def test_a_child_closes_what_its_parent_has_open_but_for_sqlites_own(
-    base, journal, journal_path, tmp_path
+    base, journal, journal_path, tmp_path, where
 ):
-    """What has a lock, or is written to, is closed: or the child would keep it when its parent is dead."""
+    """What has a lock, or is written to: or the child would keep it when its parent is dead."""
     journal.mirrors.add(base.key, tmp_path / "agent.jsonl")
     base.append(LINE)
     before = Counter(open_files(tmp_path))
-    after = Counter(said_by_a_child(lambda: "\n".join(open_files(tmp_path))).splitlines())
 
+    def left() -> str:
+        if where is here:
+            journal.store.abandon()
+        return "\n".join(open_files(tmp_path))
+
+    after = Counter(where(left).splitlines())
     gone = {Path(path).name: count for path, count in (before - after).items()}
     name = journal_path.name
     assert gone.pop("agent.jsonl") == 1
@@ -97,30 +124,23 @@ def test_a_child_waits_for_no_lock_that_a_thread_had_when_it_was_forked(base, jo
             lock.release()
 
 
-def is_kept_open(make: Callable[[], Store], path: Path) -> bool:
-    """Whether a store has its database open when nobody knows it any more."""
-    store = make()
-    open_here.discard(store)
-    del store
-    gc.collect()
-    return str(path) in open_files(path)
-
-
-def abandoned(path: Path) -> Store:
-    store = Store(str(path))
+def abandoned(store: Store) -> None:
     store.abandon()
-    return store
+    open_here.discard(store)
 
 
-def without_locks(path: Path) -> Store:
-    store = Store(str(path))
+def without_locks(store: Store) -> None:
     store.poison = LockLost("gone", hint="start anew", code="lock-lost")
     store.close()
-    return store
 
 
-@pytest.mark.parametrize("make", [abandoned, without_locks])
-def test_a_connection_without_its_locks_is_never_closed(journal: Journal, journal_path, make):
-    """Not by collecting garbage either: to close one is to write."""
+@pytest.mark.parametrize("act, closed", [(abandoned, int(CAN_PIN)), (without_locks, 0)])
+def test_a_connection_without_its_locks_is_never_closed(journal, journal_path, act, closed):
+    """Not by collecting garbage either: to close one is to write. A pin is no connection."""
     journal.close()
-    assert is_kept_open(lambda: make(journal_path), journal_path)
+    store = Store(str(journal_path))
+    before = open_files(journal_path).count(str(journal_path))
+    act(store)
+    del store
+    gc.collect()
+    assert open_files(journal_path).count(str(journal_path)) == before - closed

@@ -77,14 +77,15 @@ def test_an_opening_that_fails_leaves_nothing_open(journal_path, monkeypatch, wh
         assert journal.session(KEY, writer="w", role="run").append(LINE).seq == 1
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, None])
 def test_a_database_that_cannot_be_opened_leaves_nothing_behind(journal_path, monkeypatch, error):
     """Neither the ticket's file nor what has it open."""
     journal_path.mkdir()
     if error is not None:
         monkeypatch.setattr("journal.store.writing_engine", lambda *_, **__: Failing(error))
-    with pytest.raises(error or StorageError):
+    with pytest.raises(error if error is KeyboardInterrupt else StorageError) as caught:
         Store(str(journal_path))
+    assert caught.value.__cause__ is not caught.value
     assert open_files(journal_path) == []
     assert list(journal_path.parent.glob("agent.db*")) == [journal_path]
 
@@ -192,6 +193,7 @@ def test_who_closes_in_compatible_mode_has_its_turn_for_it_if_it_comes(
     if is_held:
         other.take()
     store.close()
+    assert asked == [True]
     store.close()
     assert asked == [True]
     if not is_held:
@@ -244,10 +246,12 @@ def test_what_cannot_be_asked_is_not_current(base, journal):
 
 def test_a_transaction_that_cannot_begin_leaves_the_lock_free(base, journal):
     cursor = journal.store.cursor
+    ran: list[object] = []
     cursor.execute("PRAGMA query_only=1")
     with pytest.raises(StorageError) as caught:
-        base.append(LINE)
+        journal.store.group.write(ran.append)
     assert not isinstance(caught.value, BusyError)
+    assert ran == []
     assert not journal.store.lock._is_owned()
     cursor.execute("PRAGMA query_only=0")
     assert base.append(LINE).seq == 2
