@@ -19,7 +19,6 @@ from tests.test_worst_moments import LINE, fail_after, in_another_thread, open_f
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from journal import Journal
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
