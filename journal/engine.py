@@ -15,7 +15,7 @@ import sqlite3
 import time
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from urllib.parse import quote
 
 from journal import errors
@@ -253,6 +253,13 @@ def is_driver_error(error: BaseException) -> bool:
 def is_busy(error: BaseException) -> bool:
     """Whether another connection had the lock for longer than SQLite was told to wait."""
     return str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
+
+
+def raise_translated(error: BaseException, where: str) -> NoReturn:
+    """Raise the journal's own error for any other; its own, and signals, as they are: none is its own cause."""
+    if isinstance(error, errors.JournalError) or not isinstance(error, Exception):
+        raise error
+    raise translated(error, where) from error
 
 
 def translated(error: BaseException, where: str = "the journal") -> errors.JournalError:

@@ -49,12 +49,14 @@ def check_not_inherited(path: str) -> Identity:
     """
     identity = identity_of(os.stat(path))  # noqa: PTH116 - by path, never by opening it
     if identity in _inherited:
-        raise LockLost(
-            f"{path} was open in the process that this one was forked from",
-            hint="fork before the journal is opened, or start the child as a new program",
-            code="forked",
-        )
+        raise forked(f"{path} was open in the process that this one was forked from")
     return identity
+
+
+def forked(said: str) -> LockLost:
+    """Return the error of a child that uses what its parent has open."""
+    hint = "fork before the journal is opened, or start the child as a new program"
+    return LockLost(said, hint=hint, code="forked")
 
 
 if hasattr(os, "register_at_fork"):

@@ -45,7 +45,7 @@ class Transactions(Protocol):
 
     busy_timeout_s: float
 
-    def begin(self, *, at_once: bool = False) -> Cursor:
+    def begin(self, *, at_once: bool) -> Cursor:
         """Take the write lock; return the cursor. With ``at_once`` raise NotYet if others are before it."""
 
     def in_turn(self, call: Callable[[], T]) -> T:
@@ -215,8 +215,7 @@ class Group:
                     if own.is_done:
                         return own.answer(self._transactions)  # type: ignore[no-any-return]
                     if own.is_withdrawn:
-                        own.is_dropped = True
-                        return None  # type: ignore[return-value]
+                        return None  # type: ignore[return-value] # who serves it says that it is done
                 outcome, after, ride = self._share(work)
                 if own is not None:
                     # With the lock still held: who waits for it to do this very write finds it done.
@@ -258,14 +257,14 @@ class Group:
         except NotYet:
             pass
         try:
-            return self._transactions.in_turn(partial(self._commit, work, ride))
+            return self._transactions.in_turn(partial(self._commit, work, ride, at_once=False))
         except BaseException:
             if ride.is_committed:  # an interrupt came while another thread did it
                 ride.wake()
             raise
 
     def _commit(
-        self, work: Callable[[Cursor], T], ride: Ride, *, at_once: bool = False
+        self, work: Callable[[Cursor], T], ride: Ride, *, at_once: bool
     ) -> tuple[T, list[Callable[[], None]], Ride]:
         transactions = self._transactions
         cursor = transactions.begin(at_once=at_once)
@@ -387,3 +386,5 @@ class Group:
         own.is_withdrawn = True
         with self._leading, suppress(ValueError):
             self._queue.remove(own)
+        if self._queue:  # whoever came meanwhile took this for a leader, or was behind it
+            self._wake_next()

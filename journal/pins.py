@@ -20,6 +20,7 @@ from journal.durability import copied
 from journal.engine import connect, driver
 from journal.errors import LockLost
 from journal.filelocks import has_byte, is_locked, lock_bytes, pid_field, request
+from journal.forks import forked
 
 SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
 SHARED_SIZE: Final = 510
@@ -55,6 +56,14 @@ class NoPins:
         """Do nothing."""
 
     let_go = tidy = abandon = check
+
+
+class NotOurs(NoPins):
+    """In a forked child, whose parent has the locks."""
+
+    def check(self) -> None:
+        """Refuse to commit what the parent began."""
+        raise forked("this transaction was begun before a fork; it is the parent's")
 
 
 class _Pin:

@@ -20,15 +20,16 @@ from journal.engine import (
     is_busy,
     is_compatible_mode,
     is_driver_error,
+    raise_translated,
     translated,
     writing_engine,
 )
 from journal.errors import LockLost, StorageError
-from journal.forks import check_not_inherited, keep, open_here
+from journal.forks import check_not_inherited, forked, keep, open_here
 from journal.group import Group, Ride
 from journal.keyfinding import check_newest, find_keys
 from journal.ledger import Ledger, now_us
-from journal.pins import CAN_PIN, NoPins, Pins
+from journal.pins import CAN_PIN, NoPins, NotOurs, Pins
 from journal.registry import Registry
 from journal.ticket import Ticket
 from journal.transaction import Transaction
@@ -91,11 +92,9 @@ class Store(Ledger):
             self.registry = Registry(self.keys)
             self.mac = self.keys.mac
             self._wait_briefly()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again
             self.close()
-            if isinstance(error, Exception):
-                raise translated(error, path) from error
-            raise
+            raise_translated(error, path)
         open_here.add(self)
 
     def _start_out(self, path: str, busy_timeout_s: float, clock: Callable[[], int]) -> None:
@@ -113,11 +112,9 @@ class Store(Ledger):
     def _connected(self) -> Any:  # noqa: ANN401 - SQLAlchemy's proxied connection
         try:
             return self._engine.raw_connection()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - as above
             self.ticket.close()
-            if isinstance(error, Exception):
-                raise translated(error, self.path) from error
-            raise
+            raise_translated(error, self.path)
 
     # -- transactions -----------------------------------------------------------------
 
@@ -159,9 +156,7 @@ class Store(Ledger):
             execute = self.cursor.execute
             try:
                 execute("BEGIN IMMEDIATE")
-            except Exception as error:
-                if not is_busy(error):
-                    raise
+            except Exception:  # noqa: BLE001 - what is no wait for a lock comes again there
                 self._wait_for_write_lock()
             version = execute("PRAGMA data_version").fetchone()[0]
             if version != self._data_version:
@@ -258,8 +253,8 @@ class Store(Ledger):
                 self.cursor.execute(f"PRAGMA busy_timeout={EMPTY_WAIT_MS}")
                 found = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._wait_briefly()
-        except Exception as error:
-            raise translated(error, self.path) from error
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            raise_translated(error, self.path)
         finally:
             self.ticket.give_back()
         return bool(found[0] == 0)
@@ -352,10 +347,8 @@ class Store(Ledger):
                 return False
             try:
                 found = self.cursor.execute("PRAGMA data_version").fetchone()[0]
-            except Exception as error:
-                if not is_driver_error(error):
-                    raise
-                return False  # a snapshot waits, or tells what is wrong
+            except Exception:  # noqa: BLE001 - a snapshot waits, or tells what is wrong
+                return False
             return bool(found == self._data_version)
 
     @contextmanager
@@ -422,11 +415,7 @@ class Store(Ledger):
 
     def _check_process(self) -> None:
         if self.forked:
-            raise LockLost(
-                "this journal was opened before a fork; SQLite's locks do not survive one",
-                hint="fork before the journal is opened, or start the child as a new program",
-                code="forked",
-            )
+            raise forked("this journal was opened before a fork; SQLite's locks do not survive one")
         if self._raw is None:
             raise StorageError("this journal is closed", hint="open it again", code="closed")
         if self.poison is not None:
@@ -470,9 +459,10 @@ class Store(Ledger):
 
     def abandon(self) -> None:
         """In a forked child: never touch the parent's connection again, not even to close it."""
-        self.forked = True
+        self.forked, self._inside = True, False  # a block that stands is the parent's to end
         self.ticket.abandon()
         self.guard.abandon()
+        self.guard = NotOurs()
         if self.mirrors is not None:
             self.mirrors.abandon()
         keep(self._raw, self._engine, self.cursor)

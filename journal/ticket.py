@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # O_CLOEXEC is Python's own doing
 _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
 
@@ -198,7 +198,7 @@ def _opened(path: str) -> tuple[int, int]:
 def _opened_again(path: str, own: int) -> int:
     """Open a file anew that is open: a description of its own, with locks of its own."""
     try:
-        return os.open(f"/proc/self/fd/{own}", os.O_RDWR | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{own}", os.O_RDWR)
     except OSError:
         return os.open(path, _FLAGS, 0o600)
 
@@ -254,7 +254,6 @@ class _Waiter:
             with self._guard:
                 self._is_waiting = False
                 if self._is_wanted:
-                    self._is_wanted = False
                     self._granted.put(None)
                 else:
                     fcntl.flock(self._descriptor, fcntl.LOCK_UN)

@@ -45,7 +45,7 @@ class Turn(Session):
     """
 
     why: str | None = None
-    _own_fence: Fence | None = None
+    _own_fence: Fence
 
     @property
     def token(self) -> int:
@@ -98,8 +98,6 @@ class Turn(Session):
             SessionTakeover: as for :meth:`Fence.check`.
 
         """
-        if self._own_fence is None:  # pragma: no cover - made by claim()
-            self._own_fence = Session.fence(self)
         return self._own_fence.check(raise_=raise_)
 
     def take_inputs(self, limit: int | None = None) -> Taken:

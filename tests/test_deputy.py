@@ -17,11 +17,13 @@ import pytest
 
 from journal import BusyError, EntryError, Journal, StorageError
 from journal.deputy import Deputy
+from journal.ticket import Ticket
 from tests.holding import held
+from tests.test_worst_moments import open_files
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LINE = {"type": "custom"}
 
@@ -98,6 +100,29 @@ def test_a_turn_that_does_not_come_is_told_and_nothing_is_written_when_it_comes(
     assert [entry.seq for entry in journal.session("s").read()] == [1, 2]
 
 
+def test_who_rode_along_is_told_though_the_leader_was_interrupted(journal, holder, monkeypatch):
+    """As it was told that the deputy had committed for all."""
+    session, store = journal.session("s", writer="w", role="run"), journal.store
+    in_turn = store.in_turn
+
+    def interrupted(call: Callable[[], object]) -> None:
+        in_turn(call)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "in_turn", interrupted)
+    monkeypatch.setattr("journal.group.LOOK_S", 60.0)  # nobody looks for itself
+    with ThreadPoolExecutor(2) as pool:
+        led = pool.submit(session.append, LINE)
+        assert waits(journal)
+        rode = pool.submit(session.append, LINE)
+        while not store.group._queue:
+            pass
+        holder.kill()
+        with pytest.raises(KeyboardInterrupt):
+            led.result(20)
+        assert rode.result(20).seq == 3
+
+
 def test_an_error_is_raised_in_the_thread_that_asked(journal, journal_path):
     session = journal.session("s", writer="w", role="run")
     session.append(LINE, request_id="r")
@@ -108,6 +133,21 @@ def test_an_error_is_raised_in_the_thread_that_asked(journal, journal_path):
         with pytest.raises(EntryError, match="other lines"):
             refused.result(20)
     assert session.append(LINE).seq == 2
+
+
+def test_an_error_of_any_kind_is_raised_as_it_is(journal, holder):
+    """One that a closed file raises too is no sign that the journal was closed."""
+
+    def fails(_: object) -> None:
+        raise ValueError("not this")
+
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(journal.store.group.write, fails)
+        assert waits(journal)
+        holder.kill()
+        with pytest.raises(ValueError, match="not this") as caught:
+            refused.result(20)
+    assert caught.value.__cause__ is None
 
 
 def test_a_forked_child_keeps_nobody_waiting_who_had_a_deputy(journal, journal_path, holder):
@@ -144,6 +184,36 @@ def test_a_turn_that_was_not_taken_is_given_back(journal, journal_path, holder):
         assert done.result(20) == []
         with Journal(journal_path, busy_timeout=20) as other:
             assert other.session("s", writer="w", role="run").append(LINE).seq == 2
+    assert is_taken_by(journal.store.ticket)
+
+
+def is_taken_by(ticket: Ticket) -> bool:
+    """Whether a thread that takes the turn keeps others from it."""
+    other = Ticket(ticket._path, 0.01)
+    ticket.take()
+    try:
+        other.take()
+    except BusyError:
+        return True
+    finally:
+        ticket.give_back()
+        other.close()
+    return False
+
+
+def test_what_takes_its_turn_twice_has_it_twice(journal, holder):
+    """It is lent for the first time only."""
+    ticket = journal.store.ticket
+
+    def twice() -> bool:
+        ticket.take()
+        ticket.give_back()
+        return is_taken_by(ticket)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(ticket.in_turn, twice)
+        holder.kill()
+        assert done.result(20)
 
 
 def no_thread(_: threading.Thread) -> None:
@@ -156,8 +226,10 @@ def test_where_no_thread_can_be_had_it_is_told_and_the_next_tries_again(
     session = journal.session("s", writer="w", role="run")
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", no_thread)
+        before = open_files(journal.path)
         with pytest.raises(StorageError) as caught:
             session.append(LINE)
+        assert open_files(journal.path) == before
     assert caught.value.code == "no-thread"
     holder.kill()
     assert session.append(LINE).seq == 2
@@ -268,6 +340,57 @@ def test_a_wait_for_a_program_without_tickets_ends_with_the_errand(journal, thie
         session.append(LINE)
     thief.execute("ROLLBACK")
     assert session.append(LINE).seq == 2
+
+
+def test_a_wait_for_a_program_without_tickets_goes_on_in_the_deputy(
+    journal, thief, holder, monkeypatch
+):
+    """Until the thread that asked is interrupted; then nothing is written."""
+    session, store = journal.session("s", writer="w", role="run"), journal.store
+    waited, interrupted = threading.Event(), threading.Event()
+    is_free = store._is_free
+
+    def tried(statement: str, deadline: float) -> bool:
+        found: bool = is_free(statement, deadline)
+        waited.set()
+        return found
+
+    class Told(SimpleQueue[object]):
+        pass
+
+    def get(self: Told, timeout: float | None = None) -> object:
+        if interrupted.is_set() or threading.current_thread().name == "journal-deputy":
+            return SimpleQueue.get(self, timeout=timeout)
+        assert waited.wait(20)
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_is_free", tried)
+    monkeypatch.setattr("journal.deputy.SimpleQueue", Told)
+    monkeypatch.setattr(Told, "get", get)
+    thief.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(session.append, LINE)
+        holder.kill()
+        with pytest.raises(KeyboardInterrupt):
+            written.result(20)
+        thief.execute("ROLLBACK")
+    assert session.append(LINE).seq == 2
+
+
+def test_a_deputy_ends_with_its_journal(open_journal, journal, journal_path, holder):
+    """And the file by which it waits is closed."""
+    other = open_journal()
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(other.store.ticket.in_turn, list)
+        holder.kill()
+        done.result(20)
+    deputy = other.store.ticket._deputy
+    other.close()
+    deputy._thread.join(20)
+    assert not deputy._thread.is_alive()
+    journal.close()
+    assert open_files(journal_path) == []
 
 
 def test_nothing_of_a_write_is_kept_once_it_is_done(deputy):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, FullError, Journal, NotTrusted, StorageError, group
+from journal import BusyError, EntryError, FullError, Journal, NotTrusted, StorageError, group
 from journal.admission import Put
 from journal.group import Queued
 from journal.lines import Line
@@ -356,12 +356,14 @@ def test_the_last_to_come_back_lets_the_leader_begin(base, journal, commits):
     with together(journal, *[lambda: base.append(LINE)] * 4) as futures:
         assert [outcome(future) for future in futures] == ["written"] * 4
     assert group._before == 3
-    with ThreadPoolExecutor(3) as pool, group._leading:
-        rest = [pool.submit(base.append, LINE) for _ in range(2)]
-        until(lambda: len(group._queue) == 2)
-        group._enough = 3
-        rest.append(pool.submit(base.append, LINE))
-        group._complete.get(timeout=DEADLINE_S)
+    with ThreadPoolExecutor(3) as pool:
+        with group._leading:
+            rest = [pool.submit(base.append, LINE) for _ in range(2)]
+            until(lambda: len(group._queue) == 2)
+            group._enough = 3
+            rest.append(pool.submit(base.append, LINE))
+            group._complete.get(timeout=DEADLINE_S)
+        group._wake_next()  # as whoever led would
     assert [outcome(future) for future in rest] == ["written"] * 3
 
 
@@ -378,17 +380,29 @@ def test_whoever_was_asked_to_serve_is_asked_once(base, journal):
 
     assert all(each.is_done for each in [*waiting, last])
     assert not group._queue
+    seqs = [group.answer(each).entries[0].seq for each in [*waiting, last]]
+    assert seqs == [2, 3, 4, 5]  # in the order in which they came
 
 
 def queued(session: Session) -> Queued:
     return Queued(Put(session, encode_lines([LINE]), None), SimpleQueue())
 
 
+def rung(queued: Queued) -> int:
+    """How often whoever waits for a write was woken."""
+    return queued.wake.qsize()  # type: ignore[attr-defined,no-any-return]
+
+
 def test_what_another_led_is_not_done_again(base, journal, monkeypatch):
     """Who waited for the lock to lead finds its own write committed, though it is not synced yet."""
     group, done = journal.store.group, journal.store.make_durable
     begun, go, ran = threading.Event(), threading.Event(), []
-    own = Queued(lambda _: ran.append(1), SimpleQueue())
+
+    def work(_: object) -> int:
+        ran.append(1)
+        return len(ran)
+
+    own = Queued(work, SimpleQueue())
     group._queue.append(own)
 
     def held(number: int | None = None) -> None:
@@ -402,7 +416,7 @@ def test_what_another_led_is_not_done_again(base, journal, monkeypatch):
         assert begun.wait(DEADLINE_S)
         followed = pool.submit(group._lead, own.work, own)
         go.set()
-        followed.result(DEADLINE_S)
+        assert followed.result(DEADLINE_S) == 1
         served.result(DEADLINE_S)
 
     assert ran == [1]
@@ -425,6 +439,68 @@ def test_a_write_that_nobody_will_serve_holds_up_no_other(base, journal):
     assert base.head.seq == 2
 
 
+def test_what_nobody_wants_any_more_is_told_so_and_not_done(base, journal):
+    """Whether it is met by whoever leads, or is itself the one to be served."""
+    group = journal.store.group
+    gone = queued(base)
+    for meet in (lambda: base.append(LINE), group.serve):
+        gone = queued(base)
+        gone.is_withdrawn = True
+        group._queue.append(gone)
+        meet()
+        assert gone.is_done
+        assert group.answer(gone) is None
+        assert rung(gone) == 1
+        assert not group._queue
+    assert [entry.seq for entry in base.read()] == [1, 2]
+
+
+def test_what_may_have_failed_a_commit_rides_with_nobody(base, journal, commits):
+    """Whatever came behind it."""
+    group = journal.store.group
+    failed, behind = queued(base), queued(base)
+    failed.is_alone = True
+    group._queue.extend([failed, behind])
+    base.append(LINE)
+    assert commits == [0]
+    assert rung(failed) == 1  # it is to be served next
+    group.serve()
+    assert commits == [0, 1]
+
+
+def test_who_came_first_leads_next(base, journal, commits, monkeypatch):
+    """Where more have come than one commit takes: nobody is written before who waited longer."""
+    monkeypatch.setattr(group, "MOST", 1)
+    with together(journal, *[lambda: base.append(LINE)] * 5) as futures:
+        entries = [future.result(DEADLINE_S) for future in futures]
+    assert [entry.seq for entry in entries] == [2, 3, 4, 5, 6]  # type: ignore[attr-defined]
+    assert commits[-3:] == [1, 1, 0]
+
+
+def test_who_leaves_the_queue_lets_the_next_one_lead(base, journal, monkeypatch):
+    """It was taken for a leader meanwhile, or was the one that the last leader woke."""
+    own, behind = journal.store.group, queued(base)
+    monkeypatch.setattr(group, "SimpleQueue", Interrupting)
+    with ThreadPoolExecutor(1) as pool:
+        with own._leading:
+            interrupted = pool.submit(base.append, LINE)
+            until(lambda: len(own._queue) == 1)
+            assert not own.submit(behind)
+        assert outcome(interrupted) is KeyboardInterrupt
+    assert list(own._queue) == [behind]
+    assert rung(behind) == 1
+    own.serve()
+    assert base.head.seq == 2
+
+
+def test_an_error_is_no_cause_of_itself(base):
+    """Whoever walks from one to its cause comes to an end."""
+    base.append(LINE, request_id="r")
+    with pytest.raises(EntryError) as caught:
+        base.append({"other": 1}, request_id="r")
+    assert caught.value.__cause__ is None
+
+
 def test_a_call_that_never_comes_is_not_waited_for(base, journal, monkeypatch):
     """An interrupt may swallow it: who waits looks for itself."""
     monkeypatch.setattr(group, "LOOK_S", 0.01)
@@ -440,7 +516,7 @@ def test_who_came_a_moment_ago_is_not_refused_with_those_who_waited_long(journal
     journal.store.group._queue.extend([patient, new])
     journal.store.group._refuse_the_patient(BusyError("no", hint="wait"))
     assert isinstance(patient.error, BusyError)
-    assert patient.wake.qsize() == 1  # type: ignore[attr-defined]
+    assert rung(patient) == 1
     assert new.error is None
     assert list(journal.store.group._queue) == [new]
     journal.store.group._queue.clear()

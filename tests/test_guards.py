@@ -145,6 +145,20 @@ def test_a_write_lock_lost_within_a_transaction_is_noticed_before_the_commit(
     assert audit(journal_path).verdict != "broken"
 
 
+def test_what_has_lost_its_locks_is_not_even_rolled_back(
+    journal: Journal, gateway: Session
+) -> None:
+    """That writes too, where another process may be writing."""
+    gateway.append({"n": 1})
+    made: list[str] = []
+    journal.store._connection.set_trace_callback(made.append)
+    with pytest.raises(LockLost):
+        commit_without(journal, "-shm")
+    assert "BEGIN IMMEDIATE" in made
+    assert "ROLLBACK" not in made
+    assert journal.store._connection.in_transaction
+
+
 def test_the_database_file_has_no_lock_that_a_writer_needs(
     journal: Journal, gateway: Session, journal_path: Path
 ) -> None:
@@ -292,9 +306,9 @@ def test_a_forked_child_holds_no_pin(
 ) -> None:
     gateway.append({"n": 1})
     reader, writer = os.pipe()
+    pins = journal.store.guard
     child = os.fork()
     if child == 0:
-        pins = journal.store.guard
         is_closed = not any(
             _is_open(number)
             for number in pins._descriptors()  # type: ignore[attr-defined]

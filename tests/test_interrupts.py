@@ -159,6 +159,21 @@ def test_a_block_that_a_traceback_kept_undoes_no_later_one(journal_path):
             assert store._connection.in_transaction
 
 
+def test_a_block_that_was_never_left_is_undone_as_it_is_collected(journal_path):
+    """As an interrupt on the very step out of it leaves it."""
+    with Journal(journal_path) as journal:
+        session, store = journal.session(KEY, writer="gateway", role="run"), journal.store
+        session.append(LINE)
+        kept = [store.transaction()]
+        kept[0].__enter__().execute("UPDATE sessions SET created_us = 0")
+        kept.clear()
+        gc.collect()
+        assert not store._connection.in_transaction
+        assert not is_left(store.lock)
+        assert not is_left(store.ticket._thread)
+        assert session.append(LINE).seq == 2
+
+
 def test_a_hold_that_a_traceback_kept_frees_no_later_one(journal_path, tmp_path):
     with Journal(journal_path) as journal:
         session = journal.session(KEY, writer="gateway", role="run", mirror=tmp_path / "a.jsonl")

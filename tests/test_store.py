@@ -450,6 +450,7 @@ def test_the_log_is_emptied_unless_a_reader_holds_it(base, journal, thief, monke
     with pytest.raises(StorageError) as caught:
         journal.store.empty_log()
     assert caught.value.code == "closed"
+    assert caught.value.__cause__ is None
 
 
 def test_a_read_leaves_no_transaction_open(base, journal):

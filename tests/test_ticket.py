@@ -19,7 +19,7 @@ from journal.filelocks import lock_bytes
 from journal.ticket import Ticket
 from tests.holding import held
 from tests.test_interrupts import interruptions
-from tests.test_worst_moments import no_file_grows_beyond
+from tests.test_worst_moments import in_another_thread, no_file_grows_beyond
 
 if TYPE_CHECKING:
     import subprocess
@@ -245,6 +245,31 @@ def test_an_interrupt_at_any_moment_of_a_wait_keeps_nobody_waiting(path):
     second.close()
 
 
+class Asked:
+    """A queue that a signal comes with, once something was put there."""
+
+    def __init__(self, queue: SimpleQueue[str | None]) -> None:
+        self.get, self._put = queue.get, queue.put
+
+    def put(self, item: str | None) -> None:
+        self._put(item)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_as_a_wait_begins_keeps_nobody_waiting(path):
+    """The thread waits already for who wants it no more, and gives back what comes."""
+    first, second = two_of(path)
+    first.give_back()
+    until_idle(second)
+    first.take()
+    second._waiter._asked = Asked(second._waiter._asked)  # type: ignore[union-attr]
+    with pytest.raises(KeyboardInterrupt):
+        second.take()
+    first.give_back()
+    until_idle(second)  # the turn has come
+    assert is_soon_free(path)
+
+
 def test_a_full_disk_takes_nobodys_turn(path):
     """Who has it is written down for those who wait in vain, where there is room."""
     first, second = Ticket(path, 0.01), Ticket(path, 0.01)
@@ -274,6 +299,7 @@ def test_a_file_that_is_removed_while_it_is_opened_is_made_anew(path, monkeypatc
     monkeypatch.setattr(tickets, "lock_bytes", between)
     ticket = Ticket(path, 0.01)
     assert len(asked) == 2
+    assert asked[0] == asked[1]  # the first was closed, and its number is free again
     assert os.fstat(ticket._own).st_ino == Path(f"{path}-ticket").stat().st_ino
     assert os.fstat(ticket._waiters).st_ino == os.fstat(ticket._own).st_ino
     ticket.take()
@@ -358,13 +384,51 @@ def test_a_forked_child_lets_go_of_all_and_ends_no_turn(path):
 
 def lets_go(ticket: Ticket) -> bool:
     """Abandon a ticket, and say whether nothing of it is left that could be held or taken."""
-    numbers = (ticket._own, ticket._waiters)
+    numbers = [ticket._own, ticket._waiters]
+    if ticket._deputy is not None:
+        numbers.append(ticket._deputy.descriptor)
     ticket.abandon()
     is_free = ticket._thread.acquire(blocking=False)
-    for number in (*numbers, ticket._own, ticket._held):
-        try:
-            os.fstat(number)
-        except OSError:
-            continue
+    if any(is_open(number) for number in numbers):
         return False
-    return is_free
+    other = [os.open(os.devnull, os.O_RDONLY) for _ in numbers]  # which get their numbers
+    if any(is_open(number) for number in (ticket._own, ticket._held)):
+        return False
+    try:
+        ticket.take()
+    except ValueError:
+        return is_free and len(other) > 1
+    return False
+
+
+def test_what_was_abandoned_is_closed_and_cannot_be_taken(path):
+    """Nor does it matter which thread had it, or that it had a deputy."""
+    ticket = Ticket(path, 0.01)
+    ticket._deputised()
+    in_another_thread(ticket._thread.acquire)
+    assert lets_go(ticket)
+
+
+def is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_program_without_stdin_keeps_nobody_waiting(path):
+    """A daemon has closed it: the ticket's file is the first to get its number."""
+    stdin = os.dup(0)
+    os.close(0)
+    try:
+        ticket = Ticket(path, 0.01)
+        assert ticket._own == 0
+        ticket.take()
+        assert not free(path)
+        ticket.give_back()
+        assert free(path)
+        ticket.close()
+    finally:
+        os.dup2(stdin, 0)
+        os.close(stdin)

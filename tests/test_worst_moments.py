@@ -14,6 +14,7 @@ from journal import BusyError, Journal, StorageError, guards
 from journal.audit import audit
 from journal.durability import copied
 from journal.store import Store
+from journal.ticket import Ticket
 from tests.holding import held
 from tests.thieves import KEY
 
@@ -76,14 +77,15 @@ def test_an_opening_that_fails_leaves_nothing_open(journal_path, monkeypatch, wh
         assert journal.session(KEY, writer="w", role="run").append(LINE).seq == 1
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, None])
 def test_a_database_that_cannot_be_opened_leaves_nothing_behind(journal_path, monkeypatch, error):
     """Neither the ticket's file nor what has it open."""
     journal_path.mkdir()
     if error is not None:
         monkeypatch.setattr("journal.store.writing_engine", lambda *_, **__: Failing(error))
-    with pytest.raises(error or StorageError):
+    with pytest.raises(error if error is KeyboardInterrupt else StorageError) as caught:
         Store(str(journal_path))
+    assert caught.value.__cause__ is not caught.value
     assert open_files(journal_path) == []
     assert list(journal_path.parent.glob("agent.db*")) == [journal_path]
 
@@ -144,15 +146,112 @@ def test_the_log_is_folded_in_after_so_many_commits(base, journal, journal_path)
     assert sizes[2] > before + 600_000
 
 
+# -- a library with the WAL-reset bug -------------------------------------------------------
+
+
+@pytest.fixture
+def compatible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a store believe that its library has the bug."""
+    monkeypatch.setattr("journal.store.is_compatible_mode", lambda: True)
+    monkeypatch.setattr("journal.store.FOLD_IN_AFTER", 2)
+
+
+@pytest.mark.usefixtures("compatible")
+def test_in_compatible_mode_the_log_is_folded_in_by_every_so_many_commits(base, journal):
+    made: list[str] = []
+    journal.store._connection.set_trace_callback(made.append)
+    for _ in range(4):
+        base.append(LINE)
+    folded = [at for at, each in enumerate(made) if "wal_checkpoint" in each]
+    commits = [at for at, each in enumerate(made) if each == "COMMIT"]
+    assert len(folded) == 2
+    assert [sum(at < fold for at in commits) for fold in folded] == [1, 3]  # one was BASE's
+
+
+def asked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return what is filled with each time that the turn is asked for."""
+    asked: list[bool] = []
+    take = store.ticket.take
+
+    def noted() -> None:
+        asked.append(True)
+        take()
+
+    monkeypatch.setattr(store.ticket, "take", noted)
+    return asked
+
+
+@pytest.mark.usefixtures("compatible")
+@pytest.mark.parametrize("is_held", [False, True])
+def test_who_closes_in_compatible_mode_has_its_turn_for_it_if_it_comes(
+    journal, journal_path, open_journal, monkeypatch, is_held
+):
+    """Once: what is closed, or is a forked child's, has nothing to fold in."""
+    store = open_journal(busy_timeout=0.01).store
+    asked = asked_for(store, monkeypatch)
+    other = Ticket(str(journal_path), 0.01)
+    if is_held:
+        other.take()
+    store.close()
+    assert asked == [True]
+    store.close()
+    assert asked == [True]
+    if not is_held:
+        other.take()
+    other.give_back()
+    other.close()
+    inherited = Store(str(journal_path))
+    asked = asked_for(inherited, monkeypatch)
+    inherited.abandon()
+    inherited.close()
+    assert asked == []
+
+
+class Stuck:
+    """A connection that cannot be closed."""
+
+    def __init__(self, raw: Any) -> None:
+        self.driver_connection = raw.driver_connection
+
+    def close(self) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.usefixtures("compatible")
+def test_who_cannot_close_in_compatible_mode_keeps_nobodys_turn(journal, journal_path):
+    """It is had for the folding in alone."""
+    raw = journal.store._raw
+    journal.store._raw = Stuck(raw)
+    with pytest.raises(ZeroDivisionError):
+        journal.store.close()
+    other = Ticket(str(journal_path), 0.01)
+    other.take()
+    other.give_back()
+    other.close()
+    raw.close()
+
+
 # -- a statement that fails ---------------------------------------------------------------
+
+
+def test_what_cannot_be_asked_is_not_current(base, journal):
+    """Whoever takes a snapshot then is told what is wrong."""
+    store = journal.store
+    base.append(LINE)
+    store._connection.set_authorizer(lambda *_: 1)
+    assert store.is_current() is False
+    store._connection.set_authorizer(None)
+    assert store.is_current() is True
 
 
 def test_a_transaction_that_cannot_begin_leaves_the_lock_free(base, journal):
     cursor = journal.store.cursor
+    ran: list[object] = []
     cursor.execute("PRAGMA query_only=1")
     with pytest.raises(StorageError) as caught:
-        base.append(LINE)
+        journal.store.group.write(ran.append)
     assert not isinstance(caught.value, BusyError)
+    assert ran == []
     assert not journal.store.lock._is_owned()
     cursor.execute("PRAGMA query_only=0")
     assert base.append(LINE).seq == 2
@@ -219,6 +318,24 @@ def test_a_second_interrupt_in_a_rollback_leaves_the_lock_free_and_no_wrong_memo
     assert not store.knows("made and undone")
     assert not caplog.records
     assert [info.key for info in journal.sessions()] == [KEY]
+
+
+def test_an_interrupt_as_the_turn_is_given_back_is_told_and_the_turn_is_free(
+    base, journal, monkeypatch
+):
+    """Though the block failed of itself: Ctrl-C is never swallowed."""
+    store, give_back = journal.store, journal.store.ticket.give_back
+
+    def interrupted() -> None:
+        monkeypatch.setattr(store.ticket, "give_back", give_back)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store.ticket, "give_back", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fail_after(store, lambda: None)
+    assert not store.ticket._thread._is_owned()
+    assert not store.lock._is_owned()
+    assert base.append(LINE).seq == 2
 
 
 def test_an_interrupt_before_a_block_is_known_begins_none(base, journal, monkeypatch):

@@ -73,6 +73,15 @@ def test_a_program_that_knows_of_no_tickets_is_waited_for(base, journal, held_up
     assert began[1:3] == ["BEGIN", "ROLLBACK"]
 
 
+def test_a_write_that_waited_and_then_failed_is_undone(base, journal, held_up):
+    """As one that did not have to wait."""
+    with pytest.raises(ZeroDivisionError):
+        fail_after(journal.store, held_up.clear)
+    assert not journal.store._connection.in_transaction
+    assert not journal.store.lock._is_owned()
+    assert base.append(LINE).seq == 2
+
+
 def test_a_journal_that_is_closed_while_a_write_waits_says_so(base, journal, held_up):
     held_up.append(journal.store.close)
     with pytest.raises(StorageError) as caught:
@@ -151,8 +160,12 @@ def test_who_closes_waits_for_nobodys_turn(base, journal, monkeypatch):
 
 def test_a_write_that_learns_of_a_foreign_schema_leaves_the_lock_free(base, journal, thief):
     thief.execute("CREATE TRIGGER zz AFTER INSERT ON entries BEGIN SELECT 1; END")
-    with pytest.raises(SchemaError):
+    with pytest.raises(SchemaError) as caught:
         base.append(LINE)
+    assert caught.value.__cause__ is None
+    with pytest.raises(SchemaError) as caught:
+        Store(journal.store.path)
+    assert caught.value.__cause__ is None
     assert not journal.store._connection.in_transaction
     assert not journal.store._inside
     thief.execute("DROP TRIGGER zz")
@@ -237,10 +250,11 @@ def test_who_rides_with_a_leader_that_never_comes_to_sync_syncs_alone(base, jour
     assert len(set(asked)) == 1
 
 
-def test_what_sqlite_itself_rolled_back_was_never_committed(base, journal):
+def test_what_sqlite_itself_rolled_back_was_never_committed(base, journal, caplog):
     """It does so where the disk is full, whatever error the caller makes of that."""
     with pytest.raises(ZeroDivisionError):
         roll_back_by_hand(base)
+    assert not caplog.records
     assert not journal.store.knows("made and undone")
     assert base.append(LINE).seq == 2
     assert journal.store.knows(KEY)
@@ -363,6 +377,54 @@ def test_what_is_no_append_finds_what_was_put_off_before_it(base, journal):
         assert futures[-1].result(20.0) == 4
 
 
+@pytest.mark.skipif(not CAN_SYNC, reason="SQLite syncs in COMMIT here")
+def test_who_waits_for_a_sync_waits_for_no_more_than_its_own(base, journal, monkeypatch):
+    """What is durable already waits for nobody; who waited for another's sync finds it done."""
+    synced: list[int] = []
+    log = LogSync(journal.store.path)
+    monkeypatch.setattr("journal.durability.os.fdatasync", synced.append)
+    first = log.count()
+    log.wait(first)
+    with log._syncing:
+        log.wait(first)
+    second = log.count()
+
+    class Syncing:
+        """What is let go by whoever has synced the log meanwhile."""
+
+        def __enter__(self) -> None:
+            log._synced = second
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(log, "_syncing", Syncing())
+    log.wait(second)
+    assert len(synced) == 1
+    log.close()
+
+
+@pytest.mark.skipif(not CAN_SYNC, reason="SQLite syncs in COMMIT here")
+def test_after_a_sync_that_failed_nothing_is_begun_nor_read(base, journal, thief, monkeypatch):
+    """What would be read may be lost with the power; and before it no read has to do with syncs."""
+
+    def fails(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("journal.durability.os.fdatasync", fails)
+        assert len(base.read()) == 1
+        with pytest.raises(StorageError) as caught:
+            base.append(LINE)
+        assert caught.value.code == "not-durable"
+    begun = thief.count("entries")
+    for use in (lambda: base.append(LINE), base.read, base.fence, journal.store.is_current):
+        with pytest.raises(StorageError) as caught:
+            use()
+        assert caught.value.code == "not-durable"
+    assert thief.count("entries") == begun
+
+
 def test_a_sync_is_made_once_for_all_that_it_covers(base, journal, monkeypatch):
     synced: list[int] = []
     log = LogSync(journal.store.path)
@@ -469,3 +531,4 @@ def test_a_store_without_mirrors_is_abandoned_and_serves_none(base, journal, tmp
     other.abandon()
     with pytest.raises(StorageError):
         other.begin()
+    other.close()
