@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import Any, Final, Protocol
 
 from journal.errors import LockLost
@@ -34,10 +35,11 @@ def keep(raw: Any, *more: object) -> None:  # noqa: ANN401 - SQLAlchemy's proxie
 
 def _abandon_all() -> None:
     forget_all()
-    for each in list(open_here):
-        _inherited.add(each.identity)
-        each.abandon()
-    open_here.clear()
+    with ExitStack() as letting_go:  # of all of them, even if one of them cannot
+        for each in list(open_here):
+            _inherited.add(each.identity)
+            letting_go.callback(each.abandon)
+        open_here.clear()
 
 
 def check_not_inherited(path: str) -> Identity:

@@ -198,6 +198,7 @@ class ServerStore(Store):
 
     def commit(self, ride: Ride) -> list[Callable[[], None]]:
         """Make the transaction durable; return what was put off until now."""
+        self._check_process()
         if self._put_off:
             self.settle()
         if self._link.commits.is_replicated:
@@ -328,7 +329,7 @@ class ServerStore(Store):
                     raise
                 raise told from error
             finally:
-                if not nested:
+                if not nested and not self.forked:
                     self._reading = False
                     self._link.roll_back()
 
@@ -378,7 +379,11 @@ class ServerStore(Store):
 
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
-        self.forked = True
+        self.forked, self._inside, self._reading = (
+            True,
+            False,
+            False,
+        )  # what stands is the parent's to end
         if self.mirrors is not None:
             self.mirrors.abandon()
         self._kept = self._link

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, JournalError, SchemaError
+from journal import Journal, JournalError, LockLost, SchemaError
 from journal.audit import audit, database
 from journal.audit.findings import Findings
 from journal.audit.source import opened
@@ -89,6 +90,26 @@ def test_a_forked_child_is_told_and_the_parent_goes_on(gateway: Any, journal_pat
     assert os.waitstatus_to_exitcode(status) == 7
     gateway.append({"n": 4})
     assert [entry.json()["n"] for entry in gateway.read()] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("block", ["transaction", "snapshot"])
+def test_a_child_that_is_forked_within_a_block_says_nothing_to_its_parents_server(
+    gateway: Any, journal: Journal, block: str
+) -> None:
+    """It would end what its parent has begun, over its parent's own connection."""
+    gateway.append({"n": 1})
+    parent = os.getpid()
+    with suppress(LockLost), getattr(journal.store, block)() as cursor:
+        began = cursor.execute("SELECT pg_current_xact_id_if_assigned(), now()").fetchone()
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            still = cursor.execute("SELECT pg_current_xact_id_if_assigned(), now()").fetchone()
+            assert still == began  # the same transaction still
+    if os.getpid() != parent:
+        os._exit(0)
+    gateway.append({"n": 2})
+    assert [entry.json()["n"] for entry in gateway.read()] == [1, 2]
 
 
 # One that comes while the driver is connecting leaves a connection to the collector.
