@@ -65,6 +65,7 @@ class LogSync:
         self._descriptor = copied(f"{path}-wal")
         self._syncing = threading.Lock()
         self._committed = self._synced = 0
+        self._is_closed = False
         self.failed: BaseException | None = None
 
     def count(self) -> int:
@@ -84,27 +85,37 @@ class LogSync:
         if self._synced >= number:
             return
         with self._syncing:  # whoever waited here finds it done, or does it for all
-            if self._synced >= number:
+            if self._synced < number and not self._is_closed:  # closed, all there was is synced
+                self._sync()
+            if self.failed is None or self._synced >= number:
                 return
-            covered = self._committed
-            if self.failed is None:
-                try:
-                    os.fdatasync(self._descriptor)
-                except OSError as error:
-                    # The kernel may have dropped the pages: a second try would only seem to succeed.
-                    self.failed = error
-                else:
-                    self._synced = covered
-                    return
         raise StorageError(
             f"{self._path}: the write-ahead log could not be synced: {self.failed}",
             hint="check the disk, then open the journal anew",
             code="not-durable",
         ) from self.failed
 
+    def _sync(self) -> None:
+        covered = self._committed
+        if self.failed is None:
+            try:
+                os.fdatasync(self._descriptor)
+            except OSError as error:
+                # The kernel may have dropped the pages: a second try would only seem to succeed.
+                self.failed = error
+            else:
+                self._synced = covered
+
     def close(self) -> None:
-        """Let go of the log."""
-        os.close(self._descriptor)
+        """Sync what somebody may yet wait for, and let go of the log; nothing is committed any more.
+
+        Not while it is synced: its number may be another file's in the next moment.
+        """
+        with self._syncing:
+            if self._synced < self._committed:
+                self._sync()
+            self._is_closed = True
+            os.close(self._descriptor)
 
 
 def copied(path: str) -> int:

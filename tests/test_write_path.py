@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from traceback import walk_stack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +25,7 @@ from journal.parts import encode_lines
 from journal.store import FOLD_IN_AFTER, Store
 from journal.ticket import Ticket
 from journal.writing import write
-from tests.test_group import outcome, together
+from tests.test_group import outcome, together, until
 from tests.test_worst_moments import GREAT, LINE, fail_after, in_another_thread
 from tests.thieves import KEY
 
@@ -436,6 +440,63 @@ def test_a_sync_is_made_once_for_all_that_it_covers(base, journal, monkeypatch):
     log.wait(log.count())
     assert len(synced) == 2
     log.close()
+
+
+def test_closing_waits_for_a_sync_that_is_under_way(base, journal, monkeypatch):
+    """Its descriptor would be gone, or another file's: a committed line would end as an error of the disk."""
+    begun, go_on = threading.Event(), threading.Event()
+    sync = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        sync(descriptor)
+
+    monkeypatch.setattr("journal.durability.os.fdatasync", slow)
+    with ThreadPoolExecutor(2) as pool:
+        append = pool.submit(base.append, LINE)
+        assert begun.wait(20)
+        close = pool.submit(journal.close)
+        until(lambda: close.done() or is_in(LogSync.close))
+        go_on.set()
+        assert append.result(20).seq == 2
+        close.result(20)
+
+
+def is_in(function: Callable[..., object]) -> bool:
+    """Whether a thread is in a call of this function."""
+    return any(
+        frame.f_code is function.__code__
+        for current in sys._current_frames().values()
+        for frame, _ in walk_stack(current)
+    )
+
+
+def test_what_was_committed_before_it_was_closed_is_durable_after_it(base, journal, monkeypatch):
+    synced: list[int] = []
+    log = LogSync(journal.store.path)
+    monkeypatch.setattr("journal.durability.os.fdatasync", synced.append)
+    number = log.count()
+    log.close()
+    log.wait(number)
+    log.wait(log.count())  # and nothing is committed any more
+    assert len(synced) == 1
+
+
+def test_a_last_sync_that_fails_is_told_to_whoever_waits(base, journal, monkeypatch):
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    log = LogSync(journal.store.path)
+    first = log.count()
+    log.wait(first)
+    last = log.count()
+    monkeypatch.setattr("journal.durability.os.fdatasync", fail)
+    log.close()
+    log.wait(first)
+    with pytest.raises(StorageError) as caught:
+        log.wait(last)
+    assert caught.value.code == "not-durable"
 
 
 # -- who writes ---------------------------------------------------------------------------
