@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from journal.engine import connect, is_driver_error
+from journal.process import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,22 +30,43 @@ class Changes:
     def __init__(self, path: str) -> None:
         self._path = path
         self._guard = threading.Lock()
+        self._beginning = threading.Lock()  # held for as long as it takes to open
         self._followers: list[Callable[[], None]] = []
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
     def add(self, call: Callable[[], None]) -> None:
-        """Call this, from another thread, after each commit from now on."""
-        with self._guard:
-            if self._thread is None and not self._end.is_set():
-                # Opened here: what is committed once this has returned is noticed.
-                connection = self._opened()
-                seen = self._version(connection)
-                self._thread = threading.Thread(
-                    target=self._watch, args=(connection, seen), name="journal-tail", daemon=True
-                )
-                self._thread.start()
-            self._followers.append(call)
+        """Call this, from another thread, after each commit from now on.
+
+        Raises:
+            StorageError: the system gives no thread now, or the journal cannot be opened.
+
+        """
+        with self._beginning:
+            with self._guard:
+                # First, and not while a connection is opened: who removes itself waits for nothing.
+                self._followers.append(call)
+                is_served = self._thread is not None or self._end.is_set()
+            if not is_served:
+                try:
+                    self._begin()
+                except BaseException:
+                    self.remove(call)
+                    raise
+
+    def _begin(self) -> None:
+        # Opened here: what is committed once this has returned is noticed.
+        connection = self._opened()
+        try:
+            seen = self._version(connection)
+            thread = self._thread = threading.Thread(
+                target=self._watch, args=(connection, seen), name="journal-tail", daemon=True
+            )
+            begin(thread, "the session is not followed")
+        except Exception:
+            self._thread = None
+            connection.close()
+            raise
 
     def remove(self, call: Callable[[], None]) -> None:
         """Call it no more."""
@@ -54,7 +76,8 @@ class Changes:
     def close(self) -> None:
         """End the thread, and its connection; nobody is called any more but by :meth:`tell`."""
         self._end.set()
-        thread = self._thread
+        with self._beginning:  # one that is about to begin has begun, or will not
+            thread = self._thread
         if thread is not None:
             thread.join()
 

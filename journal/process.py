@@ -129,16 +129,14 @@ def _read(path: str) -> str:
         return ""
 
 
-def begin(thread: Thread) -> None:
-    """Start a thread that a write needs.
+def begin(thread: Thread, without: str = "the write was not made") -> None:
+    """Start a thread.
 
     Raises:
-        StorageError: the system gives none now; nothing was written.
+        StorageError: the system gives none now; ``without`` it, so much is so.
 
     """
     try:
         thread.start()
     except RuntimeError as error:
-        raise StorageError(
-            f"{error}: the write was not made", hint="try again", code="no-thread"
-        ) from error
+        raise StorageError(f"{error}: {without}", hint="try again", code="no-thread") from error

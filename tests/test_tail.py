@@ -11,6 +11,7 @@ import pytest
 
 from journal import AsyncJournal, StorageError
 from journal.changes import Changes
+from tests.test_aio import no_thread
 from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
@@ -159,6 +160,50 @@ def test_the_log_is_folded_in_although_somebody_followed(
     follower.next()
     journal.close()
     assert [found.name for found in journal_path.parent.glob("agent.db*")] == ["agent.db"]
+
+
+def test_where_no_thread_can_be_had_it_is_said_and_the_next_one_follows(
+    gateway: Session, other: Session, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.append({"n": 0})
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", no_thread)
+        tail = iter(gateway.tail())
+        with pytest.raises(StorageError) as caught:
+            next(tail)
+    assert caught.value.code == "no-thread"
+    assert journal.store.changes._followers == []
+    follower = Follower(gateway)
+    written = other.append({"n": 1})
+    assert follower.next().seq == written.seq
+    journal.close()
+
+
+def test_whoever_follows_no_more_waits_for_nobody_who_begins(
+    gateway: Session, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open a connection may take long, and it is an event loop that removes its tasks' calls."""
+    begun, go_on, changes = threading.Event(), threading.Event(), journal.store.changes
+    opened = Changes._opened
+
+    def slow(self: Changes) -> Any:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        return opened(self)
+
+    monkeypatch.setattr(Changes, "_opened", slow)
+    call = threading.Event().set
+    beginner = threading.Thread(target=changes.add, args=(call,))
+    beginner.start()
+    assert begun.wait(PATIENCE_S)
+    remover = threading.Thread(target=changes.remove, args=(call,), daemon=True)
+    remover.start()
+    remover.join(PATIENCE_S)
+    assert not remover.is_alive()
+    go_on.set()
+    beginner.join(PATIENCE_S)
+    journal.close()
+    assert not [found for found in threading.enumerate() if found.name == "journal-tail"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
