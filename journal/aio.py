@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from journal.awaited import AsyncBatch, AsyncFence
 from journal.journal import Journal
 from journal.parts import encode_line, encode_lines
-from journal.threads import Settled, Threads, closed, even_if_cancelled
+from journal.settled import Settled
+from journal.threads import Threads, closed
+from journal.turn import Turn
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from journal.policy import Policy
     from journal.reading import Reading
     from journal.session import Position, Session
-    from journal.turn import Turn
     from journal.verdict import Verdict
 
 P = ParamSpec("P")
@@ -66,10 +67,13 @@ class _Following:
         await self._settled
 
     async def __aenter__(self) -> Self:
-        await self._threads.run(self._changes.add, self._call)
+        await self._threads.borrow(lambda _: self._stop(), self._changes.add, self._call)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         self._changes.remove(self._call)
 
 
@@ -157,8 +161,12 @@ class AsyncSession:
         return AsyncFence(await self._threads.run(self.sync.fence, policy=policy), self._threads)
 
     async def claim(self, supersede: str | None = None, *, base: int | None = None) -> AsyncTurn:
-        """Claim the session for a run; as :meth:`journal.Session.claim`."""
-        turn = await self._threads.run(self.sync.claim, supersede, base=base)
+        """Claim the session for a run; as :meth:`journal.Session.claim`.
+
+        A call that is cancelled leaves no claim behind: one that it came to is released.
+        """
+        claim, release = self.sync.claim, Turn.release
+        turn = await self._threads.borrow(release, claim, supersede, base=base)
         return AsyncTurn(turn, self._threads)
 
     async def end_claim(self, token: int) -> bool:
@@ -223,8 +231,7 @@ class AsyncTurn(AsyncSession):
         return await self._threads.run(self.sync.release)
 
     async def __aenter__(self) -> Self:
-        await self._threads.run(self.sync.__enter__)
-        return self
+        return self  # nothing to wait for: a cancellation here would leave the claim behind
 
     async def __aexit__(
         self,
@@ -232,7 +239,7 @@ class AsyncTurn(AsyncSession):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
+        await self._threads.run_anyhow(self.sync.__exit__, kind, error, trace)
 
 
 class AsyncJournal:
@@ -257,15 +264,16 @@ class AsyncJournal:
             Journal, path_or_url, key_file=key_file, durability=durability,
             busy_timeout=busy_timeout, on_takeover=on_takeover, create=create, strict=strict,
         )  # fmt: skip
-        self._sync: Journal | None = None
+        self._opened: Journal | None = None
+        self._is_closed = False
         self._threads = Threads()
 
     @property
     def sync(self) -> Journal:
         """The journal underneath, for code that may block."""
-        if self._sync is None:
+        if self._opened is None or self._is_closed:
             raise closed()
-        return self._sync
+        return self._opened
 
     @property
     def id(self) -> str:
@@ -323,14 +331,16 @@ class AsyncJournal:
         return await self._threads.run(self.sync.revoke, name, reason, by=by, role=role)
 
     async def close(self) -> None:
-        """Settle what is under way and close."""
-        journal, self._sync = self._sync, None
-        if journal is not None:
-            await even_if_cancelled(self._threads, journal.close)
-        self._threads.close()
+        """Settle what is under way and close; other tasks go on meanwhile.
+
+        Appends that are queued are written; what comes later is refused. A cancelled
+        task waits for it as well: when the cancellation passes, the journal is closed.
+        """
+        self._is_closed = True
+        await self._threads.end(lambda: None if self._opened is None else self._opened.close())
 
     async def __aenter__(self) -> Self:
-        self._sync = await self._threads.run(self._open)
+        self._opened = await self._threads.borrow(Journal.close, self._open)
         return self
 
     async def __aexit__(

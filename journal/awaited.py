@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from journal.threads import Threads, even_if_cancelled
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
     from types import TracebackType
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from journal.batch import Batch, Receipt
     from journal.fence import Fence
     from journal.model import Entry
+    from journal.threads import Threads
     from journal.verdict import Verdict
 
 
@@ -67,7 +66,7 @@ class AsyncFence:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await even_if_cancelled(self._threads, self.sync.__exit__, kind, error, trace)
+        await self._threads.run_anyhow(self.sync.__exit__, kind, error, trace)
 
 
 class AsyncBatch:

@@ -108,6 +108,8 @@ def wake(*writes: Queued) -> None:
 class Queued:
     """A write that came while another was under way."""
 
+    has_thread = True  # in which it is waited for, and which can lead
+
     __slots__ = (
         "error", "has_run", "is_alone", "is_dropped", "is_led", "is_withdrawn", "outcome", "ride", "since",
         "wake", "work",
@@ -182,9 +184,23 @@ class Group:
         self._is_asked = True
         return True
 
-    def not_served(self) -> None:
-        """Say that nobody will serve who was asked to."""
+    def not_served(self, error: StorageError) -> None:
+        """Say why nobody will serve: it is told to all who wait in no thread; who waits in one leads.
+
+        Nothing of theirs is written. Where somebody leads, he does it all, or wakes the next.
+        """
         self._is_asked = False
+        while self._queue and self._leading.acquire(blocking=False):
+            try:
+                unled = [queued for queued in list(self._queue) if not queued.has_thread]
+                for queued in unled:
+                    self._queue.remove(queued)
+            finally:
+                self._leading.release()
+            self._tell(error, unled)
+            if not unled:
+                self._wake_next()
+                return
 
     def serve(self) -> None:
         """Lead for the first that is queued, in a thread that may wait; nothing is raised."""

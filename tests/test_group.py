@@ -373,7 +373,7 @@ def test_whoever_was_asked_to_serve_is_asked_once(base, journal):
     waiting = [queued(base) for _ in range(3)]
 
     assert [group.submit(each) for each in waiting] == [True, False, False]
-    group.not_served()
+    group.not_served(CLOSED)
     last = queued(base)
     assert group.submit(last)
     group.serve()
@@ -422,20 +422,18 @@ def test_what_another_led_is_not_done_again(base, journal, monkeypatch):
     assert ran == [1]
 
 
-def test_a_write_that_nobody_will_serve_holds_up_no_other(base, journal):
-    """Its threads were closed: it was told so, is not written, and the next is."""
+def test_what_nobody_will_serve_is_told_so_and_is_not_written(base, journal):
+    """All of it, for nobody else would wake it. Who waits in a thread leads, and is woken for that."""
     group = journal.store.group
-    closed, last = queued(base), queued(base)
-    group.submit(closed)
-    group.not_served()
-    closed.is_withdrawn, closed.error = True, StorageError("closed", hint="-", code="closed")
+    unled, own = [unserved(base) for _ in range(3)], queued(base)
+    for each in [*unled[:2], own, unled[2]]:
+        group.submit(each)
+    group.not_served(CLOSED)
 
-    assert group.submit(last)
-    group.serve()
-    group.serve()
-
-    assert last.is_done
-    assert last.error is None
+    assert [str(each.error) for each in unled] == ["closed"] * 3
+    assert len({id(each.error) for each in unled}) == 3
+    assert [each.wake.qsize() for each in [*unled, own]] == [1] * 4  # type: ignore[attr-defined]
+    group._lead(own.work, own)
     assert base.head.seq == 2
 
 
@@ -499,6 +497,32 @@ def test_an_error_is_no_cause_of_itself(base):
     with pytest.raises(EntryError) as caught:
         base.append({"other": 1}, request_id="r")
     assert caught.value.__cause__ is None
+
+
+def test_what_another_leads_is_no_error_where_nobody_serves(base, journal):
+    """He does it, or wakes the next: to be told that it was not written would be a lie."""
+    group, mine = journal.store.group, unserved(base)
+    with together(journal, lambda: base.append(LINE)) as futures:
+        assert not group.submit(mine)
+        group.not_served(CLOSED)
+        assert mine.error is None
+    assert outcome(futures[0]) == "written"
+    until(lambda: mine.is_done)
+    assert mine.error is None
+    assert base.head.seq == 3
+
+
+CLOSED = StorageError("closed", hint="-", code="closed")
+
+
+class Unserved(Queued):
+    """A write that is waited for in no thread."""
+
+    has_thread = False
+
+
+def unserved(session: Session) -> Unserved:
+    return Unserved(Put(session, encode_lines([LINE]), None), SimpleQueue())
 
 
 def test_a_call_that_never_comes_is_not_waited_for(base, journal, monkeypatch):

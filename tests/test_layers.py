@@ -133,6 +133,7 @@ LAYERS = (
         "audit",
         "aio",
         "awaited",
+        "settled",
         "threads",
         "export",
         "incident",
@@ -164,7 +165,7 @@ EFFECTFUL_CALLS = {"open", "input", "print", "__import__"}
 
 # Imported in these places only, each for a reason worth a failing test.
 SOLE = {
-    "anyio": {"threads"},  # whoever does not await does not pay for it
+    "anyio": {"settled", "threads"},  # whoever does not await does not pay for it
     "alembic": {"schema"},  # 275 ms, paid when a schema is made or upgraded
     "click": {"cli"},
     "cryptography": {"signing"},  # an extra
