@@ -171,3 +171,12 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
         token = current_token().native_token
         return None if hasattr(token, "run_sync_soon") else token  # type: ignore[return-value]
     return asyncio.get_running_loop()
+
+
+def in_loop() -> bool:
+    """Whether an event loop runs in this thread, and would stand still while it waits."""
+    try:
+        current_token()
+    except RuntimeError:
+        return False
+    return True

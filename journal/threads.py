@@ -17,7 +17,7 @@ from journal.errors import StorageError
 from journal.group import Queued
 from journal.model import check_label
 from journal.process import begin
-from journal.settled import Settled
+from journal.settled import Settled, in_loop
 from journal.store import log
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ class Threads:
             raise outcome.error
         return outcome.entries  # type: ignore[no-any-return] # its own: nobody else is given it
 
-    def close(self, last: Callable[[], object] = lambda: None) -> None:
+    def close(self, last: Callable[[], None] = lambda: None) -> None:
         """Take no more writes, wait for what is under way, do a last thing, and end."""
         self._check_fork()
         self._is_closed = True
@@ -295,24 +295,30 @@ class Threads:
             self.leader.shutdown()  # after the pool: its calls may wait for what it leads
             last()
 
-    async def end(self, last: Callable[[], object] = lambda: None) -> None:
+    async def end(self, last: Callable[[], None] = lambda: None) -> None:
         """As :meth:`close`, in a thread of its own; a cancelled task waits for it, too."""
         self._is_closed = True
-        future, settled = Future[None](), Settled.here()
-        future.add_done_callback(lambda _: settled.tell())
-        closing = threading.Thread(
-            target=_make, args=(future, partial(self.close, last)), name="journal-closing"
-        )
-        try:
-            begin(closing)
-        except StorageError:
-            self.close(
-                last
-            )  # no thread is to be had: it is done all the same, while the loop waits
-            return
-        with anyio.CancelScope(shield=True):
-            await settled.wait()
-        future.result()
+        await apart(partial(self.close, last))
+
+
+async def apart(call: Callable[[], None]) -> None:
+    """Make a call in a thread of its own, and return once it is made; a cancelled task waits for it, too."""
+    future, settled = Future[None](), Settled.here()
+    future.add_done_callback(lambda _: settled.tell())
+    thread = threading.Thread(target=_make, args=(future, call), name="journal-closing")
+    try:
+        begin(thread)
+    except StorageError:
+        call()  # no thread is to be had: it is made all the same, while the loop waits
+        return
+    with anyio.CancelScope(shield=True):
+        await settled.wait()
+    future.result()
+
+
+def must_not_wait() -> bool:
+    """Whether this thread is one that others wait for: an event loop's, or one of ours."""
+    return in_loop() or threading.current_thread().name.startswith("journal")
 
 
 def _make(future: Future[T], call: Callable[[], T]) -> None:

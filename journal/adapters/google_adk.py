@@ -175,8 +175,8 @@ class JournalSessionService(BaseSessionService):
         return self._commit_event_to_session(session, event)
 
     async def close(self) -> None:
-        """Let go; the last user of a database in this process closes it."""
-        self._use.close()
+        """Let go; the last user of a database in this process closes it, while the loop goes on."""
+        await self._use.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -169,8 +169,15 @@ class JournalSession:
     # -- the end ------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go; the last session of a database in this process closes it."""
+        """Let go; the last session of a database in this process closes it.
+
+        In a running event loop that is only begun, and the loop goes on; :meth:`aclose` waits for it.
+        """
         self._use.close()
+
+    async def aclose(self) -> None:
+        """Let go, and return when that is done: where this was the last session, the database is closed."""
+        await self._use.aclose()
 
     # -- what runs in a thread ------------------------------------------------------------
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 import threading
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, TypeVar
 
 from journal.dialects.address import is_url
 from journal.errors import EntryError
 from journal.journal import Journal
-from journal.threads import Threads, closed
+from journal.process import begin
+from journal.store import log
+from journal.threads import Threads, apart, closed, must_not_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +27,44 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_Name: TypeAlias = tuple[int, str]  # the process's, and where the database is
+
 MEMORY: Final = ":memory:"
 _PREFIXES: Final = ("sqlite+aiosqlite:///", "sqlite+pysqlite:///", "sqlite:///")
+
+
+class Closer:
+    """A thread that lets go of journals for whoever may not wait: the garbage collector, an event loop.
+
+    To ask it takes no lock. The collector comes in the middle of anything, in any thread.
+    """
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Have the thread there, before anybody asks; one caller at a time.
+
+        Raises:
+            StorageError: the system gives none now.
+
+        """
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="journal-closer", daemon=True)
+            begin(thread, "the journal was not opened")
+            self._thread = thread
+
+    def ask(self, call: Callable[[], None]) -> None:
+        """Have a call made, soon."""
+        self._asked.put(call)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._asked.get()()
+            except Exception:  # noqa: BLE001 - nobody waits for it, and the next is to be let go as well
+                log.exception("a journal could not be closed")
 
 
 class Shared:
@@ -34,13 +74,17 @@ class Shared:
     milliseconds.
     """
 
-    _open: Final[dict[tuple[int, str], Shared]] = {}
-    _lock: Final = threading.Lock()
+    _open: Final[dict[_Name, Shared]] = {}
+    _standing: Final[set[Shared]] = set()  # until they are closed
+    _lock: ClassVar = threading.RLock()
+    _closer: ClassVar = Closer()
 
-    def __init__(self, journal: Journal, end: Callable[[], None]) -> None:
+    def __init__(
+        self, journal: Journal, end: Callable[[], None], name: _Name | None = None
+    ) -> None:
         self.journal = journal
         self.threads = Threads()
-        self._end = end
+        self._end, self._name = end, name
         self._users = 0
         self._pid = os.getpid()
 
@@ -53,18 +97,19 @@ class Shared:
             StorageError: it cannot be opened.
 
         """
-        if isinstance(url, Journal):
-            return cls(url, lambda: None).joined()
-        text = os.fspath(url)
-        if text == MEMORY:
-            return cls._in_memory()
-        at = text if is_url(text) else path_of(text)
-        name = (os.getpid(), text if is_url(text) else os.path.realpath(at))
         with cls._lock:
+            cls._closer.begin()
+            if isinstance(url, Journal):
+                return cls(url, lambda: None).joined()
+            text = os.fspath(url)
+            if text == MEMORY:
+                return cls._in_memory()
+            at = text if is_url(text) else path_of(text)
+            name = (os.getpid(), text if is_url(text) else os.path.realpath(at))
             found = cls._open.get(name)
             if found is None:
                 journal = Journal(at)
-                found = cls._open[name] = cls(journal, lambda: cls._forget(name, journal))
+                found = cls._open[name] = cls(journal, journal.close, name)
             return found.joined()
 
     @classmethod
@@ -79,25 +124,55 @@ class Shared:
 
         return cls(journal, end).joined()
 
-    @classmethod
-    def _forget(cls, name: tuple[int, str], journal: Journal) -> None:
-        cls._open.pop(name, None)
-        journal.close()
-
     def joined(self) -> Shared:
         """Count one user more."""
         self._users += 1
+        self._standing.add(self)
         return self
 
+    def dropped(self) -> None:
+        """Have one user less counted, soon: for the garbage collector, which waits for nobody."""
+        if self._pid == os.getpid():  # a forked child has neither the journal nor its threads
+            self._closer.ask(self.let_go)
+
     def let_go(self) -> None:
-        """Count one user less; the last one closes."""
+        """Count one user less; the last one closes, and waits for what is under way."""
         if self._pid != os.getpid():
-            return  # a forked child's: neither the journal nor its threads are there
+            return
         with self._lock:
             self._users -= 1
-            if not self._users:
-                self.threads.close()
-                self._end()
+            if self._users:
+                return
+            if self._name is not None:
+                del self._open[self._name]  # first: who comes now opens it anew
+        self.close()
+
+    def close(self) -> None:
+        """Close it, whoever uses it; once more is harmless."""
+        if self._pid == os.getpid():
+            self.threads.close(self._end)
+            self._standing.discard(self)
+
+    def may_wait(self) -> bool:
+        """Whether the calling thread may wait until it is closed, and nobody waits for that thread."""
+        # This lock is this thread's where the collector runs somebody's __del__ in the midst of an opening.
+        return not (must_not_wait() or self._lock._is_owned())  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks it
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Close what stands, at the end of the process."""
+        for each in list(cls._standing):
+            each.close()
+
+    @classmethod
+    def begin_anew(cls) -> None:
+        """In a forked child: another thread of the parent's may have had the lock, and the closer is not there."""
+        cls._lock, cls._closer = threading.RLock(), Closer()
+
+
+atexit.register(Shared.close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Shared.begin_anew)
 
 
 class Use:
@@ -111,7 +186,8 @@ class Use:
 
     def __init__(self, url: str | os.PathLike[str] | Journal) -> None:
         self._shared = Shared.of(url)
-        self._end = weakref.finalize(self, self._shared.let_go)
+        self._end = weakref.finalize(self, self._shared.dropped)
+        self._end.atexit = False  # all that stands is closed then
 
     @property
     def journal(self) -> Journal:
@@ -136,8 +212,17 @@ class Use:
         return await self._shared.threads.write(session, lines, None)
 
     def close(self) -> None:
-        """Let go; the last user of a database in this process closes it."""
-        self._end()
+        """Let go; the last user of a database in this process closes it.
+
+        Where an event loop runs, that is done by another thread, soon; :meth:`aclose` waits for it.
+        """
+        if self._end.detach():
+            self._shared.let_go() if self._shared.may_wait() else self._shared.dropped()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, and return when it is done; the loop goes on meanwhile."""
+        if self._end.detach():
+            await apart(self._shared.let_go)
 
 
 def path_of(url: str) -> Path:
