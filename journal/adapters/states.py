@@ -30,36 +30,56 @@ def begun(names: Sequence[str], state: Mapping[str, Any], at: float) -> dict[str
 
 
 def changed(event: Event) -> bytes:
-    """Return an event as its line.
+    """Return an event as its line, from which it can be read again.
 
     Raises:
-        EntryError: it is no JSON, for a lone surrogate in a text.
+        EntryError: it is no JSON, for a lone surrogate in a text; or none that ADK reads.
 
     """
     try:
-        return event.model_dump_json(exclude_none=True).encode()
+        line = event.model_dump_json(exclude_none=True).encode()
     except ValueError as error:
         raise EntryError(
             f"the event is not JSON-able: {error}",
             hint="pass text that is valid Unicode",
             code="not-json",
         ) from error
+    _read(line)
+    return line
+
+
+def _read(line: bytes) -> Event:
+    """Return the event of a line.
+
+    Raises:
+        EntryError: there is none that ADK would be handed back.
+
+    """
+    from google.adk.events.event import Event  # noqa: PLC0415 - it is there, or nobody calls this
+    from pydantic import ValidationError  # noqa: PLC0415 - the same
+
+    try:
+        event = Event.model_validate_json(line)
+    except ValidationError as error:
+        raise EntryError(
+            f"the event could not be read again: {error.errors()[0]['msg']}",
+            hint="no int of more than 4300 digits, no more than 200 levels, no fields but ADK's",
+            code="not-json",
+        ) from error
+    if event.model_fields_set >= _ALWAYS:
+        return event
+    raise EntryError("it lacks what ADK gives each event", hint="journal show", code="not-json")
 
 
 def event_of(entry: Entry) -> Event | None:
     """Return the event that a line holds; None for a session's first line, and for one that is no event."""
-    from google.adk.events.event import Event  # noqa: PLC0415 - it is there, or nobody calls this
-
     if (entry.body or b"").startswith(_FIRST):
         return None
     try:
-        event = Event.model_validate_json(entry.body or b"")
-    except ValueError:
-        event = Event()
-    if event.model_fields_set >= _ALWAYS:
-        return event
-    log.warning("left out: entry %d of %s is no event", entry.seq, entry.session)
-    return None
+        return _read(entry.body or b"")
+    except EntryError as error:
+        log.warning("left out: entry %d of %s is no event: %s", entry.seq, entry.session, error)
+        return None
 
 
 def of_session(value: dict[str, Any], lines: Sequence[Any]) -> dict[str, Any]:

@@ -488,6 +488,28 @@ def test_text_that_is_no_unicode_is_refused_whole(service: JournalSessionService
     assert run(service.get_session, **ONE).state == {}
 
 
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [10**5000, nested(250)], ids=["digits", "levels"])
+def test_an_event_that_could_not_be_handed_back_is_refused_whole(
+    service: JournalSessionService, value: Any
+) -> None:
+    """What is acknowledged is there when the session is read; the session goes on without it."""
+    session = run(service.create_session, **ONE)
+    with pytest.raises(EntryError) as caught:
+        append(service, session, said("one", k=value, other=1))
+    assert caught.value.code == "not-json"
+    append(service, session, said("two", k=10**4299, other=nested(150)))
+    found = run(service.get_session, **ONE)
+    assert texts(found) == ["two"]
+    assert found.state == {"k": 10**4299, "other": nested(150)}
+
+
 def test_a_line_that_is_no_event_is_left_out_and_said(
     service: JournalSessionService, db: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
