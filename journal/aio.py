@@ -341,6 +341,9 @@ class AsyncJournal:
 
     async def __aenter__(self) -> Self:
         self._opened = await self._threads.borrow(Journal.close, self._open)
+        if self._is_closed:  # by another task, while it was being opened
+            await self.close()
+            raise closed()
         return self
 
     async def __aexit__(

@@ -245,6 +245,40 @@ def test_two_tasks_may_close_it(backend, journal_path):
     anyio.run(main, backend=backend)
 
 
+def test_one_that_is_closed_while_it_is_opened_does_not_stay_open(
+    backend, journal_path, monkeypatch
+):
+    async def main() -> None:
+        gate, made, codes = Gate(), [], []
+        begin = Journal.__init__
+
+        def slow(self: Journal, *args: Any, **options: Any) -> None:
+            begin(self, *args, **options)
+            made.append(self)
+            gate()
+
+        monkeypatch.setattr(Journal, "__init__", slow)
+        journal = AsyncJournal(journal_path)
+
+        async def enter() -> None:
+            try:
+                await journal.__aenter__()
+            except StorageError as error:
+                codes.append(error.code)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(enter)
+            await gate.reached()
+            group.start_soon(journal.close)
+            await anyio.to_thread.run_sync(until, lambda: journal._threads._pool._shutdown)
+            gate.open()
+        assert codes == ["closed"]
+        with pytest.raises(StorageError):
+            made[0].sessions()
+
+    anyio.run(main, backend=backend)
+
+
 def test_it_is_closed_where_no_thread_can_be_had(backend, journal_path, monkeypatch):
     async def main() -> None:
         journal = await AsyncJournal(journal_path).__aenter__()
