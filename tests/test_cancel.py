@@ -12,13 +12,13 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from journal import AsyncJournal, Journal, StorageError, Turn, claim
+from journal import AsyncJournal, Journal, SessionTakeover, StorageError, Turn, claim
 from journal.changes import Changes
 from journal.threads import THREADS
 from journal.turn import turn_of
 from tests.test_aio import LINE, no_thread
 from tests.test_group import until
-from tests.thieves import KEY
+from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -173,6 +173,23 @@ def test_a_cancelled_task_lets_its_turn_go_though_all_threads_are_busy(backend, 
     anyio.run(main, backend=backend)
 
 
+def test_a_task_that_is_cancelled_before_it_enters_its_turn_lets_it_go(backend, journal_path):
+    """Leaving the block releases it: so to enter it may not fail."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session, other = await opened(journal)
+            with anyio.CancelScope() as scope:
+                turn = await session.claim()
+                scope.cancel()
+                async with turn:
+                    await checkpoint()
+            assert scope.cancelled_caught
+            await other.claim()
+
+    anyio.run(main, backend=backend)
+
+
 def test_asyncios_own_cancel_does_not_give_a_release_up(journal_path):
     """It knows no shield: it comes while the release waits for a thread."""
 
@@ -201,6 +218,23 @@ def test_asyncios_own_cancel_does_not_give_a_release_up(journal_path):
             await other.claim()
 
     asyncio.run(main())
+
+
+def test_a_fence_tells_a_cancelled_task_of_a_takeover_all_the_same(backend, journal_path):
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session, _ = await opened(journal)
+
+            async def run() -> None:
+                with anyio.CancelScope() as scope:
+                    async with await session.fence():
+                        Thief(journal_path).insert_copy()
+                        scope.cancel()
+
+            with pytest.raises(SessionTakeover):
+                await run()
+
+    anyio.run(main, backend=backend)
 
 
 def test_a_release_that_fails_in_a_cancelled_task_is_said(journal_path, monkeypatch, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from journal import AsyncJournal, Journal, StorageError
 from journal.group import MOST
-from journal.threads import Leader
+from journal.threads import Leader, Threads
 from tests.test_aio import LINE, no_thread
 from tests.test_cancel import Gate, gated
 from tests.test_group import until
@@ -224,23 +225,68 @@ def test_a_tail_ends_with_it(backend, journal_path):
     assert codes == ["closed"]
 
 
-def test_two_tasks_may_close_it(backend, journal_path):
-    """Both return once it is closed."""
+def test_what_is_queued_behind_a_call_is_written_before_it_is_closed(backend, journal_path):
+    """The call leads, for one, and has the next one led when it is done: who does that is still there."""
+    told = Told()
 
     async def main() -> None:
+        gate = Gate()
+        journal = await AsyncJournal(journal_path).__aenter__()
+        session = await journal.session(KEY, writer="gateway", role="run")
+        store = journal.sync.store
+        commit = store.commit
+        store.commit = gated(gate, commit)  # type: ignore[method-assign]
+        async with anyio.create_task_group() as group:
+            group.start_soon(journal._threads.run, session.sync.append, LINE)
+            await gate.reached()
+            group.start_soon(told.append, session)
+            await queued(journal, 1)
+            group.start_soon(journal.close)
+            await anyio.to_thread.run_sync(until, lambda: journal._threads._pool._shutdown)
+            gate.open()
+
+    anyio.run(main, backend=backend)
+    assert (told.seqs, told.codes) == ([2], [])
+
+
+def test_two_tasks_may_close_it(backend, journal_path, monkeypatch):
+    """Both return once it is closed, and one waits for the other."""
+
+    async def main() -> None:
+        gate, inside = Gate(), []
         journal = await AsyncJournal(journal_path).__aenter__()
         session = await journal.session(KEY, writer="gateway", role="run")
         await session.append(LINE)
         sync = journal.sync
+        end = sync.close
+
+        def slow() -> None:
+            inside.append("begun")
+            gate()
+            end()
+            inside.append("done")
+
+        def waits() -> bool:
+            frames = sys._current_frames()
+            return len(inside) > 1 or any(
+                frames[each.ident].f_code is Threads.close.__code__
+                for each in threading.enumerate()
+                if each.name == "journal-closing" and each.ident in frames
+            )
 
         async def close() -> None:
             await journal.close()
             with pytest.raises(StorageError):
                 sync.sessions()
 
+        monkeypatch.setattr(sync, "close", slow)
         async with anyio.create_task_group() as group:
             group.start_soon(close)
+            await gate.reached()
             group.start_soon(close)
+            await anyio.to_thread.run_sync(until, waits)
+            gate.open()
+        assert inside == ["begun", "done"] * 2
 
     anyio.run(main, backend=backend)
 
