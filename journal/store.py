@@ -18,13 +18,13 @@ from journal.changes import Changes
 from journal.durability import CAN_SYNC, BySQLite, LogSync
 from journal.engine import (
     is_busy,
-    is_compatible_mode,
     is_driver_error,
     raise_translated,
     translated,
     writing_engine,
 )
 from journal.errors import LockLost, StorageError
+from journal.folding import Folding
 from journal.forks import check_not_inherited, forked, keep, open_here
 from journal.group import Group, Ride
 from journal.keyfinding import check_newest, find_keys
@@ -43,10 +43,7 @@ if TYPE_CHECKING:
     from journal.group import T
     from journal.pins import Guard
 
-EMPTY_WAIT_MS: Final = 1000
-BRIEF_WAIT_MS: Final = 100
 YIELD_S: Final = 0.001
-FOLD_IN_AFTER: Final = 200  # commits, in compatible mode
 
 log = logging.getLogger("journal")
 
@@ -69,8 +66,7 @@ class Store(Ledger):
     ) -> None:
         self._start_out(path, busy_timeout_s, clock)
         self.identity = check_not_inherited(path)
-        self._fold_in_after = FOLD_IN_AFTER if is_compatible_mode() else 0
-        self._unfolded = 0
+        self._folding = Folding(path, busy_timeout_s)
         is_ours = durability == "full" and CAN_SYNC
         self._engine = writing_engine(
             path,
@@ -91,7 +87,7 @@ class Store(Ledger):
             self.journal_id, self.keys = find_keys(self.cursor, path, key_file)
             self.registry = Registry(self.keys)
             self.mac = self.keys.mac
-            self._wait_briefly()
+            self._folding.wait_briefly(self.cursor)
         except BaseException as error:  # noqa: BLE001 - it is raised again
             self.close()
             raise_translated(error, path)
@@ -225,19 +221,9 @@ class Store(Ledger):
             raise
         self._committing = True
         self.cursor.execute("COMMIT")
-        if self._fold_in_after:
-            self._fold_in_sometimes()
+        if self._folding.after:
+            self._folding.sometimes(self.cursor)
         return self._let_go(ride)
-
-    def _fold_in_sometimes(self) -> None:
-        """In compatible mode: fold the log in while the turn is still ours, so that nobody writes meanwhile."""
-        self._unfolded += 1
-        if self._unfolded >= self._fold_in_after:
-            self._unfolded = 0
-            try:
-                self.cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            except Exception as error:  # noqa: BLE001 - it was committed; the log is folded in later
-                log.debug("%s: no checkpoint: %s", self.path, error)
 
     def empty_log(self) -> bool | None:
         """Fold the whole log in and empty it; False if a reader holds it, or somebody writes on.
@@ -249,20 +235,11 @@ class Store(Ledger):
         try:
             with self.lock:
                 self._check_process()
-                # A reader may hold it for hours: say so rather than wait.
-                self.cursor.execute(f"PRAGMA busy_timeout={EMPTY_WAIT_MS}")
-                found = self.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                self._wait_briefly()
+                return self._folding.empty(self.cursor)
         except BaseException as error:  # noqa: BLE001 - it is raised again
             raise_translated(error, self.path)
         finally:
             self.ticket.give_back()
-        return bool(found[0] == 0)
-
-    def _wait_briefly(self) -> None:
-        """Have SQLite wait for a moment only: who waits longer does so where others can go on."""
-        wait_ms = min(int(self.busy_timeout_s * 1000), BRIEF_WAIT_MS)
-        self.cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
 
     def make_durable(self, number: int | None = None) -> None:
         """Return once what was committed up to a number survives power loss.
@@ -426,7 +403,7 @@ class Store(Ledger):
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log in."""
         self.changes.close()  # first: a reader cannot be the last one
-        if self._fold_in_after and self._raw is not None and not self.forked:
+        if self._folding.after and self._raw is not None and not self.forked:
             # Folding in is only worth a turn that comes; another thread may close meanwhile.
             with suppress(StorageError, ValueError, OSError):
                 self.ticket.take()
@@ -436,7 +413,10 @@ class Store(Ledger):
             if raw is None or self.forked:
                 return
             if self.poison is None:
-                self._checkpoint(raw)
+                try:
+                    self._folding.at_the_end(raw.driver_connection)
+                finally:
+                    self.ticket.give_back()
                 self.guard.let_go()
                 raw.close()
                 self.guard.tidy()
@@ -446,16 +426,6 @@ class Store(Ledger):
             self.ticket.close()
             self._engine.dispose()
         self.changes.tell()  # whoever follows finds the journal closed
-
-    def _checkpoint(self, raw: Any) -> None:  # noqa: ANN401
-        try:
-            # Others may be at work: do not wait.
-            raw.driver_connection.execute("PRAGMA busy_timeout=0")
-            raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except Exception as error:  # noqa: BLE001 - the log stays and is folded in later
-            log.debug("%s: no checkpoint at close: %s", self.path, error)
-        finally:
-            self.ticket.give_back()
 
     def abandon(self) -> None:
         """In a forked child: never touch the parent's connection again, not even to close it."""

@@ -177,8 +177,12 @@ class Ticket:
         if lock_bytes(self._own, fcntl.F_WRLCK):
             with suppress(OSError):
                 os.unlink(f"{self._path}-ticket")  # noqa: PTH108 - a path that is text
-        os.close(self._own)
-        self._own = self._held = -1
+        own, self._own, self._held = (
+            self._own,
+            -1,
+            -1,
+        )  # first: its number may be another file's at once
+        os.close(own)
         if self._waiter is None or self._waiter.stop():
             os.close(self._waiters)
         if self._deputy is not None:

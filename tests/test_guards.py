@@ -339,14 +339,14 @@ COMPATIBLE = """
     sys.modules["pysqlite3"] = None
     import sqlite3
     from journal import Journal, UnsafeSQLite
-    from journal import store as stores
+    from journal import folding
     from journal.engine import is_compatible_mode
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         if not is_compatible_mode():
             print("fixed")
             raise SystemExit
-        stores.FOLD_IN_AFTER = 20
+        folding.FOLD_IN_AFTER = 20
         with Journal(sys.argv[1]) as journal:
             gateway = journal.session("agent:main:main", writer="gateway", role="run")
             assert journal.store.cursor.execute("PRAGMA wal_autocheckpoint").fetchone()[0] == 0

@@ -73,6 +73,7 @@ LAYERS = (
         "inspection",
         "naming",
         "durability",
+        "folding",
         "group",
         "ticket",
         "deputy",

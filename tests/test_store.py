@@ -430,7 +430,7 @@ def test_an_interrupt_in_the_middle_of_a_rollback_leaves_no_head_that_never_was(
 
 
 def test_the_log_is_emptied_unless_a_reader_holds_it(base, journal, thief, monkeypatch):
-    monkeypatch.setattr("journal.store.EMPTY_WAIT_MS", 1)
+    monkeypatch.setattr("journal.folding.EMPTY_WAIT_MS", 1)
     base.append(LINE)
     assert journal.store.empty_log() is True
     base.append(LINE)

@@ -123,7 +123,7 @@ def test_a_disk_too_full_to_fold_the_log_in_has_taken_the_write_all_the_same(
     """In compatible mode the journal folds in now and then: that is no part of the write."""
     base.append(GREAT)
     assert journal.store.empty_log()
-    journal.store._fold_in_after = 1
+    journal.store._folding.after = 1
     with no_file_grows_beyond(journal_path.stat().st_size):
         assert base.append(GREAT).seq == 3
         with pytest.raises(StorageError) as caught:
@@ -137,7 +137,7 @@ def test_a_disk_too_full_to_fold_the_log_in_has_taken_the_write_all_the_same(
 def test_the_log_is_folded_in_after_so_many_commits(base, journal, journal_path):
     journal.store.empty_log()
     before = journal_path.stat().st_size
-    journal.store._fold_in_after, journal.store._unfolded = 3, 0
+    journal.store._folding.after, journal.store._folding._unfolded = 3, 0
     sizes = []
     for _ in range(3):
         base.append(GREAT)
@@ -152,8 +152,8 @@ def test_the_log_is_folded_in_after_so_many_commits(base, journal, journal_path)
 @pytest.fixture
 def compatible(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a store believe that its library has the bug."""
-    monkeypatch.setattr("journal.store.is_compatible_mode", lambda: True)
-    monkeypatch.setattr("journal.store.FOLD_IN_AFTER", 2)
+    monkeypatch.setattr("journal.folding.is_compatible_mode", lambda: True)
+    monkeypatch.setattr("journal.folding.FOLD_IN_AFTER", 2)
 
 
 @pytest.mark.usefixtures("compatible")

@@ -19,10 +19,11 @@ from journal.audit import audit
 from journal.controls import fact
 from journal.durability import CAN_SYNC, BySQLite, LogSync
 from journal.engine import is_compatible_mode
+from journal.folding import FOLD_IN_AFTER
 from journal.ledger import now_us
 from journal.lines import Line
 from journal.parts import encode_lines
-from journal.store import FOLD_IN_AFTER, Store
+from journal.store import Store
 from journal.ticket import Ticket
 from journal.writing import write
 from tests.test_group import outcome, together, until
@@ -43,8 +44,8 @@ def held_up(journal, thief, monkeypatch) -> list[Callable[[], object]]:
     """Have another program hold the lock until a write has waited for it twice; do these things in between."""
     acts: list[Callable[[], object]] = []
     store = journal.store
-    monkeypatch.setattr("journal.store.BRIEF_WAIT_MS", 1)
-    store._wait_briefly()
+    monkeypatch.setattr(store._folding, "_wait_ms", 1)
+    store._folding.wait_briefly(store.cursor)
 
     waited: list[float] = []
 
@@ -140,7 +141,7 @@ def test_the_log_is_not_folded_in_by_each_commit(base, journal, journal_path):
     for _ in range(3):
         base.append(GREAT)
     assert (journal_path.stat().st_size > before) is is_compatible_mode()
-    assert (journal.store._fold_in_after == FOLD_IN_AFTER) is is_compatible_mode()
+    assert (journal.store._folding.after == FOLD_IN_AFTER) is is_compatible_mode()
 
 
 def test_who_closes_beside_another_leaves_an_empty_log(base, journal, open_journal, journal_path):

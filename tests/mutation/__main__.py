@@ -40,6 +40,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "reconcile": ("journal/reconcile.py", "journal/comparison.py", "journal/layout.py"),
     "store": (
         "journal/store.py",
+        "journal/folding.py",
         "journal/ledger.py",
         "journal/writing.py",
         "journal/appending.py",
