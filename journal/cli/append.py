@@ -10,7 +10,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, key_to_write, opened, say_new, turn_of
+from journal.cli.opening import check_writer, key_to_write, no_line, opened, say_new, turn_of
 from journal.cli.options import (
     STDIN,
     Settings,
@@ -106,9 +106,7 @@ def _input() -> list[bytes]:
         output.say("Reading lines from the terminal; Ctrl-D ends.")
     found = list(_numbered(iter(lambda: sys.stdin.buffer.read(_CHUNK), b"")))
     if not found:
-        raise EntryError(
-            "there is no line to append", hint="name a LINE, or pipe lines in", code="no-lines"
-        )
+        raise no_line("append")
     return found
 
 

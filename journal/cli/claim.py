@@ -64,7 +64,7 @@ def show(settings: Settings, session: str) -> None:
         standing = next((each for each in claims if each["outcome"] == "standing"), None)
         output.document("claim.show", session=key, standing=standing, claims=claims)
         return
-    headers = ("claim", "time", "writer", "role", "process", "alive", "state", "reason")
+    headers = ("claim", "time", "writer", "role", "process", "alive", "state", "ended")
     output.table(headers, (_cells(made, end) for made, end in found))
     if not any(end.outcome == "standing" for _, end in found):
         output.say("Nobody holds it now.")
@@ -213,9 +213,12 @@ def _cells(made: Holder, end: Ending) -> tuple[object, ...]:
     process = made.process
     where = "-" if process is None else f"pid {process.pid} on {process.host} ({process.program})"
     by = "" if end.by is None else f" by {end.by.writer}, claim {end.by.token}"
+    # The reason is why it ended another; behind how it ended itself it would read as that.
+    ended = "-" if made.supersedes is None else f"claim {made.supersedes}"
+    ended += f": {made.reason}" if made.reason else ""
     return (
         made.token, output.when(made.at_us), made.writer, made.role, where, made.liveness,
-        f"{end.outcome}{by}", made.reason or "-",
+        f"{end.outcome}{by}", ended,
     )  # fmt: skip
 
 

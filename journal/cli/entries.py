@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from journal import Entry
 
 HEADERS: Final = ("seq", "time", "writer", "role", "trust", "epoch", "type", "content")
+# The least important first, where a terminal is narrow: seq, writer and trust stay.
+SPARE: Final = ("epoch", "role", "type", "time")
 _EXCERPT: Final = 160
 _TYPE: Final = 24
 # A larger line is not parsed for a listing's sake; its first bytes are shown.

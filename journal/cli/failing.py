@@ -28,6 +28,7 @@ def guarded(call: Callable[[], object], settings: Settings) -> int:
     """Call it; return the exit code. No error comes out of here."""
     try:
         with output.warnings_as_words():
+            output.check_stdout()
             result = call()
         output.finish()
     except Exception as error:  # noqa: BLE001 - nobody should meet a traceback

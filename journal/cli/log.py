@@ -12,7 +12,7 @@ from journal.cli.opening import known_key, opened
 from journal.cli.options import Settings, json_option, session_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from journal import Entry, Session
 
@@ -66,12 +66,16 @@ def command(
         if settings.json:
             _write_document(read)
         else:
-            output.table(entries.HEADERS, map(entries.cells, read), is_last_cut=True)
+            output.table(
+                entries.HEADERS, map(entries.cells, read), is_last_cut=True, spare=entries.SPARE
+            )
             entries.say_stepped_over(read.session.key, read.stepped_over.values())
 
 
 def _follow(settings: Settings, session: Session, number: int | None, after: int | None) -> None:
     """List what is there, then what comes, until somebody interrupts or the reader leaves."""
+    from journal.changes import Following  # noqa: PLC0415 - with the rest of the library
+
     tail = session.tail(after)
     show = _show_json if settings.json else _show_line
     if after is None:
@@ -79,7 +83,20 @@ def _follow(settings: Settings, session: Session, number: int | None, after: int
             if entry.seq <= tail.after:
                 show(entry)
     output.finish()
-    for entry in tail:
+    changes = session.store.changes
+    # Where nothing is written nobody would notice that the reader is gone.
+    output.when_reader_leaves(changes.tell)
+    with Following(changes) as following:
+        while not output.reader_has_left():
+            following.begin()
+            while not output.reader_has_left() and (page := tail.new()):
+                _show_page(page, show)
+            if not output.reader_has_left():
+                following.wait()
+
+
+def _show_page(page: list[Entry], show: Callable[[Entry], None]) -> None:
+    for entry in page:
         show(entry)
         output.finish()
         if output.reader_has_left():

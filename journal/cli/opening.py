@@ -13,6 +13,8 @@ from journal.model import check_name
 
 KEEP_ITS_KEY: Final = "Keep a copy of its key: without it nothing can be written or verified."
 
+_PIPED: Final = {"append": "lines", "submit": "one"}
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -159,6 +161,15 @@ def key_to_write(journal: Journal, text: str) -> str:
 def say_new(key: str) -> None:
     """Say that nobody wrote to a session before: its name may be misspelt."""
     output.say(f"{key!r} is a new session.")
+
+
+def no_line(verb: str) -> EntryError:
+    """Return what a command raises that was given no line and an empty standard input."""
+    return EntryError(
+        f"there is no line to {verb}",
+        hint=f"name a LINE, or pipe {_PIPED[verb]} in",
+        code="no-lines",
+    )
 
 
 def calling_process(pid: int | None) -> Process:

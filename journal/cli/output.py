@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
+import threading
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from journal.cli.options import colour_is_wanted
+from journal.errors import JournalError
 from journal.escape import escape, is_unsafe
 from journal.explanation import counted as _counted
 from journal.explanation import when as _when
@@ -21,19 +24,38 @@ if TYPE_CHECKING:
 # The library has words for these; every command says them through this module.
 counted, when = _counted, _when
 STEPPED_OVER: Final = "%s: stepped over"
-_GAP: Final = 2
-_LEAST: Final = 24
 
 
 class _Pipe:
-    """Whether anybody still reads stdout."""
+    """Whether anybody still reads stdout, or ever could."""
 
     is_closed = False
+    is_missing = False
 
 
 def reader_has_left() -> bool:
     """Whether whoever read stdout has had enough, so that a long listing may stop."""
     return _Pipe.is_closed
+
+
+def when_reader_leaves(call: Callable[[], None]) -> None:
+    """Call it, from another thread, when nobody reads stdout any more, where the system tells."""
+    if not hasattr(select, "poll"):  # Windows: it is noticed at the next line
+        return
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:
+        return  # no descriptor stands behind it
+    threading.Thread(target=_await_end, args=(descriptor, call), daemon=True).start()
+
+
+def _await_end(descriptor: int, call: Callable[[], None]) -> None:
+    # Asked for nothing, poll tells of an end alone: as GNU tail does.
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    poll.poll()
+    _send_nowhere(sys.stdout)
+    call()
 
 
 def is_plain() -> bool:
@@ -42,12 +64,43 @@ def is_plain() -> bool:
 
 
 def prepare() -> None:
-    """Make sure that no character can fail to print."""
-    _Pipe.is_closed = False
+    """Make sure that no character can fail to print, and that no stream is missing.
+
+    A closed descriptor is taken by the next file that is opened: a journal would get what
+    is printed. So each is given to the null device first.
+    """
+    _Pipe.is_closed, _Pipe.is_missing = False, sys.stdout is None
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _replace_missing(descriptor, name)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _replace_missing(descriptor: int, name: str) -> None:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # the lowest that is free, so this one
+    mode = "r" if name == "stdin" else "w"
+    setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - to the end
+
+
+def check_stdout() -> None:
+    """Refuse to begin where the answer could not be given.
+
+    Raises:
+        JournalError: standard output is closed.
+
+    """
+    if _Pipe.is_missing:
+        raise JournalError(
+            "cannot write to standard output, which is closed; nothing was begun",
+            hint="the same with >/dev/null, if nobody is to read it",
+            code="no-output",
+        )
 
 
 class _Words(logging.Handler):
@@ -150,12 +203,13 @@ def table(
 ) -> None:
     """Write rows: a table at a terminal, tab-separated lines elsewhere.
 
-    At a terminal the last column gives way: cut to the width, or folded. Where that is
-    not enough, those of ``spare`` are left out, the first of them first.
+    At a terminal what is too wide stands on a line of its own beneath its row, whole; only
+    the last column may be cut to the width (``is_last_cut``), a text that is but quoted. Before
+    that those of ``spare`` are left out, the first of them first, and it is said.
     """
     if sys.stdout.isatty():
         cells = [[escape(str(cell)) for cell in row] for row in rows]
-        _rich_table(headers, cells, is_last_cut, spare)
+        _guard(lambda: _at_a_terminal(headers, cells, is_last_cut, spare))
         return
     for row in rows:
         line(*row)
@@ -163,7 +217,7 @@ def table(
             return
 
 
-def _rich_table(
+def _at_a_terminal(
     headers: Sequence[str],
     rows: list[list[str]],
     is_last_cut: bool,  # noqa: FBT001
@@ -171,51 +225,13 @@ def _rich_table(
 ) -> None:
     # Imported when there is a terminal: rich costs 50 ms.
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+
+    from journal.cli import tabular  # noqa: PLC0415
 
     console = Console(file=sys.stdout, color_system=None if is_plain() else "auto", highlight=False)
-    left_out = [name for name in spare if name in headers]
-    headers, rows = _fitting(headers, rows, console.width, left_out)
-    shown = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    last = len(headers) - 1
-    for number, header in enumerate(headers):
-        # The first column says what a row is about, so it is there at any width.
-        least = None if number else _width([header], rows) - _GAP
-        no_wrap = number < last or is_last_cut
-        shown.add_column(
-            header, no_wrap=no_wrap, overflow="ellipsis" if no_wrap else "fold", min_width=least
-        )
-    room = console.width - _width(headers[:last], rows)
-    for row in rows:
-        cells = [Text(cell) for cell in row]
-        if is_last_cut:
-            cells[last].truncate(max(room, _LEAST), overflow="ellipsis")
-        shown.add_row(*cells)
-    _guard(lambda: console.print(shown))
-    gone = [name for name in left_out if name not in headers]
+    gone = tabular.show(console, headers, rows, is_last_cut=is_last_cut, spare=spare)
     if gone:
         say(f"Left out, for the terminal is narrow: {', '.join(gone)}; --json has them.")
-
-
-def _fitting(
-    headers: Sequence[str], rows: list[list[str]], room: int, spare: Sequence[str]
-) -> tuple[Sequence[str], list[list[str]]]:
-    """Return the columns that fit a width, without the first of the spare ones that do not."""
-    for name in spare:
-        if _width(headers[:-1], rows) + _LEAST <= room:
-            break
-        at = headers.index(name)
-        headers = [*headers[:at], *headers[at + 1 :]]
-        rows = [[*row[:at], *row[at + 1 :]] for row in rows]
-    return headers, rows
-
-
-def _width(headers: Sequence[str], rows: list[list[str]]) -> int:
-    from rich.cells import cell_len  # noqa: PLC0415
-
-    columns = ([header, *(row[number] for row in rows)] for number, header in enumerate(headers))
-    return sum(max(map(cell_len, column)) + _GAP for column in columns)
 
 
 def size(count: int) -> str:

@@ -80,7 +80,7 @@ def _show(settings: Settings, session: Session, seqs: Sequence[int], command: st
             entries=[entries.brief(entry) for entry in found], receipts=[],
         )  # fmt: skip
         return
-    output.table(entries.HEADERS, map(entries.cells, found), is_last_cut=True)
+    output.table(entries.HEADERS, map(entries.cells, found), is_last_cut=True, spare=entries.SPARE)
     if before:
         output.say(f"Erased before: {', '.join(map(str, before))}")
     output.say(with_db(f"Nothing was changed. Try: {command}", settings))

@@ -11,7 +11,7 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, key_to_write, known_key, opened, say_new
+from journal.cli.opening import check_writer, key_to_write, known_key, no_line, opened, say_new
 from journal.cli.options import STDIN, Settings, json_option, role_option, session_argument
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ def _data(line: str | None) -> bytes:
         return os.fsencode(line)
     if sys.stdin.isatty():
         output.say("Reading one line from the terminal; Ctrl-D ends.")
-    return sys.stdin.buffer.read()
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise no_line("submit")
+    return data
 
 
 def _list(settings: Settings, session: str) -> None:

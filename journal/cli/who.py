@@ -58,7 +58,7 @@ def command(settings: Settings, session: str, after: int | None, policy: str) ->
                 "who", "rows", map(_as_json, found), session=lambda: key, policy=lambda: policy
             )
         else:
-            output.table(HEADERS, map(_cells, found), is_last_cut=True, spare=SPARE)
+            output.table(HEADERS, map(_cells, found), spare=SPARE)
 
 
 def _cells(found: Attribution) -> tuple[object, ...]:

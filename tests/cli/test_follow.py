@@ -37,6 +37,15 @@ def test_it_ends_when_its_reader_has_left(run, session, start):
         assert follower.wait(60) == 0
 
 
+def test_it_ends_when_its_reader_has_left_though_nobody_writes(session, start):
+    """As in ``journal log -f SESSION | head -1``."""
+    with start("log", session, "-f", "--after", "0") as follower:
+        assert follower.stdout.readline()
+        follower.stdout.close()
+        assert follower.wait(60) == 0
+        assert follower.stderr.read() == b""
+
+
 def test_two_ways_to_begin_are_refused(run, session):
     outcome = run("log", session, "-f", "-n", "1", "--after", "2")
     assert outcome.exit_code == 2

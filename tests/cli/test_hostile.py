@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
-import sys
 
 import pytest
 
 from journal.escape import is_unsafe
+from tests.terminal import at_a_terminal
 from tests.thieves import Thief
 
 # An OSC 52 fills the clipboard, an OSC 8 hides a link, CSI clears the screen, as does its C1 form.
@@ -160,26 +158,6 @@ def test_a_migrated_files_name_is_told_safely(run, home):
         done = run(*args)
         assert unsafe(done.stdout, done.stderr) == set()
         assert "bug" not in done.stderr
-
-
-def at_a_terminal(args, **environment):
-    """Run a command at a pseudo-terminal and give what it shows."""
-    pid, terminal = pty.fork()
-    if pid == 0:  # pragma: no cover - another process
-        os.environ.update({"TERM": "xterm-256color", "COLUMNS": "200", **environment})
-        os.execv(sys.executable, [sys.executable, "-m", "journal", *args])  # noqa: S606
-    shown = b""
-    while select.select([terminal], [], [], 60)[0]:
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(terminal)
-    os.waitpid(pid, 0)
-    return shown.decode()
 
 
 def test_a_terminal_shows_a_table(run, hostile):

@@ -154,3 +154,46 @@ def test_processes_append_at_once(start, run, session):
     assert [process.returncode for process in processes] == [0] * 6
     assert seqs == list(range(4, 10))
     assert len(json.loads(run("log", session, "--json").stdout)["entries"]) == 9
+
+
+def test_a_closed_output_is_refused_before_anything_is_done(shell, session):
+    """An answer that nobody can get is no success; and a line that was written is no failure."""
+    before = shell(f"journal log {session}").stdout
+
+    for line in (
+        "status",
+        "sessions --json",
+        f"export {session}",
+        f"fence raise {session} -w gateway",
+        f"append {session} -w gateway '{{}}'",
+        "--help",
+    ):
+        done = shell(f"journal {line} >&-")
+        assert done.returncode == 1, line
+        words = done.stderr.decode().splitlines()
+        assert words == [
+            "Error: cannot write to standard output, which is closed; nothing was begun",
+            "Try: the same with >/dev/null, if nobody is to read it",
+        ]
+    assert shell(f"journal log {session}").stdout == before
+
+
+def test_closed_words_cost_nothing(shell, session):
+    """What is on stdout stands, and so does the exit code."""
+    done = shell(f"journal log {session} 2>&-")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
+    assert shell("journal log nope 2>&- ").returncode == 10
+    assert shell("journal log nope >&- 2>&-").returncode == 1
+
+
+def test_a_closed_input_is_an_empty_one(shell, session):
+    """As from the null device; an argument needs none."""
+    for line, code, word in (
+        (f"append {session} -w gateway", 2, b"there is no line to append"),
+        (f"append {session} -w gateway '{{}}'", 0, b""),
+        (f"submit {session} -w gateway", 2, b"there is no line to submit"),
+    ):
+        done = shell(f"journal {line} <&-")
+        assert done.returncode == code, done.stderr
+        assert word in done.stderr
+        assert b"bug" not in done.stderr
