@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal import statements as sql
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
+from journal.inspection import is_resolved
 from journal.model import Row, check_key
 from journal.pages import PAGE_BYTES, alike_page, page_of, sealed_page
 from journal.sealing import alike, whole_alike, whole_lines
@@ -33,12 +34,14 @@ FIRST_ROWS: Final = 16  # they tell whether what comes is more of the same
 class SteppedOver(NamedTuple):
     """Rows that an export left out: from one seq to another, and what they are.
 
-    ``status`` is "stray", "altered", "erased" or "missing", as an audit says it.
+    ``status`` is "stray", "altered", "erased" or "missing", as an audit says it; whether
+    they are ``settled`` says that somebody accepted or rejected these very rows.
     """
 
     first_seq: int
     last_seq: int
     status: str
+    settled: bool = False
 
 
 # Some lines' bytes, how many lines, and what was stepped over among them.
@@ -261,7 +264,7 @@ def _judged(chain: Chain, found: list[Row], expected: int, last: int) -> Page:
             odd.append(SteppedOver(expected, row.seq - 1, "missing"))
         expected = row.seq + 1
         if status != "sealed":
-            odd.append(SteppedOver(row.seq, row.seq, status))
+            odd.append(SteppedOver(row.seq, row.seq, status, is_resolved(row, chain)))
         elif row.kind != CONTROL:
             lines.append(chain.sealer.whole(row))
     if not found and expected <= last:
@@ -273,7 +276,7 @@ def _extend(known: list[SteppedOver], more: list[SteppedOver]) -> None:
     """Add what was stepped over, neighbours of one sort as one range."""
     for each in more:
         last = known[-1] if known else None
-        if last and last.status == each.status and last.last_seq + 1 == each.first_seq:
+        if last and last[2:] == each[2:] and last.last_seq + 1 == each.first_seq:
             known[-1] = last._replace(last_seq=each.last_seq)
         else:
             known.append(each)

@@ -91,7 +91,9 @@ class Incident:
     def _find(self) -> VerdictRow:
         store, cursor, wanted = self.store, self._cursor, self._wanted
         if not isinstance(wanted, str) or wanted[:1] not in ("v", "p", "f"):
-            raise EntryError(
+            # What is asked for by a word is not there; None is no word.
+            kind = NotFoundError if isinstance(wanted, str) and wanted else EntryError
+            raise kind(
                 f"{wanted!r} is no id that can be explained",
                 hint="name a verdict (v…), a parked write (p…) or a fence (f…): journal why lists some",
                 code="id",

@@ -106,6 +106,22 @@ def _entries(store: Store, chain: Chain, first: int) -> Iterator[tuple[Entry, st
         first = page[-1].seq + 1
 
 
+def decided(store: Store, key: str, seqs: Iterable[int]) -> dict[int, str]:
+    """Return, of a session's rows at these seqs, which somebody has "accepted" or "rejected"."""
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key)
+        if chain is None:
+            return {}
+        chain.load_facts(cursor)
+        known = sorted({*seqs} & chain.resolved.keys())
+        rows = [row for seq in known for row in rows_of(cursor, chain.session_id, seq, seq)]
+        return {
+            row.seq: f"{chain.resolved[row.seq].verdict}ed"
+            for row in rows
+            if is_resolved(row, chain)
+        }
+
+
 def _settled(entry: Entry, row: Row, chain: Chain) -> str | None:
     """Return what was decided about a foreign row, a stray by plain SQL included; or None."""
     if entry.trusted or not is_resolved(row, chain):

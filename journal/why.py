@@ -48,8 +48,8 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
     """Explain one verdict (v…), parked write (p…) or fence (f…): rule, evidence, what to do next.
 
     Raises:
-        NotFoundError: nothing of this id was kept.
-        EntryError: it is no such id; None, as an error has it that kept nothing, is none.
+        NotFoundError: nothing of this id was kept, or there can be no such id.
+        EntryError: it is empty, or None, as an error has it that kept nothing.
         RefusedError: what was kept was changed since.
 
     """
@@ -239,7 +239,9 @@ def _acts(incident: Incident) -> Iterator[Act]:
         yield Act("shows who holds the session now", command_on(key, "claim show"))
     elif "missing" in {item["trust"] for item in incident.facts["foreign"]}:
         yield Act("tells what else is gone or damaged", command_on(key, "audit"))
-    yield Act("shows who wrote what", command_on(key, "who"))
+    # Judged as it was here: by another policy it may be accepted.
+    options = "--policy strict" if incident.is_check and incident.row.policy == "strict" else ""
+    yield Act("shows who wrote what", command_on(key, "who", options=options))
 
 
 def _applying(incident: Incident, parked: Parked, who: str) -> Iterator[Act]:
@@ -257,15 +259,25 @@ def _applying(incident: Incident, parked: Parked, who: str) -> Iterator[Act]:
 
 def _resolving(incident: Incident, key: str, who: str) -> Iterator[Act]:
     """Yield how what came can be decided on, as long as it is open."""
-    seqs = incident.open_seqs()
-    if not seqs:
-        return
-    sorts = {_sort(item) for item in incident.facts["foreign"] if item["seq"] in seqs}
-    out, kept = _choices(sorts, is_undone=any("no" in facts for facts in incident.edits()))
+    is_open, groups = set(incident.open_seqs()), dict[str, dict[int, str]]()
+    for item in incident.facts["foreign"]:
+        if item["seq"] in is_open:
+            groups.setdefault(_came_by(_sort(item)), {})[item["seq"]] = _sort(item)
+    is_undone = any("no" in facts for facts in incident.edits())
     reject, accept = f"--reject --reason 'not ours' {who}", f"--accept --reason 'known' {who}"
-    yield Act(out, command_on(key, "resolve", *seqs[:20], options=reject))
-    if "erased" not in sorts:
-        yield Act(kept, command_on(key, "resolve", *seqs[:20], options=accept))
+    for group in groups.values():
+        sorts, seqs = set(group.values()), list(group)[:20]
+        out, kept = _choices(sorts, is_undone=is_undone)
+        yield Act(out, command_on(key, "resolve", *seqs, options=reject))
+        if "erased" not in sorts:
+            yield Act(kept, command_on(key, "resolve", *seqs, options=accept))
+
+
+def _came_by(sort: str) -> str:
+    """Return the way a row came: to reject a stray is another thing than to reject a file's line."""
+    if sort == "erased":
+        return sort  # of which there is nothing to accept
+    return "database" if sort in ("stray", "altered") else "file"
 
 
 def _choices(sorts: set[str], *, is_undone: bool) -> tuple[str, str]:

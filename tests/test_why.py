@@ -636,7 +636,7 @@ def test_a_turn_superseded_long_ago_still_shows_by_whom(base, heartbeat, journal
         ("f000000000000", NotFoundError),
         ("", EntryError),
         (None, EntryError),
-        ("x", EntryError),
+        ("x", NotFoundError),
         (7, EntryError),
         ("v\x00", NotFoundError),
     ],

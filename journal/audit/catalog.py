@@ -37,6 +37,10 @@ RULES: Final = {
 }
 
 
+# Of these somebody is to decide: accept or reject.
+SETTLED: Final = ("J110", "J301", "J302")
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing the audit can find.

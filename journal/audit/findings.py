@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.audit.catalog import CHECKS
+from journal.audit.catalog import CHECKS, SETTLED
 from journal.commands import command_on
 from journal.strays import Ranges
 
@@ -38,6 +38,7 @@ class Finding:
         proves: what it proves.
         not_proved: what it does not prove.
         next: one command that shows more, or None.
+        settle: the command that decides on the first of these rows, but for the decision, or None.
 
     """
 
@@ -53,6 +54,7 @@ class Finding:
     proves: str
     not_proved: str
     next: str | None
+    settle: str | None = None
 
     def __str__(self) -> str:
         where = "" if self.session is None else f" in {self.session!r}"
@@ -75,6 +77,7 @@ class Finding:
             "proves": self.proves,
             "not_proved": self.not_proved,
             "next": self.next,
+            "settle": self.settle,
         }
 
 
@@ -181,7 +184,17 @@ class Findings:
             check.proves,
             check.not_proved,
             self._next(check.next, session, group),
+            self._settle(session, group) if check.id in SETTLED else None,
         )
+
+    def _settle(self, session: str | None, group: _Group) -> str | None:
+        seqs = [
+            seq for first, last in group.seqs for seq in range(first, min(last, first + 20) + 1)
+        ]
+        if session is None or not seqs:
+            return None
+        options = "--accept|--reject --reason WHY -w NAME"
+        return self._with_path(command_on(session, "resolve", *seqs[:20], options=options))
 
     def _next(self, template: str, session: str | None, group: _Group) -> str | None:
         if not template:
@@ -196,4 +209,7 @@ class Findings:
         command = f"journal {words}"
         if fields and session is not None:
             command = command_on(session, words, *about)
+        return self._with_path(command)
+
+    def _with_path(self, command: str) -> str:
         return command.replace("journal ", f"journal -d {shlex.quote(self._path)} ", 1)

@@ -87,6 +87,8 @@ def _finding(finding: Finding) -> Iterator[str]:
     yield f"  does not prove: {finding.not_proved}"
     if finding.next is not None:
         yield f"  Try: {escape(finding.next)}"
+    if finding.settle is not None:
+        yield f"  It is settled by: {escape(finding.settle)}"
 
 
 def _evidence(piece: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ imported when a command has something to do.
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 from journal.cli.frame import Commands
@@ -48,4 +49,9 @@ cli = Commands("journal", COMMANDS)
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    cli.main(prog_name="journal")
+    try:
+        cli.main(prog_name="journal")
+    finally:
+        # All is done and told. While Python takes itself down it has no words for a Ctrl-C any
+        # more: that would end it as interrupted, without one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

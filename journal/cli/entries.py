@@ -11,7 +11,7 @@ from journal.cli.output import counted, say, when
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from journal import Entry
+    from journal import Entry, Session
 
 HEADERS: Final = ("seq", "time", "writer", "role", "trust", "epoch", "type", "content")
 # The least important first, where a terminal is narrow: seq, writer and trust stay.
@@ -139,13 +139,22 @@ def brief(entry: Entry, reason: str | None = None) -> dict[str, Any]:
     return told if reason is None else {**told, "reason": reason}
 
 
-def say_stepped_over(session: str, rows: Iterable[Entry]) -> None:
-    """Say which rows could not be believed, and how to see more."""
+def say_stepped_over(session: Session, rows: Iterable[Entry]) -> None:
+    """Say which rows could not be believed, and how to see more; of what is settled only that."""
+    from journal.who import decided  # noqa: PLC0415 - with the rest of the library
+
     found = list(rows)
-    if not found:
+    settled = decided(session.store, session.key, [entry.seq for entry in found])
+    for seq, word in sorted(settled.items())[:10]:
+        say(f"Note: stepped over seq {seq}, which is not in the sealed chain and was {word}.")
+    if len(settled) > 10:  # noqa: PLR2004 - as many as were said
+        say(f"Note: stepped over {len(settled) - 10} more that were accepted or rejected.")
+    is_open = [entry for entry in found if entry.seq not in settled]
+    if not is_open:
         return
-    say(f"Warning: stepped over {counted(len(found), 'row')} of {session} not in the sealed chain:")
-    for entry in found[:10]:
+    rows_said = counted(len(is_open), "row")
+    say(f"Warning: stepped over {rows_said} of {session.key} not in the sealed chain:")
+    for entry in is_open[:10]:
         say(f"  seq {entry.seq}: {entry.trust}, claims to be by {entry.writer!r}")
-    if len(found) > 10:  # noqa: PLR2004 - as many as were shown
-        say(f"  and {len(found) - 10} more")
+    if len(is_open) > 10:  # noqa: PLR2004 - as many as were shown
+        say(f"  and {len(is_open) - 10} more")

@@ -227,9 +227,12 @@ def _say_left_out(stepped_over: Iterable[SteppedOver], where: str = "") -> int:
         seqs = f"seq {rows.first_seq}" + (
             "" if rows.last_seq == rows.first_seq else f" to {rows.last_seq}"
         )
-        output.say(f"Warning: {where}left out {seqs}: {rows.status}")
+        if rows.settled:
+            output.say(f"Note: {where}left out {seqs}: {rows.status}, and settled")
+        else:
+            output.say(f"Warning: {where}left out {seqs}: {rows.status}")
     if len(ranges) > 10:  # noqa: PLR2004 - as many as were said
         output.say(
             f"Warning: {where}left out {len(ranges) - 10} more ranges: journal audit names them"
         )
-    return EXIT_FOUND if ranges else 0
+    return EXIT_FOUND if any(not rows.settled for rows in ranges) else 0

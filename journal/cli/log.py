@@ -69,7 +69,7 @@ def command(
             output.table(
                 entries.HEADERS, map(entries.cells, read), is_last_cut=True, spare=entries.SPARE
             )
-            entries.say_stepped_over(read.session.key, read.stepped_over.values())
+            entries.say_stepped_over(read.session, read.stepped_over.values())
 
 
 def _follow(settings: Settings, session: Session, number: int | None, after: int | None) -> None:
@@ -148,4 +148,4 @@ def _write_document(read: _Reader) -> None:
         session=lambda: read.session.key,
         stepped_over=lambda: [entries.brief(entry) for entry in read.stepped_over.values()],
     )
-    entries.say_stepped_over(read.session.key, read.stepped_over.values())
+    entries.say_stepped_over(read.session, read.stepped_over.values())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from journal.cli.mirrored import Report
     from journal.registry import MirrorFact
 
+REFUSED: Final = "refused"
 _ADD: Final = "journal mirror add agent:main:main main.jsonl"
 _reason = click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
 
@@ -177,9 +178,13 @@ def reconcile(settings: Settings, session: str, *, is_applied: bool) -> int:
         plan = mirror.preview()
         found = changes(journal, mirror, plan)
         new = applied(journal, key) if is_applied else []
+        stopped = next(each for each in journal.mirrors.status() if each.key == key)
     path, is_quiet = mirror.fact.path, plan.what in ("in step", "behind")
     if settings.json:
-        output.document("mirror.reconcile", **as_json(key, path, plan, found), applied=is_applied, new=new)  # fmt: skip
+        output.document(
+            "mirror.reconcile", **as_json(key, path, plan, found), applied=is_applied, new=new,
+            is_refused=stopped.state == REFUSED,
+        )  # fmt: skip
     else:
         _print(path, found)
         output.say(f"{path}: {in_words(plan)}")
@@ -193,7 +198,9 @@ def reconcile(settings: Settings, session: str, *, is_applied: bool) -> int:
             if plan.what == "gone":
                 again = command_on(key, "mirror sync", options="--recreate")
             output.say(with_db(f"Nothing was changed. Try: {again}", settings))
-    return 0 if is_quiet else EXIT_FOUND
+        if stopped.state == REFUSED:
+            output.say(with_db(f"It is not written to: {stopped.detail}.", settings))
+    return 0 if is_quiet and stopped.state != REFUSED else EXIT_FOUND
 
 
 def _print(path: str, found: list[Change]) -> None:
@@ -236,6 +243,7 @@ def resume(settings: Settings, session: str, reason: str) -> int:
     with opened(settings) as journal:
         key = _with_mirror(journal, session)
         journal.mirrors.resume(key, reason)
+        journal.mirrors.reconcile(journal.mirrors.of(key).session_id)  # has it synced, too
         return _tell_reports(settings, "mirror.resume", journal, frozenset([key]))
 
 

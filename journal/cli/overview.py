@@ -6,25 +6,38 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from journal.errors import JournalError
+
 if TYPE_CHECKING:
     from sqlalchemy import Column
 
     from journal import Journal
-
 SHOWN: Final = 3
 _PAGE: Final = 500
 # A refused write is kept as a verdict too, but nobody was taken over by it.
 _TAKEOVERS: Final = ("takeover", "between fences")
+# Where something from outside is known to stand, or plainly does: a look at each session's
+# chain would take a large journal seconds.
+_WHERE_TO_LOOK: Final = (
+    "SELECT session_id FROM entries WHERE trusted = 0 UNION SELECT session_id FROM verdicts UNION "
+    "SELECT id FROM sessions WHERE EXISTS (SELECT 1 FROM entries WHERE session_id = sessions.id "
+    "AND seq > head_seq)"
+)
 
 
 @dataclass
 class Overview:
-    """Counts, the newest takeovers, the mirrors; ``forged`` rows are none of the journal's own."""
+    """Counts, the newest takeovers, the mirrors; ``forged`` rows are none of the journal's own.
+
+    ``unresolved`` has, by session, how many rows from outside nobody has accepted or
+    rejected, as far as anybody has seen them: only an audit looks at every row.
+    """
 
     parked: int = 0
     takeovers: list[dict[str, Any]] = field(default_factory=list)
     forged: int = 0
     mirrors: list[dict[str, Any]] = field(default_factory=list)
+    unresolved: list[dict[str, Any]] = field(default_factory=list)
 
 
 def overview(journal: Journal) -> Overview:
@@ -33,6 +46,7 @@ def overview(journal: Journal) -> Overview:
     with journal.store.snapshot() as cursor:
         _count_parked(journal, cursor, found)
         _find_takeovers(journal, cursor, found)
+        _find_unresolved(journal, cursor, found)
     found.mirrors = [
         {"session": one.key, "path": one.path, "state": one.state, "detail": one.detail}
         for one in journal.mirrors.status()
@@ -54,6 +68,20 @@ def _count_parked(journal: Journal, cursor: Any, found: Overview) -> None:  # no
                 found.forged += 1
 
 
+def _find_unresolved(journal: Journal, cursor: Any, found: Overview) -> None:  # noqa: ANN401
+    from journal.inspection import foreign_so_far  # noqa: PLC0415
+
+    store = journal.store
+    ids = {row[0] for row in cursor.execute(_WHERE_TO_LOOK).fetchall()}
+    for session_id in sorted(ids & store.registry.session_keys.keys()):
+        key = store.registry.session_keys[session_id]
+        chain = store.find_chain(cursor, key)
+        if chain is not None:
+            rows = foreign_so_far(cursor, store.fresh(chain), store.registry.writers)
+            if rows:
+                found.unresolved.append({"session": key, "entries": len(rows)})
+
+
 def _find_takeovers(journal: Journal, cursor: Any, found: Overview) -> None:  # noqa: ANN401
     from journal import statements as sql  # noqa: PLC0415
     from journal.tables import verdicts  # noqa: PLC0415
@@ -68,7 +96,21 @@ def _find_takeovers(journal: Journal, cursor: Any, found: Overview) -> None:  # 
             if mac != journal.store.mac("verdict", *facts):
                 found.forged += 1
             elif facts[5] in _TAKEOVERS and len(found.takeovers) < SHOWN:
-                found.takeovers.append(_told(journal, facts))
+                told = _told(journal, facts)
+                told["settled"] = _is_settled(journal, cursor, told["verdict"])
+                found.takeovers.append(told)
+
+
+def _is_settled(journal: Journal, cursor: Any, verdict_id: str) -> bool:  # noqa: ANN401
+    """Whether all of it was accepted or rejected; of what is gone nobody can."""
+    from journal.incident import Incident  # noqa: PLC0415
+
+    try:
+        found = Incident(journal.store, cursor, verdict_id)
+    except JournalError:
+        return False  # its session is not there any more
+    is_gone = any(item["trust"] == "missing" for item in found.facts["foreign"])
+    return not is_gone and not found.open_seqs()
 
 
 def _plain(value: Any, column: Column[Any]) -> Any:  # noqa: ANN401 - whatever the column holds

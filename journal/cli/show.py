@@ -30,25 +30,31 @@ def command(settings: Settings, session: str, seq: int, *, raw: bool) -> int:
     """Show one entry whole.
 
     What the journal knows of it, then its line. A row that is not in the sealed chain is
-    shown as what it is, and the exit code is 3.
+    shown as what it is, and the exit code is 3 until somebody accepts or rejects it.
     """
+    from journal.who import decided  # noqa: PLC0415 - with the rest of the library
+
     if raw and settings.json:
         raise click.UsageError(
             "--raw gives bytes, --json a document: choose one", click.get_current_context()
         )
     with opened(settings) as journal:
         entry = _find(journal, known_key(journal, session), seq)
+        settled = decided(journal.store, entry.session, [seq]).get(seq)
     if raw:
         output.raw([entry.data])
     elif settings.json:
-        output.document("show", session=entry.session, entry=entries.as_json(entry))
+        told = entries.as_json(entry)
+        output.document("show", session=entry.session, entry=told, settled=settled)
     else:
         _print(entry)
     if entry.trust in ("stray", "altered", "erased"):
+        what = entry.trust if settled is None else f"{entry.trust}, and was {settled}"
+        word = "Warning" if settled is None else "Note"
         output.say(
-            f"Warning: seq {entry.seq} is {entry.trust}: nothing it says of itself is to be believed."
+            f"{word}: seq {entry.seq} is {what}: nothing it says of itself is to be believed."
         )
-        return EXIT_FOUND
+        return EXIT_FOUND if settled is None else 0
     return 0
 
 
@@ -75,6 +81,7 @@ def _print(entry: Entry) -> None:
     told = entries.as_json(entry)
     told["time"] = output.when(told.pop("created_us"))
     body = (entry.body or b"").decode("utf-8", "backslashreplace")
+    told["redacted"] = "yes" if told["redacted"] else None
     for name in ("body", "body_base64"):
         told.pop(name, None)
     pairs = [

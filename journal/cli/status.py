@@ -13,6 +13,7 @@ from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.opening import opened, path_of, place_of
 from journal.cli.options import Settings, json_option
+from journal.commands import command_on
 from journal.dialects.address import is_url, parsed
 from journal.errors import JournalError, KeyMissing
 
@@ -32,7 +33,8 @@ def command(settings: Settings) -> int:
     """Show what the journal is, and what about it is unsafe.
 
     The counts are those of its listings; the bytes are those of its sessions as files, the
-    file is the database. To verify every row: journal audit.
+    file is the database. What came from outside and nobody accepted or rejected is counted
+    as far as somebody has met it. To verify every row: journal audit.
     """
     unsafe: list[str] = []
     if is_url(settings.db):
@@ -156,6 +158,7 @@ def _add_overview(
     told["parked"] = found.parked if is_known else None
     told["takeovers"] = found.takeovers if is_known else None
     told["mirrors"] = found.mirrors if is_known else None
+    told["unresolved"] = found.unresolved if is_known else None
     if found.forged:
         unsafe.append(
             f"{output.counted(found.forged, 'parked write or verdict', 'parked writes or verdicts')} "
@@ -184,6 +187,7 @@ def _print(told: dict[str, Any], settings: Settings, problem: JournalError | Non
             ("bytes", _known(told["bytes"] and output.size(told["bytes"]))),
             ("parked", _known(told["parked"])),
             ("takeovers", with_db(_takeovers(told["takeovers"]), settings)),
+            ("unresolved", with_db(_unresolved(told["unresolved"]), settings)),
             ("mirrors", _mirrors(told["mirrors"])),
         ]
     )
@@ -218,4 +222,16 @@ def _takeovers(found: list[dict[str, Any]] | None) -> str:
     newest = found[0]
     seqs = ", ".join(map(str, newest["foreign"][:5]))
     where = f"{newest['session']} at {output.when(newest['judged_us'])}, seq {seqs}"
-    return f"the newest ({newest['outcome']}): {where}; journal why {newest['verdict']}"
+    what = f"{newest['outcome']}, settled" if newest["settled"] else newest["outcome"]
+    return f"the newest ({what}): {where}; journal why {newest['verdict']}"
+
+
+def _unresolved(found: list[dict[str, Any]] | None) -> str:
+    """Say how much from outside waits for somebody to decide, and where."""
+    if found is None:
+        return UNKNOWN
+    if not found:
+        return "none that is known"
+    told = [f"{each['entries']} in {each['session']}" for each in found[:5]]
+    more = [f"and in {len(found) - 5} more"] if len(found) > 5 else []  # noqa: PLR2004 - as many as are shown
+    return ", ".join([*told, *more]) + f"; {command_on(found[0]['session'], 'who')}"

@@ -71,10 +71,10 @@ class TestStatus:
         )
         assert (told["key"], told["key_ok"], told["unsafe"]) == (str(key_file), True, [])
         assert told["schema_version"] == told["newest_schema_version"]
-        assert f"key        {key_file} (ok)" in run("status").stdout
+        assert f"key         {key_file} (ok)" in run("status").stdout
 
     def test_it_shows_how_the_mirrors_are(self, run, session, tmp_path):
-        assert "mirrors    none" in " ".join(run("status").stdout.split("\t"))
+        assert "mirrors     none" in " ".join(run("status").stdout.split("\t"))
         path = tmp_path / "mirror.jsonl"
         run("mirror", "add", session, str(path))
         assert document(run("status", "--json"))["mirrors"][0]["state"] == "on"

@@ -220,7 +220,9 @@ class TestExport:
         assert (done.exit_code, done.stdout_bytes) == (3, whole)
         assert f"left out seq {seq}: stray" in done.stderr
         told = document(run("export", session, "-o", "x", "--json"))
-        assert told["stepped_over"] == [{"first_seq": seq, "last_seq": seq, "status": "stray"}]
+        assert told["stepped_over"] == [
+            {"first_seq": seq, "last_seq": seq, "status": "stray", "settled": False}
+        ]
 
     def test_a_document_needs_a_file(self, run, session):
         """Bytes and a document cannot both be on stdout."""

@@ -16,7 +16,7 @@ ENTRY = (
 )
 STATUS = (
     "path id schema_version newest_schema_version sqlite driver sqlite_is_safe file_bytes key key_ok sessions "
-    "entries bytes parked takeovers mirrors unsafe"
+    "entries bytes parked takeovers mirrors unresolved unsafe"
 )
 WRITER = "id name role declared_us revoked_us reason permitted revoked_by revoked_instance"
 
@@ -36,7 +36,7 @@ def fields(text):
         ),
         ("sessions", "sessions", "sessions"),
         ("log S", "log", "session entries stepped_over"),
-        ("show S 1", "show", "session entry"),
+        ("show S 1", "show", "session entry settled"),
         ("append S -w gateway {}", "append", "session writer entries"),
         ("fence raise S -w gateway", "fence.raise", "fence session seq epoch unresolved"),
         (

@@ -265,10 +265,18 @@ def test_a_refused_edit_stops_the_mirror_until_it_is_resumed(run, session, home)
     stood = file.read_bytes()
     run("append", session, "-w", "gateway", '{"late":1}')
     assert file.read_bytes() == stood
+    for more in ((), ("--apply",)):
+        told_of = run("mirror", "reconcile", session, *more)
+        assert told_of.exit_code == 3
+        assert f"journal mirror resume {session} --reason" in told_of.stderr
+        assert told(run("mirror", "reconcile", session, *more, "--json"))["is_refused"] is True
+    assert file.read_bytes() == stood
 
-    done = run("mirror", "resume", session, "--reason", "seen")
+    done = run("mirror", "resume", session, "--reason", "seen", "--json")
 
+    (report,) = told(done)["mirrors"]
     assert done.exit_code in (0, 3)
+    assert report["synced_to"] == report["size"] == file.stat().st_size
     assert b'{"late":1}' in file.read_bytes()
     assert run("mirror", "resume", session, "--reason", "again").exit_code == 1
 
@@ -312,6 +320,7 @@ def test_a_removed_mirror_is_a_file_like_any_other(run, file, session):
                 "moved",
                 "pending",
                 "overwritten",
+                "is_refused",
                 "applied",
                 "new",
             },

@@ -197,3 +197,22 @@ def test_a_closed_input_is_an_empty_one(shell, session):
         assert done.returncode == code, done.stderr
         assert word in done.stderr
         assert b"bug" not in done.stderr
+
+
+def test_a_signal_after_the_end_changes_nothing(session):
+    """All is done: while Python takes itself down it would die of a Ctrl-C without a word."""
+    program = (
+        "import os, signal, sys; from journal.cli import main\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, me=os.getpid(), sig=signal.SIGINT): kill(me, sig)\n"
+        "late = Late(); sys.argv = ['journal', 'sessions']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout

@@ -389,8 +389,11 @@ def test_the_columns_of_a_pipe_are_named_in_the_help(run, session):
     assert len(columns) == len(who.HEADERS) == 10
 
 
-def test_a_stray_is_rejected_and_the_audit_is_content(run, session, foreign):
-    assert run("audit").exit_code == 3
+def test_a_stray_is_rejected_and_the_audit_is_content(run, home, session, foreign):
+    found = run("audit")
+    assert found.exit_code == 3
+    by = f"It is settled by: journal -d {home / 'journal.db'} resolve {session} {foreign} --accept|--reject "
+    assert found.stdout.count(by) == 1
 
     done = run(
         *("resolve", session, foreign, "--reject", "--reason", "not ours"),
@@ -399,6 +402,75 @@ def test_a_stray_is_rejected_and_the_audit_is_content(run, session, foreign):
 
     assert (done.exit_code, done.stdout) == (0, "")
     assert run("audit").exit_code == 0
+
+
+def test_a_rejected_stray_is_settled_everywhere(run, session, foreign):
+    """Still left out and said; but no warning any more, and no exit code 3, as in an audit."""
+    fence = run("fence", "raise", session, "-w", "gateway").stdout.strip()
+    assert run("show", session, foreign).exit_code == run("export", session).exit_code == 3
+    assert "Warning" in run("log", session).stderr
+    options = ("--reason", "not ours", "-w", "alice", "--role", "operator")
+    assert run("resolve", session, foreign, "--reject", *options).exit_code == 0
+    assert run("fence", "check", fence).exit_code == 0
+
+    for args in (("show", session, foreign), ("export", session), ("log", session)):
+        done = run(*args)
+        assert done.exit_code == 0, args
+        assert "Warning" not in done.stderr
+        assert f"seq {foreign}" in done.stderr
+    assert told(run("show", session, foreign, "--json"))["settled"] == "rejected"
+    thief = Thief("journal.db")
+    with thief.without_triggers():
+        thief.execute("UPDATE entries SET body = CAST('{}' AS BLOB) WHERE seq = ?", foreign)
+    assert run("show", session, foreign).exit_code == run("export", session).exit_code == 3
+
+
+def test_status_tells_what_waits_for_a_decision(run, session, home):
+    """Before a fence has found it; and of a takeover that it is settled."""
+    file = home / "s.jsonl"
+    assert run("mirror", "add", session, file).exit_code == 0
+    fence = run("fence", "raise", session, "-w", "gateway").stdout.strip()
+    with file.open("ab") as program:
+        program.write(b'{"alien":1}\n')
+    assert run("mirror", "sync").exit_code == 3
+    assert told(run("status", "--json"))["unresolved"] == [{"session": session, "entries": 1}]
+    assert f"unresolved  1 in {session}; journal who {session}" in run("status").stdout
+    assert run("fence", "check", fence).exit_code == 3
+    assert "takeovers   the newest (takeover): " in run("status").stdout
+
+    options = ("--reason", "not ours", "-w", "alice", "--role", "operator")
+    assert run("resolve", session, "4", "--reject", *options).exit_code == 0
+
+    shown = told(run("status", "--json"))
+    assert (shown["unresolved"], shown["takeovers"][0]["settled"]) == ([], True)
+    assert "takeovers   the newest (takeover, settled): " in run("status").stdout
+
+
+def test_a_stray_and_a_line_of_the_file_are_decided_on_apart(run, session, steal, home):
+    """What rejecting means differs; each command says its own, and works."""
+    file = home / "s.jsonl"
+    assert run("mirror", "add", session, file).exit_code == 0
+    fence = run("fence", "raise", session, "-w", "gateway").stdout.strip()
+    with file.open("ab") as program:
+        program.write(b'{"alien":1}\n')
+    assert run("mirror", "sync").exit_code == 3
+    stray = steal()
+    assert run("fence", "check", fence, "--policy", "strict").exit_code == 3
+
+    acts = [
+        line.strip()
+        for line in run("why", fence).stdout.splitlines()
+        if line.strip().startswith("journal ")
+    ]
+
+    rejected = [line for line in acts if "--reject" in line]
+    assert [line.split(" --reject")[0] for line in sorted(rejected)] == [
+        f"journal resolve {session} 4",
+        f"journal resolve {session} {stray}",
+    ]
+    for line in rejected:
+        assert (f" {stray} " in line) == ("never read as a line" in line)
+    assert any(line.startswith(f"journal who {session} --policy strict") for line in acts)
 
 
 def test_a_stray_is_accepted_as_a_new_entry(run, session, foreign):
@@ -535,7 +607,7 @@ def test_a_hint_names_the_journal_again_where_it_was_named(run, session, parked)
     assert all("journal -d journal.db" in line for line in commands)
 
 
-@pytest.mark.parametrize("wanted, code", [("v000000000000", 10), ("x", 2), ("p0", 10)])
+@pytest.mark.parametrize("wanted, code", [("v000000000000", 10), ("x", 10), ("p0", 10)])
 def test_why_of_nothing(run, session, wanted, code):
     assert run("why", wanted).exit_code == code
 
