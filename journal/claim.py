@@ -15,7 +15,7 @@ from journal import verdicts
 from journal.admission import changed_since
 from journal.commands import command_on
 from journal.controls import fact
-from journal.errors import ClaimedError, EntryError, RefusedError
+from journal.errors import ClaimedError, EntryError, NotFoundError, RefusedError
 from journal.holder import (
     SUPERSEDED,
     Holder,
@@ -101,7 +101,7 @@ def resume(session: Session, token: int, *, process: Process) -> Turn:
     Raises:
         ClaimedError: the claim goes with another process, or its process is gone.
         RefusedError: it is another writer's.
-        EntryError: there is no such claim.
+        NotFoundError: there is no such claim.
 
     """
     _check_fork(session)
@@ -125,7 +125,8 @@ def end_claim(session: Session, token: int, *, process: Process | None = None) -
 
     Raises:
         RefusedError: it is another writer's, or a live process of this writer holds it.
-        EntryError: there is no such claim.
+        NotFoundError: there is no such claim.
+        EntryError: this is no claim's token.
 
     """
     if type(token) is not int:
@@ -162,8 +163,8 @@ def _elsewhere(chain: Chain, known: Holder, author: Author, process: Process) ->
     return error
 
 
-def _no_claim(session: Session, token: int) -> EntryError:
-    return EntryError(
+def _no_claim(session: Session, token: int) -> NotFoundError:
+    return NotFoundError(
         f"{session.key!r} has no claim {token}",
         hint=command_on(session.key, "claim show"),
         code="no-claim",

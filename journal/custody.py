@@ -30,6 +30,7 @@ class Custody(NamedTuple):
         is_shared: whether the file may serve other journals too.
         era: the number of the key era; 1 until a key was adopted.
         lost: the earlier eras whose keys are not at hand.
+        added: of an import, how many secrets the key file did not have before.
 
     """
 
@@ -39,6 +40,7 @@ class Custody(NamedTuple):
     is_shared: bool
     era: int = 1
     lost: tuple[int, ...] = ()
+    added: int = 0
 
 
 def custody(place: str | Path, key_file: str | None = None) -> Custody:
@@ -104,11 +106,14 @@ def import_key(place: str | Path, source: Path) -> Custody:
         )
     proved = custody(place, key_file=str(source))
     target = keys.key_path(proved.journal_id)
+    held: set[bytes] = set()
     if target.exists():
         _check_ours(place, source, target)
-    for secret in keys.read_secrets(source):
+        held = {each.value for each in keys.read_secrets(target)}
+    secrets = keys.read_secrets(source)
+    for secret in secrets:
         keys.add_secret(target, secret)
-    return custody(place)
+    return custody(place)._replace(added=len({each.value for each in secrets} - held))
 
 
 def _check_ours(place: str | Path, source: Path, target: Path) -> None:

@@ -67,7 +67,11 @@ def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
     """
     draft = target.with_name(f".{_draft_name(target.name)}.{secrets.token_hex(8)}")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(draft, flags, 0o600)
+    try:
+        descriptor = os.open(draft, flags, 0o600)
+    except OSError as error:
+        error.filename = os.fspath(target)  # nobody has heard of the draft
+        raise
     try:
         with os.fdopen(descriptor, "w+b") as out:
             yield out

@@ -198,7 +198,7 @@ def check_key(key: str) -> str:
     if ".." in key.replace("\\", "/").replace(":", "/").split("/"):
         raise _bad("session key", key, "has a '..' step")
     if key == REGISTRY_KEY:
-        raise _bad("session key", key, "is reserved")
+        raise _reserved("session key", key, "this one is the journal's own")
     return key
 
 
@@ -212,7 +212,8 @@ def check_name(name: str) -> str:
     """
     _check_text(name, "writer name", NAME_LIMIT)
     if name.startswith((REGISTRY_WRITER, "external:")):
-        raise _bad("writer name", name, "is reserved")
+        why = f"{REGISTRY_WRITER} and names with external: are for what the journal itself records"
+        raise _reserved("writer name", name, why)
     return name
 
 
@@ -250,6 +251,14 @@ def _check_text(text: str, what: str, limit: int) -> None:
         raise _bad(what, text, "has control characters")
     if _SURROGATE.search(text) is not None:
         raise _bad(what, text, "is no valid text")
+
+
+def _reserved(what: str, text: str, why: str) -> EntryError:
+    return EntryError(
+        f"the {what} {text!a} is reserved",
+        hint=f"use another {what}: {why}",
+        code=what.replace(" ", "-"),
+    )
 
 
 def _bad(what: str, text: object, why: str, length: str = "") -> EntryError:

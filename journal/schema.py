@@ -32,6 +32,7 @@ SCHEMA_VERSION: Final = 1
 SCHEMA_DIGESTS: Final = {1: "20b7f31cb880b2a8defe703885b441982816f9406e7919c71ef19f6770f8d652"}
 
 _PAGE: Final = 4096
+_MAGIC: Final = b"SQLite format 3\0"
 TABLE_NAMES: Final = frozenset(metadata.tables)
 
 log = logging.getLogger("journal")
@@ -116,8 +117,19 @@ def _unreadable(error: errors.JournalError, path: Path) -> errors.JournalError:
         moves = [f"mv {quote(f'{path}{end}')} {quote(f'{path}.damaged{end}')}" for end in ends]
         back = "; ".join([*moves, "journal restore BACKUP --apply"])
         is_none = error.code == "not-a-database"
+        if is_none and len(ends) == 1 and _is_another_kind(path):
+            # Somebody's text or picture: not ours to have it moved away.
+            error.hint = f"{error.hint}, for this one holds something else: is it the right one?"
+            return error
         error.hint = f"{error.hint}; or, if a journal was here, {back}" if is_none else back
     return error
+
+
+def _is_another_kind(path: Path) -> bool:
+    """Whether a file that is no database begins as no damaged one would: with anything but zeros."""
+    with path.open("rb") as file:
+        begin = file.read(len(_MAGIC))
+    return begin != _MAGIC and any(begin)
 
 
 def _is_begun(file: Path) -> bool:

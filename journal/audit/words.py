@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.audit.catalog import RULES
@@ -11,7 +12,7 @@ from journal.explanation import counted
 from journal.model import REGISTRY_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from journal.audit.findings import Finding
     from journal.audit.report import Report
@@ -92,7 +93,16 @@ def _finding(finding: Finding) -> Iterator[str]:
 
 
 def _evidence(piece: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {escape(str(value))}" for name, value in piece.items())
+    return ", ".join(f"{name} {escape(in_words(value))}" for name, value in piece.items())
+
+
+def in_words(value: object) -> str:
+    """Return a piece of evidence as people read it: of several values each with its name."""
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{name} {in_words(each)}" for name, each in value.items()) + ")"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(in_words, value)) or "none"
+    return str(value)
 
 
 def _not_checked(report: Report) -> Iterator[str]:

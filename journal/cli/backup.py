@@ -11,7 +11,7 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
-from journal.cli.opening import path_of, shown
+from journal.cli.opening import hinting, path_of, shown
 from journal.cli.options import Settings, json_option
 from journal.dialects.address import is_url
 from journal.errors import EntryError
@@ -34,7 +34,8 @@ def command(settings: Settings, file: Path) -> int:
 
     if is_url(settings.db):
         raise _copy_instead(shown(settings), str(file))
-    copied = back_up(path_of(settings), file.absolute())
+    with hinting(file.absolute(), "FILE"):
+        copied = back_up(path_of(settings), file.absolute())
     _tell(settings, copied)
     return EXIT_FOUND if copied.report.findings else 0
 

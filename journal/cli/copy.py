@@ -62,7 +62,7 @@ def _tell(copied: Copied) -> None:
     done = "Was copied before, and is equal" if copied.was_there else "Copied"
     if copied.was_there and copied.mended:
         done = f"Caught up by {output.counted(copied.mended, 'entry', 'entries')}"
-    what = f"{entries}, {output.size(copied.bytes)} of lines"
+    what = f"{entries}, the journal's own among them, {output.size(copied.bytes)} of lines"
     output.say(f"{done}: {what}, from {copied.source} to {copied.target}.")
     if copied.was_begun:
         mended = output.counted(copied.mended, "entry was", "entries were")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -69,10 +71,25 @@ def _tell(error: Exception, settings: Settings) -> int:
         return _say(settings, error.format_message(), None, "failed", error.exit_code)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return _say(settings, f"{where}{error.strerror or error}", None, "system", EXIT_FAILED)
+        message = f"{where}{error.strerror or error}"
+        return _say(settings, message, _way_on(error), "system", EXIT_FAILED)
     message = f"this is a bug in session-journal: {type(error).__name__}: {error}"
     hint = "run it again with --debug, and report what it prints"
     return _say(settings, message, hint, "bug", EXIT_FAILED)
+
+
+def _way_on(error: OSError) -> str | None:
+    """Say what may help where the system would not have a file."""
+    if not isinstance(error.filename, str):
+        return None
+    there = Path(error.filename).absolute().parent
+    while not there.is_dir():
+        there = there.parent
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"name a file in a directory that is there; {there} is the nearest"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"name a file elsewhere, or see who may write: ls -ld {shlex.quote(str(there))}"
+    return None
 
 
 def _tell_journal_error(error: JournalError, settings: Settings) -> int:

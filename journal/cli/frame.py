@@ -10,10 +10,22 @@ import click
 
 from journal import __version__
 from journal.cli import failing, output
-from journal.cli.options import Settings, db_option, debug_option, strict_option
+from journal.cli.options import Settings, db_option, debug_option, settings_of, strict_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+
+class _Named(click.Group):
+    """A command of several; of one that is not there no option is read, so this looks for ``--json``."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name; where there is none, the words about it are a document if asked for."""
+        if self.get_command(ctx, args[0]) is None:
+            settings_of(ctx).json |= "--json" in args
+        return super().resolve_command(ctx, args)
 
 
 class _WithExample(click.Command):
@@ -36,7 +48,7 @@ class Command(_WithExample):
     """One command."""
 
 
-class Group(_WithExample, click.Group):
+class Group(_WithExample, _Named):
     """A command that has commands of its own."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,7 +83,7 @@ def group(name: str, *example: str, **kwargs: Any) -> Callable[[Callable[..., An
     return click.group(name, cls=Group, example=example, **kwargs)
 
 
-class Commands(click.Group):
+class Commands(_Named):
     """All commands, each imported when it is asked for."""
 
     def __init__(self, name: str, summaries: Mapping[str, str]) -> None:

@@ -72,7 +72,13 @@ def import_(settings: Settings, file: Path) -> None:
     """
     from journal.custody import import_key  # noqa: PLC0415
 
-    _tell(settings, "key.import", import_key(place_of(settings), file.absolute()))
+    known = import_key(place_of(settings), file.absolute())
+    _tell(settings, "key.import", known)
+    if known.added:
+        secrets = output.counted(known.added, "secret")
+        output.say(f"{known.path} has {secrets} that it had not.")
+    else:
+        output.say(f"Nothing to do: {known.path} had all that {file} has.")
 
 
 @make_command("adopt", "journal key adopt", 'journal key adopt --reason "the old laptop was sold"')
@@ -102,6 +108,10 @@ def adopt(settings: Settings, reason: str, *, without_key: bool) -> None:
 
     known = adopt_key(place_of(settings), reason=reason, without_key=without_key)
     _tell(settings, "key.adopt", known)
+    if without_key and known.era - 1 not in known.lost:
+        output.say(
+            "The old key was at hand, so this was a rotation: what was sealed with it can still be proved."
+        )
     output.say(with_db("Keep a copy of the new key: journal key export FILE", settings))
 
 

@@ -10,11 +10,11 @@ import click
 from journal.cli import migrated, output
 from journal.cli.failing import EXIT_FAILED, EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import file_of, opened, opened_or_made
+from journal.cli.opening import exists, file_of, opened, opened_or_made, shown
 from journal.cli.options import Settings, json_option
 from journal.cli.progress import progress as progress_to
 from journal.dialects.address import is_url
-from journal.errors import StorageError
+from journal.errors import NotFoundError, StorageError
 from journal.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913 - one for each option
             output.say(with_db(f"Nothing was changed. Try: {_applied(paths, format_)}", settings))
         aside, handled = found.set_aside, len(found.files)
     if is_verified:
-        return _verify(settings, found)
+        return _verify(settings, found, _applied(paths, format_))
     migrated.set_aside(aside)
     if not aside:
         return 0
@@ -155,9 +155,12 @@ def _tell_run(settings: Settings, run: Run, files: list[Brought]) -> None:
     output.say(f"Run {run.number}: {run.state}, {output.counted(len(files), 'file')}.")
 
 
-def _verify(settings: Settings, found: Plan) -> int:
+def _verify(settings: Settings, found: Plan, applied: str) -> int:
     from journal.migration import verify  # noqa: PLC0415
 
+    if not exists(settings):
+        message = f"there is no journal at {shown(settings)} to compare with"
+        raise NotFoundError(message, hint=applied, code="no-journal")
     with opened(settings) as journal:
         result = verify(journal, found)
     if settings.json:
@@ -179,6 +182,8 @@ def _verify(settings: Settings, found: Plan) -> int:
             else "Not every file is in the journal."
         )
         output.say(said)
+        if not result.holds:
+            output.say(with_db(f"Try: {applied}", settings))
     migrated.set_aside(result.set_aside)
     return 0 if result.holds else EXIT_FOUND
 

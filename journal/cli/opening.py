@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from journal.cli import output
 from journal.dialects.address import is_url, parsed
-from journal.errors import EntryError, NotFoundError, NotTrusted
+from journal.errors import EntryError, JournalError, NotFoundError, NotTrusted
 from journal.model import check_name
 
 KEEP_ITS_KEY: Final = "Keep a copy of its key: without it nothing can be written or verified."
@@ -16,7 +17,7 @@ KEEP_ITS_KEY: Final = "Keep a copy of its key: without it nothing can be written
 _PIPED: Final = {"append": "lines", "submit": "one"}
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from journal import Journal, Session, Turn, Verdict
@@ -161,6 +162,18 @@ def key_to_write(journal: Journal, text: str) -> str:
 def say_new(key: str) -> None:
     """Say that nobody wrote to a session before: its name may be misspelt."""
     output.say(f"{key!r} is a new session.")
+
+
+@contextmanager
+def hinting(path: Path, word: str) -> Iterator[None]:
+    """Have the hint of an error about this file name the argument that it came by, and not ``--db``."""
+    try:
+        yield
+    except JournalError as error:
+        if error.hint is not None and str(error).startswith(str(path)):
+            hint = error.hint.replace("name another file with --db", f"name another {word}")
+            error.hint = f"name a {word} in it" if path.is_dir() else hint
+        raise
 
 
 def no_line(verb: str) -> EntryError:

@@ -157,6 +157,7 @@ def _size(each: Parked) -> int:
 
 def _cells(each: Parked) -> tuple[object, ...]:
     state = each.settled or "parked"
+    state += "" if each.lines else ", erased"
     return (
         each.id, output.when(each.parked_us), each.session, each.writer, each.reason,
         f"{each.times}x", len(each.lines), _size(each), state,
@@ -169,6 +170,8 @@ def _told(each: Parked) -> dict[str, Any]:
     if each.settled_us is not None:
         told["settled"] = f"{each.settled} {output.when(each.settled_us)}"
     del told["settled_us"]
+    # Nothing is parked without a line: of what has none they were redacted or forgotten.
+    told["erased"] = None if each.lines else "yes: its lines were redacted or forgotten"
     told["why"] = None if each.verdict_id is None else f"journal why {each.id}"
     return told
 

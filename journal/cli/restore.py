@@ -11,7 +11,7 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import file_of, shown
+from journal.cli.opening import file_of, hinting, shown
 from journal.cli.options import Settings, json_option
 from journal.dialects.address import is_url
 from journal.errors import EntryError
@@ -52,9 +52,12 @@ def command(settings: Settings, file: Path, anchors: tuple[Path, ...], *, is_app
     if is_url(settings.db):
         raise _copy_instead(str(file), shown(settings))
     files = [AnchorFile(str(path), path.read_bytes()) for path in anchors]
-    plan = plan_restore(file.absolute(), file_of(settings), anchors=files)
+    with hinting(file.absolute(), "FILE"):
+        plan = plan_restore(file.absolute(), file_of(settings), anchors=files)
     kept = restore(plan) if is_applied else None
-    _tell(settings, plan, kept, is_applied=is_applied)
+    again = ["journal", "restore", str(plan.source), "--apply"]
+    again += [word for path in anchors for word in ("--anchor", str(path))]
+    _tell(settings, plan, kept, None if is_applied else shlex.join(again))
     return EXIT_FOUND if plan.report.findings else 0
 
 
@@ -67,11 +70,11 @@ def _copy_instead(file: str, url: str) -> EntryError:
     )
 
 
-def _tell(settings: Settings, plan: Restoring, kept: Path | None, *, is_applied: bool) -> None:
+def _tell(settings: Settings, plan: Restoring, kept: Path | None, again: str | None) -> None:
     if settings.json:
         output.document(
             "restore",
-            applied=is_applied,
+            applied=again is None,
             file=str(plan.source),
             target=str(plan.target),
             verdict=plan.report.verdict,
@@ -88,9 +91,8 @@ def _tell(settings: Settings, plan: Restoring, kept: Path | None, *, is_applied:
         output.say(f"  {finding.id} {finding.severity}: {finding.title}: {finding.cause}")
     _tell_lost(plan)
     _tell_mirrors(settings, plan)
-    if not is_applied:
-        command = shlex.join(["journal", "restore", str(plan.source), "--apply"])
-        output.say(with_db(f"Nothing was changed. Try: {command}", settings))
+    if again is not None:
+        output.say(with_db(f"Nothing was changed. Try: {again}", settings))
         return
     output.say(f"Restored {plan.target}.")
     if kept is not None:
@@ -113,9 +115,9 @@ def _tell_lost(plan: Restoring) -> None:
     if plan.is_another:
         output.say(f"{plan.target} is another journal than the backup's.")
     for lost in plan.lost[:_SHOWN]:
-        output.say(
-            f"  {lost.session}: seq {lost.first_seq} to {lost.last_seq} are not in the backup"
-        )
+        is_one = lost.first_seq == lost.last_seq
+        seqs = f"{lost.first_seq} is" if is_one else f"{lost.first_seq} to {lost.last_seq} are"
+        output.say(f"  {lost.session}: seq {seqs} not in the backup")
     if len(plan.lost) > _SHOWN:
         output.say(f"  and {output.counted(len(plan.lost) - _SHOWN, 'more session')}")
     if not plan.lost:

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from journal import __version__
 from journal.audit.auditor import sighted
 from journal.audit.findings import spans
+from journal.audit.words import in_words
 from journal.escape import escape
 from journal.report.picture import TRUSTS, Picture
 
@@ -127,7 +128,7 @@ def _hash(content: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return escape(str(value))
+    return escape(in_words(value))
 
 
 def _utc(at_ms: int) -> str:

@@ -112,3 +112,13 @@ def test_a_report_as_json_has_all_of_it():
     assert [each["id"] for each in told["findings"]] == ["J406"]
     assert (told["sqlite"], told["not_checked"]) == ({"version": "3"}, ["this", "that\x1b"])
     assert (report().exit_code, report(findings=found.all()).exit_code) == (0, 3)
+
+
+def test_evidence_of_several_values_is_told_by_their_names():
+    """And never as Python writes them."""
+    found = Findings("x.db")
+    found.add(
+        "J401", "why", session="s", seqs=[(4, 4)], evidence={"expected": {"seq": 9, "at": [1, 2]}}
+    )
+    (finding,) = found.all()
+    assert "expected (seq 9, at 1, 2)" in report(findings=(finding,)).as_text()

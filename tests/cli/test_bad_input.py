@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,9 @@ def test_not_a_database(run, home, content):
 
     assert done.exit_code == 1
     assert "is not a database" in done.stderr
-    assert hint(done).startswith("name another file with --db; or, if a journal was here, mv ")
+    told = "for this one holds something else" if content[:1] == b"n" else "a journal was here, mv "
+    assert hint(done).startswith("name another file with --db")
+    assert told in hint(done)
     assert (home / "journal.db").read_bytes() == content
     assert run("--db", "another.db", "init").exit_code == 0
 
@@ -294,7 +297,8 @@ def test_a_session_key_that_cannot_be(run, session, key):
         done = run(*args)
 
         assert done.exit_code == 2
-        assert hint(done).startswith("use a session key of plain text")
+        wanted = "another session key: " if key == "journal:" else "a session key of plain text"
+        assert hint(done).startswith(f"use {wanted}")
         assert len(done.stderr) < 400
         assert "\x1b" not in done.stderr
     assert [line.split("\t")[0] for line in run("sessions").stdout.splitlines()] == [session]
@@ -306,7 +310,9 @@ def test_a_writers_name_that_cannot_be(run, session, name):
     done = run("append", session, "--role", "run", f"--writer={name}", "{}")
 
     assert done.exit_code == 2
-    assert hint(done).startswith("use a writer name of plain text")
+    is_reserved = name.startswith(("journal:", "external:"))
+    wanted = "another writer name: " if is_reserved else "a writer name of plain text"
+    assert hint(done).startswith(f"use {wanted}")
     assert ("200 characters" in hint(done)) is (len(name) > 200)
     assert len(run("writers").stdout.splitlines()) == 2
 
@@ -412,3 +418,63 @@ def test_an_export_onto_a_full_disk(run, session, small_disk):
     assert done.exit_code == 1
     assert "No space left" in done.stderr
     assert list(small_disk.iterdir()) == []
+
+
+def test_a_hint_names_the_argument_that_was_wrong(run, session, home):
+    """And never has anybody's file moved away that was no database."""
+    (home / "notes").write_text("mine\n")
+    (home / "key").mkdir()
+    other = "for this one holds something else: is it the right one?"
+    for words, wanted in (
+        (("backup", "."), "name a FILE in it"),
+        (("restore", "."), "name a FILE in it"),
+        (("restore", "notes"), f"name another FILE, {other}"),
+        (("copy", "journal.db", "notes"), f"name another DST, {other}"),
+        (("-d", "notes", "status"), f"name another file with --db, {other}"),
+        (("-d", "notes", "log", session), f"name another file with --db, {other}"),
+        (("-d", "none.db", "migrate", "some", "--verify"), "migrate --apply -- some"),
+        (("export", session, "-o", "none/x"), f"a directory that is there; {home} is the nearest"),
+        (("mirror", "add", session, "notes/x"), f"is there; {home} is the nearest"),
+        (("append", session, "-w", "external:x", "--role", "run", "{}"), "another writer name: "),
+        (("append", "journal:", "-w", "gateway", "{}"), "use another session key: "),
+    ):
+        done = run(*words)
+        assert done.exit_code != 0, words
+        assert wanted in hint(done), words
+        assert "plain text" not in done.stderr
+        assert "mv " not in done.stderr
+    assert f"Error: {home / 'none' / 'x'}: " in run("export", session, "-o", "none/x").stderr
+    assert (home / "notes").read_text() == "mine\n"
+
+
+def test_a_preview_names_the_command_whole(run, session):
+    pytest.importorskip("cryptography")
+    assert run("anchor", "-o", "A").exit_code == run("backup", "B").exit_code == 0
+    assert run("restore", "B", "--anchor", "A").stderr.rstrip().endswith("--apply --anchor A")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("append", "S", "-w", "gateway", "--claim", "77", "{}"),
+        ("claim", "release", "S", "77", "-w", "gateway"),
+        ("why", "nope"),
+        ("parked", "show", "nope"),
+        ("fence", "check", "nope"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_there_is_told_by_one_code(run, session, words):
+    done = run(*(session if word == "S" else word for word in words), "--json")
+    assert done.exit_code == json.loads(done.stdout)["exit_code"] == 10
+
+
+@pytest.mark.parametrize("words", [("bogus",), ("claim", "bogus"), ("bogus", "--", "x")])
+def test_no_such_command_is_a_document_too(run, words):
+    done = run(*words[:2], "--json", *words[2:])
+    told = json.loads(done.stdout)
+    assert (told["schema"], told["code"], done.exit_code) == ("journal.error/1", "usage", 2)
+
+
+def test_the_choices_of_an_option_are_told_in_one_line(run, session):
+    assert "Choose from: run, heartbeat, " in run("writers", "add", "x").stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_backup_is_audited_and_restored(run, session, home):
     )
     outcome = run("restore", "copy.db", "--apply")
     assert outcome.exit_code == 0
-    assert "seq 4 to 4 are not in the backup" in outcome.stderr
+    assert "seq 4 is not in the backup" in outcome.stderr
     assert len(told(run("log", session, "--json"))["entries"]) == 3
     (kept,) = home.glob("journal.db.before-restore-????????")
     assert len(told(run("-d", kept, "log", session, "--json"))["entries"]) == 4
@@ -69,7 +70,14 @@ def test_a_key_goes_to_another_machine(run, session, home, monkeypatch, key_file
     imported = told(run("key", "import", "moved.key", "--json"))
     assert imported["fingerprint"] == shown["fingerprint"]
     assert run("log", session).exit_code == 0
-    assert run("key", "import", "moved.key").exit_code == 0
+    again = run("key", "import", "moved.key")
+    assert again.exit_code == 0
+    assert again.stderr.startswith("Nothing to do: ")
+    assert Path(imported["key"]).is_relative_to(home.parent)
+    Path(imported["key"]).unlink()
+    assert run("key", "import", "moved.key").stderr.endswith("has 1 secret that it had not.\n")
+    assert "was a rotation" in run("key", "adopt", "--without-key").stderr
+    assert "was a rotation" not in run("key", "adopt").stderr
 
 
 def test_another_journals_key_is_not_let_in(run, session, home, monkeypatch):

@@ -100,3 +100,21 @@ def test_a_forgotten_session_with_something_to_settle_exits_3_and_says_what(run,
     assert done.exit_code == 3
     command = done.stderr.strip().rpartition("Try: ")[2]
     assert "hello" in run(*shlex.split(command)[1:]).stdout
+
+
+SAME = '{"type":"custom","customType":"heartbeat"}'
+
+
+def test_a_parked_write_that_was_erased_is_told_as_such(run, session):
+    """In the list and by itself; it would look like a write of nothing."""
+    claimed = run("claim", "take", session, "-w", "bob", "--role", "run")
+    assert claimed.exit_code == 0
+    assert run("append", session, "-w", "gateway", SAME).exit_code == 11
+    assert rows(run("parked", "list"))[0][-1] == "parked"
+    assert run("claim", "release", session, claimed.stdout.strip(), "-w", "bob").exit_code == 0
+
+    assert run("redact", session, "2", *WHY, "--apply").exit_code == 0
+
+    (row,) = rows(run("parked", "list"))
+    assert row[-1] == "parked, erased"
+    assert "erased " in run("parked", "show", row[0]).stdout

@@ -107,7 +107,7 @@ def test_a_claim_of_a_live_process_is_not_released_beside_it(run, session):
 @pytest.mark.parametrize(
     "words, code",
     [
-        (("release", "S", "99", "-w", "gateway"), 2),
+        (("release", "S", "99", "-w", "gateway"), 10),
         (("release", "S", "x", "-w", "gateway"), 2),
         (("take", "S", "-w", "alice"), 11),
         (("take", "S", "-w", "gateway", "--role", "cron"), 11),
@@ -193,7 +193,7 @@ def test_a_token_alone_opens_no_turn(run, session):
         assert f"--claim {token} --pid {pid} uses it" in without.stderr
         assert Thief("journal.db").dump() == before
         assert run(*args, "-w", "gateway", "--pid", pid).exit_code == 0
-        assert run(*args[:-1], "99", "-w", "gateway").exit_code == 2
+        assert run(*args[:-1], "99", "-w", "gateway").exit_code == 10
         holder.kill()
     gone = run(*args, "-w", "gateway")
     assert (gone.exit_code, "it is gone" in gone.stderr) == (11, True)
