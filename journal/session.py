@@ -286,7 +286,7 @@ class Session:
 
         Raises:
             RefusedError: it is another writer's, or a live process holds it.
-            EntryError: there is no such claim.
+            NotFoundError: there is no such claim.
 
         """
         from journal.claim import end_claim  # noqa: PLC0415 - a turn is a session

@@ -209,7 +209,8 @@ def turn_of(handle: Session, token: int, pid: int | None) -> Turn:
 
     Raises:
         RefusedError: the claim is another writer's, or goes with another process.
-        EntryError: there is no such claim, or no such process.
+        NotFoundError: there is no such claim.
+        EntryError: there is no such process.
 
     """
     from journal.claim import resume  # noqa: PLC0415 - with the rest of the library
