@@ -423,7 +423,7 @@ def test_an_export_onto_a_full_disk(run, session, small_disk):
 def test_a_hint_names_the_argument_that_was_wrong(run, session, home):
     """And never has anybody's file moved away that was no database."""
     (home / "notes").write_text("mine\n")
-    (home / "key").mkdir()
+    (home / "some").mkdir()
     other = "for this one holds something else: is it the right one?"
     for words, wanted in (
         (("backup", "."), "name a FILE in it"),
