@@ -19,10 +19,11 @@ _TAKEOVERS: Final = ("takeover", "between fences")
 # Where something from outside is known to stand, or plainly does: a look at each session's
 # chain would take a large journal seconds.
 _WHERE_TO_LOOK: Final = (
-    "SELECT session_id FROM entries WHERE trusted = 0 UNION SELECT session_id FROM verdicts UNION "
-    "SELECT id FROM sessions WHERE EXISTS (SELECT 1 FROM entries WHERE session_id = sessions.id "
+    "SELECT session_id FROM mirrors UNION SELECT session_id FROM verdicts UNION SELECT id FROM sessions WHERE EXISTS (SELECT 1 FROM entries WHERE session_id = sessions.id "
     "AND seq > head_seq)"
 )
+# SQLite has an index of these alone; a server would read all of the journal.
+_ON_SQLITE: Final = " UNION SELECT session_id FROM entries WHERE trusted = 0"
 
 
 @dataclass
@@ -72,7 +73,8 @@ def _find_unresolved(journal: Journal, cursor: Any, found: Overview) -> None:  #
     from journal.inspection import foreign_so_far  # noqa: PLC0415
 
     store = journal.store
-    ids = {row[0] for row in cursor.execute(_WHERE_TO_LOOK).fetchall()}
+    where = _WHERE_TO_LOOK + (_ON_SQLITE if store.keeps_files else "")
+    ids = {row[0] for row in cursor.execute(where).fetchall()}
     for session_id in sorted(ids & store.registry.session_keys.keys()):
         key = store.registry.session_keys[session_id]
         chain = store.find_chain(cursor, key)
