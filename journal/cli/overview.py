@@ -19,8 +19,8 @@ _TAKEOVERS: Final = ("takeover", "between fences")
 # Where something from outside is known to stand, or plainly does: a look at each session's
 # chain would take a large journal seconds.
 _WHERE_TO_LOOK: Final = (
-    "SELECT session_id FROM mirrors UNION SELECT session_id FROM verdicts UNION SELECT id FROM sessions WHERE EXISTS (SELECT 1 FROM entries WHERE session_id = sessions.id "
-    "AND seq > head_seq)"
+    "SELECT session_id FROM mirrors UNION SELECT session_id FROM verdicts UNION SELECT id FROM "
+    "sessions WHERE EXISTS (SELECT 1 FROM entries WHERE session_id = sessions.id AND seq > head_seq)"
 )
 # SQLite has an index of these alone; a server would read all of the journal.
 _ON_SQLITE: Final = " UNION SELECT session_id FROM entries WHERE trusted = 0"
