@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from journal.anchor import take
 from journal.audit import AnchorFile
 from journal.bundle import write_bundle
 from journal.bundled import verify
+from journal.note import signature_line
+from journal.signing import Signer
 from tests.thieves import KEY, thief_at
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ def test_a_true_bundle_holds_with_the_key_and_without(bundle: Path, key_file: Pa
 
 def test_the_script_is_short_enough_to_be_read() -> None:
     script = files("journal.bundled").joinpath("verify.py").read_text("utf-8")
-    assert len(script.splitlines()) < 220
+    assert len(script.splitlines()) < 290
     assert "journal" not in [
         line.split()[1] for line in script.splitlines() if line[:7] == "import "
     ]
@@ -211,6 +214,139 @@ def test_a_manifest_writes_no_line_of_the_verdict_and_moves_no_cursor(bundle: Pa
     told = checked(bundle)[1]
     assert not any(each in told for each in "\x1b\x9b\u202e"), ascii(told)
     assert told.count("\nverdict: ") == 1
+
+
+def said_wrong(told: str) -> list[str]:
+    return [line for line in told.splitlines() if line.startswith("WRONG: ")]
+
+
+@pytest.mark.parametrize("name", ["sessions/2.jsonl", "strays.jsonl", "anchors/1.anchor"])
+def test_evidence_that_was_removed_is_called_wrong_and_the_rest_is_checked(
+    bundle: Path, name: str
+) -> None:
+    (bundle / name).unlink()
+    if name != "sessions/2.jsonl":
+        rewrite(bundle, lambda rows: rows[1].update(body="eA=="))
+    code, told = checked(bundle)
+    assert (code, f"WRONG: {name}: it is not there\n" in told) == (3, True), told
+    assert name == "sessions/2.jsonl" or "was committed to" in told, told
+    assert f"  {OTHER!r}: entries 1" in told
+    assert "\nverdict: broken, " in told
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "no JSON": lambda line: line[:40] + b"\n",
+    "no object": lambda _: b"5\n",
+    "a column gone": lambda line: line.replace(b'"salt"', b'"malt"'),
+    "a number that is text": lambda line: line.replace(b'"seq": 2', b'"seq": "2"'),
+    "a number that fits nothing": lambda line: line.replace(b'"epoch": ', b'"epoch": 9999999999999999999'),
+    "no base64": lambda line: line.replace(b'"salt": "', b'"salt": "\xc3\xa9'),
+    "no UTF-8": lambda line: b"\xff" + line,
+    "deeper than anything": lambda _: b"[" * 200_000 + b"\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_row_that_cannot_be_read_hides_nothing_else(
+    bundle: Path, key_file: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = bundle / "sessions" / "2.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed = damage(lines[1])
+    assert changed != lines[1]
+    forged = lines[3].replace(b'"body": "', b'"body": "AAAA')
+    path.write_bytes(b"".join([lines[0], changed, lines[2], forged, *lines[4:]]))
+    for options in ([], ["--key", key_file]):
+        code, told = checked(bundle, *options)
+        assert code == 3
+        assert "WRONG: sessions/2.jsonl: it is not the file that was put into the bundle\n" in told
+        assert "line 2 of sessions/2.jsonl" in told or "seq 3: it is out of order" in told, told
+        assert "seq 4: the line is not the one that was committed to" in told, told
+        assert f"  {OTHER!r}: entries 1" in told
+
+
+def test_what_has_no_manifest_is_no_bundle(bundle: Path, key_file: Path) -> None:
+    path = bundle / "manifest.json"
+    path.unlink()
+    for text in (None, b"", b"{", b"[]", b'{"format": "another"}', b"\xff"):
+        if text is not None:
+            path.write_bytes(text)
+        code, told = checked(bundle, "--key", key_file)
+        assert (code, told.startswith("this is no bundle: ")) == (3, True), told
+        assert told.endswith("verdict: not verified, nothing was checked\n")
+
+
+@pytest.mark.parametrize("value", [None, 5, [5]])
+def test_a_manifest_that_is_damaged_ends_with_a_verdict(
+    bundle: Path, key_file: Path, value: object
+) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for name in ("journal", "sessions", "sha256", "anchors", "verifiers"):
+        (bundle / "manifest.json").write_text(json.dumps({**manifest, name: value}))
+        code, told = checked(bundle, "--key", key_file)
+        assert (code, "verdict: " in told) == (3, True), told
+    del manifest["strays"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    code, told = checked(bundle)
+    assert (code, "verdict: broken, 1 wrong" in told) == (3, True), told
+
+
+def test_a_key_file_without_a_key_is_not_as_if_none_were_given(
+    bundle: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "given"
+    for data in (None, b"", b"\n\n", b"\xff" * 99, b"ab" * 31):
+        if data is not None:
+            path.write_bytes(data)
+        code, told = checked(bundle, "--key", path)
+        assert (code, told.startswith(f"the key file {path}: ")) == (3, True), told
+        assert told.endswith("verdict: not verified, nothing was checked\n")
+    assert checked(bundle, "--key", "")[0] == 3
+
+
+def test_a_key_file_is_read_as_the_journal_reads_it(
+    bundle: Path, key_file: Path, tmp_path: Path
+) -> None:
+    """Its 32 bytes as they are, blank lines, a line that was torn."""
+    digits = key_file.read_text().split()[0]
+    for data in (bytes.fromhex(digits), f"\n{digits.upper()}\n\n{digits[:9]}\n".encode()):
+        (tmp_path / "given").write_bytes(data)
+        code, told = checked(bundle, "--key", tmp_path / "given")
+        assert (code, "seals: checked" in told) == (0, True), told
+
+
+def test_an_anchors_time_is_a_date(bundle: Path) -> None:
+    anchor = (bundle / "anchors" / "1.anchor").read_text()
+    taken = datetime.fromtimestamp(int(anchor.split("\n")[2]) // 10**6, UTC)
+    assert f"taken at {taken:%Y-%m-%d %H:%M:%S} UTC, signed by " in checked(bundle)[1]
+
+
+def test_the_key_tells_the_journals_own_signer_from_one_that_the_manifest_names(
+    bundle: Path, key_file: Path
+) -> None:
+    """He who puts another anchor into the bundle names its key in the manifest."""
+    own = "signed by the journal's own key\n"
+    assert own in checked(bundle, "--key", key_file)[1]
+    assert own not in checked(bundle)[1]
+    amend(bundle, lambda manifest: manifest.update(verifiers=[]))
+    code, told = checked(bundle, "--key", key_file)
+    assert (code, own in told) == (0, True), told
+    path = bundle / "anchors" / "1.anchor"
+    text = path.read_text().rpartition("\n\n")[0] + "\n"
+    signer = Signer("session-journal/x", os.urandom(32))
+    path.write_text(f"{text}\n{signature_line(signer.verifier, signer.sign(text))}")
+    amend(
+        bundle,
+        lambda manifest: manifest["sha256"].update(
+            {"anchors/1.anchor": sha256(path.read_bytes()).hexdigest()}
+        ),
+    )
+    amend(bundle, lambda manifest: manifest.update(verifiers=[str(signer.verifier)]))
+    code, told = checked(bundle, "--key", key_file)
+    assert (code, own in told) == (0, False), told
+    assert told.endswith("; anchors by keys that are the journal's by the manifest's word: 1\n"), (
+        told
+    )
 
 
 def test_nothing_is_replaced_and_nothing_left_behind(

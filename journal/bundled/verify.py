@@ -8,7 +8,8 @@ each entry links to the one before it, and that what a signed anchor names is th
 the key: that a holder of the key sealed each entry, here, after that one. What it does not
 show: who held the key, that the times are true, that nothing came after the last entry.
 The encodings are those of docs/format.md. Exit 0: all that was checked holds; 3: something
-does not, or a key was given and there are seals that none of its eras made.
+does not, is gone or cannot be read, or a key was given and there are seals that none of its
+eras made.
 """
 
 import argparse
@@ -16,9 +17,12 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 Point = tuple[int, int, int, int]
@@ -54,14 +58,37 @@ def seal(key: bytes, row: dict) -> bytes:
     return mac(key, b"session-journal/seal/1", row["prev"], fixed, row["commitment"], *rest)
 
 
-def rows_of(path: Path) -> Iterator[dict]:
-    """Read rows one by one; what is bytes in the database is base64 in the file."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            for name in ("terminator", "salt", "commitment", "prev", "seal", "body"):
-                row[name] = None if row[name] is None else base64.b64decode(row[name])
-            yield row
+def row_of(line: bytes) -> dict:
+    """Read one row; what is bytes in the database is base64 in the file."""
+    row: dict = json.loads(line)
+    for name in ("terminator", "salt", "commitment", "prev", "seal", "body"):
+        row[name] = None if row[name] is None else base64.b64decode(row[name])
+    return row
+
+
+def keys_of(path: str, journal: str) -> list[tuple[int, bytes]]:
+    """Read the key file: what is derived from each secret for this journal, by era."""
+    data, keys = Path(path).read_bytes(), []
+    for line in [data.hex().encode()] if len(data) == 32 else data.split(b"\n"):
+        if found := re.fullmatch(rb"([0-9a-fA-F]{64})(?: (\w+) (\d{1,9})(?: pending)?)?", line.strip()):
+            secret, owner, era = found.groups()
+            extracted = hmac.digest(journal.encode(), bytes.fromhex(secret.decode()), "sha256")
+            key = hmac.digest(extracted, b"session-journal/key/1\x01", "sha256")
+            keys.append((int(era) if owner == journal.encode() else 1, key))
+    if not keys:
+        raise ValueError("there is no key in it")
+    return keys
+
+
+@contextmanager
+def noted(where: str, wrong: list[str]) -> Iterator[None]:
+    """Note as wrong whatever is gone or cannot be read, and let the other checks go on."""
+    try:
+        yield
+    except FileNotFoundError:
+        wrong.append(f"{where}: it is not there")
+    except Exception as error:
+        wrong.append(f"{where}: it cannot be read: {error!r}")
 
 
 def say(text: str) -> None:
@@ -70,7 +97,7 @@ def say(text: str) -> None:
     print(plain.encode(encoding, "backslashreplace").decode(encoding))
 
 
-# -- Ed25519 (RFC 8032, section 6), only to verify ------------------------------------
+# -- Ed25519 (RFC 8032, section 6): to verify, and to know the journal's own key ------
 
 P = 2**255 - 19
 Q = 2**252 + 27742317777372353535851937790883648493
@@ -110,6 +137,14 @@ def decompressed(data: bytes) -> Point | None:
 BASE = decompressed((4 * pow(5, P - 2, P) % P).to_bytes(32, "little")) or (0, 1, 1, 0)
 
 
+def public_of(seed: bytes) -> bytes:
+    """Return the public key that belongs to a secret seed."""
+    number = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little") & (2**254 - 8) | 2**254
+    x, y, z, _ = times(number, BASE)
+    x, y = (each * pow(z, P - 2, P) % P for each in (x, y))
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
 def is_signed(public: bytes, text: bytes, signature: bytes) -> bool:
     """Whether this is a true signature of a text."""
     a, r, s = decompressed(public), decompressed(signature[:32]), int.from_bytes(signature[32:], "little")
@@ -123,92 +158,123 @@ def is_signed(public: bytes, text: bytes, signature: bytes) -> bool:
 # -- the checks -----------------------------------------------------------------------
 
 
-def check_session(session: dict, path: Path, keys: list[tuple], wanted: dict, wrong: list[str]) -> dict:
+def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], wanted: dict, wrong: list[str]) -> dict:
     """Check one chain; return its counts, and the seals at the anchored places."""
     owns = [(era, mac(key, b"session-journal/session/1", session["number"], session["key"])) for era, key in keys]
     before, genesis = None, [mac(own, b"session-journal/genesis/1")[:16] for _, own in owns]
     counts = {"entries": 0, "erased": 0, "unproved": 0, "until": 0}
-    for row in rows_of(path):
-        where = f"{session['key']!r}, seq {row['seq']}"
-        # What the manifest says is lost is its word alone: no seal goes unchecked by it whose key is here.
-        is_lost = row["key_id"] in session["lost"] and row["seq"] <= session["lost_until"]
-        is_lost = is_lost and bool(keys) and row["key_id"] not in dict(keys)
-        counts["entries"], counts["unproved"] = counts["entries"] + 1, counts["unproved"] + is_lost
-        counts["until"] = row["seq"] if is_lost else counts["until"]
-        if row["body"] is None and row["salt"] is None:
-            counts["erased"] += 1
-        elif commitment(row) != row["commitment"]:
-            wrong.append(f"{where}: the line is not the one that was committed to")
-        if owns and not is_lost and row["seal"] not in [seal(own, row) for era, own in owns if era == row["key_id"]]:
-            wrong.append(f"{where}: the seal does not hold")
-        links = genesis if before is None else [before["seal"][:16]]
-        if links and row["prev"] not in links and not (before is None and is_lost):
-            wrong.append(f"{where}: it does not link to the entry before it")
-        steps = [row[name] - before[name] for name in ("seq", "key_id", "epoch")] if before else [1, 0, 0]
-        if steps[0] < 1 or steps[1] < 0 or steps[2] not in (0, 1):
-            wrong.append(f"{where}: it is out of order")
-        if row["seq"] in wanted:
-            wanted[row["seq"]] = row["seal"].hex()
-        before = row
+    for number, line in enumerate(lines, 1):
+        with noted(f"{session['key']!r}, line {number} of {session['file']}", wrong):
+            row = row_of(line)
+            where = f"{session['key']!r}, seq {row['seq']}"
+            # What the manifest says is lost is its word alone: no seal goes unchecked by it whose key is here.
+            is_lost = row["key_id"] in session["lost"] and row["seq"] <= session["lost_until"]
+            is_lost = is_lost and bool(keys) and row["key_id"] not in dict(keys)
+            counts["entries"], counts["unproved"] = counts["entries"] + 1, counts["unproved"] + is_lost
+            counts["until"] = row["seq"] if is_lost else counts["until"]
+            if row["body"] is None and row["salt"] is None:
+                counts["erased"] += 1
+            elif commitment(row) != row["commitment"]:
+                wrong.append(f"{where}: the line is not the one that was committed to")
+            if owns and not is_lost and row["seal"] not in [seal(own, row) for era, own in owns if era == row["key_id"]]:
+                wrong.append(f"{where}: the seal does not hold")
+            links = genesis if before is None else [before["seal"][:16]]
+            if links and row["prev"] not in links and not (before is None and is_lost):
+                wrong.append(f"{where}: it does not link to the entry before it")
+            steps = [row[name] - before[name] for name in ("seq", "key_id", "epoch")] if before else [1, 0, 0]
+            if steps[0] < 1 or steps[1] < 0 or steps[2] not in (0, 1):
+                wrong.append(f"{where}: it is out of order")
+            if row["seq"] in wanted:
+                wanted[row["seq"]] = row["seal"].hex()
+            before = row
     head = [0, ""] if before is None else [before["seq"], before["seal"].hex()]
     if head != [session["head"]["seq"], session["head"]["seal"]]:
         wrong.append(f"{session['key']!r}: it does not end where the manifest says")
     return counts
 
 
-def check_anchor(name: str, data: bytes, manifest: dict, wrong: list[str]) -> dict:
-    """Return the heads an anchor names, if a key of the manifest signed it."""
+def check_anchor(name: str, data: bytes, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[dict, bool]:
+    """Return the heads an anchor names, if a key signed it, and whether that is the journal's own."""
     text, _, lines = data.decode().rpartition("\n\n")
+    owns = [public_of(mac(key, b"session-journal/anchor/1")) for _, key in keys]
+    known = [(f"session-journal/{manifest['journal']}", own, "the journal's own key") for own in owns]
     for verifier in manifest["verifiers"]:
         signer, _, public = verifier.split("+", 2)
+        known.append((signer, base64.b64decode(public)[1:], f"{verifier}, by the manifest's word a key of the journal"))
+    for signer, public, told in known:
         for line in lines.splitlines():
             _, who, blob = line.split(" ")
-            if who == signer and is_signed(base64.b64decode(public)[1:], f"{text}\n".encode(), base64.b64decode(blob)[4:]):
+            if who == signer and is_signed(public, f"{text}\n".encode(), base64.b64decode(blob)[4:]):
                 _, journal, taken, _, *heads = text.splitlines()
                 if journal != manifest["journal"]:
                     wrong.append(f"{name}: it is another journal's")
-                say(f"  {name}: signed by {verifier}, taken at {int(taken) / 1e6:.0f} s since 1970")
-                return {json.loads(h[4]): (int(h[0]), h[3]) for h in (head.split(" ", 4) for head in heads)}
+                at = datetime.fromtimestamp(int(taken) // 10**6, timezone.utc)
+                say(f"  {name}: taken at {at:%Y-%m-%d %H:%M:%S} UTC, signed by {told}")
+                return {json.loads(h[4]): (int(h[0]), h[3]) for h in (head.split(" ", 4) for head in heads)}, public in owns
     wrong.append(f"{name}: no key that the manifest names has signed it")
-    return {}
+    return {}, True
+
+
+def check(top: Path, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[int, str]:
+    """Check all of a bundle; return how many seals were not checked, and what is to be said of the rest."""
+    for name, digest in manifest["sha256"].items():
+        with noted(name, wrong):
+            if hashlib.sha256((top / name).read_bytes()).hexdigest() != digest:
+                wrong.append(f"{name}: it is not the file that was put into the bundle")
+    say(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
+    anchors: list[dict] = []
+    claimed = unproved = 0
+    for name in manifest["anchors"]:
+        with noted(name, wrong):
+            heads, is_own = check_anchor(name, (top / name).read_bytes(), manifest, keys, wrong)
+            claimed += not is_own
+            anchors.append(heads)
+    absent = {key for anchor in anchors for key in anchor} - {each["key"] for each in manifest["sessions"]}
+    for session in manifest["sessions"]:
+        named = [anchor[session["key"]] for anchor in anchors if session["key"] in anchor]
+        wanted = dict.fromkeys((seq for seq, _ in named if seq), None)
+        with noted(f"{session['file']}, of {session['key']!r}", wrong), (top / session["file"]).open("rb") as lines:
+            counts = check_session(session, lines, keys, wanted, wrong)
+            lost = f", seals NOT CHECKED {counts['unproved']}, up to seq {counts['until']}: their key is not here"
+            lost, unproved = lost * (counts["unproved"] > 0), unproved + counts["unproved"]
+            say(f"  {session['key']!r}: entries {counts['entries']}, erased {counts['erased']}, anchors {len(named)}{lost}")
+        for seq, sealed in named:
+            if seq and wanted[seq] != sealed:
+                wrong.append(f"{session['key']!r}: the entry that an anchor names at seq {seq} is not there")
+    for key in sorted(absent):
+        say(f"  {key!r}: NOT IN THE BUNDLE, and an anchor names it")
+    say(f"rows outside the chains, in strays.jsonl: {manifest['strays']}; of such a row nothing is known")
+    checked = f"checked but {unproved}, of which the manifest says that their key is lost" if unproved else "checked"
+    say("seals: " + (checked if keys else "NOT CHECKED: no key was given (--key FILE)"))
+    told = f"; sessions that an anchor names and the bundle lacks: {len(absent)}" * bool(absent)
+    return unproved, told + f"; anchors by keys that are the journal's by the manifest's word: {claimed}" * bool(claimed and keys)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--key", help="the journal's key file")
     options = parser.parse_args()
-    top, wrong = Path(__file__).resolve().parent, []
-    manifest, keys = json.loads((top / "manifest.json").read_text("utf-8")), []
-    for line in Path(options.key).read_text("ascii").splitlines() if options.key else []:
-        secret, journal, era = [*line.split(), "", "1"][:3]
-        extracted = hmac.digest(manifest["journal"].encode(), bytes.fromhex(secret), "sha256")
-        keys.append((int(era) if journal == manifest["journal"] else 1, hmac.digest(extracted, b"session-journal/key/1\x01", "sha256")))
-    for name, digest in manifest["sha256"].items():
-        if hashlib.sha256((top / name).read_bytes()).hexdigest() != digest:
-            wrong.append(f"{name}: it is not the file that was put into the bundle")
-    say(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
-    anchors = [check_anchor(name, (top / name).read_bytes(), manifest, wrong) for name in manifest["anchors"]]
-    absent, unproved = {key for anchor in anchors for key in anchor} - {each["key"] for each in manifest["sessions"]}, 0
-    for session in manifest["sessions"]:
-        named = [anchor[session["key"]] for anchor in anchors if session["key"] in anchor]
-        wanted = dict.fromkeys((seq for seq, _ in named if seq), None)
-        counts = check_session(session, top / session["file"], keys, wanted, wrong)
-        for seq, sealed in named:
-            if seq and wanted[seq] != sealed:
-                wrong.append(f"{session['key']!r}: the entry that an anchor names at seq {seq} is not there")
-        lost = f", seals NOT CHECKED {counts['unproved']}, up to seq {counts['until']}: their key is not here"
-        lost, unproved = lost * (counts["unproved"] > 0), unproved + counts["unproved"]
-        say(f"  {session['key']!r}: entries {counts['entries']}, erased {counts['erased']}, anchors {len(named)}{lost}")
-    for key in sorted(absent):
-        say(f"  {key!r}: NOT IN THE BUNDLE, and an anchor names it")
-    say(f"rows outside the chains, in strays.jsonl: {manifest['strays']}; of such a row nothing is known")
-    checked = f"checked but {unproved}, of which the manifest says that their key is lost" if unproved else "checked"
-    say("seals: " + (checked if keys else "NOT CHECKED: no key was given (--key FILE)"))
+    top, unproved, told = Path(__file__).resolve().parent, 0, ""
+    keys: list[tuple[int, bytes]] = []
+    unfit: list[str] = []
+    wrong: list[str] = []
+    with noted("this is no bundle: manifest.json", unfit):
+        manifest = json.loads((top / "manifest.json").read_text("utf-8"))
+        if manifest["format"] != "session-journal/bundle/1":
+            raise ValueError(manifest["format"])
+    if options.key is not None and not unfit:
+        with noted(f"the key file {options.key}", unfit):
+            keys = keys_of(options.key, manifest["journal"])
+    if unfit:
+        say(unfit[0])
+        say("verdict: not verified, nothing was checked")
+        return 3
+    with noted("manifest.json", wrong):
+        unproved, told = check(top, manifest, keys, wrong)
     for each in wrong[:50]:
         say(f"WRONG: {each}")
     held = f"not verified, seals not checked: {unproved}" if unproved else "all that was checked holds"
-    held += f"; sessions that an anchor names and the bundle lacks: {len(absent)}" * bool(absent)
-    say("verdict: " + (f"broken, {len(wrong)} wrong" if wrong else held))
+    say("verdict: " + (f"broken, {len(wrong)} wrong" if wrong else held + told))
     return 3 if wrong or unproved else 0
 
 
