@@ -59,6 +59,11 @@ class Mirror:
         """A block inside the mirror's lock; each time a new one."""
         return Hold(self._slot)
 
+    def become(self, mirror: MirrorFact) -> None:
+        """Go by what is registered now: another writer may have been given to the same mirror."""
+        if mirror is not self.fact:
+            self.fact, self.recorder = mirror, Recorder(self.store, mirror)
+
     # -- the file and what is known of it ---------------------------------------------
 
     def file(self) -> MirrorFile | None:

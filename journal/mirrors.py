@@ -148,10 +148,7 @@ class Mirrors:
             number, session_id, this_process().host, path, on_edit, writer.id, mode_of(path),
             store.place,
         )  # fmt: skip
-        told = made._asdict()
-        if not made.place:
-            del told["place"]  # a file's: as it ever was
-        store.record(cursor, fact("mirror", **told))
+        store.record(cursor, fact("mirror", **made.told()))
         cursor.execute(
             "INSERT OR REPLACE INTO mirrors(id, session_id, host, path, on_edit, state, writer_id, "
             "layout_no, synced_to, added_us, mac) VALUES (?, ?, ?, ?, ?, 'on', ?, 0, 0, ?, x'')",
@@ -226,6 +223,7 @@ class Mirrors:
             found = self._open[registered.number] = Mirror(
                 self._store, self._sides.of(registered.path), registered
             )
+        found.become(registered)
         return found
 
     def elsewhere(self, session_id: int) -> tuple[str, str] | None:

@@ -46,6 +46,13 @@ class MirrorFact(NamedTuple):
     mode: int
     place: str = ""
 
+    def told(self) -> dict[str, Any]:
+        """Return what a fact of the registry says of it."""
+        told = self._asdict()
+        if not self.place:
+            del told["place"]  # a file's: as it ever was
+        return told
+
 
 class Registry:
     """The facts of ``journal:``, read once and kept up to date.
@@ -66,6 +73,7 @@ class Registry:
         self.highest_id = REGISTRY_ID  # of all sessions
         self.mirrors: dict[int, MirrorFact] = {}  # by session
         self.mirror_count = 0
+        self.taken_back: set[int] = set()  # the writers whose permission was
         self.aliases = Aliases()
         self._created_us: dict[int, int] = {}
         self._chains: dict[int, Chain] = {}
@@ -109,6 +117,8 @@ class Registry:
             self.mirrors.pop(facts["session_id"], None)
         elif what == "permit" and facts["id"] in self.writers:
             self._keep(replace(self.writers[facts["id"]], permitted=facts["permitted"]))
+            change = self.taken_back.discard if facts["permitted"] else self.taken_back.add
+            change(facts["id"])
         elif what == "session":
             self.know_session(facts["id"], facts["key"])
             self._created_us[facts["id"]] = at_us

@@ -21,6 +21,7 @@ from journal.migration.discovery import (
     walk,
 )
 from journal.mirrorfile import real_path
+from journal.permitting import permit_from_now
 from journal.place import files_of
 from journal.serverplace import SIDE_FILE
 from journal.session import Session
@@ -59,7 +60,8 @@ class Watch:
     Args:
         journal: where to.
         directories: which ones, with all that is below them.
-        permit: a reason; then what the program writes is "permitted", never trusted.
+        permit: a reason; then what the program writes is "permitted", never trusted. Of a
+            file that is followed already: what has not become an entry yet.
 
     Raises:
         NotFoundError: there is no such directory.
@@ -136,7 +138,10 @@ class Watch:
         """Look at files that may have changed, the ones with a session first."""
         mirrors = self._mirrors()
         wanted = sorted(path for path in paths if not self._is_own(path))
-        yield from self._followed([(path, mirrors[path]) for path in wanted if path in mirrors])
+        followed = [(path, mirrors[path]) for path in wanted if path in mirrors]
+        if self._permit is not None:
+            permit_from_now(self._journal.store, [key for _, key in followed], self._permit)
+        yield from self._followed(followed)
         for path in wanted:
             if path not in mirrors and not os.path.isdir(path):  # noqa: PTH112 - text in, text out
                 yield from self._adopt(path)
@@ -218,7 +223,7 @@ class Watch:
 
     def _keep(self, path: str, key: str, entries: int) -> Iterator[Seen]:
         """Make a file its session's mirror; if the old one is gone, the file was moved."""
-        mirrors, what = self._journal.mirrors, "adopted"
+        mirrors, what, is_barred = self._journal.mirrors, "adopted", False
         try:
             old = mirrors.of(key)
         except NotFoundError:
@@ -227,11 +232,14 @@ class Watch:
             if os.path.lexists(old.path):
                 yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
                 return
+            is_barred = old.writer_id in self._journal.store.registry.taken_back
             mirrors.remove(key)
             what = "moved"
         try:
             mirrors.add(key, path)
-            if self._permit is not None:
+            if is_barred:
+                mirrors.permit(key, permitted=False, reason="taken back before the file moved")
+            elif self._permit is not None:
                 mirrors.permit(key, permitted=True, reason=self._permit)
         except MirrorError as error:
             yield Seen("set aside", path, key, detail=str(error))

@@ -118,6 +118,7 @@ LAYERS = (
         "reconciling",
         "mirror",
         "mirrors",
+        "permitting",
         "sidefiles",
         "reading",
         "tail",

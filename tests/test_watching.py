@@ -271,6 +271,65 @@ def test_a_program_that_is_known_is_permitted(journal: Journal, store: Path) -> 
     assert [entry.trust for entry in fence.arrived] == ["permitted"]
 
 
+def test_a_program_that_is_said_to_be_known_later_is_permitted_from_then_on(
+    journal: Journal, store: Path, journal_path: Path
+) -> None:
+    """What became entries before stays foreign; what nobody has looked at yet is permitted."""
+    paths = [
+        session_file(store / f"{name}.jsonl", {"n": name}, session_id=f"s-{name}") for name in "ab"
+    ]
+    caught_up(journal, store)
+    append(paths[0], {"n": 2})
+    caught_up(journal, store)
+    append(paths[0], {"n": 3})
+    assert caught_up(journal, store, permit="pi, ours") == [("taken in", "s-a", 1)]
+    sessions = [journal.session(key, writer="gateway", role="run") for key in ("s-a", "s-b")]
+    with sessions[0].fence() as fence, sessions[1].fence() as other:
+        for path in paths:
+            append(path, {"n": 4})
+    assert [entry.trust for entry in (*fence.arrived, *other.arrived)] == ["permitted"] * 2
+    assert [entry.trust for entry in sessions[0].read()][2:] == ["external", *["permitted"] * 2]
+    facts = journal.mirrors.facts()
+    assert [journal.store.registry.writers[each.writer_id].name for each in facts] == [
+        "external:mirror-1.2", "external:mirror-2.2",
+    ]  # fmt: skip
+    found = audit(journal_path)
+    assert [(each.id, each.ranges) for each in found.findings] == [("J110", ((3, 3),))]
+
+
+def test_that_a_program_is_known_is_recorded_once(
+    journal: Journal, journal_path: Path, store: Path
+) -> None:
+    """Also beside another process, which writes down what comes as this one said."""
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    with Journal(journal_path) as other:
+        watch = Watch(other, [store])
+        assert list(watch.catch_up()) == []
+        caught_up(journal, store, permit="pi, ours")
+        head = journal.store.registry.chain.head.seq
+        append(path, {"n": 2})
+        assert [seen.entries for seen in watch.catch_up()] == [1]
+    assert caught_up(journal, store, permit="pi, ours") == []
+    assert journal.session("s-1").read()[-1].trust == "permitted"
+    assert journal.store.registry.chain.head.seq == head
+
+
+def test_a_permission_that_was_taken_back_is_not_given_by_a_watch_that_starts_again(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store, permit="pi, ours")
+    journal.mirrors.permit("s-1", permitted=False, reason="not any more")
+    append(path, {"n": 2})
+    assert caught_up(journal, store, permit="pi, ours") == [("taken in", "s-1", 1)]
+    path.rename(store / "b.jsonl")
+    assert [what for what, *_ in caught_up(journal, store, permit="pi, ours")][-1] == "moved"
+    append(store / "b.jsonl", {"n": 4})
+    caught_up(journal, store, permit="pi, ours")
+    assert journal.session("s-1").read()[-1].trust == "external"
+
+
 def test_what_is_no_session_file_is_passed_over(journal: Journal, store: Path) -> None:
     (store / "notes.txt").write_text("hello")
     (store / "a.jsonl.lock").write_text("{}")

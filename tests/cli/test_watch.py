@@ -46,6 +46,19 @@ def test_it_tells_what_it_takes_in_and_ends_by_a_signal(run, start, store):
     assert trusts == ["asserted", "asserted", "external", "external"]
 
 
+def test_a_store_that_was_watched_before_is_permitted_from_then_on(run, store):
+    path = session_file(store / "a.jsonl", {"n": 1})
+    for n, permit in ((2, ()), (3, ("--permit", "pi")), (4, ()), (5, ("--permit", "pi"))):
+        assert run("watch", "--once", *permit, store).exit_code == 0
+        with path.open("ab") as file:
+            file.write(b'{"n":%d}\n' % n)
+    assert run("watch", "--once", store).exit_code == 0
+    (mirror,) = json.loads(run("mirror", "list", "--json").stdout)["mirrors"]
+    assert (mirror["writer"], mirror["permitted"]) == ("external:mirror-1.2", True)
+    entries = json.loads(run("log", "s-1", "--json").stdout)["entries"]
+    assert [entry["trust"] for entry in entries] == ["asserted"] * 2 + ["permitted"] * 4
+
+
 def test_it_is_interrupted_like_any_other(start, store):
     pytest.importorskip("watchfiles")
     session_file(store / "a.jsonl", {"n": 1})
