@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from journal.errors import StorageError
+from journal.place import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +28,8 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
         StorageError: it is.
 
     """
-    if target.name.startswith(journal.name) and target.parent.resolve() == journal.parent.resolve():
+    place, name = (path.parent.resolve() / path.name for path in (journal, target))
+    if str(name) in files_of(str(place)):
         # Opening any of the journal's files from here would drop SQLite's locks.
         raise StorageError(
             f"{target} belongs to the journal", hint="name another FILE", code="own-file"

@@ -210,6 +210,23 @@ class TestExport:
         assert "belongs to the journal" in done.stderr
         assert run("log", session).exit_code == 0
 
+    @pytest.mark.parametrize(
+        "name", ["journal.db-mirrors", "journal.db-ticket", "journal.db-journal"]
+    )
+    def test_nor_is_a_file_of_its_own_made_for_it(self, run, session, home, name):
+        """By whatever path it is named."""
+        for path in (name, home / name):
+            done = run("export", session, "-o", path, "--force")
+            assert (done.exit_code, "belongs to the journal" in done.stderr) == (1, True)
+
+    @pytest.mark.parametrize("name", ["journal.dbx", "journal.db.jsonl", "journal.db-copy"])
+    def test_a_name_that_begins_with_the_journals_is_any_other(self, run, session, name):
+        """Written, and then not without --force."""
+        assert run("export", session, "-o", name).exit_code == 0
+        assert Path(name).read_bytes() == run("export", session).stdout_bytes
+        again = run("export", session, "-o", name)
+        assert (again.exit_code, "is there already" in again.stderr) == (1, True)
+
     def test_a_stray_is_left_out_and_said(self, run, session, steal):
         """Exit 3; the honest lines are there."""
         whole = run("export", session).stdout_bytes
