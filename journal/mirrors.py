@@ -12,6 +12,7 @@ from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.mirror import Mirror
 from journal.mirrorfile import is_file, make_file, mode_of, real_path
 from journal.model import check_label
+from journal.permitting import permit
 from journal.process import this_process
 from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
@@ -179,11 +180,7 @@ class Mirrors:
 
     def permit(self, key: str, *, permitted: bool, reason: str) -> None:
         """Say that a mirror's other program is known: its entries are "permitted", never trusted."""
-        check_label(reason, "reason")
-        known = self.of(key)
-        with self._store.transaction() as cursor:
-            permit = fact("permit", id=known.writer_id, permitted=permitted, reason=reason)
-            self._store.record(cursor, permit)
+        permit(self._store, self.of(key), permitted=permitted, reason=reason)
 
     def of(self, key: str) -> MirrorFact:
         """Return a session's mirror.

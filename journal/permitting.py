@@ -1,7 +1,7 @@
-"""Makes the programs at mirrors' files known from now on, and leaves foreign what came before.
+"""Records that the programs at mirrors' files are known: for all that ever came, or from now on.
 
-``permit`` speaks of a writer, and so of all that it ever wrote. Here what comes is
-by another writer of the same mirror, and the permission is that one's alone.
+A permission speaks of a writer, and so of all that it ever wrote. From now on means
+another writer of the same mirror, and the permission is that one's alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from journal.engine import Cursor
     from journal.registry import MirrorFact
     from journal.store import Store
+
+
+def permit(store: Store, known: MirrorFact, *, permitted: bool, reason: str) -> None:
+    """Say of all that came and comes by a mirror's file that it is permitted, or is not any more."""
+    check_label(reason, "reason")
+    with store.transaction() as cursor:
+        named = (store.registry.by_name.get(name) for name in _names(known))
+        numbers = {known.writer_id} | {writer.id for writer in named if writer is not None}
+        facts = [
+            fact("permit", id=number, permitted=permitted, reason=reason)
+            for number in sorted(numbers)
+        ]
+        store.record(cursor, *facts)
+
+
+def _names(known: MirrorFact) -> tuple[str, str]:
+    """Return what a mirror's first and second writer are called."""
+    return f"external:mirror-{known.number}", f"external:mirror-{known.number}.2"
 
 
 def permit_from_now(store: Store, keys: Iterable[str], reason: str) -> None:
@@ -50,7 +68,7 @@ def _foreign(store: Store, keys: tuple[str, ...]) -> list[MirrorFact]:
 
 def _permit(store: Store, cursor: Cursor, known: MirrorFact, reason: str) -> None:
     """Give a mirror its second writer, who is permitted."""
-    writer = store.declare(cursor, f"external:mirror-{known.number}.2", "external")
+    writer = store.declare(cursor, _names(known)[1], "external")
     told = known._replace(writer_id=writer.id)
     store.record(
         cursor, fact("mirror", **told.told()), fact("permit", id=writer.id, permitted=True, reason=reason)

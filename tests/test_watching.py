@@ -297,6 +297,19 @@ def test_a_program_that_is_said_to_be_known_later_is_permitted_from_then_on(
     assert [(each.id, each.ranges) for each in found.findings] == [("J110", ((3, 3),))]
 
 
+def test_who_permits_or_revokes_at_a_mirror_speaks_of_all_that_came_by_it(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    for n, permit in ((2, {}), (3, {"permit": "pi, ours"})):
+        append(path, {"n": n})
+        caught_up(journal, store, **permit)
+    for permitted, trust in ((True, "permitted"), (False, "external")):
+        journal.mirrors.permit("s-1", permitted=permitted, reason="I looked")
+        assert [entry.trust for entry in journal.session("s-1").read()][2:] == [trust] * 2
+
+
 def test_that_a_program_is_known_is_recorded_once(
     journal: Journal, journal_path: Path, store: Path
 ) -> None:

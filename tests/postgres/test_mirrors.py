@@ -41,6 +41,7 @@ from tests.postgres.test_server import run
 from tests.test_watching import (  # noqa: F401 - run here as well
     follow,
     store,
+    test_a_program_that_is_said_to_be_known_later_is_permitted_from_then_on,
     test_changes_are_taken_in_as_they_happen,
     test_files_are_adopted_in_place_and_what_came_since_is_foreign,
 )
