@@ -70,6 +70,8 @@ class Awaited:
 
     def _run(self, call: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it returns
         if self._pid != os.getpid():  # a forked child has a loop of its own, as it would have
+            # The parent's is kept: were it collected, it would take its bell out of what both wait at.
+            self._inherited = self._runner
             self._runner, self._pid = asyncio.Runner(), os.getpid()
         return self._runner.run(call)
 
