@@ -347,7 +347,7 @@ def test_a_wait_for_a_program_without_tickets_goes_on_in_the_deputy(
 ):
     """Until the thread that asked is interrupted; then nothing is written."""
     session, store = journal.session("s", writer="w", role="run"), journal.store
-    waited, interrupted = threading.Event(), threading.Event()
+    asked, waited, interrupted = threading.Event(), threading.Event(), threading.Event()
     is_free = store._is_free
 
     def tried(statement: str, deadline: float) -> bool:
@@ -356,7 +356,9 @@ def test_a_wait_for_a_program_without_tickets_goes_on_in_the_deputy(
         return found
 
     class Told(SimpleQueue[object]):
-        pass
+        def put(self, item: object, *_: object) -> None:
+            asked.set()
+            super().put(item)
 
     def get(self: Told, timeout: float | None = None) -> object:
         if interrupted.is_set() or threading.current_thread().name == "journal-deputy":
@@ -371,6 +373,7 @@ def test_a_wait_for_a_program_without_tickets_goes_on_in_the_deputy(
     thief.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(session.append, LINE)
+        assert asked.wait(20)  # else it might find the turn free, and need no deputy
         holder.kill()
         with pytest.raises(KeyboardInterrupt):
             written.result(20)
