@@ -178,19 +178,22 @@ def beside_turns(refused: RefusedError) -> RefusedError:
     return refused
 
 
-def check_beside(cursor: Cursor, store: Store, chain: Chain, author: Author) -> None:
+def check_beside(
+    cursor: Cursor, store: Store, chain: Chain, author: Author, claim: int | None
+) -> None:
     """Refuse a run that applies what was refused beside another's turn: it would write there after all.
 
-    Whoever holds the turn may, and an operator, or another co-tenant, for any run.
+    Whoever holds the turn may: the process that took it, or who names its claim. So may an
+    operator, or another co-tenant, for any run.
 
     Raises:
         ClaimedError: another run's claim stands.
 
     """
-    if chain.head.claim is None or author.writer.role != "run":
+    if chain.head.claim in (None, claim) or author.writer.role != "run":
         return
     now = holder(cursor, store, chain)
-    if (now.writer, now.instance_id) != (author.writer.name, author.instance_id):
+    if (now.writer, now.process) != (author.writer.name, this_process()):
         raise beside_turns(held(chain, now, author))
 
 

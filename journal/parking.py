@@ -158,8 +158,16 @@ class Parked:
         values = [getattr(self, name) for name in self.__dataclass_fields__ if name != "_store"]
         return Parked, (*values,)
 
-    def apply(self, *, writer: str | None = None, role: str = "operator") -> list[Entry]:
+    def apply(
+        self, *, writer: str | None = None, role: str = "operator", claim: int | None = None
+    ) -> list[Entry]:
         """Write the lines now: by their original writer, recorded by whoever applies.
+
+        Args:
+            writer: who applies; without one it is the original writer.
+            role: the role of whoever applies.
+            claim: the token of the turn that whoever applies holds; not needed in the
+                process that took it, nor in a role that needs no turn.
 
         Raises:
             ClaimedError: it would be written as a run's, by a run, beside another's turn.
@@ -168,7 +176,7 @@ class Parked:
         """
         from journal.settling import apply  # noqa: PLC0415 - it needs the write path
 
-        return apply(self._store, self.id, writer, role)
+        return apply(self._store, self.id, writer, role, claim)
 
     def discard(
         self, *, writer: str | None = None, role: str = "operator", reason: str | None = None

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 
-def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[Entry]:
+def apply(
+    store: Store, parked_id: str, writer: str | None, role: str, claim: int | None = None
+) -> list[Entry]:
     """Write a parked write's lines: writer the original, recorder whoever applies."""
     if writer is not None:
         check_name(writer)
@@ -52,7 +54,7 @@ def apply(store: Store, parked_id: str, writer: str | None, role: str) -> list[E
             row.on_behalf_of,
             recorder.writer.id if recorder else None,
         )
-        check_beside(cursor, store, chain, recorder or author)
+        check_beside(cursor, store, chain, recorder or author, claim)
         lines = parking.unpack(row.content)
         request_id = _free_name(cursor, chain, row, lines)
         entries = store_lines(cursor, store, chain, author, lines, request_id, "parked")

@@ -378,6 +378,21 @@ def test_one_put_back_after_it_was_applied_under_its_own_name_is_not_applied_aga
     assert {found.id for found in audit(journal.path).findings} == {"J412"}
 
 
+def test_whoever_holds_the_turn_may_apply_in_it(turn, base, journal, open_journal):
+    """By the process that took it, through whatever journal it has open; or by the claim's token."""
+    refused(base, {"n": 1})
+    refused(base, {"n": 2})
+    here = open_journal().session(KEY).parked()
+    here[0].apply(writer="gateway", role="run")
+    parked = here[1]
+    for claim in (None, turn.token + 1):
+        with pytest.raises(ClaimedError):
+            parked.apply(writer="another", role="run", claim=claim)
+    parked.apply(writer="another", role="run", claim=turn.token)
+
+    assert {line.body for line in base.read()} >= {b'{"n":1}', b'{"n":2}'}
+
+
 def test_discarded_it_is_kept_for_the_record(turn, base):
     refused(base, LINE)
     parked = only(base)
