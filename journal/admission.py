@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import parking, verdicts
@@ -169,8 +171,8 @@ def earlier(
     """
     if request_id is None:
         return None
-    rows = of_request(cursor, chain, request_id)
-    if not _counted(cursor, chain, rows):
+    rows = _counted(cursor, chain, of_request(cursor, chain, request_id))
+    if not rows:
         return None
     if not _same_lines(rows, lines):
         raise _reused(request_id)
@@ -205,22 +207,33 @@ def _counted(cursor: Cursor, chain: Chain, rows: list[Row]) -> list[Row]:
 
 
 def was_written(cursor: Cursor, chain: Chain, request_id: str) -> bool:
-    """Whether a sealed entry carries this request id."""
-    return bool(of_request(cursor, chain, request_id))
+    """Whether a sealed entry carries this request id, and was not forgotten."""
+    return bool(_counted(cursor, chain, of_request(cursor, chain, request_id)))
+
+
+class Written(NamedTuple):
+    """Where lines were written: the first one's seq, and whether it is sure that it was these lines."""
+
+    seq: int
+    is_sure: bool
 
 
 def written_as(
     cursor: Cursor, chain: Chain, lines: Sequence[Line], request_id: str, since_us: int
-) -> int | None:
-    """Return the first seq of the sealed entries that hold just these lines under a request; or None.
+) -> Written | None:
+    """Return the write under a request that holds just these lines; None if none does.
 
-    Of what was erased nobody can tell what it was: if it was written since then, it is taken for them.
+    Of what was erased nobody can tell what it was: if it was written since then, it may be they.
     """
-    rows = of_request(cursor, chain, request_id)
-    if not rows or not _same_lines(rows, lines):
-        return None
-    is_older = any(row.salt is None and row.created_us <= since_us for row in rows)
-    return None if is_older else rows[0].seq
+    found: Written | None = None
+    for _, rows in groupby(of_request(cursor, chain, request_id), attrgetter("epoch")):
+        write = [*rows]
+        erased = [row for row in write if row.salt is None]
+        if _same_lines(write, lines) and all(row.created_us > since_us for row in erased):
+            found = Written(write[0].seq, not erased)
+            if found.is_sure:
+                break
+    return found
 
 
 def of_request(cursor: Cursor, chain: Chain, request_id: str) -> list[Row]:

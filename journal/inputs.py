@@ -156,18 +156,17 @@ def _known(
 
     """
     store = session.store
-    where = "WHERE session_id = ? AND request_id = ? AND taken_seq IS NULL"
-    waiting = [
-        row for row in _select(cursor, where, chain.session_id, request_id) if row.holds(store)
-    ]
-    for row in waiting:
-        if row.line[:2] != line[:2]:
+    where = "WHERE session_id = ? AND request_id = ? ORDER BY taken_seq IS NOT NULL"
+    said = [row for row in _select(cursor, where, chain.session_id, request_id) if row.holds(store)]
+    for row in said:
+        if row.line[:2] == line[:2]:  # taken, it may have become an entry under its second name
+            return _seen(cursor, store, chain, row)
+        if row.taken_seq is None:
             raise EntryError(
                 f"request {request_id!r} was already submitted with another line",
                 hint="use a new request id for a new line",
                 code="request-reused",
             )
-        return _seen(cursor, store, chain, row)
     done = earlier(cursor, session, chain, [line], request_id)
     if not done:
         return None
@@ -276,9 +275,9 @@ def _seen(cursor: Cursor, store: Store, chain: Chain, row: InputRow) -> Input:
     if row.taken_seq is not None:
         return _input(store, row, TAKEN)
     for request_id in (str(row.request_id), _second_name(row)):
-        seq = written_as(cursor, chain, [row.line], request_id, row.submitted_us)
-        if seq is not None:
-            return _input(store, row._replace(taken_seq=seq), TAKEN)
+        written = written_as(cursor, chain, [row.line], request_id, row.submitted_us)
+        if written is not None:
+            return _input(store, row._replace(taken_seq=written.seq), TAKEN)
     writer = store.registry.writers.get(row.writer_id)
     is_revoked = writer is None or writer.revoked_us is not None
     return _input(store, row, REVOKED if is_revoked else PENDING)

@@ -128,10 +128,20 @@ def _free_name(cursor: Cursor, chain: Chain, row: ParkedRow, lines: list[Line]) 
 
     """
     for name in _names(row):
-        if written_as(cursor, chain, lines, name, row.parked_us) is not None:
+        written = written_as(
+            cursor, chain, lines, name, row.parked_us - 1
+        )  # in the same moment: perhaps
+        if written is not None and written.is_sure:
             raise RefusedError(
                 f"the lines of {row.id} are in the session already, as request {name!r}",
                 hint=f"journal parked discard {row.id}  # closes it; nothing is lost by that",
+                code="settled",
+            )
+        if written is not None:
+            raise RefusedError(
+                f"seq {written.seq} was written since as request {name!r}, and erased: nobody can tell whether "
+                f"it was the lines of {row.id}",
+                hint=f"journal parked show {row.id}  # append them anew if they are not to be lost",
                 code="settled",
             )
     for name in _names(row):

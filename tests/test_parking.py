@@ -34,6 +34,11 @@ def turn(base):
     return base.claim()
 
 
+@pytest.fixture
+def operator(journal):
+    return journal.session(KEY, writer="alice", role="operator")
+
+
 def refused(session, *lines: object, request_id: str | None = None) -> str:
     with pytest.raises(ClaimedError) as caught:
         session.extend(lines, request_id=request_id)
@@ -360,6 +365,48 @@ def test_its_lines_that_were_written_since_are_not_written_again(turn, base, hea
 
     assert caught.value.code == "settled"
     assert f"journal parked discard {parked}" in str(caught.value.hint)
+
+
+def test_what_its_caller_wrote_after_a_forgetting_is_not_applied_again(
+    base, journal, open_journal, operator
+):
+    """The id was forgotten, sent again and refused, and sent once more: the line stands."""
+    base.append(LINE, request_id="m1")
+    operator.forget(reason="r")
+    with open_journal().session(KEY, writer="another", role="run").claim():
+        refused(base, LINE, request_id="m1")
+    base.append(LINE, request_id="m1")
+
+    with pytest.raises(RefusedError, match="in the session already"):
+        only(base).apply()
+
+
+def test_where_nobody_can_tell_whether_it_was_applied_that_is_said(turn, base, operator, journal):
+    """Another write of its request id was applied and erased: its own lines may be lost by a discard."""
+    refused(base, {"n": 1}, request_id="m1")
+    refused(base, {"n": 2}, request_id="m1")
+    turn.release()
+    first = next(each for each in base.parked() if each.lines == (b'{"n":1}\n',))
+    (entry,) = first.apply()
+    operator.redact([entry.seq], reason="r")
+
+    with pytest.raises(RefusedError, match="nobody can tell") as caught:
+        only(base).apply()
+
+    assert "append them anew" in str(caught.value.hint)
+    assert not audit(journal.path).findings
+
+
+def test_equal_lines_of_two_writers_are_told_apart_by_an_audit(turn, base, journal, open_journal):
+    another = open_journal().session(KEY, writer="another", role="run")
+    refused(base, LINE, request_id="m1")
+    refused(another, LINE, request_id="m1")
+    turn.release()
+    first, _ = base.parked()
+
+    first.apply()
+
+    assert not audit(journal.path).findings
 
 
 def test_one_put_back_after_it_was_applied_under_its_own_name_is_not_applied_again(

@@ -302,6 +302,34 @@ def test_a_forgotten_request_is_written_again(
     assert not audit(str(gateway.store.path)).findings
 
 
+def test_a_forgotten_request_that_was_written_again_is_found_done(
+    gateway: Session, operator: Session
+) -> None:
+    gateway.append({"n": 1}, request_id="once")
+    operator.forget(reason="r")
+    again = [gateway.append({"n": 1}, request_id="once") for _ in range(3)]
+    with Batch(gateway.store) as batch:
+        receipt = batch.append(gateway, {"n": 1}, request_id="once")
+    assert {entry.seq for entry in [*again, *receipt.entries]} == {again[0].seq}
+    with pytest.raises(EntryError, match="already written with other lines"):
+        gateway.append({"n": 2}, request_id="once")
+
+
+def test_what_is_said_again_after_a_session_was_forgotten_is_taken_once(
+    gateway: Session, operator: Session
+) -> None:
+    def said_and_taken() -> None:
+        gateway.submit({"n": 1}, request_id="once")
+        with gateway.claim() as turn:
+            turn.take_inputs()
+
+    said_and_taken()
+    operator.forget(reason="r")
+    for _ in range(3):
+        said_and_taken()
+    assert [line.body for line in gateway.read()] == [b'{"n":1}']
+
+
 def test_a_forgotten_session_is_empty_and_on_record(
     journal: Journal, gateway: Session, operator: Session, tmp_path: Path, journal_path: Path
 ) -> None:

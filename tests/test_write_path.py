@@ -358,7 +358,7 @@ def test_a_request_is_found_by_the_first_of_its_lines(base, journal):
     with store.snapshot() as cursor:
         chain = store.find_chain(cursor, KEY)
         assert chain is not None
-        assert written_as(cursor, chain, lines, "r", 0) == 2
+        assert written_as(cursor, chain, lines, "r", 0) == (2, True)
         assert written_as(cursor, chain, lines[:1], "r", 0) is None
 
 

@@ -103,12 +103,14 @@ class ParkedState(NamedTuple):
 
     Attributes:
         requests: the request ids under which it may have been applied, the likeliest first.
+        writer_id: whose it is.
         digest: that of its lines.
         is_applied: whether it says that it was.
 
     """
 
     requests: tuple[bytes, ...]
+    writer_id: int
     digest: bytes
     is_applied: bool
 
@@ -118,7 +120,8 @@ def parked_state(row: tuple[Any, ...]) -> ParkedState:
     values = dict(zip(_PARKED, row, strict=True))
     own = b"parked:" + values["id"]
     requests = tuple(filter(None, (values["request_id"], own)))
-    return ParkedState(requests, values["content_digest"], values["settled"] == b"applied")
+    is_applied = values["settled"] == b"applied"
+    return ParkedState(requests, values["writer_id"], values["content_digest"], is_applied)
 
 
 PROVED: Final[tuple[tuple[str, Table, Any], ...]] = (

@@ -16,6 +16,7 @@ from journal.seal import body_holds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from journal.audit.proofs import ParkedState
     from journal.audit.source import Source
     from journal.model import Row
     from journal.seal import Sealer
@@ -47,12 +48,14 @@ def misstated(source: Source, session_id: int, sealer: Sealer | None) -> Iterato
     """J412: yield the requests of parked writes that are not what they say of themselves, and why."""
     for row in source.table(tables.parked, session_id):
         state = proofs.parked_state(row)
-        was_applied = any(
-            _is_of(write, state.digest)
+        found = {
+            _is_of(write, state)
             for request in state.requests
             for write in _applied(source, session_id, request, sealer)
-        )
-        if was_applied != state.is_applied:
+        }
+        was_applied = True in found
+        # Of a write that was erased or edited nobody can tell any more whose it was.
+        if was_applied != state.is_applied and (was_applied or None not in found):
             yield text(state.requests[0]), _APPLIED if was_applied else _NOT_APPLIED
 
 
@@ -69,9 +72,11 @@ def _applied(
         yield [*write]
 
 
-def _is_of(write: list[Row], digest: bytes) -> bool:
-    """Whether entries hold the lines of this digest; of what was erased or edited nobody can tell any more."""
+def _is_of(write: list[Row], state: ParkedState) -> bool | None:
+    """Whether entries are what a parked write became; None where they do not tell any more."""
+    if write[0].writer_id != state.writer_id:
+        return False
     if not all(map(body_holds, write)):
-        return True
+        return None
     content = b"".join(field(row.body) + field(row.terminator) for row in write)
-    return sha256(content).digest() == digest
+    return sha256(content).digest() == state.digest
