@@ -6,16 +6,21 @@ import json
 import os
 import posixpath
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
+
+from sqlalchemy import LargeBinary, cast, select
 
 from journal.errors import StorageError
 from journal.export import export
 from journal.files import drafted, write_new
 from journal.migration import indexed, receipts
 from journal.migration.packed import inner, is_here, is_packed, packed
+from journal.statements import compiled
+from journal.tables import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,9 +35,8 @@ INDEX: Final = "journal-export.json"
 SCHEMA: Final = "journal.export.all/1"
 _OWN: Final = "sessions"  # for sessions that came from no file
 _NAME_LIMIT: Final = 200
-_MODES: Final = (
-    0o664  # a mode is a record that nobody sealed: never one by which all may write, or run it
-)
+# A mode is a record that nobody sealed: never one by which others may write it, or anybody run it.
+_MODES: Final = 0o644
 
 
 class Rebuilt(NamedTuple):
@@ -139,10 +143,16 @@ def _places(journal: Journal) -> Iterator[tuple[str, Receipt | None, str]]:
 def _sources(cursor: Cursor) -> set[PurePosixPath]:
     """Return what the migrations were given, as their records say; they only choose how much of a path is kept."""
     found: set[PurePosixPath] = set()
-    for (text,) in cursor.execute("SELECT source FROM migrations").fetchall():
-        with suppress(ValueError, TypeError):
-            found.update(map(PurePosixPath, json.loads(text)))
+    for (text,) in cursor.execute(_select_sources()).fetchall():
+        with suppress(ValueError, TypeError, RecursionError):
+            found.update(map(PurePosixPath, json.loads(bytes(text))))
     return found
+
+
+@cache
+def _select_sources() -> str:
+    # As bytes: a row put there by plain SQL need not be UTF-8, and the driver would not hand it out.
+    return compiled(select(cast(migrations.c.source, LargeBinary)))
 
 
 def _sealed(store: Store, number: int, kept: list[Kept]) -> list[Receipt]:
@@ -188,17 +198,19 @@ class _Taken:
         *above, name = PurePosixPath(place).parts
         for part in above:
             path = self._beside(path / part, self._files)
-        path = self._beside(path / name, self._files | self._directories)
+        path = self._beside(path / name, self._files, self._directories)
         self._files.add(str(path).lower())
         self._directories.update(str(each).lower() for each in path.parents)
         return str(path)
 
     @staticmethod
-    def _beside(path: PurePosixPath, taken: set[str]) -> PurePosixPath:
-        found, number = path, 1
-        while str(found).lower() in taken:
+    def _beside(path: PurePosixPath, *taken: set[str]) -> PurePosixPath:
+        found, number, name = path, 1, path.name
+        if len(os.fsencode(name)) > _NAME_LIMIT:  # no number would fit before it
+            name = f"{sha256(os.fsencode(name)).hexdigest()[:16]}{path.suffix}"
+        while any(str(found).lower() in each for each in taken):
             number += 1
-            found = path.with_name(f"{number}-{path.name}")
+            found = path.with_name(f"{number}-{name}")
         return found
 
 
