@@ -44,7 +44,7 @@ def guarded(call: Callable[[], object], settings: Settings) -> int:
 
 def _told(error: Exception, settings: Settings) -> int:
     if settings.debug:
-        output.say("".join(traceback.format_exception(error)).rstrip())
+        output.say_lines("".join(traceback.format_exception(error)).rstrip().splitlines())
     if isinstance(error, click.Abort):
         return _interrupted()
     try:
@@ -111,8 +111,7 @@ def _ids(error: JournalError) -> dict[str, str]:
 
 def _tell_usage(error: click.UsageError, settings: Settings) -> int:
     if error.ctx is not None:
-        for line in error.ctx.get_usage().splitlines():
-            output.say(line)
+        output.say_lines(error.ctx.get_usage().splitlines())
     hint = None if error.ctx is None else f"{error.ctx.command_path} --help"
     # click lists choices one a line
     message = " ".join(error.format_message().split())

@@ -110,7 +110,7 @@ def check(settings: Settings, fence_id: str, policy: str) -> int:
 
 def _explain(verdict: Verdict, settings: Settings) -> None:
     if not verdict.accepted:
-        output.say(with_db(verdict.explain(), settings))
+        output.say_lines(with_db(each, settings) for each in verdict.explain().splitlines())
         return
     output.say(
         f"{output.counted(len(verdict.arrived), 'entry', 'entries')} arrived since the fence."

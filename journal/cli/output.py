@@ -134,6 +134,12 @@ def say(text: str) -> None:
     _write(sys.stderr, f"{escape(text)}\n")
 
 
+def say_lines(lines: Iterable[str]) -> None:
+    """Write words of several lines, each of them one; whoever has a text of them splits it."""
+    for each in lines:
+        say(each)
+
+
 def line(*cells: object) -> None:
     """Write one line of data, its cells set apart by tabs, to stdout."""
     _write(sys.stdout, "\t".join(escape(str(cell)) for cell in cells) + "\n")

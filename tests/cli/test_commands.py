@@ -383,6 +383,9 @@ class TestFence:
         assert (done.exit_code, done.stdout) == (3, "takeover\n")
         assert f"seq {seq}" in done.stderr
         assert "takeover by database" in done.stderr
+        (verdict,) = [line for line in done.stderr.splitlines() if "takeover by database" in line]
+        assert len(done.stderr.splitlines()) > len(verdict.splitlines()) == 1
+        assert "\\n" not in done.stderr
         assert told["schema"] == "journal.fence.check/1"
         assert [(item["seq"], item["trust"]) for item in told["foreign"]] == [(seq, "stray")]
         assert [item["writer"] for item in told["arrived"]] == ["heartbeat"]

@@ -165,7 +165,10 @@ def test_an_unforeseen_error_is_one_line(run, monkeypatch):
         "Error: this is a bug in session-journal: ZeroDivisionError: at\\x1b[2J all"
     )
     assert "Traceback" not in done.stderr
-    assert "Traceback" in debugged.stderr
+    first, *between = debugged.stderr.splitlines()[: -len(done.stderr.splitlines())]
+    assert first == "Traceback (most recent call last):"
+    assert any(line.startswith('  File "') and line.endswith(", in fails") for line in between)
+    assert between[-1] == "ZeroDivisionError: at\\x1b[2J all"
 
 
 def test_an_error_is_a_document_too(run):
