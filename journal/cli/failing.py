@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shlex
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -72,7 +74,10 @@ def _tell(error: Exception, settings: Settings) -> int:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         message = f"{where}{error.strerror or error}"
-        return _say(settings, message, _way_on(error), "system", EXIT_FAILED)
+        hint = None
+        with suppress(OSError):  # it may be lacking, but never keep the error from being said
+            hint = _way_on(error)
+        return _say(settings, message, hint, "system", EXIT_FAILED)
     message = f"this is a bug in session-journal: {type(error).__name__}: {error}"
     hint = "run it again with --debug, and report what it prints"
     return _say(settings, message, hint, "bug", EXIT_FAILED)
@@ -83,7 +88,7 @@ def _way_on(error: OSError) -> str | None:
     if not isinstance(error.filename, str):
         return None
     there = Path(error.filename).absolute().parent
-    while not there.is_dir():
+    while not os.path.isdir(there):  # noqa: PTH112 - Path's raises below a directory that is closed
         there = there.parent
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"name a file in a directory that is there; {there} is the nearest"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
+from journal.cli.failing import _told
+from journal.cli.options import Settings
 from journal.lines import LINE_LIMIT
 from tests.thieves import Thief
 
@@ -445,6 +450,47 @@ def test_a_hint_names_the_argument_that_was_wrong(run, session, home):
         assert "mv " not in done.stderr
     assert f"Error: {home / 'none' / 'x'}: " in run("export", session, "-o", "none/x").stderr
     assert (home / "notes").read_text() == "mine\n"
+
+
+def test_a_path_too_long_to_look_at_is_said(run, session):
+    """Looking for a directory that is there fails as well; that keeps no error from being said."""
+    done = run("export", session, "-o", f"{'x' * 300}/y/z")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "File name too long" in done.stderr
+
+
+def test_an_error_in_a_directory_that_is_gone_is_said(home, monkeypatch, capsys):
+    gone = home / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert _told(FileNotFoundError(errno.ENOENT, "No such file", "y/z"), Settings()) == 1
+    assert capsys.readouterr().err == "Error: y/z: No such file\n"
+
+
+def test_an_error_below_a_directory_that_may_not_be_searched_is_said(home, capsys):
+    closed = home / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    error = PermissionError(errno.EACCES, "Permission denied", str(closed / "a" / "b"))
+    with as_nobody():
+        assert _told(error, Settings()) == 1
+    closed.chmod(0o700)
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"Error: {closed}/a/b: Permission denied\nTry: name a file elsewhere")
+
+
+@contextmanager
+def as_nobody():
+    """Be somebody whom a directory's mode concerns: it is of none to root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_preview_names_the_command_whole(run, session):
