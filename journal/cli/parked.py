@@ -11,7 +11,13 @@ from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import check_writer, known_key, opened
-from journal.cli.options import Settings, json_option, role_option, writer_options
+from journal.cli.options import (
+    Settings,
+    claim_option,
+    json_option,
+    role_option,
+    writer_options,
+)
 
 if TYPE_CHECKING:
     from journal.parking import Parked
@@ -87,19 +93,23 @@ def show(settings: Settings, parked_id: str, *, raw: bool) -> None:
 )
 @click.argument("parked_id", metavar="ID")
 @writer_options
+@claim_option
 @json_option
 @click.pass_obj
-def apply(settings: Settings, parked_id: str, writer: str, role: str | None) -> None:
+def apply(
+    settings: Settings, parked_id: str, writer: str, role: str | None, claim: int | None
+) -> None:
     """Write a parked write's lines now; prints the seq of each.
 
     They are written as their original writer's, recorded by who applies them, at the end
-    of the session. Once.
+    of the session. Once. While a turn stands, a run may do it in that turn alone.
     """
     with opened(settings) as journal:
         check_writer(journal, writer, role)
         journal.session("-", writer=writer, role=role)  # refuses a role that is not the writer's
         found = journal.parked(parked_id)
-        entries = found.apply(writer=writer, role=role or _role_of(journal.writers(), writer))
+        role = role or _role_of(journal.writers(), writer)
+        entries = found.apply(writer=writer, role=role, claim=claim)
     told = [{"seq": entry.seq, "epoch": entry.epoch} for entry in entries]
     if settings.json:
         output.document("parked.apply", id=parked_id, session=found.session, entries=told)

@@ -342,6 +342,20 @@ def test_a_parked_write_is_applied_once(run, session, parked):
     assert (shown["settled_by"], shown["settled_as"]) == ("bob", [entry["seq"]])
 
 
+def test_a_run_applies_a_parked_write_in_its_own_turn_by_the_claim(run, session, parked):
+    """Each command of a shell is a process of its own: the token says whose turn it is."""
+    token = run("claim", "take", session, "-w", "heir", "--role", "run", "--supersede", "x").stdout
+    apply = ("parked", "apply", parked, "-w", "heir")
+    for claim in ((), ("--claim", int(token) + 1)):
+        refused = run(*apply, *claim)
+        assert (refused.exit_code, refused.stdout) == (11, "")
+
+    done = run(*apply, "--claim", token.strip())
+
+    assert done.exit_code == 0
+    assert run("show", session, done.stdout.strip(), "--raw").stdout == f"{REPLY}\n"
+
+
 def test_a_parked_write_is_discarded_and_kept(run, session, parked):
     who = ("-w", "alice", "--reason", "asked again")
     assert run("parked", "discard", parked, *who).exit_code == 0
