@@ -6,7 +6,8 @@ seal could prove. The judging is :mod:`journal.verdict`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import statements as sql
 from journal.model import Entry, Row
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
 
 PAGE: Final = 256
 _RESOLVED: Final = {"accept": "accepted", "reject": "rejected"}
+# What is nothing but a line end waits for nobody; only a body's length is read.
+_FOREIGN_BY_WRITER: Final = (
+    "SELECT writer_id, count(*) FROM entries WHERE session_id = ? AND trusted = 0 "
+    "AND (kind = 'control' OR body IS NULL OR length(body) > 0) GROUP BY writer_id"
+)
+
+
+class Unresolved(NamedTuple):
+    """How many foreign entries of a session nobody resolved; there may be more where not ``is_all``."""
+
+    entries: int
+    is_all: bool = True
 
 
 def entry_of(row: Row, chain: Chain, writers: Mapping[int, Writer]) -> Entry:
@@ -224,3 +237,46 @@ def foreign_so_far(
             if len(found) >= limit:
                 return found
     return found
+
+
+def foreign_by_writer(cursor: Cursor, session_id: int) -> Counter[int]:
+    """Return how many rows of a session say that they are foreign, by writer; nothing is verified."""
+    return Counter(dict(cursor.execute(_FOREIGN_BY_WRITER, (session_id,)).fetchall()))
+
+
+def unresolved_by_writer(cursor: Cursor, chain: Chain) -> Counter[int]:
+    """Return the same without what somebody accepted or rejected."""
+    counts = foreign_by_writer(cursor, chain.session_id)
+    chain.load_facts(cursor)
+    for seq in chain.resolved if counts else ():
+        found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
+        row = None if found is None else Row._make(found)
+        if row is not None and _says_foreign(row) and is_resolved(row, chain):
+            counts[row.writer_id] -= 1
+    return counts
+
+
+def count_unresolved(
+    cursor: Cursor, chain: Chain, writers: Mapping[int, Writer], most: int = 1000
+) -> Unresolved:
+    """Count what waits for somebody to decide: what is permitted does not.
+
+    Rows that plain SQL put there are looked at one by one, and of these so many at most.
+    """
+    permitted = {each.id for each in writers.values() if each.permitted}
+    by_writer = unresolved_by_writer(cursor, chain)
+    count = sum(number for writer, number in by_writer.items() if writer not in permitted)
+    odd = 0
+    for first, last in Ranges([*chain.named, *chain.occupied]):
+        for row in rows_of(cursor, chain.session_id, first, last):
+            if odd == most:
+                return Unresolved(count + odd, is_all=False)
+            if not (_says_foreign(row) and row.writer_id not in permitted):
+                entry = entry_of(row, chain, writers)
+                odd += not (entry.trusted or entry.is_line_end or is_resolved(row, chain))
+    return Unresolved(count + odd)
+
+
+def _says_foreign(row: Row) -> bool:
+    """Whether a row counts as foreign by what it says."""
+    return row.trusted == 0 and (row.kind == b"control" or row.body != b"")

@@ -15,7 +15,7 @@ from journal import (
     SessionTakeover,
     StorageError,
 )
-from journal.inspection import foreign_so_far
+from journal.inspection import Unresolved, count_unresolved, foreign_so_far
 from tests.thieves import KEY, findings
 
 STOLEN = b'{"type":"message","stolen":true}'
@@ -383,3 +383,45 @@ def test_what_was_resolved_takes_no_room_on_the_list(base, alice, mirror, journa
         found = foreign_so_far(cursor, chain, journal.store.registry.writers, limit=1)
 
     assert [entry.seq for entry in found] == [second]
+
+
+@pytest.fixture
+def unresolved(journal):
+    """Count what waits in the session."""
+
+    def count(**most):
+        with journal.store.snapshot() as cursor:
+            chain = journal.store.fresh(journal.store.find_chain(cursor, KEY))
+            return count_unresolved(cursor, chain, journal.store.registry.writers, **most)
+
+    return count
+
+
+def test_all_that_waits_is_counted_and_what_was_settled_is_not(base, alice, mirror, unresolved):
+    assert unresolved() == (0, True)
+    with mirror.open("ab") as file:
+        file.write((STOLEN + b"\n") * 1500 + b"\n")  # the last line is empty
+    base.fence()
+    assert unresolved(most=1) == (1500, True)
+
+    first, second = [entry.seq for entry in base.read(trusted=False)][:2]
+    alice.resolve([first], accept=True, reason="known")
+    alice.resolve([second], accept=False, reason="not ours")
+    assert unresolved() == (1498, True)
+
+
+def test_a_row_in_the_place_of_a_settled_one_waits(base, alice, edited, thief, unresolved):
+    alice.resolve([edited], accept=True, reason="known")
+    assert unresolved() == (0, True)
+    with thief.without_triggers():
+        thief.execute("UPDATE entries SET created_us = 1 WHERE seq = ?", edited)
+    assert unresolved() == (1, True)
+
+
+def test_rows_by_plain_sql_are_counted_so_far(alice, thief, unresolved):
+    alice.append({"n": 1})
+    strays = [thief.insert_copy(body=b"{}") for _ in range(3)]
+    assert unresolved() == unresolved(most=3) == (3, True)
+    assert unresolved(most=2) == Unresolved(2, is_all=False)
+    alice.resolve(strays[:1], accept=False, reason="not ours")
+    assert unresolved(most=2) == (2, True)

@@ -95,7 +95,7 @@ def _report(journal: Journal, fact: MirrorFact, status: MirrorStatus) -> Report:
     writer = journal.store.registry.writers[fact.writer_id]
     return Report(
         status.key, fact.path, fact.host, fact.on_edit, writer.name, writer.permitted, state,
-        detail, status.size, status.synced_to, foreign, _unresolved(journal, fact, writer.name),
+        detail, status.size, status.synced_to, foreign, _unresolved(journal, fact),
     )  # fmt: skip
 
 
@@ -129,16 +129,17 @@ def _detail(key: str, plan: Plan, foreign: int) -> str | None:
     return f"{output.counted(foreign, 'foreign line')}, {len(plan.lost)} missing: {shows}"
 
 
-def _unresolved(journal: Journal, fact: MirrorFact, writer: str) -> int:
-    from journal.inspection import foreign_so_far  # noqa: PLC0415 - with the rest of the library
+def _unresolved(journal: Journal, fact: MirrorFact) -> int:
+    from journal.inspection import unresolved_by_writer  # noqa: PLC0415 - with the rest of the library
 
     store = journal.store
+    if store.registry.writers[fact.writer_id].permitted:
+        return 0
     with store.snapshot() as cursor:
         chain = store.find_chain(cursor, key_of(journal, fact))
         if chain is None:
             return 0
-        found = foreign_so_far(cursor, store.fresh(chain), store.registry.writers)
-    return sum(entry.writer == writer and entry.trust == "external" for entry in found)
+        return unresolved_by_writer(cursor, store.fresh(chain))[fact.writer_id]
 
 
 def _number(value: int | None) -> object:

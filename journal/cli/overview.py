@@ -18,12 +18,16 @@ _PAGE: Final = 500
 _TAKEOVERS: Final = ("takeover", "between fences")
 # Where something from outside is known to stand, or plainly does: a look at each session's
 # chain would take a large journal seconds.
-_WHERE_TO_LOOK: Final = (
-    "SELECT session_id FROM mirrors UNION SELECT session_id FROM verdicts UNION SELECT id FROM "
-    "sessions WHERE EXISTS (SELECT 1 FROM entries WHERE session_id = sessions.id AND seq > head_seq)"
+_ODD: Final = (
+    "SELECT session_id FROM verdicts UNION SELECT id FROM sessions WHERE EXISTS "
+    "(SELECT 1 FROM entries WHERE session_id = sessions.id AND seq > head_seq)"
 )
-# SQLite has an index of these alone; a server would read all of the journal.
-_ON_SQLITE: Final = " UNION SELECT session_id FROM entries WHERE trusted = 0"
+# SQLite has an index of foreign rows alone; a server would read all of the journal.
+_FOREIGN: Final = (
+    "SELECT id FROM sessions WHERE EXISTS "
+    "(SELECT 1 FROM entries WHERE session_id = sessions.id AND trusted = 0)"
+)
+_MIRRORED: Final = "SELECT session_id FROM mirrors"
 
 
 @dataclass
@@ -31,7 +35,8 @@ class Overview:
     """Counts, the newest takeovers, the mirrors; ``forged`` rows are none of the journal's own.
 
     ``unresolved`` has, by session, how many rows from outside nobody has accepted or
-    rejected, as far as anybody has seen them: only an audit looks at every row.
+    rejected, as far as anybody has seen them: only an audit looks at every row. What is
+    permitted waits for nobody; where not ``is_all``, there may be more.
     """
 
     parked: int = 0
@@ -70,18 +75,30 @@ def _count_parked(journal: Journal, cursor: Any, found: Overview) -> None:  # no
 
 
 def _find_unresolved(journal: Journal, cursor: Any, found: Overview) -> None:  # noqa: ANN401
-    from journal.inspection import foreign_so_far  # noqa: PLC0415
+    from journal.inspection import count_unresolved  # noqa: PLC0415
 
     store = journal.store
-    where = _WHERE_TO_LOOK + (_ON_SQLITE if store.keeps_files else "")
-    ids = {row[0] for row in cursor.execute(where).fetchall()}
-    for session_id in sorted(ids & store.registry.session_keys.keys()):
+    for session_id in _sessions_to_look_at(journal, cursor):
         key = store.registry.session_keys[session_id]
         chain = store.find_chain(cursor, key)
         if chain is not None:
-            rows = foreign_so_far(cursor, store.fresh(chain), store.registry.writers)
-            if rows:
-                found.unresolved.append({"session": key, "entries": len(rows)})
+            waiting = count_unresolved(cursor, store.fresh(chain), store.registry.writers)
+            if waiting.entries:
+                found.unresolved.append({"session": key, **waiting._asdict()})
+
+
+def _sessions_to_look_at(journal: Journal, cursor: Any) -> list[int]:  # noqa: ANN401
+    """Return the sessions of which a chain must be looked at: not those with permitted rows alone."""
+    from journal.inspection import foreign_by_writer  # noqa: PLC0415
+
+    registry = journal.store.registry
+    permitted = {each.id for each in registry.writers.values() if each.permitted}
+    where = _FOREIGN if journal.store.keeps_files else _MIRRORED
+    found = {row[0] for row in cursor.execute(_ODD).fetchall()}
+    for (session_id,) in cursor.execute(where).fetchall():
+        if session_id not in found and foreign_by_writer(cursor, session_id).keys() - permitted:
+            found.add(session_id)
+    return sorted(found & registry.session_keys.keys())
 
 
 def _find_takeovers(journal: Journal, cursor: Any, found: Overview) -> None:  # noqa: ANN401

@@ -232,6 +232,9 @@ def _unresolved(found: list[dict[str, Any]] | None) -> str:
         return UNKNOWN
     if not found:
         return "none that is known"
-    told = [f"{each['entries']} in {each['session']}" for each in found[:5]]
+    told = [
+        f"{each['entries']}{'' if each['is_all'] else ' or more'} in {each['session']}"
+        for each in found[:5]
+    ]
     more = [f"and in {len(found) - 5} more"] if len(found) > 5 else []  # noqa: PLR2004 - as many as are shown
     return ", ".join([*told, *more]) + f"; {command_on(found[0]['session'], 'who')}"

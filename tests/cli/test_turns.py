@@ -13,6 +13,8 @@ import pytest
 
 from journal import Journal
 from journal.cli import cli, who
+from journal.cli.overview import _sessions_to_look_at
+from journal.cli.status import _unresolved
 from tests.thieves import Thief
 
 REPLY = '{"type":"message","reply":1}'
@@ -447,7 +449,9 @@ def test_status_tells_what_waits_for_a_decision(run, session, home):
     with file.open("ab") as program:
         program.write(b'{"alien":1}\n')
     assert run("mirror", "sync").exit_code == 3
-    assert told(run("status", "--json"))["unresolved"] == [{"session": session, "entries": 1}]
+    assert told(run("status", "--json"))["unresolved"] == [
+        {"session": session, "entries": 1, "is_all": True}
+    ]
     assert f"unresolved  1 in {session}; journal who {session}" in run("status").stdout
     assert run("fence", "check", fence).exit_code == 3
     assert "takeovers   the newest (takeover): " in run("status").stdout
@@ -458,6 +462,34 @@ def test_status_tells_what_waits_for_a_decision(run, session, home):
     shown = told(run("status", "--json"))
     assert (shown["unresolved"], shown["takeovers"][0]["settled"]) == ([], True)
     assert "takeovers   the newest (takeover, settled): " in run("status").stdout
+
+
+def test_status_tells_nothing_of_what_was_permitted(run, session, home):
+    """It waits for nobody: nor is such a session looked at, nor one with a file of no foreign line."""
+    file = home / "s.jsonl"
+    assert run("mirror", "add", session, file).exit_code == 0
+    with Journal("journal.db") as journal, journal.store.snapshot() as cursor:
+        assert _sessions_to_look_at(journal, cursor) == []
+    with file.open("ab") as program:
+        program.write(b'{"alien":1}\n')
+    assert run("mirror", "sync").exit_code == 3
+    with Journal("journal.db") as journal, journal.store.snapshot() as cursor:
+        assert len(_sessions_to_look_at(journal, cursor)) == 1
+
+    assert run("mirror", "permit", session, "--reason", "known").exit_code == 0
+
+    assert told(run("status", "--json"))["unresolved"] == []
+    assert run("mirror", "status").exit_code == 0
+    with Journal("journal.db") as journal, journal.store.snapshot() as cursor:
+        assert _sessions_to_look_at(journal, cursor) == []
+    assert run("mirror", "permit", session, "--reason", "known", "--revoke").exit_code == 0
+    assert f"unresolved  1 in {session}; " in run("status").stdout
+    assert run("mirror", "status").exit_code == 3
+
+
+def test_status_says_where_it_stopped_counting():
+    found = [{"session": "s", "entries": 1000, "is_all": False}]
+    assert _unresolved(found) == "1000 or more in s; journal who s"
 
 
 def test_a_stray_and_a_line_of_the_file_are_decided_on_apart(run, session, steal, home):
