@@ -38,7 +38,8 @@ class Finding:
         proves: what it proves.
         not_proved: what it does not prove.
         next: one command that shows more, or None.
-        settle: the command that decides on the first of these rows, but for the decision, or None.
+        settle: the command that decides on the first of these rows, or None; which way is for whoever
+            gives it.
 
     """
 
@@ -193,7 +194,7 @@ class Findings:
         ]
         if session is None or not seqs:
             return None
-        options = "--accept|--reject --reason WHY -w NAME"
+        options = "--accept --reason WHY -w NAME  # or --reject"
         return self._with_path(command_on(session, "resolve", *seqs[:20], options=options))
 
     def _next(self, template: str, session: str | None, group: _Group) -> str | None:
