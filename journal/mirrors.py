@@ -21,7 +21,7 @@ from journal.sidefiles import SideFiles, untold
 from journal.store import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from journal.engine import Cursor
     from journal.reconcile import Plan
@@ -319,9 +319,13 @@ class Mirrors:
         with self._told(mirror):
             mirror.create()
 
-    def status(self) -> list[MirrorStatus]:
-        """Return how every registered mirror is doing, without touching any file."""
-        return [self._status(known) for known in self.facts()]
+    def status(self, keys: Container[str] | None = None) -> list[MirrorStatus]:
+        """Return how the mirrors of these sessions, or all, are doing, without touching any file."""
+        return [
+            self._status(known)
+            for known in self.facts()
+            if keys is None or self._store.registry.session_keys[known.session_id] in keys
+        ]
 
     def here(self, key: str) -> Mirror:
         """Return a session's mirror, to look into its file or to serve it.

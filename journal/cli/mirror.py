@@ -178,7 +178,7 @@ def reconcile(settings: Settings, session: str, *, is_applied: bool) -> int:
         plan = mirror.preview()
         found = changes(journal, mirror, plan)
         new = applied(journal, key) if is_applied else []
-        stopped = next(each for each in journal.mirrors.status() if each.key == key)
+        (stopped,) = journal.mirrors.status([key])
     path, is_quiet = mirror.fact.path, plan.what in ("in step", "behind")
     if settings.json:
         output.document(

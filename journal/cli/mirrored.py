@@ -66,12 +66,12 @@ class Report(NamedTuple):
 
 def reports(journal: Journal, keys: frozenset[str] | None = None) -> list[Report]:
     """Return how mirrors are doing: those of these sessions, or all."""
-    by_key = {status.key: status for status in journal.mirrors.status()}
+    by_key = {status.key: status for status in journal.mirrors.status(keys)}
     return [
         _report(journal, fact, by_key[key])
         for fact in journal.mirrors.facts()
         for key in [key_of(journal, fact)]
-        if keys is None or key in keys
+        if key in by_key
     ]
 
 

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from journal import Journal
 from tests.thieves import KEY as SESSION
 
 EVIL = b'{"type":"message","evil":1}\n'
@@ -163,6 +164,16 @@ def test_reconcile_applies_what_it_showed(run, file):
     assert run("mirror", "reconcile", SESSION).exit_code == 0
     shown = told(run("show", SESSION, "4", "--json"))["entry"]
     assert (shown["trust"], shown["writer"]) == ("external", "external:mirror-1")
+
+
+def test_only_the_mirrors_asked_for_are_looked_at(run, file, home):
+    with Journal("journal.db") as journal:
+        other = journal.session("other", writer="gateway", role="run", mirror=home / "other.jsonl")
+        other.append({"n": 1})
+        looked_at = journal.mirrors.status([SESSION])
+        assert [each.key for each in looked_at] == [SESSION]
+        assert len(journal.mirrors.status()) == 2
+        assert journal.mirrors.status([]) == []
 
 
 def test_what_is_unresolved_is_said_until_it_is(run, file):
