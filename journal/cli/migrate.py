@@ -102,9 +102,10 @@ def command(  # noqa: PLR0913 - one for each option
 
 def _check_there(paths: tuple[str, ...], found: Plan) -> None:
     """Refuse paths of which none is there: a plan of nothing, or a new journal, would hide a slip."""
-    if len(found.set_aside) == len(set(paths)) and all(
-        each.code == "gone" for each in found.set_aside
-    ):
+    from journal.migration.discovery import absolute  # noqa: PLC0415 - with the rest of the library
+
+    gone = {each.path for each in found.set_aside if each.code == "gone"}
+    if gone == set(map(absolute, paths)):
         raise StorageError(
             f"there is nothing at {', '.join(each.path for each in found.set_aside)}",
             hint="name a file or a directory that is there",

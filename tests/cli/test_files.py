@@ -102,6 +102,12 @@ class TestMigrate:
         (home / "empty").mkdir()
         assert "there is no such file" in run("migrate", home / "empty", gone).stderr
 
+    def test_nothing_named_twice_is_nothing(self, run, home):
+        done = run("migrate", "gone", "./gone", home / "gone", "--apply")
+
+        assert (done.exit_code, (home / "journal.db").exists()) == (1, False)
+        assert f"Error: there is nothing at {home / 'gone'}\n" in done.stderr
+
     def test_many_causes_are_told_by_cause(self, run, home):
         """With counts and three examples each, and the disk there is."""
         for n in range(5):
