@@ -51,9 +51,26 @@ def show(
     spare: Sequence[str],
 ) -> list[str]:
     """Write the table; return which of the spare columns were left out."""
+    headers, rows = _filled(headers, rows, console.width, is_last_cut=is_last_cut)
     kept, rows = _without(headers, rows, spare, console.width, is_last_cut=is_last_cut)
     _Table(console, kept, rows, is_last_cut=is_last_cut).show()
     return [name for name in spare if name in headers and name not in kept]
+
+
+def _filled(
+    headers: Sequence[str], rows: Rows, room: int, *, is_last_cut: bool
+) -> tuple[Sequence[str], Rows]:
+    """Return a table that does not fit without its columns in which nothing stands."""
+    least = _least(rows, is_last_cut=is_last_cut)
+    if not rows or not placed(_widths(headers, rows), least, room).beneath:
+        return headers, rows
+    last = len(headers) - 1
+    kept = [
+        at
+        for at in range(len(headers))
+        if any(row[at] for row in rows) or (at == last and is_last_cut)
+    ]
+    return [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
 def _without(

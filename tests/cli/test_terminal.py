@@ -50,6 +50,17 @@ def test_the_listings_after_a_migration_show_all_of_what_decides(run, migrated, 
             assert any(each in line for line in shown), (command, each, shown)
 
 
+def test_a_column_in_which_nothing_stands_takes_no_room_of_others(run, migrated):
+    """Where all fits it is there; and where something stands in it."""
+    wide, narrow = (at_width(width, "mirror", "status")[0].split() for width in (400, 80))
+    assert (wide[-1], "detail" in narrow) == ("detail", False)
+
+    migrated.unlink()
+
+    shown = at_width(80, "mirror", "status")
+    assert any("the file was removed" in line and "detail" in line for line in shown)
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_claim_is_shown_with_its_token_and_who_holds_it(run, session, width):
     for writer, role, more in (
