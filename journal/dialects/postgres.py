@@ -350,15 +350,14 @@ def translated(error: BaseException, where: str) -> errors.JournalError:
             hint="try again when the server is back; the same request_id writes once",
             code=GONE,
         )
+    text = " ".join(str(error).split())  # the statement and the detail stand on lines of their own
     for prefix, (kind, words, hint, code) in _STATES.items():
         if state.startswith(prefix):
-            said = (
-                f": {error}" if kind is errors.StorageError or kind is errors.CorruptError else ""
-            )
+            said = f": {text}" if kind in (errors.StorageError, errors.CorruptError) else ""
             lacks = grants.of(error, parsed(where).schema) if is_url(where) else None
             told = hint if lacks is None else f"{lacks}; {hint}"
             return kind(f"{where}: {words}{said}", hint=told, code=code or kind.code)
-    return errors.StorageError(f"{where}: {error}", hint="journal audit")
+    return errors.StorageError(f"{where}: {text}", hint="journal audit")
 
 
 _STATES: Final[dict[str, tuple[type[errors.JournalError], str, str, str | None]]] = {

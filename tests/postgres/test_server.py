@@ -22,6 +22,7 @@ from journal.audit import audit
 from journal.cli import cli
 from journal.dialects import catalog
 from journal.dialects.address import parsed
+from journal.dialects.postgres import driver, translated
 from tests.postgres.server import PASSWORD, QUOTED
 from tests.thieves import KEY, Thief, thief_at
 
@@ -374,3 +375,9 @@ def test_the_command_line_tells_a_wrong_password(server: Server) -> None:
     done = run(server.url(password="wrong"), "status")  # noqa: S106
     assert done.exit_code == 1
     assert "does not let this user in" in done.output
+
+
+def test_an_error_of_the_servers_is_said_on_one_line() -> None:
+    """The server points at the statement on lines of their own; a command says one line."""
+    found = driver().errors.SyntaxError("no such thing\nLINE 1: SELECT x\n               ^")
+    assert str(translated(found, "here")) == "here: no such thing LINE 1: SELECT x ^"
