@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913 - one for each option
     if settings.json:
         output.document("submit", session=key, input=_as_json(kept))
     else:
-        output.line(kept.id or f"taken as seq {kept.taken_seq}")
+        output.line(kept.id if kept.taken_seq is None else f"taken as seq {kept.taken_seq}")
 
 
 def _data(line: str | None) -> bytes:
