@@ -36,18 +36,36 @@ class Aliases:
         """Take in what one fact says of a session's names.
 
         An index has one file for a key: what the index of a directory says now is no longer
-        said of the session it said it of before, as after OpenClaw's reset.
+        said of the session it said it of before, as after OpenClaw's reset. That is so for
+        each directory in which the session's file was found since: a store may be moved.
         """
         number, path, name = int(facts["session_id"]), str(facts["path"]), str(facts["name"])
         indexed = [str(each) for each in facts["aliases"]]
         texts = (indexed, [path], [name], [name.partition(SUFFIX)[0]])
         directory = path.rpartition("/")[0]
         called = (self._directories.setdefault(directory, directory), number)
+        self._take_along(called, indexed)
         for level, known in zip(self._levels, texts, strict=True):
             place = directory if level is self._levels[0] else None
             for text in known:
                 level[text] = (*_others(level.get(text, ()), place, number), called)
         self._of[number] = tuple(dict.fromkeys((*self._of.get(number, ()), *indexed, name)))
+
+    def _take_along(self, called: _Called, said: list[str]) -> None:
+        """Have a session's keys of an index come along to a directory whose index does not say them of it.
+
+        It may say them of another session: then they are that one's.
+        """
+        directory, number = called
+        by_index = self._levels[0]
+        for text in self._of.get(number, ()):
+            known = by_index.get(text, ())
+            if text in said or called in known or number not in _numbers(known):
+                continue
+            if any(place == directory for place, _ in known):
+                by_index[text] = _others(known, None, number)
+            else:
+                by_index[text] = (*known, called)
 
     def knows(self, number: int, path: str, name: str, indexed: list[str]) -> bool:
         """Whether a session is known to be called by all of these."""
@@ -75,7 +93,8 @@ class Aliases:
 
 def _others(known: tuple[_Called, ...], place: str | None, number: int) -> tuple[_Called, ...]:
     """Return what is still said of a text, where it is said of a session anew in a place."""
-    return tuple(each for each in known if each[0] != place and each[1] != number)
+    gone = {number, *(of for where, of in known if where == place)}
+    return tuple(each for each in known if each[1] not in gone)
 
 
 def _numbers(known: tuple[_Called, ...]) -> list[int]:

@@ -67,6 +67,10 @@ class Changes:
             self._thread = None
             connection.close()
             raise
+        except BaseException:
+            # A signal: who follows next begins another, and this one, if it came to run, ends.
+            self._thread = None
+            raise
 
     def remove(self, call: Callable[[], None]) -> None:
         """Call it no more."""
@@ -99,9 +103,11 @@ class Changes:
 
     def _is_over(self) -> bool:
         with self._guard:
-            if self._followers:
+            is_mine = self._thread is threading.current_thread()
+            if self._followers and is_mine:
                 return False
-            self._thread = None
+            if is_mine:
+                self._thread = None
             return True
 
     def _glance(self, connection: Connection) -> object:

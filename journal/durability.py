@@ -79,7 +79,8 @@ class LogSync:
         Raises:
             StorageError: the log could not be synced. What was committed since the
                 last sync may or may not be kept, and nothing after it can be
-                trusted: this journal must be opened anew.
+                trusted: this journal must be opened anew. Or it is closed, and a number
+                counted after that, which stands for what others wrote, is not covered.
 
         """
         if self._synced >= number:
@@ -87,8 +88,10 @@ class LogSync:
         with self._syncing:  # whoever waited here finds it done, or does it for all
             if self._synced < number and not self._is_closed:  # closed, all there was is synced
                 self._sync()
-            if self.failed is None or self._synced >= number:
+            if self._synced >= number:
                 return
+        if self.failed is None:
+            raise StorageError("this journal is closed", hint="open it again", code="closed")
         raise StorageError(
             f"{self._path}: the write-ahead log could not be synced: {self.failed}",
             hint="check the disk, then open the journal anew",

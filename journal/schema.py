@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from contextlib import closing
 from pathlib import Path
 from shlex import quote
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import copymark, errors
 from journal.dialects import catalog, quoted
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
+from journal.guards import CAN_LOOK, descriptors_of, identity_of
 from journal.place import no_file
 from journal.tables import metadata
 
@@ -126,7 +128,12 @@ def _unreadable(error: errors.JournalError, path: Path) -> errors.JournalError:
 
 
 def _is_another_kind(path: Path) -> bool:
-    """Whether a file that is no database begins as no damaged one would: with anything but zeros."""
+    """Whether a file that is no database begins as no damaged one would: with anything but zeros.
+
+    Not looked at where this process has it open, whose log was removed: that would end SQLite's locks.
+    """
+    if not CAN_LOOK or descriptors_of(identity_of(os.stat(path))):  # noqa: PTH116 - never by opening it
+        return False
     with path.open("rb") as file:
         begin = file.read(len(_MAGIC))
     return begin != _MAGIC and any(begin)

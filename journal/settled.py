@@ -175,6 +175,8 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
 
 def in_loop() -> bool:
     """Whether an event loop runs in this thread, and would stand still while it waits."""
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - no task: a callback, a signal's too
+        return True
     try:
         current_token()
     except RuntimeError:

@@ -212,6 +212,8 @@ class Store(Ledger):
         Call it where an error leads to :meth:`roll_back`: with the ride it knows
         whether the transaction was committed before a signal came.
         """
+        if self.forked:
+            self._check_process()  # before the first row: the connection is the parent's
         if self._put_off:
             self.settle()
         try:
@@ -351,7 +353,7 @@ class Store(Ledger):
                     raise translated(error, self.path) from error
                 raise
             finally:
-                if not nested:
+                if not nested and not self.forked:
                     self._reading = False
                     cursor.execute("ROLLBACK")  # nothing was written, and this cannot fail
 
@@ -429,7 +431,8 @@ class Store(Ledger):
 
     def abandon(self) -> None:
         """In a forked child: never touch the parent's connection again, not even to close it."""
-        self.forked, self._inside = True, False  # a block that stands is the parent's to end
+        # A block that stands is the parent's to end.
+        self.forked, self._inside, self._reading = True, False, False
         self.ticket.abandon()
         self.guard.abandon()
         self.guard = NotOurs()

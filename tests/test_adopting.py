@@ -482,6 +482,30 @@ def test_a_bundle_tells_the_eras_apart(path, key_path, tmp_path, is_lost):
     assert "WRONG" not in done.stdout
 
 
+def test_another_journals_secret_in_a_shared_key_file_makes_no_honest_bundle_wrong(
+    tmp_path, monkeypatch
+):
+    """It names no journal, and so may be the lost one: what it made nothing of is unproved, not forged."""
+    shared = tmp_path / "shared.key"
+    monkeypatch.setenv("JOURNAL_KEY_FILE", str(shared))
+    path = filled(tmp_path / "journal.db")
+    shared.unlink()
+    filled(tmp_path / "another.db")
+    adopt_key(path, without_key=True)
+    target, unpacked = tmp_path / "evidence.zip", tmp_path / "unpacked"
+    assert write_bundle(path, target).report.verdict == "ok, not anchored"
+    zipfile.ZipFile(target).extractall(unpacked)
+
+    command = [sys.executable, "-I", "-S", unpacked / "verify.py", "--key", shared]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert "WRONG" not in done.stdout, done.stdout
+    assert (done.returncode, "verdict: not verified, seals not checked: " in done.stdout) == (
+        3,
+        True,
+    )
+
+
 @pytest.fixture
 def copy(path, tmp_path):
     """The journal as it stood in the first era."""

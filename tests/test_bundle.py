@@ -67,6 +67,7 @@ def test_a_true_bundle_holds_with_the_key_and_without(bundle: Path, key_file: Pa
     code, told = checked(bundle)
     assert (code, "all that was checked holds" in told) == (0, True)
     assert "NOT CHECKED" in told
+    assert "\nchecked: sessions 3, entries 13\n" in told, told
     code, told = checked(bundle, "--key", key_file)
     assert (code, "seals: checked" in told) == (0, True)
     assert "rows outside the chains, in strays.jsonl: 1;" in told
@@ -74,7 +75,7 @@ def test_a_true_bundle_holds_with_the_key_and_without(bundle: Path, key_file: Pa
 
 def test_the_script_is_short_enough_to_be_read() -> None:
     script = files("journal.bundled").joinpath("verify.py").read_text("utf-8")
-    assert len(script.splitlines()) < 290
+    assert len(script.splitlines()) < 310
     assert "journal" not in [
         line.split()[1] for line in script.splitlines() if line[:7] == "import "
     ]
@@ -185,6 +186,19 @@ def test_a_manifest_that_calls_the_key_lost_does_not_hold_a_forgery_up(
     assert (code, "the seal does not hold" in told) == (3, True), told
 
 
+def test_a_first_link_alone_shows_whose_key_it_is(bundle: Path, key_file: Path) -> None:
+    """All of it forged, and called lost; only what a session began with was left as it was."""
+    rewrite(bundle, lambda rows: forge(rows, 1))
+
+    def alone(manifest: dict[str, Any]) -> None:
+        call_lost(manifest, 1)
+        manifest["sessions"] = [each for each in manifest["sessions"] if each["key"] == KEY]
+
+    amend(bundle, alone)
+    code, told = checked(bundle, "--key", key_file)
+    assert (code, "the seal does not hold" in told) == (3, True), told
+
+
 def test_what_no_key_given_can_have_sealed_is_never_all_that_was_checked(
     bundle: Path, key_file: Path
 ) -> None:
@@ -274,6 +288,50 @@ def test_what_has_no_manifest_is_no_bundle(bundle: Path, key_file: Path) -> None
         code, told = checked(bundle, "--key", key_file)
         assert (code, told.startswith("this is no bundle: ")) == (3, True), told
         assert told.endswith("verdict: not verified, nothing was checked\n")
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_what_holds_no_entry_is_not_all_that_was_checked(
+    bundle: Path, key_file: Path, *, is_told: bool
+) -> None:
+    amend(bundle, lambda manifest: manifest.update(sessions=[], anchors=[]))
+    code, told = checked(bundle, *(["--key", key_file] if is_told else []))
+    assert (code, "\nchecked: sessions 0, entries 0\n" in told) == (3, True), told
+    assert told.endswith("verdict: not verified, nothing was checked\n"), told
+
+
+def pipe(bundle: Path) -> str:
+    os.mkfifo(bundle / "pipe")
+    return "pipe"
+
+
+def link(bundle: Path) -> str:
+    (bundle / "link").symlink_to(bundle / "sessions" / "2.jsonl")
+    return "link"
+
+
+NAMES: dict[str, Callable[[Path], str]] = {
+    "a pipe, which would wait for ever": pipe,
+    "a link": link,
+    "a directory": lambda _: "sessions",
+    "what is not in the bundle": lambda _: "../evidence.zip",
+    "a way around": lambda bundle: f"../{bundle.name}/sessions/2.jsonl",
+    "an absolute path": lambda bundle: str(bundle / "sessions" / "2.jsonl"),
+}
+
+
+@pytest.mark.parametrize("name_in", NAMES.values(), ids=NAMES.keys())
+def test_a_manifest_names_plain_files_of_the_bundle_only(
+    bundle: Path, name_in: Callable[[Path], str]
+) -> None:
+    name = name_in(bundle)
+    amend(bundle, lambda manifest: manifest["sha256"].update({name: "00"}))
+    amend(bundle, lambda manifest: manifest["anchors"].append(name))
+    amend(bundle, lambda manifest: manifest["sessions"][1].update(file=name))
+    code, told = checked(bundle)
+    assert code == 3
+    assert told.count("it is no file of the bundle") == 3, told
+    assert f"  {OTHER!r}: entries 1" in told
 
 
 @pytest.mark.parametrize("value", [None, 5, [5]])

@@ -84,6 +84,28 @@ def test_a_block_that_was_abandoned_commits_nothing_and_frees_no_lock(journal, b
     assert store._connection.in_transaction
 
 
+def test_what_was_put_off_before_a_fork_is_not_written_in_the_child(journal, base, monkeypatch):
+    """To write it is to use the parent's connection, before anybody looks whether one may commit."""
+    store, settled = journal.store, []
+    chain = store.registry.chain_of(base.key)
+    monkeypatch.setattr(store, "settle", lambda: settled.append("settled"))
+
+    def put_off() -> None:
+        store.put_off(chain)
+        store.abandon()
+
+    with pytest.raises(LockLost) as caught:
+        commit_after(store, put_off)
+    assert (caught.value.code, settled) == ("forked", [])
+
+
+def test_a_snapshot_that_was_abandoned_is_the_parents_to_end(journal, base):
+    store = journal.store
+    with store.snapshot():
+        store.abandon()
+    assert store._connection.in_transaction
+
+
 def here(call: Callable[[], str]) -> str:
     return call()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, LockLost, UnsafeSQLite, guards
+from journal import CorruptError, Journal, LockLost, UnsafeSQLite, guards, schema
 from journal.audit import audit
 from journal.engine import connect
 from journal.pins import CAN_PIN, LOOK_AFTER, NoPins
@@ -291,6 +291,29 @@ def test_a_pin_stays_while_sqlite_has_the_file_open_elsewhere_in_the_process(
     reader.execute("SELECT count(*) FROM entries").fetchone()
     assert in_another_process(IS_LOCKED, journal_path) == "True"
     reader.close()
+
+
+SPOIL = """
+    import os, sys
+    with open(sys.argv[1], "r+b") as file:
+        file.write(b"no database any more")
+    os.unlink(f"{sys.argv[1]}-wal")
+"""
+
+
+def test_what_is_no_database_any_more_is_not_opened_to_be_looked_at(journal_path: Path) -> None:
+    """That would end the locks of whoever in this process has it open since it was one."""
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    reader = connect(str(journal_path), mode="ro")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchone()
+    in_another_process(SPOIL, journal_path)
+    with pytest.raises(CorruptError) as caught:
+        schema.version_of(str(journal_path))
+    assert in_another_process(IS_LOCKED, journal_path) == "True"
+    reader.close()
+    assert "holds something else" not in str(caught.value.hint)
 
 
 IS_LOCKED = """

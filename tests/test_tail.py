@@ -162,6 +162,33 @@ def test_the_log_is_folded_in_although_somebody_followed(
     assert [found.name for found in journal_path.parent.glob("agent.db*")] == ["agent.db"]
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_signal_as_the_thread_begins_leaves_nobody_without_one(
+    gateway: Session, other: Session, monkeypatch: pytest.MonkeyPatch, *, has_begun: bool
+) -> None:
+    """Whoever follows next would wait for a thread that never ran, or share one that ends."""
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        if has_begun:
+            start(thread)
+            begun.append(thread)
+        raise KeyboardInterrupt
+
+    gateway.append({"n": 0})
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(gateway.tail()))
+    follower = Follower(gateway)
+    for each in begun:
+        each.join(PATIENCE_S)
+        assert not each.is_alive()
+    written = other.append({"n": 1})
+    assert follower.next().seq == written.seq
+
+
 def test_where_no_thread_can_be_had_it_is_said_and_the_next_one_follows(
     gateway: Session, other: Session, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

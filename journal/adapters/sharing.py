@@ -162,7 +162,10 @@ class Shared:
     def close_all(cls) -> None:
         """Close what stands, at the end of the process."""
         for each in list(cls._standing):
-            each.close()
+            try:
+                each.close()
+            except Exception:  # noqa: BLE001 - nobody is left to be told, and the next is to be closed as well
+                log.exception("a journal could not be closed")
 
     @classmethod
     def begin_anew(cls) -> None:

@@ -8,8 +8,8 @@ each entry links to the one before it, and that what a signed anchor names is th
 the key: that a holder of the key sealed each entry, here, after that one. What it does not
 show: who held the key, that the times are true, that nothing came after the last entry.
 The encodings are those of docs/format.md. Exit 0: all that was checked holds; 3: something
-does not, is gone or cannot be read, or a key was given and there are seals that none of its
-eras made.
+does not, is gone or cannot be read, nothing was there to check, or a key was given and there
+are seals that none of its eras made.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import re
 import struct
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -78,6 +78,14 @@ def keys_of(path: str, journal: str) -> list[tuple[int, bytes]]:
     if not keys:
         raise ValueError("there is no key in it")
     return keys
+
+
+def file_in(top: Path, name: str) -> Path:
+    """A file of the bundle; what a manifest names may be elsewhere, or a pipe that nobody writes to."""
+    path = (top / name).resolve(strict=True)
+    if Path(name).is_absolute() or path != top / name or not path.is_file():
+        raise ValueError("it is no file of the bundle")
+    return path
 
 
 @contextmanager
@@ -158,27 +166,41 @@ def is_signed(public: bytes, text: bytes, signature: bytes) -> bool:
 # -- the checks -----------------------------------------------------------------------
 
 
-def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], wanted: dict, wrong: list[str]) -> dict:
-    """Check one chain; return its counts, and the seals at the anchored places."""
+def owns_of(session: dict, keys: list[tuple]) -> list[tuple[int, bytes, bytes]]:
+    """A session's keys by era, each with the link that its first entry has under it."""
     owns = [(era, mac(key, b"session-journal/session/1", session["number"], session["key"])) for era, key in keys]
-    before, genesis = None, [mac(own, b"session-journal/genesis/1")[:16] for _, own in owns]
+    return [(era, own, mac(own, b"session-journal/genesis/1")[:16]) for era, own in owns]
+
+
+def is_first_here(top: Path, sessions: list[dict], keys: list[tuple]) -> bool:
+    """Whether a key given made anything of the first era here; one that names no journal may be another's."""
+    for session in sessions:
+        with suppress(Exception), file_in(top, session["file"]).open("rb") as lines:  # told when it is checked
+            firsts = [(own, link) for era, own, link in owns_of(session, keys) if era == 1]
+            if any(row["prev"] == link or row["seal"] == seal(own, row) for row in map(row_of, lines) for own, link in firsts):
+                return True
+    return False
+
+
+def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], given: set, wanted: dict, wrong: list) -> dict:
+    """Check one chain; return its counts, and the seals at the anchored places."""
+    before, owns = None, owns_of(session, keys)
     counts = {"entries": 0, "erased": 0, "unproved": 0, "until": 0}
     for number, line in enumerate(lines, 1):
         with noted(f"{session['key']!r}, line {number} of {session['file']}", wrong):
             row = row_of(line)
             where = f"{session['key']!r}, seq {row['seq']}"
             # What the manifest says is lost is its word alone: no seal goes unchecked by it whose key is here.
-            is_lost = row["key_id"] in session["lost"] and row["seq"] <= session["lost_until"]
-            is_lost = is_lost and bool(keys) and row["key_id"] not in dict(keys)
+            is_lost = bool(keys) and row["key_id"] in set(session["lost"]) - given and row["seq"] <= session["lost_until"]
             counts["entries"], counts["unproved"] = counts["entries"] + 1, counts["unproved"] + is_lost
             counts["until"] = row["seq"] if is_lost else counts["until"]
             if row["body"] is None and row["salt"] is None:
                 counts["erased"] += 1
             elif commitment(row) != row["commitment"]:
                 wrong.append(f"{where}: the line is not the one that was committed to")
-            if owns and not is_lost and row["seal"] not in [seal(own, row) for era, own in owns if era == row["key_id"]]:
+            if owns and not is_lost and row["seal"] not in [seal(own, row) for era, own, _ in owns if era == row["key_id"]]:
                 wrong.append(f"{where}: the seal does not hold")
-            links = genesis if before is None else [before["seal"][:16]]
+            links = [link for _, _, link in owns] if before is None else [before["seal"][:16]]
             if links and row["prev"] not in links and not (before is None and is_lost):
                 wrong.append(f"{where}: it does not link to the entry before it")
             steps = [row[name] - before[name] for name in ("seq", "key_id", "epoch")] if before else [1, 0, 0]
@@ -215,51 +237,55 @@ def check_anchor(name: str, data: bytes, manifest: dict, keys: list[tuple], wron
     return {}, True
 
 
-def check(top: Path, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[int, str]:
-    """Check all of a bundle; return how many seals were not checked, and what is to be said of the rest."""
+def check(top: Path, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[int, int, str]:
+    """Check all of a bundle; return how many entries were, and seals were not, and what is to be said of the rest."""
     for name, digest in manifest["sha256"].items():
         with noted(name, wrong):
-            if hashlib.sha256((top / name).read_bytes()).hexdigest() != digest:
+            if hashlib.sha256(file_in(top, name).read_bytes()).hexdigest() != digest:
                 wrong.append(f"{name}: it is not the file that was put into the bundle")
     say(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
     anchors: list[dict] = []
-    claimed = unproved = 0
+    claimed = unproved = entries = 0
+    is_first = is_first_here(top, manifest["sessions"], keys)
+    given = {era for era, _ in keys if era > 1 or is_first}
     for name in manifest["anchors"]:
         with noted(name, wrong):
-            heads, is_own = check_anchor(name, (top / name).read_bytes(), manifest, keys, wrong)
+            heads, is_own = check_anchor(name, file_in(top, name).read_bytes(), manifest, keys, wrong)
             claimed += not is_own
             anchors.append(heads)
     absent = {key for anchor in anchors for key in anchor} - {each["key"] for each in manifest["sessions"]}
     for session in manifest["sessions"]:
         named = [anchor[session["key"]] for anchor in anchors if session["key"] in anchor]
         wanted = dict.fromkeys((seq for seq, _ in named if seq), None)
-        with noted(f"{session['file']}, of {session['key']!r}", wrong), (top / session["file"]).open("rb") as lines:
-            counts = check_session(session, lines, keys, wanted, wrong)
+        with noted(f"{session['file']}, of {session['key']!r}", wrong), file_in(top, session["file"]).open("rb") as lines:
+            counts = check_session(session, lines, keys, given, wanted, wrong)
             lost = f", seals NOT CHECKED {counts['unproved']}, up to seq {counts['until']}: their key is not here"
-            lost, unproved = lost * (counts["unproved"] > 0), unproved + counts["unproved"]
-            say(f"  {session['key']!r}: entries {counts['entries']}, erased {counts['erased']}, anchors {len(named)}{lost}")
+            entries, unproved = entries + counts["entries"], unproved + counts["unproved"]
+            told = f"anchors {len(named)}" + lost * (counts["unproved"] > 0)
+            say(f"  {session['key']!r}: entries {counts['entries']}, erased {counts['erased']}, {told}")
         for seq, sealed in named:
             if seq and wanted[seq] != sealed:
                 wrong.append(f"{session['key']!r}: the entry that an anchor names at seq {seq} is not there")
     for key in sorted(absent):
         say(f"  {key!r}: NOT IN THE BUNDLE, and an anchor names it")
     say(f"rows outside the chains, in strays.jsonl: {manifest['strays']}; of such a row nothing is known")
+    say(f"checked: sessions {len(manifest['sessions'])}, entries {entries}")
     checked = f"checked but {unproved}, of which the manifest says that their key is lost" if unproved else "checked"
     say("seals: " + (checked if keys else "NOT CHECKED: no key was given (--key FILE)"))
     told = f"; sessions that an anchor names and the bundle lacks: {len(absent)}" * bool(absent)
-    return unproved, told + f"; anchors by keys that are the journal's by the manifest's word: {claimed}" * bool(claimed and keys)
+    return entries, unproved, told + f"; anchors by keys that are the journal's by the manifest's word: {claimed}" * bool(claimed and keys)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--key", help="the journal's key file")
     options = parser.parse_args()
-    top, unproved, told = Path(__file__).resolve().parent, 0, ""
+    top, entries, unproved, told = Path(__file__).resolve().parent, 0, 0, ""
     keys: list[tuple[int, bytes]] = []
     unfit: list[str] = []
     wrong: list[str] = []
     with noted("this is no bundle: manifest.json", unfit):
-        manifest = json.loads((top / "manifest.json").read_text("utf-8"))
+        manifest = json.loads(file_in(top, "manifest.json").read_text("utf-8"))
         if manifest["format"] != "session-journal/bundle/1":
             raise ValueError(manifest["format"])
     if options.key is not None and not unfit:
@@ -270,12 +296,13 @@ def main() -> int:
         say("verdict: not verified, nothing was checked")
         return 3
     with noted("manifest.json", wrong):
-        unproved, told = check(top, manifest, keys, wrong)
+        entries, unproved, told = check(top, manifest, keys, wrong)
     for each in wrong[:50]:
         say(f"WRONG: {each}")
-    held = f"not verified, seals not checked: {unproved}" if unproved else "all that was checked holds"
+    held = "all that was checked holds" if entries else "not verified, nothing was checked"
+    held = f"not verified, seals not checked: {unproved}" if unproved else held
     say("verdict: " + (f"broken, {len(wrong)} wrong" if wrong else held + told))
-    return 3 if wrong or unproved else 0
+    return 3 if wrong or unproved or not entries else 0
 
 
 if __name__ == "__main__":

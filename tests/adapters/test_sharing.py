@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -178,6 +180,52 @@ def test_a_closing_that_fails_holds_up_no_other(tmp_path, caplog):
     closer.ask(done.set)
     assert done.wait(PATIENCE_S)
     assert "the disk is full" in caplog.text
+
+
+def test_at_the_end_one_that_cannot_be_closed_keeps_no_other_open(tmp_path, monkeypatch, caplog):
+    uses = [Use(tmp_path / f"{name}.db") for name in "abc"]
+    close = Journal.close
+
+    def failing(journal: Journal) -> None:
+        close(journal)
+        raise StorageError("the disk is full", hint="-", code="storage")
+
+    monkeypatch.setattr(Shared, "_standing", {use._shared for use in uses})
+    monkeypatch.setattr(Journal, "close", failing)
+    for use in uses:
+        use._shared._end = use.journal.close
+    Shared.close_all()
+    assert all(is_closed(use.journal) for use in uses)
+    assert caplog.text.count("the disk is full") >= len(uses)
+
+
+@pytest.mark.parametrize("where", ["call_soon", "done", "signal"])
+def test_a_callback_of_the_loop_may_not_wait_either(tmp_path, where):
+    """No task runs in it, and the loop stands still as for one."""
+    gate, use = Gate(), Use(tmp_path / "agents.db")
+
+    async def main() -> None:
+        loop, called = asyncio.get_running_loop(), asyncio.Event()
+
+        def let_go(*_: object) -> None:
+            use.close()
+            called.set()
+
+        call = asyncio.ensure_future(use.run(gate))
+        await gate.reached()
+        if where == "call_soon":
+            loop.call_soon(let_go)
+        elif where == "done":
+            asyncio.ensure_future(asyncio.sleep(0)).add_done_callback(let_go)
+        else:
+            loop.add_signal_handler(signal.SIGUSR1, let_go)
+            signal.raise_signal(signal.SIGUSR1)
+        await called.wait()
+        gate.open()
+        await call
+
+    asyncio.run(main())  # where the loop stood still, nobody opened the gate
+    until(lambda: is_closed(use.journal))
 
 
 def test_where_no_thread_can_be_had_nothing_is_opened(tmp_path, monkeypatch):

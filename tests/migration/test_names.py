@@ -283,6 +283,41 @@ def test_a_store_that_was_moved_before_its_reset_calls_two_sessions_nothing(
     assert resolve_key(journal, "agent:main:main") == TWO
 
 
+@pytest.mark.parametrize("old, new", [(ONE, TWO), (TWO, ONE)])
+def test_a_store_that_was_reset_after_it_was_moved_calls_two_sessions_nothing(
+    store, migrate, journal, old, new
+):
+    """Nobody looked at it between the two: the index's key comes along with its old session's file."""
+    directory = agent_of(store / "x", old)
+    migrate(store / "x")
+    file = directory / f"{old}.jsonl"
+    file.rename(directory / f"{old}.jsonl.reset.2026-01-01T00-00-00.000Z")
+    (store / "x").rename(store / "y")
+    agent_of(store / "y", new)
+    migrate(store / "y")
+
+    assert resolve_key(journal, "agent:main:main") == new
+    assert resolve_key(journal, f"{old}.jsonl") == old
+    before = journal.store.registry.chain.head.seq
+    migrate(store / "y")
+    assert journal.store.registry.chain.head.seq == before
+
+
+def named(number, path, *indexed):
+    name = path.rpartition("/")[2]
+    return {"session_id": number, "path": path, "name": name, "aliases": list(indexed)}
+
+
+def test_a_copy_elsewhere_takes_no_key_of_the_index_away_from_where_it_was():
+    """The old store's index still says whose it is."""
+    aliases = Aliases()
+    aliases.learn(named(1, "/x/one.jsonl", "main"))
+    aliases.learn(named(1, "/backup/one.jsonl"))
+    assert aliases.called("main") == [1]
+    aliases.learn(named(2, "/x/two.jsonl", "main"))
+    assert (aliases.called("main"), aliases.of(1)) == ([2], ["one.jsonl"])
+
+
 def test_an_archive_takes_no_stem_from_its_session(store, migrate, journal):
     session_file(store / "a.jsonl", {"n": 1}, session_id="s-1")
     migrate(store)
