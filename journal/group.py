@@ -150,7 +150,10 @@ class Group:
         self._leading = threading.Lock()
         self._queue: deque[Queued] = deque()
         self._before = self._enough = 0
-        self._complete: SimpleQueue[None] = SimpleQueue()
+        # Let go by the last of those who are waited for. A lock, for a queue's get() of a moment may wait
+        # for ever: where the moment passes while it begins, CPython takes what is left for no time-out.
+        self._complete = threading.Lock()
+        self._complete.acquire()
         self._is_asked = False  # whether somebody was asked to serve, and has not begun
 
     def write(self, work: Callable[[Cursor], T]) -> T:
@@ -306,17 +309,18 @@ class Group:
 
         The last of them says so: to look again and again would keep them from it.
         """
+        self._complete.acquire(blocking=False)  # it was let go too late, the last time
         self._enough, self._before = self._before, 0
         if len(self._queue) < self._enough:
-            with suppress(Empty):
-                self._complete.get(timeout=GATHER_S)
+            self._complete.acquire(timeout=GATHER_S)
         self._enough = 0
 
     def _arrive(self, queued: Queued) -> None:
         self._queue.append(queued)
         if self._enough and len(self._queue) >= self._enough:
             self._enough = 0
-            self._complete.put(None)
+            with suppress(RuntimeError):  # another came at the same moment, and did it
+                self._complete.release()
 
     def _take_along(self, cursor: Cursor, ride: Ride) -> None:
         """Do what is queued in the transaction that stands."""

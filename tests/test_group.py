@@ -362,9 +362,19 @@ def test_the_last_to_come_back_lets_the_leader_begin(base, journal, commits):
             until(lambda: len(group._queue) == 2)
             group._enough = 3
             rest.append(pool.submit(base.append, LINE))
-            group._complete.get(timeout=DEADLINE_S)
+            assert group._complete.acquire(timeout=DEADLINE_S)
         group._wake_next()  # as whoever led would
     assert [outcome(future) for future in rest] == ["written"] * 3
+
+
+def test_a_leader_waits_for_a_moment_only_however_short_it_is(base, journal, monkeypatch):
+    """Where the moment has passed before the wait begins, it is over; a queue's get() would wait for ever."""
+    monkeypatch.setattr(group, "GATHER_S", 1e-9)
+    led = journal.store.group
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(20):
+            led._before = 9
+            assert pool.submit(base.append, LINE).result(DEADLINE_S)
 
 
 def test_whoever_was_asked_to_serve_is_asked_once(base, journal):
