@@ -86,10 +86,18 @@ class LogSync:
         if self._synced >= number:
             return
         with self._syncing:  # whoever waited here finds it done, or does it for all
-            if self._synced < number and not self._is_closed:  # closed, all there was is synced
-                self._sync()
             if self._synced >= number:
                 return
+            covered = self._committed
+            if self.failed is None and not self._is_closed:
+                try:
+                    os.fdatasync(self._descriptor)
+                except OSError as error:
+                    # The kernel may have dropped the pages: a second try would only seem to succeed.
+                    self.failed = error
+                else:
+                    self._synced = covered
+                    return
         if self.failed is None:
             raise StorageError("this journal is closed", hint="open it again", code="closed")
         raise StorageError(
@@ -98,25 +106,14 @@ class LogSync:
             code="not-durable",
         ) from self.failed
 
-    def _sync(self) -> None:
-        covered = self._committed
-        if self.failed is None:
-            try:
-                os.fdatasync(self._descriptor)
-            except OSError as error:
-                # The kernel may have dropped the pages: a second try would only seem to succeed.
-                self.failed = error
-            else:
-                self._synced = covered
-
     def close(self) -> None:
         """Sync what somebody may yet wait for, and let go of the log; nothing is committed any more.
 
         Not while it is synced: its number may be another file's in the next moment.
         """
+        with suppress(StorageError):  # told to whoever waits
+            self.wait(self._committed)
         with self._syncing:
-            if self._synced < self._committed:
-                self._sync()
             self._is_closed = True
             os.close(self._descriptor)
 
