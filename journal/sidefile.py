@@ -21,7 +21,6 @@ from journal.filelocks import ask, request
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-    from types import TracebackType
     from typing import Self
 
     from journal.seal import Mac
@@ -256,12 +255,7 @@ class Hold:
         self._turn = self._lock.turn
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def __del__(self) -> None:

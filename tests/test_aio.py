@@ -41,11 +41,6 @@ LINE = {"type": "custom"}
 TASKS = 64
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def public(kind: type) -> dict[str, Any]:
     inner = {"author", "store", "raised", "load", "sync"}  # ways in for our own modules
     found = {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}

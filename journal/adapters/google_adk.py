@@ -43,7 +43,6 @@ from google.adk.sessions.base_session_service import (
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Self
 
     from google.adk.events.event import Event
@@ -181,12 +180,7 @@ class JournalSessionService(BaseSessionService):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     # -- what runs in a thread ------------------------------------------------------------

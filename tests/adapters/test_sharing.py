@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 PATIENCE_S = 20
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def is_closed(journal: Journal) -> bool:
     try:
         journal.sessions()
