@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.explanation import counted
-from journal.inspection import PAGE, entry_of
+from journal.inspection import PAGE, entry_of, learn_erased
 from journal.model import Entry, Row
 from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.store import log
@@ -103,9 +103,13 @@ def _page(store: Store, key: str, statement: str, *bounds: int) -> list[Entry]:
         chain = store.find_chain(cursor, key)
         if chain is None:
             return []
-        rows = cursor.execute(statement, (chain.session_id, *bounds)).fetchall()
+        rows = [
+            Row._make(row)
+            for row in cursor.execute(statement, (chain.session_id, *bounds)).fetchall()
+        ]
+        learn_erased(cursor, chain, rows)
         writers = store.registry.writers
-    return [entry_of(Row._make(row), chain, writers) for row in rows]
+    return [entry_of(row, chain, writers) for row in rows]
 
 
 def _sorted_out(entry: Entry, stepped_over: list[Entry]) -> Iterator[Entry]:

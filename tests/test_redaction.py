@@ -89,6 +89,30 @@ def test_readers_get_what_stands_for_it(
     assert content.is_complete
 
 
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_who_reads_while_it_is_done_gets_what_stands_for_it(
+    gateway: Session, open_journal: Callable[..., Journal], caplog: Any, where: str
+) -> None:
+    """Whoever does it: no reader is told of a row that cannot be verified, and none goes without the line."""
+    gateway.extend([LINE] * 2500)
+    journal = open_journal()
+    reading, content, tail = iter(gateway), export(journal, KEY), gateway.tail(after=0)
+    begun = [next(reading).seq]
+    size = len(next(content))
+    rest = iter(tail.new, [])
+    next(rest)
+    own = open_journal() if where == "elsewhere" else journal
+    own.session(KEY, writer="alice", role="operator").redact([2400, 2401], reason=WHY)
+    found = {entry.seq: entry for entry in reading}
+    assert [*begun, *found] == [*range(1, 2501)]
+    assert found[2400].redacted
+    assert found[2400].trust == "asserted"
+    assert [entry.seq for page in rest for entry in page if entry.redacted] == [2400, 2401]
+    assert size + sum(map(len, content)) == 2500 * (len(found[2].data))
+    assert content.is_complete
+    assert not caplog.records
+
+
 def test_a_fence_before_it_sees_a_co_tenant_and_no_takeover(
     gateway: Session, operator: Session, open_journal: Callable[..., Journal]
 ) -> None:
