@@ -129,7 +129,7 @@ class Journal:
                 an entry.
 
         Raises:
-            EntryError: a key or name that cannot be kept.
+            EntryError: a key or name that cannot be kept, or no such policy.
             NotFoundError: more than one session is called so, and none has such a key.
             NotTrusted: a revoked writer, an unknown or another role.
             MirrorError: the file cannot be this session's mirror.
