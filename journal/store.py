@@ -355,7 +355,9 @@ class Store(Ledger):
             finally:
                 if not nested and not self.forked:
                     self._reading = False
-                    cursor.execute("ROLLBACK")  # nothing was written, and this cannot fail
+                    # SQLite has rolled back by itself where the system could not read.
+                    if self._connection.in_transaction:
+                        cursor.execute("ROLLBACK")  # nothing was written, and this cannot fail
 
     def _undo(self) -> None:
         if self._raw is None or self.forked:

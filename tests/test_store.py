@@ -359,6 +359,31 @@ def break_inside(block) -> None:
         cursor.execute("SELECT * FROM nowhere")
 
 
+UNREADABLE = """
+    import os, sys
+    from journal import Journal, StorageError
+    from journal.guards import descriptors_of, identity_of
+    path = sys.argv[1]
+    with Journal(path) as journal:
+        journal.session("s", writer="w", role="run").extend([{"n": "x" * 3000}] * 500)
+    session = Journal(path).session("s", writer="w", role="run")
+    session.append({})  # from here on the log tells how large the database is
+    directory = os.open("/", os.O_RDONLY)
+    for number in descriptors_of(identity_of(os.stat(path))):
+        os.dup2(directory, number)
+    try:
+        session.read()
+    except StorageError as error:
+        print(error.code, flush=True)
+    os._exit(0)  # nothing can be closed there
+"""
+
+
+def test_a_disk_that_cannot_be_read_is_told_as_that(tmp_path):
+    """SQLite has ended the transaction by then: to end it once more would fail, and be told instead."""
+    assert python(UNREADABLE, tmp_path / "agent.db").split() == ["io-error"]
+
+
 def test_a_request_is_found_by_its_own_index(journal, gateway):
     """An index with the order would do as well, and read the whole session at each append."""
     gateway.append({"n": 1}, request_id="r1")
