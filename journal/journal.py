@@ -251,8 +251,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""
-        self.mirrors.close()
+        self.mirrors.sync()  # before: whoever writes to a file may need the store for it
         self.store.close()
+        self.mirrors.abandon()  # only now: another thread's last line would open its file again
 
     def __enter__(self) -> Self:
         return self

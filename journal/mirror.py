@@ -105,13 +105,17 @@ class Mirror:
             if file is not None:
                 undo_redaction(self, file)
 
-    def close(self) -> None:
-        """Make what was written durable, and close the file."""
+    def settle(self) -> None:
+        """Make what was written durable."""
         try:
             with self.lock:
                 self.sync()
         except (JournalError, OSError) as error:
             log.warning("mirror %s was not synced: %s", self.fact.path, error)
+
+    def close(self) -> None:
+        """Make what was written durable, and close the file."""
+        self.settle()
         self.abandon()
 
     def abandon(self) -> None:

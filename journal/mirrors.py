@@ -217,9 +217,9 @@ class Mirrors:
             return None
         found = self._open.get(registered.number)
         if found is None:
-            found = self._open[registered.number] = Mirror(
-                self._store, self._sides.of(registered.path), registered
-            )
+            made = Mirror(self._store, self._sides.of(registered.path), registered)
+            # One for all threads, whichever came first: two would not wait for each other.
+            found = self._open.setdefault(registered.number, made)
         found.become(registered)
         return found
 
@@ -384,17 +384,17 @@ class Mirrors:
             key, fact.path, fact.host, state or "on", detail, size, synced, mirror.failures
         )
 
-    def abandon(self) -> None:
-        """Let go of every file and lock, as a forked child must: they are its parent's."""
-        for mirror in self._open.values():
-            mirror.abandon()
-        self._open.clear()
-        self._sides.close()
+    def sync(self) -> None:
+        """Wait for whoever writes to a file, and make every file durable."""
+        for mirror in list(self._open.values()):
+            mirror.settle()
 
-    def close(self) -> None:
-        """Make every file durable and let them go."""
-        for mirror in self._open.values():
-            mirror.close()
+    def abandon(self) -> None:
+        """Let go of every file and lock; in a forked child they are its parent's."""
+        for mirror in list(
+            self._open.values()
+        ):  # another thread's last line may open one meanwhile
+            mirror.abandon()
         self._open.clear()
         self._sides.close()
 
