@@ -76,6 +76,24 @@ def test_a_writer_and_a_session_that_were_rolled_back_are_made_again(base, journ
     assert [entry.writer for entry in journal.session("new").read()] == ["newcomer"]
 
 
+@pytest.mark.parametrize("who", ["this process", "another process"])
+def test_the_number_of_a_session_that_was_rolled_back_is_anothers(
+    base, journal, open_journal, journal_path, who
+):
+    """What is known of the one says nothing of the other: above all not with which key it is sealed."""
+    base.append(LINE, request_id="r")
+    with pytest.raises(EntryError):
+        batch_that_fails(journal, base)
+    other = journal if who == "this process" else open_journal()
+
+    assert other.session("another", writer="gateway", role="run").append(LINE).session == "another"
+
+    session = journal.session("another", writer="gateway", role="run")
+    assert [entry.json() for entry in session.read()] == [LINE]
+    session.append(LINE)
+    assert audit(journal_path).findings == ()
+
+
 def test_a_fence_that_waited_for_a_rolled_back_write_is_stored_by_the_next(base, journal, thief):
     base.append(LINE, request_id="r")
     fence = base.fence()
