@@ -149,7 +149,8 @@ class Mirror:
         """Return the session's chain as it is now."""
         store = self.store
         if store.is_current():
-            chain = store.registry.chain_of(store.registry.session_keys[self.fact.session_id])
+            registry = store.registry
+            chain = registry.chain_of(registry.session_keys.get(self.fact.session_id, ""))
             if chain is not None and chain.generation == store.generation and chain.knows_facts:
                 return chain
         with store.snapshot() as cursor:

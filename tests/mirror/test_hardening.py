@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, Journal, MirrorError, mending, reconciling
+from journal import (
+    BusyError,
+    EntryError,
+    Journal,
+    MirrorError,
+    SessionTakeover,
+    mending,
+    reconciling,
+)
 from journal import ledger as ledger_module
 from journal import mirrors as mirrors_module
 from journal.controls import decode
@@ -559,6 +567,30 @@ def test_two_threads_that_come_first_at_once_share_one_mirror(
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(second.mirrors.mirror, [number, number])
     assert one is other
+
+
+def test_a_file_is_looked_at_though_another_write_was_rolled_back_meanwhile(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a writer's first write all that is known of writers and mirrors goes, until somebody looks again."""
+    mirrored.append({"n": 3}, request_id="r")
+    fence = mirrored.fence()
+    with path.open("ab") as file:
+        file.write(b'{"foreign":1}\n')
+    reconcile = journal.mirrors.reconcile
+
+    def after_a_rollback(*arguments: Any, **options: Any) -> Any:
+        batch = journal.batch()
+        batch.append(journal.session("new", writer="newcomer", role="tool"), {})
+        batch.append(mirrored, {"n": 4}, request_id="r")
+        with pytest.raises(EntryError), batch:
+            pass
+        assert not journal.store.registry.mirrors
+        return reconcile(*arguments, **options)
+
+    monkeypatch.setattr(journal.mirrors, "reconcile", after_a_rollback)
+    with pytest.raises(SessionTakeover):
+        fence.check()
 
 
 @pytest.mark.parametrize("when", ["while the files are made durable", "before the store is closed"])
