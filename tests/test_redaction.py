@@ -374,6 +374,39 @@ def test_a_forgotten_session_is_empty_and_on_record(
     assert audit(journal_path).findings == ()
 
 
+def test_a_line_that_comes_while_a_session_is_forgotten_is_erased_or_stays(
+    gateway: Session,
+    operator: Session,
+    open_journal: Callable[..., Journal],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Never is it left out of the file with its bytes in the database; and each line has its receipt."""
+    gateway.append({"n": 1})
+    other = open_journal().session(KEY, writer="heartbeat", role="heartbeat")
+    sealed, said = redaction._sealed, []
+
+    def and_somebody_writes(cursor: Any, chain: Any, seqs: list[int]) -> Any:
+        if not seqs and not said:
+            said.append(other.append(LINE).seq)
+        return sealed(cursor, chain, seqs)
+
+    monkeypatch.setattr(redaction, "_sealed", and_somebody_writes)
+    receipts = operator.forget(reason="r")
+    assert states(receipts, "entry") == ["done", "done"]
+    assert gateway.read() == []
+    assert redaction.to_forget(operator) == 0
+
+
+def test_rows_that_nobody_sealed_keep_no_line_from_being_forgotten(
+    gateway: Session, operator: Session, thief: Thief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redaction, "_AT_ONCE", 3)
+    gateway.extend([LINE] * 10)
+    for seq in range(1, 5):
+        thief.edit("body", seq, b"{}")
+    assert states(operator.forget(reason="r"), "entry") == ["done"] * 6
+
+
 def test_what_waits_beside_a_forgotten_session_is_named(
     journal: Journal, gateway: Session, operator: Session
 ) -> None:
