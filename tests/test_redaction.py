@@ -374,25 +374,29 @@ def test_a_forgotten_session_is_empty_and_on_record(
     assert audit(journal_path).findings == ()
 
 
-def test_a_line_that_comes_while_a_session_is_forgotten_is_erased_or_stays(
+@pytest.mark.parametrize("what", ["append", "cut"])
+def test_what_comes_while_a_session_is_forgotten_is_no_way_out(
     gateway: Session,
     operator: Session,
     open_journal: Callable[..., Journal],
     monkeypatch: pytest.MonkeyPatch,
+    what: str,
 ) -> None:
-    """Never is it left out of the file with its bytes in the database; and each line has its receipt."""
+    """No line is left out of the file with its bytes in the database; and each has its receipt."""
     gateway.append({"n": 1})
     other = open_journal().session(KEY, writer="heartbeat", role="heartbeat")
     sealed, said = redaction._sealed, []
 
     def and_somebody_writes(cursor: Any, chain: Any, seqs: list[int]) -> Any:
         if not seqs and not said:
-            said.append(other.append(LINE).seq)
+            said.append(
+                other.append(LINE) if what == "append" else other.cut(1, base=1, reason=WHY)
+            )
         return sealed(cursor, chain, seqs)
 
     monkeypatch.setattr(redaction, "_sealed", and_somebody_writes)
     receipts = operator.forget(reason="r")
-    assert states(receipts, "entry") == ["done", "done"]
+    assert states(receipts, "entry") == ["done"] * (2 if what == "append" else 1)
     assert gateway.read() == []
     assert redaction.to_forget(operator) == 0
 
