@@ -194,7 +194,7 @@ class Mirrors:
         if chain is None:
             with store.snapshot() as cursor:
                 chain = store.find_chain(cursor, key)
-        found = None if chain is None else store.registry.mirrors.get(chain.session_id)
+        found = None if chain is None else self._registered(chain.session_id)
         if found is None:
             raise NotFoundError(
                 f"{key!r} has no mirror", hint="journal mirror add SESSION PATH", code="no-mirror"
