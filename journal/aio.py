@@ -16,6 +16,7 @@ is durable or was never made.
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from journal.awaited import AsyncBatch, AsyncFence
@@ -351,4 +352,4 @@ class AsyncJournal:
 
 
 def _page(entries: Any) -> list[Entry]:  # noqa: ANN401 - an iterator
-    return [entry for entry, _ in zip(entries, range(_PAGE), strict=False)]
+    return [*islice(entries, _PAGE)]  # zip() would take one more, and drop it

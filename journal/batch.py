@@ -117,6 +117,17 @@ class Batch:
         self._receipts = []  # a second block is another batch
         if error is not None or not wanted:
             return
+        try:
+            refused = self._written(wanted)
+        except BaseException:
+            for receipt in wanted:  # what was filled in before the error was not kept
+                receipt.entries, receipt.written = [], False
+            raise
+        if refused is not None:
+            raise refused
+
+    def _written(self, wanted: list[Receipt]) -> RefusedError | None:
+        """Write all of it, or return the error of what may not be written."""
         with self._store.transaction() as cursor:
             refused = next(
                 filter(None, (self._refused(cursor, receipt, wanted) for receipt in wanted)), None
@@ -124,8 +135,7 @@ class Batch:
             if refused is None:
                 for receipt in wanted:
                     self._write(cursor, receipt)
-        if refused is not None:
-            raise refused
+        return refused
 
     def _refused(
         self, cursor: Cursor, receipt: Receipt, wanted: list[Receipt]

@@ -128,7 +128,7 @@ class Journal:
                 an entry.
 
         Raises:
-            EntryError: a key or name that cannot be kept.
+            EntryError: a key or name that cannot be kept, or no such policy.
             NotFoundError: more than one session is called so, and none has such a key.
             NotTrusted: a revoked writer, an unknown or another role.
             MirrorError: the file cannot be this session's mirror.
@@ -250,8 +250,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""
-        self.mirrors.close()
+        self.mirrors.sync()  # before: whoever writes to a file may need the store for it
         self.store.close()
+        self.mirrors.abandon()  # only now: another thread's last line would open its file again
 
     def __enter__(self) -> Self:
         return self

@@ -114,7 +114,9 @@ class MirrorFile:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self.descriptor)
+        # First: its number may be another file's at once, and a thread that serves yet would write there.
+        descriptor, self.descriptor = self.descriptor, -1
+        os.close(descriptor)
 
 
 def mode_of(path: str) -> int:

@@ -194,7 +194,7 @@ class Mirrors:
         if chain is None:
             with store.snapshot() as cursor:
                 chain = store.find_chain(cursor, key)
-        found = None if chain is None else store.registry.mirrors.get(chain.session_id)
+        found = None if chain is None else self._registered(chain.session_id)
         if found is None:
             raise NotFoundError(
                 f"{key!r} has no mirror", hint="journal mirror add SESSION PATH", code="no-mirror"
@@ -210,18 +210,26 @@ class Mirrors:
             MirrorError: it may be served here, and cannot.
 
         """
-        registered = self._store.registry.mirrors.get(session_id)
+        registered = self._registered(session_id)
         if registered is None or not self._store.serves(registered):
             if registered is not None and self._may_be_ours(registered):
                 raise untold()
             return None
         found = self._open.get(registered.number)
         if found is None:
-            found = self._open[registered.number] = Mirror(
-                self._store, self._sides.of(registered.path), registered
-            )
+            made = Mirror(self._store, self._sides.of(registered.path), registered)
+            # One for all threads, whichever came first: two would not wait for each other.
+            found = self._open.setdefault(registered.number, made)
         found.become(registered)
         return found
+
+    def _registered(self, session_id: int) -> MirrorFact | None:
+        """Return a session's mirror; where none is known here another thread may have rolled back all that was."""
+        known = self._store.registry.mirrors.get(session_id)
+        if known is None:
+            with self._store.snapshot():
+                known = self._store.registry.mirrors.get(session_id)
+        return known
 
     def elsewhere(self, session_id: int) -> tuple[str, str] | None:
         """Return the path of a session's mirror that is served elsewhere, and where; None if none is.
@@ -229,7 +237,7 @@ class Mirrors:
         One of the journal that this was copied from is none of ours; of one that may be served
         here :meth:`mirror` says why it is not.
         """
-        known = self._store.registry.mirrors.get(session_id)
+        known = self._registered(session_id)
         if known is None or self._store.serves(known) or self._whose(known) == A_COPYS:
             return None
         if self._may_be_ours(known):
@@ -246,7 +254,7 @@ class Mirrors:
         """
         try:
             mirror = self.mirror(session_id)
-        except MirrorError as error:
+        except JournalError as error:
             log.warning("a mirror could not be served: %s", error)
             return
         if mirror is not None:
@@ -321,11 +329,10 @@ class Mirrors:
 
     def status(self, keys: Container[str] | None = None) -> list[MirrorStatus]:
         """Return how the mirrors of these sessions, or all, are doing, without touching any file."""
-        return [
-            self._status(known)
-            for known in self.facts()
-            if keys is None or self._store.registry.session_keys[known.session_id] in keys
-        ]
+        with self._store.snapshot():
+            names = self._store.registry.session_keys
+            found = [(known, names[known.session_id]) for known in self.facts()]
+        return [self._status(known, key) for known, key in found if keys is None or key in keys]
 
     def here(self, key: str) -> Mirror:
         """Return a session's mirror, to look into its file or to serve it.
@@ -356,8 +363,7 @@ class Mirrors:
         with self._store.snapshot() as cursor:
             return mirror.chain(cursor).mirror_state
 
-    def _status(self, fact: MirrorFact) -> MirrorStatus:
-        key = self._store.registry.session_keys[fact.session_id]
+    def _status(self, fact: MirrorFact, key: str) -> MirrorStatus:
         try:
             mirror = self.mirror(fact.session_id)
         except MirrorError as error:
@@ -384,17 +390,17 @@ class Mirrors:
             key, fact.path, fact.host, state or "on", detail, size, synced, mirror.failures
         )
 
-    def abandon(self) -> None:
-        """Let go of every file and lock, as a forked child must: they are its parent's."""
-        for mirror in self._open.values():
-            mirror.abandon()
-        self._open.clear()
-        self._sides.close()
+    def sync(self) -> None:
+        """Wait for whoever writes to a file, and make every file durable."""
+        for mirror in list(self._open.values()):
+            mirror.settle()
 
-    def close(self) -> None:
-        """Make every file durable and let them go."""
-        for mirror in self._open.values():
-            mirror.close()
+    def abandon(self) -> None:
+        """Let go of every file and lock; in a forked child they are its parent's."""
+        for mirror in list(
+            self._open.values()
+        ):  # another thread's last line may open one meanwhile
+            mirror.abandon()
         self._open.clear()
         self._sides.close()
 

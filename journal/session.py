@@ -67,7 +67,7 @@ class Session:
     ) -> None:
         self.key = check_key(key)
         self.identity = identity
-        self.policy = default_policy
+        self.policy = policy_of(None, default_policy)
         self.on_takeover = on_takeover
         self.store = store
         self._author: Author | None = None

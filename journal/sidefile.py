@@ -8,6 +8,7 @@ written.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -160,7 +161,14 @@ class SideFile:
         os.fdatasync(self._descriptor)
 
     def lock(self, number: int, wait_s: float = LOCK_WAIT_S) -> bool:
-        """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it."""
+        """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it.
+
+        Raises:
+            OSError: the side file is closed.
+
+        """
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         wanted = _slot(fcntl.F_WRLCK, number)
         if ask(self._descriptor, wanted):
             return True
@@ -173,12 +181,15 @@ class SideFile:
         return False
 
     def unlock(self, number: int) -> None:
-        """Give a mirror's lock back."""
-        ask(self._descriptor, _slot(fcntl.F_UNLCK, number))
+        """Give a mirror's lock back; it went with the file if that is closed."""
+        if self._descriptor >= 0:
+            ask(self._descriptor, _slot(fcntl.F_UNLCK, number))
 
     def close(self) -> None:
         """Close the side file; every lock of this process on it goes."""
-        os.close(self._descriptor)
+        # First: its number may be another file's at once, and a thread that serves yet would write there.
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
 
 @cache

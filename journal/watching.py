@@ -151,7 +151,7 @@ class Watch:
         store = self._journal.store
         with store.snapshot():
             registry = store.registry
-            seq = registry.chain.head.seq  # nothing is added or removed but by a fact there
+            seq = registry.read_up_to  # nothing is added or removed but by a fact there
             if seq != self._known_at:
                 self._known_at, self._known = (
                     seq,

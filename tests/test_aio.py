@@ -185,6 +185,18 @@ def test_an_error_is_its_own_tasks(backend, journal_path):
     anyio.run(main, backend=backend)
 
 
+def test_each_line_comes_once_however_many_pages_there_are(backend, journal_path):
+    """A line at a page's end is not taken and dropped."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            await session.extend([{"n": number} for number in range(600)])
+            assert [entry.seq async for entry in session] == [*range(1, 601)]
+
+    anyio.run(main, backend=backend)
+
+
 def test_a_cancelled_append_settles_first(backend, journal_path):
     """When the cancellation passes, the line is there or never will be; the loop ran on meanwhile."""
 

@@ -89,6 +89,30 @@ def test_readers_get_what_stands_for_it(
     assert content.is_complete
 
 
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_who_reads_while_it_is_done_gets_what_stands_for_it(
+    gateway: Session, open_journal: Callable[..., Journal], caplog: Any, where: str
+) -> None:
+    """Whoever does it: no reader is told of a row that cannot be verified, and none goes without the line."""
+    gateway.extend([LINE] * 2500)
+    journal = open_journal()
+    reading, content, tail = iter(gateway), export(journal, KEY), gateway.tail(after=0)
+    begun = [next(reading).seq]
+    size = len(next(content))
+    rest = iter(tail.new, [])
+    next(rest)
+    own = open_journal() if where == "elsewhere" else journal
+    own.session(KEY, writer="alice", role="operator").redact([2400, 2401], reason=WHY)
+    found = {entry.seq: entry for entry in reading}
+    assert [*begun, *found] == [*range(1, 2501)]
+    assert found[2400].redacted
+    assert found[2400].trust == "asserted"
+    assert [entry.seq for page in rest for entry in page if entry.redacted] == [2400, 2401]
+    assert size + sum(map(len, content)) == 2500 * (len(found[2].data))
+    assert content.is_complete
+    assert not caplog.records
+
+
 def test_a_fence_before_it_sees_a_co_tenant_and_no_takeover(
     gateway: Session, operator: Session, open_journal: Callable[..., Journal]
 ) -> None:
@@ -348,6 +372,43 @@ def test_a_forgotten_session_is_empty_and_on_record(
     journal.close()
     assert files_with(tmp_path) == []
     assert audit(journal_path).findings == ()
+
+
+@pytest.mark.parametrize("what", ["append", "cut"])
+def test_what_comes_while_a_session_is_forgotten_is_no_way_out(
+    gateway: Session,
+    operator: Session,
+    open_journal: Callable[..., Journal],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """No line is left out of the file with its bytes in the database; and each has its receipt."""
+    gateway.append({"n": 1})
+    other = open_journal().session(KEY, writer="heartbeat", role="heartbeat")
+    sealed, said = redaction._sealed, []
+
+    def and_somebody_writes(cursor: Any, chain: Any, seqs: list[int]) -> Any:
+        if not seqs and not said:
+            said.append(
+                other.append(LINE) if what == "append" else other.cut(1, base=1, reason=WHY)
+            )
+        return sealed(cursor, chain, seqs)
+
+    monkeypatch.setattr(redaction, "_sealed", and_somebody_writes)
+    receipts = operator.forget(reason="r")
+    assert states(receipts, "entry") == ["done"] * (2 if what == "append" else 1)
+    assert gateway.read() == []
+    assert redaction.to_forget(operator) == 0
+
+
+def test_rows_that_nobody_sealed_keep_no_line_from_being_forgotten(
+    gateway: Session, operator: Session, thief: Thief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redaction, "_AT_ONCE", 3)
+    gateway.extend([LINE] * 10)
+    for seq in range(1, 5):
+        thief.edit("body", seq, b"{}")
+    assert states(operator.forget(reason="r"), "entry") == ["done"] * 6
 
 
 def test_what_waits_beside_a_forgotten_session_is_named(

@@ -379,6 +379,20 @@ def test_a_rewritten_file_adds_what_is_new_in_it(journal: Journal, store: Path) 
     assert caught_up(journal, store) == [("taken in", "s-1", 1)]
 
 
+def test_a_mirror_that_another_process_adds_meanwhile_is_followed(
+    journal: Journal, open_journal: Callable[..., Journal], store: Path
+) -> None:
+    """Its file is that session's, and becomes no other; once it is let go it is nobody's."""
+    watch, other, path = Watch(journal, [store]), open_journal(), store / "a.jsonl"
+    assert list(watch.catch_up()) == []
+    other.session("theirs", writer="gateway", role="run", mirror=path).append({"n": 1})
+    append(path, {"n": 2})
+    assert [(seen.what, seen.key) for seen in watch.take([str(path)])] == [("taken in", "theirs")]
+    assert [info.key for info in journal.sessions()] == ["theirs"]
+    other.mirrors.remove("theirs")
+    assert watch._mirrors() == {}
+
+
 def test_a_copy_beside_it_is_no_second_mirror(journal: Journal, store: Path) -> None:
     path = session_file(store / "a.jsonl", {"n": 1})
     caught_up(journal, store)

@@ -10,26 +10,39 @@ import contextlib
 import json
 import os
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, Journal, MirrorError, mending, reconciling
+from journal import (
+    BusyError,
+    EntryError,
+    Journal,
+    MirrorError,
+    SessionTakeover,
+    mending,
+    reconciling,
+)
 from journal import ledger as ledger_module
 from journal import mirrors as mirrors_module
 from journal.controls import decode
+from journal.guards import descriptors_of, identity_of
 from journal.lines import LINE_LIMIT
+from journal.mirror import Mirror
 from journal.mirrorfile import MirrorFile
 from journal.pages import rows_of
 from journal.parts import PART_SIZE
 from journal.process import this_process
-from journal.sidefile import SideFile
+from journal.sidefile import Known, SideFile
+from journal.store import Store
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from journal import Session
     from journal.registry import MirrorFact
@@ -485,7 +498,7 @@ def test_fences_and_close_sync(
     mirrored.fence()
     assert synced == [32]  # nothing new to sync
     mirrored.append({"n": 4})
-    journal.mirrors.close()
+    journal.mirrors.sync()
     assert synced == [32, 40]
 
 
@@ -525,6 +538,93 @@ def test_a_forked_child_leaves_its_parents_files_and_locks_alone(
         second.close()
     mirrored.append({"n": 3})
     assert in_step()
+
+
+# -- threads --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def second(journal: Journal, mirrored: Session, tmp_path: Path) -> Iterator[Journal]:
+    """Open a journal of two mirrored sessions anew; nobody else has it open."""
+    journal.session("other", writer="gateway", role="run", mirror=tmp_path / "other").append({})
+    journal.close()
+    with Journal(journal.path) as opened:
+        opened.session(KEY)
+        yield opened
+
+
+def test_two_threads_that_come_first_at_once_share_one_mirror(
+    second: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else neither would wait for the other, and each would write what the file lacks."""
+    number, both = second.store.registry.session_ids["other"], threading.Barrier(2)
+
+    def made(*arguments: Any) -> Mirror:
+        both.wait(10)
+        return Mirror(*arguments)
+
+    monkeypatch.setattr(mirrors_module, "Mirror", made)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(second.mirrors.mirror, [number, number])
+    assert one is other
+
+
+def test_a_file_is_looked_at_though_another_write_was_rolled_back_meanwhile(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a writer's first write all that is known of writers and mirrors goes, until somebody looks again."""
+    mirrored.append({"n": 3}, request_id="r")
+    fence = mirrored.fence()
+    with path.open("ab") as file:
+        file.write(b'{"foreign":1}\n')
+    reconcile = journal.mirrors.reconcile
+
+    def after_a_rollback(*arguments: Any, **options: Any) -> Any:
+        batch = journal.batch()
+        batch.append(journal.session("new", writer="newcomer", role="tool"), {})
+        batch.append(mirrored, {"n": 4}, request_id="r")
+        with pytest.raises(EntryError), batch:
+            pass
+        assert not journal.store.registry.mirrors
+        return reconcile(*arguments, **options)
+
+    monkeypatch.setattr(journal.mirrors, "reconcile", after_a_rollback)
+    with pytest.raises(SessionTakeover):
+        fence.check()
+
+
+@pytest.mark.parametrize("when", ["while the files are made durable", "before the store is closed"])
+def test_a_thread_that_opens_a_mirror_while_a_journal_is_closed_leaves_nothing_open(
+    second: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    number = second.store.registry.session_ids["other"]
+    home: Any = Store if when == "before the store is closed" else Mirror
+    name = "close" if home is Store else "settle"
+    act = getattr(home, name)
+
+    def act_after(each: Any) -> None:
+        second.mirrors.serve(number)
+        act(each)
+
+    monkeypatch.setattr(home, name, act_after)
+    second.close()
+    monkeypatch.undo()
+    for path in (tmp_path / "other", Path(f"{second.path}-mirrors")):
+        assert descriptors_of(identity_of(path.stat())) == set()
+
+
+def test_a_side_file_that_is_closed_writes_to_no_other_file(
+    second: Journal, tmp_path: Path
+) -> None:
+    """Its number may be that file's; a thread that serves a mirror yet learns of it."""
+    side = SideFile(str(tmp_path / "side"), second.store.mac)
+    side.close()
+    with (tmp_path / "innocent").open("wb") as innocent:
+        for act in (lambda: side.write(1, Known()), lambda: side.lock(1), lambda: side.read(1)):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                act()
+        side.unlock(1)
+        assert os.fstat(innocent.fileno()).st_size == 0
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
