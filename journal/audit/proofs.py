@@ -114,6 +114,11 @@ class ParkedState(NamedTuple):
     digest: bytes
     is_applied: bool
 
+    @property
+    def lines(self) -> tuple[int, bytes]:
+        """Whose lines they are, and which."""
+        return self.writer_id, self.digest
+
 
 def parked_state(row: tuple[Any, ...]) -> ParkedState:
     """Return what a parked write says of itself."""
