@@ -73,6 +73,23 @@ def test_a_true_bundle_holds_with_the_key_and_without(bundle: Path, key_file: Pa
     assert "rows outside the chains, in strays.jsonl: 1;" in told
 
 
+def test_the_makers_locale_changes_no_word_in_it(
+    journal_path: Path, tmp_path: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of no ASCII is under a seal as UTF-8, whatever the locale calls its bytes."""
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run", on_behalf_of="ä").append({"n": 1})
+    monkeypatch.setattr(
+        os, "fsdecode", lambda data: data.decode("latin-1")
+    )  # as such a locale does
+    write_bundle(journal_path, tmp_path / "evidence.zip")
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+
+    code, told = checked(tmp_path / "unpacked", "--key", key_file)
+
+    assert (code, "all that was checked holds" in told) == (0, True), told
+
+
 def test_the_script_is_short_enough_to_be_read() -> None:
     script = files("journal.bundled").joinpath("verify.py").read_text("utf-8")
     assert len(script.splitlines()) < 320
