@@ -360,6 +360,7 @@ class Mirrors:
         key = self._store.registry.session_keys[fact.session_id]
         try:
             mirror = self.mirror(fact.session_id)
+            is_here = mirror is not None and is_file(fact.path)
         except MirrorError as error:
             return MirrorStatus(key, fact.path, fact.host, "failing", str(error))
         if mirror is None:
@@ -370,10 +371,10 @@ class Mirrors:
         state: str | None
         detail: str | None
         state, detail = chain.mirror_state, _detail(chain.mirror_state, key)
-        if not is_file(fact.path) and os.path.lexists(fact.path):
+        if not is_here and os.path.lexists(fact.path):
             state = state or "gone"
             detail = "a link, directory or device stands at its path: move it away"
-        elif not is_file(fact.path) and state is None:
+        elif not is_here and state is None:
             state, detail = "gone", _detail("gone", key)
         elif mirror.error is not None:
             state, detail = "failing", mirror.error

@@ -24,6 +24,7 @@ from journal.mirrorfile import MirrorFile
 from journal.pages import rows_of
 from journal.parts import PART_SIZE
 from journal.process import this_process
+from journal.serving import served
 from journal.sidefile import SideFile
 from tests.thieves import KEY
 
@@ -410,6 +411,30 @@ def test_a_directory_on_the_way_swapped_for_a_link(
     assert (trap / path.name).read_bytes() == b"precious\n"
     (status,) = journal.mirrors.status()
     assert "a link was put into its path" in str(status.detail)
+
+
+def test_a_directory_that_cannot_be_searched_is_no_file_that_is_gone(
+    mirrored: Session, path: Path, tmp_path: Path
+) -> None:
+    """Not looked at is neither accepted nor a takeover, and nothing is sealed of it."""
+    path.parent.rename(tmp_path / "aside")
+    path.parent.symlink_to(path.parent)  # as of a mode, or a server that went away, lstat() says no
+    database = mirrored.store.path
+    with Journal(database) as other:
+        handle = other.session(KEY, writer="heartbeat", role="heartbeat")
+        handle.append({"hb": 1})
+        with pytest.raises(MirrorError, match="cannot be used"):
+            handle.fence()
+        (status,) = other.mirrors.status()
+    assert [status.state, *(each.state for each in served(database))] == ["failing", "failing"]
+    assert facts(mirrored, "edit") == []
+
+    path.parent.unlink()
+    (tmp_path / "aside").rename(path.parent)
+    with mirrored.fence():
+        mirrored.append({"n": 3})
+    assert path.read_bytes().endswith(b'{"hb":1}\n{"n":3}\n')
+    assert [each.state for each in served(database)] == ["on"]
 
 
 def test_a_mirror_on_another_host_is_not_served_here(
