@@ -20,6 +20,7 @@ from journal.migration.discovery import (
     is_text_path,
     walk,
 )
+from journal.migration.source import identity_of
 from journal.mirrorfile import is_taken, real_path
 from journal.permitting import permit_from_now
 from journal.place import files_of
@@ -112,11 +113,12 @@ class Watch:
 
         The library begins to watch when it is first asked: only then is nothing missed between
         what stands there and what comes. It gives up for good once a name that is not UTF-8 has
-        changed, or such a directory is there, and is begun anew.
+        changed, or such a directory is there, and sees nothing of another directory in the place
+        of the one that it began with; then it is begun anew.
         """
         watch, internal_error = _library()
         while not stop.is_set():
-            is_new = True
+            is_new, places = True, self._places()
             changes = watch(
                 *self._directories, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
                 rust_timeout=_LOOK_MS, yield_on_timeout=True, stop_event=stop, raise_interrupt=True,
@@ -127,12 +129,21 @@ class Watch:
                         yield None
                     is_new = False
                     yield {path for _, path in changed}
+                    if self._places() != places:
+                        break
+            except FileNotFoundError:  # one of them is not there now; the others are looked at
+                yield None
+                stop.wait(_PAUSE_S)
             except internal_error as error:
                 if "decode" not in str(error):
                     raise StorageError(f"the directories cannot be watched: {error}") from error
                 if is_new:
                     yield None
                 stop.wait(_PAUSE_S)
+
+    def _places(self) -> list[tuple[int, int] | None]:
+        """Return which directories stand at the paths now."""
+        return [identity_of(each) for each in self._directories]
 
     def take(self, paths: Iterable[str]) -> Iterator[Seen]:
         """Look at files that may have changed, the ones with a session first."""

@@ -510,6 +510,24 @@ def test_no_look_of_our_own_has_the_library_give_up(journal: Journal, store: Pat
         pytest.fail("it ended")
 
 
+def test_another_directory_in_the_place_of_the_one_that_was_there_is_watched(
+    store: Path, follow: Callable[[], Seen], tmp_path: Path
+) -> None:
+    """As after mv and mkdir, or while a disk is mounted: the library sees nothing of it by itself."""
+    session_file(store / "a.jsonl", {"n": 0})
+    told = [follow()]
+    store.rename(tmp_path / "aside")
+    while told[-1].what != "gone":
+        told.append(follow())
+    path = session_file(store / "b.jsonl", session_id="s-2")
+    while (told[-1].what, told[-1].key) != ("adopted", "s-2"):
+        told.append(follow())
+    append(path, {"n": 1})
+    while told[-1].what != "taken in":
+        told.append(follow())
+    assert (told[-1].path, told[-1].entries) == (str(path), 1)
+
+
 def test_changes_are_taken_in_as_they_happen(store: Path, follow: Callable[[], Seen]) -> None:
     path = session_file(store / "first.jsonl", {"n": 0})
     while follow().what != "adopted":  # it may see the file before it is whole
