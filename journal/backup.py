@@ -120,6 +120,7 @@ def plan_restore(
             code="live",
         )
     report = audit(source, key_file=key_file, anchors=anchors, mirrors=False)
+    replaces = replaces and version_of(str(target)) is not None  # an empty file is no journal
     is_another, lost = _compared(source, target) if replaces else (False, ())
     mirrors = 0 if replaces and not is_another else _mirrors_of(source)
     return Restoring(source, target, report, replaces, is_another, lost, mirrors)

@@ -165,6 +165,18 @@ def test_where_nothing_is_a_restore_makes_it(journal_path: Path, tmp_path: Path)
     assert lines(tmp_path / "new.db") == [1]
 
 
+def test_an_empty_file_is_in_nobodys_way(journal_path: Path, tmp_path: Path) -> None:
+    """As a full disk or another program leaves one: there is no journal in it to compare with."""
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    target = tmp_path / "new.db"
+    target.touch()
+    plan = plan_restore(copy, target)
+    assert (plan.replaces, plan.is_another, plan.lost) == (False, False, ())
+    restore(plan)
+    assert lines(target) == [1]
+
+
 def test_a_copy_beside_its_journal_says_that_both_would_serve_its_mirrors(
     journal_path: Path, tmp_path: Path
 ) -> None:
