@@ -58,6 +58,17 @@ def test_a_fact_that_was_edited_into_a_redaction_hides_no_erased_line(
     assert {("J303", ((control, control),)), ("J305", ((2, 3),))} <= told
 
 
+def test_a_parked_write_without_its_lines_is_told_unless_a_redaction_can_have_taken_them(
+    busy, thief, report
+):
+    parked_id = thief.ask("SELECT id FROM parked WHERE settled IS NULL")
+    thief.execute("UPDATE parked SET content = NULL")
+    (finding,) = report().findings
+    assert (finding.id, finding.evidence) == ("J411", ({"id": parked_id},))
+    busy.session(KEY, writer="heartbeat", role="heartbeat").redact([2], reason="pasted")
+    assert report().findings == ()
+
+
 def test_a_row_that_somebody_accepted_is_told_no_more_while_it_is_the_same(busy, thief, report):
     """By its digest: another row in its place is another."""
     heartbeat = busy.session(KEY, writer="heartbeat", role="heartbeat")
