@@ -77,6 +77,32 @@ def test_nothing_is_ever_replaced(journal_path: Path, tmp_path: Path) -> None:
     assert other.read_text() == "mine"
 
 
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_a_log_that_was_left_behind_is_never_taken_for_the_copys(
+    journal_path: Path, tmp_path: Path, end: str
+) -> None:
+    """As after an rm of the database alone: SQLite would write another journal's pages into the copy."""
+    write(journal_path, 1)
+    with Journal(tmp_path / "other.db") as other:
+        other.session("other", writer="gateway", role="run").append(2)
+        log = _bytes(tmp_path / "other.db-wal")
+    copy = tmp_path / "copy.db"
+    left = Path(f"{copy}{end}")
+    left.write_bytes(log)
+    with pytest.raises(StorageError, match=f"copy.db{end} is there already"):
+        back_up(journal_path, copy)
+    assert (copy.exists(), left.read_bytes()) == (False, log)
+    left.unlink()
+    back_up(journal_path, copy)
+
+    gone = tmp_path / "gone.db"
+    left = Path(f"{gone}{end}")
+    left.write_bytes(log)
+    restore(plan_restore(copy, gone))
+    assert not left.exists()
+    assert lines(gone) == [1]
+
+
 def test_a_damaged_journal_is_copied_and_said_to_be(journal_path: Path, tmp_path: Path) -> None:
     write(journal_path, 1, 2)
     thief = Thief(journal_path)
