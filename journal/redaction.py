@@ -134,11 +134,15 @@ def forget(session: Session, reason: str) -> list[Receipt]:
 
     """
     receipts: list[Receipt] = []
-    while seqs := _next_lines(session):
-        receipts += redact(session, seqs, reason)
-    head = session.head.seq
-    if not relay(session, Plan([], is_open=False), head, f"forgotten: {reason}"):
-        return forget(session, reason)  # somebody wrote meanwhile
+    is_empty = False
+    while not is_empty:
+        head = (
+            session.head.seq
+        )  # before the lines are looked for: whoever writes meanwhile is looked for again
+        if seqs := _next_lines(session):
+            receipts += redact(session, seqs, reason)
+        else:
+            is_empty = relay(session, Plan([], is_open=False), head, f"forgotten: {reason}")
     ended = erase_settled(session)
     if ended or not receipts:  # the log is emptied behind the last of it
         receipts = [*ended, *receipts, *cleaned(session.store)]

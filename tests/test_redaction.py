@@ -59,6 +59,29 @@ def states(receipts: list[Receipt], copy: str) -> list[str]:
     return [receipt.state for receipt in receipts if receipt.copy == copy]
 
 
+def test_what_is_said_while_a_session_is_forgotten_is_forgotten_too(
+    gateway: Session, operator: Session, journal_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the moment: it would be left out of the file, and its bytes left where they are."""
+    gateway.append({"n": 1})
+    looked_for, late = redaction._next_lines, [LINE]
+
+    def meanwhile(session: Session) -> list[int]:
+        found = looked_for(session)
+        if not found and late:
+            gateway.append(late.pop())
+        return found
+
+    monkeypatch.setattr(redaction, "_next_lines", meanwhile)
+
+    receipts = operator.forget(reason="asked to be forgotten")
+
+    assert redaction.to_forget(operator) == 0
+    assert len(states(receipts, "entry")) == 2
+    assert gateway.read() == []
+    assert audit(journal_path).findings == ()
+
+
 def test_no_byte_is_left_and_everything_verifies(
     gateway: Session, operator: Session, journal: Journal, journal_path: Path
 ) -> None:
