@@ -82,6 +82,32 @@ def test_what_is_said_while_a_session_is_forgotten_is_forgotten_too(
     assert audit(journal_path).findings == ()
 
 
+@pytest.mark.parametrize("seqs", [[1], [1, 2]])
+def test_two_who_redact_one_line_at_once_record_it_once(
+    gateway: Session,
+    operator: Session,
+    journal_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seqs: list[int],
+) -> None:
+    """As two who delete one session: the second finds it done between his look and his write."""
+    gateway.extend([LINE, {"n": 2}])
+    erase, first = redaction.erase, [1]
+
+    def meanwhile(*about: Any) -> list[Receipt]:
+        if first:
+            gateway.redact([first.pop()], reason="the other one's")
+        return erase(*about)
+
+    monkeypatch.setattr(redaction, "erase", meanwhile)
+
+    receipts = operator.redact(seqs, reason=WHY)
+
+    assert len(states(receipts, "entry")) == len(seqs) - 1
+    assert audit(journal_path).findings == ()
+    assert all(entry.redacted for entry in gateway.read()[: len(seqs)])
+
+
 def test_no_byte_is_left_and_everything_verifies(
     gateway: Session, operator: Session, journal: Journal, journal_path: Path
 ) -> None:
