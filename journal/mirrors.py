@@ -165,7 +165,9 @@ class Mirrors:
             if serving is not None:
                 serving.undo()
         with self._store.transaction() as cursor:
-            self._unregister(cursor, known)
+            now = self._store.registry.mirrors.get(known.session_id)
+            if now is not None and now.number == known.number:
+                self._unregister(cursor, now)  # else somebody has, and may have added another since
         mirror = self._open.pop(known.number, None)
         if mirror is not None:
             mirror.close()

@@ -18,6 +18,7 @@ import pytest
 from journal import BusyError, Journal, MirrorError, mending, reconciling
 from journal import ledger as ledger_module
 from journal import mirrors as mirrors_module
+from journal.audit import audit
 from journal.controls import decode
 from journal.lines import LINE_LIMIT
 from journal.mirrorfile import MirrorFile
@@ -582,6 +583,26 @@ def test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone(
     assert path.read_bytes() == b'{"n":1}\n{"n":2}\n'
     assert in_step()
     assert facts(session, "edit") == []
+
+
+def test_who_removes_a_mirror_removes_none_that_came_in_its_place(
+    journal: Journal, mirrored: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, other = journal.mirrors.of, tmp_path / "other.jsonl"
+
+    def meanwhile(key: str) -> MirrorFact:
+        found = of(key)
+        with Journal(mirrored.store.path) as another:
+            another.mirrors.remove(key)
+            another.mirrors.add(key, other)
+        return found
+
+    monkeypatch.setattr(journal.mirrors, "of", meanwhile)
+
+    journal.mirrors.remove(KEY)
+
+    assert of(KEY).path == str(other)
+    assert audit(journal.path).findings == ()
 
 
 def test_a_mirror_whose_file_cannot_be_made_is_not_registered(
