@@ -15,6 +15,7 @@ from journal.anchor import take
 from journal.audit import AnchorFile, audit
 from journal.backup import back_up, plan_restore, restore
 from journal.errors import FullError
+from journal.model import REGISTRY_KEY
 from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
@@ -135,6 +136,16 @@ def test_a_restore_says_what_would_be_lost_and_keeps_it(journal_path: Path, tmp_
     assert kept is not None
     assert lines(kept) == [1, 2, 3]
     assert audit(journal_path).verdict == "ok, not anchored"
+
+
+def test_a_revocation_that_a_backup_has_not_is_said(journal_path: Path, tmp_path: Path) -> None:
+    """It is in no session: a restore would let the writer write again."""
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    with Journal(journal_path) as journal:
+        journal.revoke("gateway", "it left")
+    ((session, first, last),) = plan_restore(copy, journal_path).lost
+    assert (session, first) == (REGISTRY_KEY, last)
 
 
 def test_the_log_of_a_crashed_journal_goes_with_it(journal_path: Path, tmp_path: Path) -> None:
