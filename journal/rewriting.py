@@ -75,7 +75,7 @@ def relay(session: Session, plan: Plan, head_seq: int, reason: str) -> bool:
     """
     with session.store.transaction() as cursor:
         chain, error = _open(cursor, session, head_seq)
-        if error is None:
+        if error is None or error.code == REWRITTEN_SINCE:
             if chain.head.seq != head_seq:
                 return False
             _rewritten(cursor, session, chain, plan, head_seq, reason)
