@@ -126,11 +126,14 @@ def _find_out(place: str | Path, new: Keys, lost: StorageError) -> None:
 
 
 def _prove_mirrors(path: str, old: Keys | None, new: Keys) -> None:
-    """Have what is known here of each mirror's file go on being believed."""
-    if old is None or not os.path.exists(path):  # noqa: PTH110 - a path that is text
+    """Have what is known here of each mirror's file go on being believed; without the old key, be forgotten."""
+    if not os.path.exists(path):  # noqa: PTH110 - a path that is text
         return
-    with closing(SideFile(path, old.mac)) as side:
-        side.prove_anew(new.mac)
+    with closing(SideFile(path, (old or new).mac)) as side:
+        if old is None:
+            side.forget_unproved()
+        else:
+            side.prove_anew(new.mac)
         side.sync()
 
 
@@ -222,6 +225,7 @@ class _Adoption:
                 hint="journal audit shows it; restore a backup, or export its lines to a new journal",
                 code="not-adoptable",
             )
+        self.mirrors = [each.path for each in known.mirrors.values()]
         heads = {known.session_ids[head.session]: head.seq for head in report.heads}
         names = {number: session.key for number, session in known.sessions.items()}
         last, bounds = known.key_id, bounds_in(rows_beginning(self.cursor, ERA_BODY))

@@ -165,7 +165,9 @@ class Mirrors:
             if serving is not None:
                 serving.undo()
         with self._store.transaction() as cursor:
-            self._unregister(cursor, known)
+            now = self._store.registry.mirrors.get(known.session_id)
+            if now is not None and now.number == known.number:
+                self._unregister(cursor, now)  # else somebody has, and may have added another since
         mirror = self._open.pop(known.number, None)
         if mirror is not None:
             mirror.close()
@@ -366,6 +368,7 @@ class Mirrors:
     def _status(self, fact: MirrorFact, key: str) -> MirrorStatus:
         try:
             mirror = self.mirror(fact.session_id)
+            is_here = mirror is not None and is_file(fact.path)
         except MirrorError as error:
             return MirrorStatus(key, fact.path, fact.host, "failing", str(error))
         if mirror is None:
@@ -376,10 +379,10 @@ class Mirrors:
         state: str | None
         detail: str | None
         state, detail = chain.mirror_state, _detail(chain.mirror_state, key)
-        if not is_file(fact.path) and os.path.lexists(fact.path):
+        if not is_here and os.path.lexists(fact.path):
             state = state or "gone"
             detail = "a link, directory or device stands at its path: move it away"
-        elif not is_file(fact.path) and state is None:
+        elif not is_here and state is None:
             state, detail = "gone", _detail("gone", key)
         elif mirror.error is not None:
             state, detail = "failing", mirror.error

@@ -145,8 +145,8 @@ class SideFile:
 
     def prove_anew(self, mac: Mac) -> None:
         """Prove every slot with another key from now on, where it was proved with this one."""
-        old, size = self._mac, os.fstat(self._descriptor).st_size
-        for number in range(1, size // SLOT_SIZE + 1):
+        old = self._mac
+        for number in self._numbers():
             if self.lock(number):
                 self._prove_with(old)
                 known = self.read(number)
@@ -155,6 +155,17 @@ class SideFile:
                     self.write(number, known)
                 self.unlock(number)
         self._prove_with(mac)
+
+    def forget_unproved(self) -> None:
+        """Forget every slot that this key does not prove, as nobody would believe it any more."""
+        for number in self._numbers():
+            if self.lock(number):
+                if self.read(number) is None:
+                    self.forget(number)
+                self.unlock(number)
+
+    def _numbers(self) -> range:
+        return range(1, os.fstat(self._descriptor).st_size // SLOT_SIZE + 1)
 
     def sync(self) -> None:
         """Make what was shared survive a power cut."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
+from journal.errors import BusyError, JournalError, MirrorError, NotFoundError, StorageError
 from journal.migration import apply, plan
 from journal.migration.discovery import (
     NO_TEXT,
@@ -20,7 +20,8 @@ from journal.migration.discovery import (
     is_text_path,
     walk,
 )
-from journal.mirrorfile import real_path
+from journal.migration.source import identity_of
+from journal.mirrorfile import is_taken, real_path
 from journal.permitting import permit_from_now
 from journal.place import files_of
 from journal.serverplace import SIDE_FILE
@@ -112,11 +113,12 @@ class Watch:
 
         The library begins to watch when it is first asked: only then is nothing missed between
         what stands there and what comes. It gives up for good once a name that is not UTF-8 has
-        changed, or such a directory is there, and is begun anew.
+        changed, or such a directory is there, and sees nothing of another directory in the place
+        of the one that it began with; then it is begun anew.
         """
         watch, internal_error = _library()
         while not stop.is_set():
-            is_new = True
+            is_new, places = True, self._places()
             changes = watch(
                 *self._directories, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
                 rust_timeout=_LOOK_MS, yield_on_timeout=True, stop_event=stop, raise_interrupt=True,
@@ -127,12 +129,21 @@ class Watch:
                         yield None
                     is_new = False
                     yield {path for _, path in changed}
+                    if self._places() != places:
+                        break
+            except FileNotFoundError:  # one of them is not there now; the others are looked at
+                yield None
+                stop.wait(_PAUSE_S)
             except internal_error as error:
                 if "decode" not in str(error):
                     raise StorageError(f"the directories cannot be watched: {error}") from error
                 if is_new:
                     yield None
                 stop.wait(_PAUSE_S)
+
+    def _places(self) -> list[tuple[int, int] | None]:
+        """Return which directories stand at the paths now."""
+        return [identity_of(each) for each in self._directories]
 
     def take(self, paths: Iterable[str]) -> Iterator[Seen]:
         """Look at files that may have changed, the ones with a session first."""
@@ -187,13 +198,15 @@ class Watch:
         before = 0 if is_here else session.head.seq
         try:
             found = mirrors.reconcile(mirrors.of(key).session_id, is_cheap=True, is_lazy=True)
-        except MirrorError as error:
-            yield Seen("set aside", path, key, detail=str(error))
+        except NotFoundError:
+            return  # somebody has taken the mirror away meanwhile
+        except (MirrorError, BusyError) as error:
+            yield _set_aside(path, key, error)
             return
         if not is_here and session.head.seq > before:
             yield Seen("gone", path, key)
-        elif found is not None and found.taken:
-            yield Seen("taken in", path, key, found.taken)
+        elif found is not None and (found.taken or found.is_edit):
+            yield Seen("taken in", path, key, found.taken, found.what if found.is_edit else "")
 
     def _adopt(self, path: str) -> Iterator[Seen]:
         if not is_text_path(path):
@@ -228,23 +241,30 @@ class Watch:
             old = mirrors.of(key)
         except NotFoundError:
             old = None
-        if old is not None and old.path != path:
-            if os.path.lexists(old.path):
-                yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
-                return
-            is_barred = old.writer_id in self._journal.store.registry.taken_back
-            mirrors.remove(key)
-            what = "moved"
         try:
+            if old is not None and old.path != path:
+                if is_taken(old.path):
+                    yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
+                    return
+                is_barred = old.writer_id in self._journal.store.registry.taken_back
+                mirrors.remove(key)
+                what = "moved"
             mirrors.add(key, path)
             if is_barred:
                 mirrors.permit(key, permitted=False, reason="taken back before the file moved")
             elif self._permit is not None:
                 mirrors.permit(key, permitted=True, reason=self._permit)
-        except MirrorError as error:
-            yield Seen("set aside", path, key, detail=str(error))
+        except (MirrorError, BusyError) as error:
+            yield _set_aside(path, key, error)
             return
         yield Seen(what, path, key, entries)
+
+
+def _set_aside(path: str, key: str, error: MirrorError | BusyError) -> Seen:
+    """Return that one file could not be served; raise where it is the journal that could not be written."""
+    if error.code == BusyError.code:
+        raise error
+    return Seen("set aside", path, key, detail=str(error))
 
 
 def _library() -> tuple[Any, type[Exception]]:

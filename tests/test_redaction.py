@@ -59,6 +59,63 @@ def states(receipts: list[Receipt], copy: str) -> list[str]:
     return [receipt.state for receipt in receipts if receipt.copy == copy]
 
 
+@pytest.mark.parametrize("is_rewritten", [False, True])
+def test_what_is_said_while_a_session_is_forgotten_is_forgotten_too(
+    gateway: Session,
+    operator: Session,
+    journal_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_rewritten: bool,
+) -> None:
+    """Whatever the moment: it would be left out of the file, and its bytes left where they are."""
+    gateway.append({"n": 1})
+    looked_for, late = redaction._next_lines, [LINE]
+
+    def meanwhile(session: Session) -> list[int]:
+        found = looked_for(session)
+        if not found and late and is_rewritten:
+            gateway.rewrite([late.pop()], base=gateway.head.seq, reason="compacted")
+        elif not found and late:
+            gateway.append(late.pop())
+        return found
+
+    monkeypatch.setattr(redaction, "_next_lines", meanwhile)
+
+    receipts = operator.forget(reason="asked to be forgotten")
+
+    assert redaction.to_forget(operator) == 0
+    assert len(states(receipts, "entry")) == 2
+    assert gateway.read() == []
+    assert audit(journal_path).findings == ()
+
+
+@pytest.mark.parametrize("seqs", [[1], [1, 2]])
+def test_two_who_redact_one_line_at_once_record_it_once(
+    gateway: Session,
+    operator: Session,
+    journal_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seqs: list[int],
+) -> None:
+    """As two who delete one session: the second finds it done between his look and his write."""
+    gateway.extend([LINE, {"n": 2}])
+    erase, first = redaction.erase, [1]
+
+    def meanwhile(*about: Any) -> list[Receipt]:
+        if first:
+            gateway.redact([first.pop()], reason="the other one's")
+        return erase(*about)
+
+    monkeypatch.setattr(redaction, "erase", meanwhile)
+
+    receipts = operator.redact(seqs, reason=WHY)
+
+    assert len(states(receipts, "entry")) == len(seqs) - 1
+    assert audit(journal_path).findings == ()
+    assert all(entry.redacted for entry in gateway.read()[: len(seqs)])
+
+
 def test_no_byte_is_left_and_everything_verifies(
     gateway: Session, operator: Session, journal: Journal, journal_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
@@ -22,6 +23,7 @@ from journal.audit.tally import Tally
 from journal.dialects.address import is_url
 from journal.engine import is_driver_error
 from journal.explanation import counted
+from journal.fields import UNFIT
 from journal.model import REGISTRY_ID, REGISTRY_KEY
 
 if TYPE_CHECKING:
@@ -210,14 +212,22 @@ class _Audit:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Go on with the other parts if SQLite cannot read this one, and say so."""
+        """Go on with the other parts if SQLite cannot read this one, or what is in it fits no column, and say so."""
         try:
             yield
         except Exception as error:
-            if not is_driver_error(error):
+            is_unfit = isinstance(error, UNFIT) and self._is_unruly  # else it is a bug of ours
+            if not (is_unfit or is_driver_error(error)):
                 raise
             self.found.add("J502", name, evidence={"sqlite": text(str(error))})
             self.open.append(f"{name}: it could not be read whole")
+
+    @cached_property
+    def _is_unruly(self) -> bool:
+        """Whether somebody changed the tables' rules, or put there what they forbid."""
+        odd = Findings(self.source.path)
+        database.check_schema(self.source, odd)
+        return bool(odd) or database.integrity(self.source.path) not in ([], ["ok"])
 
     # -- the parts --------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.formats import pi
 from journal.formats.shape import FileClass, Header, base_name, folders, loads, text
+from journal.lines import is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,12 +99,19 @@ def index(data: bytes) -> dict[str, str]:
 
 
 def entries(data: bytes) -> dict[str, str]:
-    """Return what ``sessions.json`` says of each session key that names a file, as compact JSON."""
+    """Return what ``sessions.json`` says of each session key that names a file, as compact JSON.
+
+    Of an entry nested deeper than a line may be that is nothing: who reads the rest could not read it.
+    """
     found = loads(data)
     if not isinstance(found, dict):
         return {}
     named = ((key, entry) for key, entry in found.items() if text(key) and _file_of(entry))
-    return {key: json.dumps(entry, separators=(",", ":")) for key, entry in named}
+    return {key: "{}" if is_deep(entry, data) else _compact(entry) for key, entry in named}
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _file_of(entry: object) -> str | None:

@@ -29,6 +29,7 @@ from journal import (
 )
 from journal import ledger as ledger_module
 from journal import mirrors as mirrors_module
+from journal.audit import audit
 from journal.controls import decode
 from journal.guards import descriptors_of, identity_of
 from journal.lines import LINE_LIMIT
@@ -37,6 +38,7 @@ from journal.mirrorfile import MirrorFile
 from journal.pages import rows_of
 from journal.parts import PART_SIZE
 from journal.process import this_process
+from journal.serving import served
 from journal.sidefile import Known, SideFile
 from journal.store import Store
 from tests.thieves import KEY
@@ -425,6 +427,30 @@ def test_a_directory_on_the_way_swapped_for_a_link(
     assert "a link was put into its path" in str(status.detail)
 
 
+def test_a_directory_that_cannot_be_searched_is_no_file_that_is_gone(
+    mirrored: Session, path: Path, tmp_path: Path
+) -> None:
+    """Not looked at is neither accepted nor a takeover, and nothing is sealed of it."""
+    path.parent.rename(tmp_path / "aside")
+    path.parent.symlink_to(path.parent)  # as of a mode, or a server that went away, lstat() says no
+    database = mirrored.store.path
+    with Journal(database) as other:
+        handle = other.session(KEY, writer="heartbeat", role="heartbeat")
+        handle.append({"hb": 1})
+        with pytest.raises(MirrorError, match="cannot be used"):
+            handle.fence()
+        (status,) = other.mirrors.status()
+    assert [status.state, *(each.state for each in served(database))] == ["failing", "failing"]
+    assert facts(mirrored, "edit") == []
+
+    path.parent.unlink()
+    (tmp_path / "aside").rename(path.parent)
+    with mirrored.fence():
+        mirrored.append({"n": 3})
+    assert path.read_bytes().endswith(b'{"hb":1}\n{"n":3}\n')
+    assert [each.state for each in served(database)] == ["on"]
+
+
 def test_a_mirror_on_another_host_is_not_served_here(
     journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -657,6 +683,26 @@ def test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone(
     assert path.read_bytes() == b'{"n":1}\n{"n":2}\n'
     assert in_step()
     assert facts(session, "edit") == []
+
+
+def test_who_removes_a_mirror_removes_none_that_came_in_its_place(
+    journal: Journal, mirrored: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, other = journal.mirrors.of, tmp_path / "other.jsonl"
+
+    def meanwhile(key: str) -> MirrorFact:
+        found = of(key)
+        with Journal(mirrored.store.path) as another:
+            another.mirrors.remove(key)
+            another.mirrors.add(key, other)
+        return found
+
+    monkeypatch.setattr(journal.mirrors, "of", meanwhile)
+
+    journal.mirrors.remove(KEY)
+
+    assert of(KEY).path == str(other)
+    assert audit(journal.path).findings == ()
 
 
 def test_a_mirror_whose_file_cannot_be_made_is_not_registered(
