@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
+from journal.aliases import Aliases
 from journal.audit import adopted, database, keyring, projections, proofs, redactions
 from journal.audit.ahead import Ahead, is_worth
 from journal.audit.anchored import Anchors, numbers_of
@@ -76,7 +77,7 @@ def audit(  # noqa: PLR0913 - what it is held against
         path: the database file, or ``sqlite:///PATH``.
         key_file: the file with the secret; else as for opening a journal. Without
             the key what can be checked is checked, and the verdict is never ok.
-        sessions: only these, by key; the registry and what belongs to the whole
+        sessions: only these, by key or by what else they are called; the registry and what belongs to the whole
             journal are checked in any case.
         anchors: signed statements of heads, kept elsewhere until now.
         verifiers: public keys of those who may have signed them; the one that is
@@ -159,7 +160,7 @@ class _Audit:
         self.progress = progress
         self.mirrors = mirrors
         self.found = Findings(source.path)
-        self.known = Declarations()
+        self.known = Declarations(aliases=Aliases() if scope.sessions else None)
         self.heads: list[Head] = []
         self.tally = Tally()
         self.counts: dict[str, int] = {}
