@@ -127,6 +127,35 @@ def test_a_migration_is_verified_listed_shown_and_exported_whole(run, home):
     assert run("export", "a", "--unverified").stdout == '{"n":1}\n{"n":2}\n'
 
 
+def test_a_mirror_that_was_refused_is_said_beside_a_verification_that_holds(run, home):
+    """Every byte is there, and the file is not kept alive: that is no 0, and no silence."""
+    store = home / "store"
+    store.mkdir()
+    (store / "a.jsonl").write_text('{"n":1}\n')
+    (home / "second-name").hardlink_to(store / "a.jsonl")
+
+    outcome = run("migrate", store, "--apply", "--mirror", "--verify")
+    assert outcome.exit_code == 3
+    assert "byte for byte" in outcome.stderr
+    assert f"Set aside: {store / 'a.jsonl'}: is no mirror: " in outcome.stderr
+
+    outcome = run("migrate", store, "--apply", "--mirror", "--verify", "--json")
+    assert outcome.exit_code == 3
+    document = told(outcome)
+    assert (document["holds"], [each["code"] for each in document["set_aside"]]) == (
+        True,
+        ["no-mirror"],
+    )
+    assert document["applied"]["counts"]["already"] == 1
+    assert told(run("migrate", store, "--verify", "--json"))["applied"] is None
+
+
+def test_a_verification_of_nothing_but_what_is_set_aside_could_not_be_done(run, home):
+    (home / "bad.jsonl").symlink_to("good.jsonl")
+    assert run("init").exit_code == 0
+    assert run("migrate", home / "bad.jsonl", "--verify").exit_code == 1
+
+
 def test_export_has_one_way_at_a_time(run, session):
     for wrong in (
         ("export",),
