@@ -534,6 +534,19 @@ def test_a_line_that_is_no_event_is_left_out_and_said(
     assert "is no event" in caplog.text
 
 
+def test_a_redacted_event_is_left_out_and_nothing_is_said(
+    service: JournalSessionService, db: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody wanted it gone: that is no news at each reading."""
+    session = run(service.create_session, **ONE)
+    for text in "ab":
+        run(service.append_event, session=session, event=said(text))
+    with Journal(url_of(db)) as journal:
+        journal.session(KEY, writer="eve", role="operator").redact([2], reason="pasted")
+    assert texts(run(service.get_session, **ONE)) == ["b"]
+    assert caplog.records == []
+
+
 def test_a_service_used_after_close_says_so(db: Path) -> None:
     service = JournalSessionService(db)
     run(service.close)
