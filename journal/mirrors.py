@@ -128,9 +128,10 @@ class Mirrors:
         known = registry.mirrors.get(session_id)
         if known is not None:
             where = "" if self._store.serves(known) else f", {self._where(known)}"
+            key = registry.session_keys[session_id]
             raise MirrorError(
-                f"{registry.session_keys[session_id]!r} has its mirror at {known.path}{where}",
-                hint="journal mirror remove SESSION, then add the other",
+                f"{key!r} has its mirror at {known.path}{where}",
+                hint=f"{command_on(key, 'mirror remove')}  # then add the other",
                 code="mirror-elsewhere",
             )
         for other in registry.mirrors.values():

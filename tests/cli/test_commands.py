@@ -491,7 +491,7 @@ class TestUpgrade:
 
         assert (refused.exit_code, still.exit_code) == (12, 12)
         assert (
-            "Try: journal upgrade shows the difference, journal upgrade --apply restores it"
+            "Try: journal upgrade  # shows the difference; journal upgrade --apply restores it"
             in refused.stderr
         )
         assert shown.exit_code == 3
@@ -513,3 +513,19 @@ class TestUpgrade:
         assert done.exit_code == 12
         assert "redactions" in done.stderr
         assert "Try: restore a backup" in done.stderr
+
+    @pytest.mark.usefixtures("session")
+    def test_what_could_be_mended_is_said_beside_what_could_not(self, run):
+        """In one document, which is the error's; nothing says that all is done."""
+        thief = Thief("journal.db")
+        thief.execute("ALTER TABLE redactions ADD COLUMN extra TEXT")
+        dropped = thief.triggers()[0][0]
+        thief.execute(f"DROP TRIGGER {dropped}")
+        thief.close()
+
+        done = run("upgrade", "--apply", "--json")
+
+        assert done.exit_code == 12
+        assert document(done)["schema"] == "journal.error/1"
+        assert f"Mended: missing: the trigger {dropped} on " in done.stderr
+        assert "Done." not in run("upgrade", "--apply").stderr
