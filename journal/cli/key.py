@@ -73,7 +73,7 @@ def import_(settings: Settings, file: Path) -> None:
     from journal.custody import import_key  # noqa: PLC0415
 
     known = import_key(place_of(settings), file.absolute())
-    _tell(settings, "key.import", known)
+    _tell(settings, "key.import", known, added=known.added)
     if known.added:
         secrets = output.counted(known.added, "secret")
         output.say(f"{known.path} has {secrets} that it had not.")
@@ -116,7 +116,14 @@ def adopt(settings: Settings, reason: str, *, without_key: bool) -> None:
     output.say(with_db("Keep a copy of the new key: journal key export FILE", settings))
 
 
-def _tell(settings: Settings, what: str, known: Custody, *, file: Path | None = None) -> None:
+def _tell(
+    settings: Settings,
+    what: str,
+    known: Custody,
+    *,
+    file: Path | None = None,
+    added: int | None = None,
+) -> None:
     told: dict[str, Any] = {
         "journal": known.journal_id,
         "key": str(known.path),
@@ -130,6 +137,7 @@ def _tell(settings: Settings, what: str, known: Custody, *, file: Path | None = 
     if settings.json:
         told.pop("keys not at hand", None)
         told |= {"era": known.era, "lost": list(known.lost), "shared": known.is_shared}
+        told |= {} if added is None else {"added": added}
         output.document(what, **told)
     else:
         output.facts(told.items())

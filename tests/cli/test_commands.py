@@ -462,6 +462,8 @@ class TestWriters:
         assert f" by alice, pid {os.getpid()} on " in rows(run("writers"))[1][3]
         writers = document(run("writers", "--json"))["writers"]
         assert writers[1]["revoked_by"] == "alice"
+        assert writers[1]["revoked_process"].startswith(f"pid {os.getpid()} on ")
+        assert writers[0]["revoked_process"] is None
 
 
 class TestUpgrade:

@@ -68,6 +68,7 @@ def test_a_key_goes_to_another_machine(run, session, home, monkeypatch, key_file
     monkeypatch.delenv("JOURNAL_KEY_FILE")
     assert run("log", session).exit_code == 1  # as on the other machine
     imported = told(run("key", "import", "moved.key", "--json"))
+    assert imported["added"] == 1
     assert imported["fingerprint"] == shown["fingerprint"]
     assert run("log", session).exit_code == 0
     again = run("key", "import", "moved.key")
