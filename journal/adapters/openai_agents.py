@@ -285,12 +285,13 @@ class JournalSession:
             return None
         own, since = self._fence.store.instance_of(self._writer), self._fence.mark.seq
         later = (each.entry for each in who(self._use.journal, self._session.key, after=since))
-        is_so = any(
-            entry.kind == "control"
-            and entry.instance_id != own
-            and decode(entry.body).get("control") == "layout"
+        facts = (
+            decode(entry.body)
             for entry in later
+            if entry.kind == "control" and entry.instance_id != own
         )
+        # What was read off a mirror's file is the fence's affair.
+        is_so = any(each.get("control") == "layout" and "from_file" not in each for each in facts)
         return since if is_so else None
 
     def _is_own(self, entry: Entry) -> bool:
