@@ -306,6 +306,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
             hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
             code="url",
         )
+    if text == ":memory:":  # what SQLite means by it would not outlive a connection
+        raise EntryError(
+            "a journal is kept in a file, never in memory",
+            hint="name a file, in a directory that is taken away afterwards if nothing is to stay",
+            code="path",
+        )
     if not text or "\0" in text:
         raise EntryError("the journal's path is empty or no path", hint="name a file", code="path")
     return Path(text).absolute()
