@@ -93,6 +93,17 @@ def test_another_journals_key_is_not_let_in(run, session, home, monkeypatch):
     assert "journal key export FILE" in missing.stderr
 
 
+def test_a_key_is_not_exported_over_itself(run, session, key_file):
+    """The file may have other journals' secrets, and the copy would have this one's alone."""
+    before = key_file.read_bytes() + b"cd" * 32 + b" " + b"0" * 32 + b" 2\n"
+    key_file.write_bytes(before)
+
+    outcome = run("key", "export", key_file, "--force")
+
+    assert (outcome.exit_code, "is the key file itself" in outcome.stderr) == (1, True)
+    assert key_file.read_bytes() == before
+
+
 def test_another_file_is_named_as_no_key_and_its_mode_is_left_alone(run, session, home):
     (home / "letter.txt").write_text("dear all\n")
     (home / "letter.txt").chmod(0o644)
