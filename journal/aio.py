@@ -16,6 +16,7 @@ is durable or was never made.
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from journal.awaited import AsyncBatch, AsyncFence
@@ -361,4 +362,4 @@ class AsyncJournal:
 
 
 def _page(entries: Any) -> list[Entry]:  # noqa: ANN401 - an iterator
-    return [entry for entry, _ in zip(entries, range(_PAGE), strict=False)]
+    return list(islice(entries, _PAGE))  # which takes none more than it returns

@@ -204,6 +204,18 @@ def test_an_error_is_its_own_tasks(backend, journal_path):
     anyio.run(main, backend=backend)
 
 
+def test_a_long_session_is_iterated_whole(backend, journal_path):
+    """A page at a time, and no line is lost between two of them."""
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            await session.extend([{"n": n} for n in range(1000)])
+            assert [entry.json()["n"] async for entry in session] == [*range(1000)]
+
+    anyio.run(main, backend=backend)
+
+
 def test_a_cancelled_append_settles_first(backend, journal_path):
     """When the cancellation passes, the line is there or never will be; the loop ran on meanwhile."""
 
