@@ -294,6 +294,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
     text = str(path_or_url)
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
+        if "?" in text:  # or a file would be made that has the options in its name
+            raise EntryError(
+                f"a URL of a file takes no options: {text.partition('?')[2]}",
+                hint=f"sqlite:///{text.partition('?')[0]}",
+                code="url",
+            )
     elif is_url(text):
         raise EntryError(
             "this works on a journal in a file, and not yet on a server",

@@ -238,7 +238,7 @@ def path_of(url: str) -> Path:
     """
     prefix = next((each for each in _PREFIXES if url.startswith(each)), "")
     text = url.removeprefix(prefix)
-    if not text or "://" in text:
+    if not text or "://" in text or (prefix and "?" in text):
         raise EntryError(
             f"{url!r} names no place to keep a journal in",
             hint="a path, sqlite:///agents.db, or postgresql+psycopg://USER@HOST/DATABASE",

@@ -338,6 +338,7 @@ def test_a_session_in_memory_leaves_nothing(tmp_path: Path) -> None:
     [
         (("mysql://x/y",), {}),
         (("sqlite:///",), {}),
+        (("sqlite+aiosqlite:///a.db?timeout=9",), {}),
         (("/no/such/place/a.db",), {}),
     ],
 )
