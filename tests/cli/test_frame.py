@@ -13,6 +13,7 @@ import pytest
 from journal import __version__
 from journal.cli import COMMANDS, cli
 from journal.cli.frame import Command, Group
+from journal.cli.times import Moment
 from journal.errors import JournalError
 
 
@@ -308,3 +309,8 @@ def test_the_audit_of_a_copy_with_a_blank_in_its_name_can_be_pasted(run, home, s
     steal()
     done = run("backup", "a copy.db")
     assert f"Try: journal -d '{home / 'a copy.db'}' audit" in done.stderr
+
+
+def test_no_type_asks_for_a_newer_click_than_is_promised():
+    """Before 8.4 its types take no parameter: `journal audit` could not even be imported."""
+    assert "__orig_bases__" not in vars(Moment)
