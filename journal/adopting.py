@@ -120,7 +120,7 @@ def _find_out(place: str | Path, new: Keys, lost: StorageError) -> None:
         raise StorageError(
             f"{lost.args[0].partition(': ')[0]}: the connection was lost before the new key was taken; "
             "nothing was changed",
-            hint="journal key adopt again",
+            hint="journal key adopt  # again",
             code="server-gone",
         )
 
@@ -222,7 +222,7 @@ class _Adoption:
             raise CorruptError(
                 f"{self.where} is damaged or was tampered with, and without its key nobody can tell "
                 "what of it to believe",
-                hint="journal audit shows it; restore a backup, or export its lines to a new journal",
+                hint="journal audit  # shows it; restore a backup, or export its lines to a new journal",
                 code="not-adoptable",
             )
         self.mirrors = [each.path for each in known.mirrors.values()]

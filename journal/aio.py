@@ -210,6 +210,11 @@ class AsyncTurn(AsyncSession):
         return self.sync.token
 
     @property
+    def why(self) -> str | None:
+        """The id that ``journal why`` explains, where this claim superseded another; else None."""
+        return self.sync.why
+
+    @property
     def stands(self) -> Awaitable[bool]:
         """Whether the claim stands still; to be awaited."""
         return self._threads.run(lambda: self.sync.stands)

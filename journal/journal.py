@@ -289,6 +289,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
     text = str(path_or_url)
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
+        if "?" in text:  # or a file would be made that has the options in its name
+            raise EntryError(
+                f"a URL of a file takes no options: {text.partition('?')[2]}",
+                hint=f"sqlite:///{text.partition('?')[0]}",
+                code="url",
+            )
     elif is_url(text):
         raise EntryError(
             "this works on a journal in a file, and not yet on a server",
@@ -300,6 +306,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
             f"{text.partition('://')[0]} is not a database this version knows",
             hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
             code="url",
+        )
+    if text == ":memory:":  # what SQLite means by it would not outlive a connection
+        raise EntryError(
+            "a journal is kept in a file, never in memory",
+            hint="name a file, in a directory that is taken away afterwards if nothing is to stay",
+            code="path",
         )
     if not text or "\0" in text:
         raise EntryError("the journal's path is empty or no path", hint="name a file", code="path")

@@ -65,18 +65,25 @@ class Mirrors:
         with self._store.snapshot():
             return sorted(self._store.registry.mirrors.values())
 
-    def add(self, key: str, path: str | os.PathLike[str], *, on_edit: str = KEEP) -> MirrorFact:
+    def add(
+        self, key: str, path: str | os.PathLike[str], *, on_edit: str | None = None
+    ) -> MirrorFact:
         """Register a session's mirror and bring file and journal together.
 
         A file that is there already is compared, never written over: what it
         holds that the session does not becomes external entries.
 
+        Args:
+            key: the session's.
+            path: the file.
+            on_edit: "keep" or "refuse"; None is as it was registered, and "keep" if it is new.
+
         Raises:
-            MirrorError: the path cannot be used, another session has it, or this
-                session has another mirror.
+            MirrorError: the path cannot be used, another session has it, this
+                session has another mirror, or it was registered otherwise.
 
         """
-        if on_edit not in (KEEP, REFUSE):
+        if on_edit not in (None, KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
         if is_untold(self._store.place):
             raise untold()
@@ -91,7 +98,13 @@ class Mirrors:
             if known is None or known.path != found or not self._store.serves(known):
                 self._check_free(chain.session_id, found)
                 known = None
-            made = known or self._register(cursor, chain.session_id, found, on_edit)
+            if known is not None and on_edit not in (None, known.on_edit):
+                raise MirrorError(
+                    f"{found} is the mirror of {key!r} already, on edit {known.on_edit}",
+                    hint=f"{command_on(key, 'mirror remove')}  # then add it anew",
+                    code="mirror-there",
+                )
+            made = known or self._register(cursor, chain.session_id, found, on_edit or KEEP)
             if known is None:
                 make_file(found, made.mode)  # or who writes before we come to it calls it gone
         self._begin(made, is_new=known is None)
@@ -128,9 +141,10 @@ class Mirrors:
         known = registry.mirrors.get(session_id)
         if known is not None:
             where = "" if self._store.serves(known) else f", {self._where(known)}"
+            key = registry.session_keys[session_id]
             raise MirrorError(
-                f"{registry.session_keys[session_id]!r} has its mirror at {known.path}{where}",
-                hint="journal mirror remove SESSION, then add the other",
+                f"{key!r} has its mirror at {known.path}{where}",
+                hint=f"{command_on(key, 'mirror remove')}  # then add the other",
                 code="mirror-elsewhere",
             )
         for other in registry.mirrors.values():

@@ -101,6 +101,28 @@ def test_what_is_no_path_makes_no_journal(tmp_path, monkeypatch, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", [":memory:", "sqlite:///:memory:"])
+def test_sqlites_name_for_memory_makes_no_file_called_so(tmp_path, monkeypatch, name):
+    """Whoever writes it believes that nothing stays, and a file with a key of its own would."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(EntryError, match="never in memory"):
+        Journal(name)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_files_url_takes_no_options(tmp_path, monkeypatch):
+    """They would be part of the name of another file than the one that is meant."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(EntryError, match="takes no options: mode=rw") as caught:
+        Journal("sqlite:///agent.db?mode=rw")
+
+    assert caught.value.hint == "sqlite:///agent.db"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_relative_path_is_where_one_stood_when_opening(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Journal("agent.db") as journal:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 WRITER: Final = "google-adk"
 _EVENTS: Final = "adk"
+_NAMES: Final = 3  # an app's, a user's, and a session's own
 _SHARED: Final = {"app": "adk-app", "user": "adk-user"}
 _TURNS: Final = 64
 _HANDLES: Final = 256
@@ -229,6 +230,8 @@ class JournalSessionService(BaseSessionService):
         shared = cache(self._shared_state)  # one user has many sessions, one app has all
         for info in self._use.journal.sessions(key_of(_EVENTS, app, *rest) + ":"):
             names = tuple(parts_of(info.key)[1:])
+            if len(names) != _NAMES:
+                continue  # a session of somebody else's, that only begins so
             lines = self._events(names)
             if lines.read(limit=1):
                 known = self._state_of(names, lines)

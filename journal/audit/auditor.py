@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
+from journal.aliases import Aliases
 from journal.audit import adopted, database, keyring, projections, proofs, redactions
 from journal.audit.ahead import Ahead, is_worth
 from journal.audit.anchored import Anchors, numbers_of
@@ -78,7 +79,7 @@ def audit(  # noqa: PLR0913 - what it is held against
         path: the database file, or ``sqlite:///PATH``.
         key_file: the file with the secret; else as for opening a journal. Without
             the key what can be checked is checked, and the verdict is never ok.
-        sessions: only these, by key; the registry and what belongs to the whole
+        sessions: only these, by key or by what else they are called; the registry and what belongs to the whole
             journal are checked in any case.
         anchors: signed statements of heads, kept elsewhere until now.
         verifiers: public keys of those who may have signed them; the one that is
@@ -161,7 +162,7 @@ class _Audit:
         self.progress = progress
         self.mirrors = mirrors
         self.found = Findings(source.path)
-        self.known = Declarations()
+        self.known = Declarations(aliases=Aliases() if scope.sessions else None)
         self.heads: list[Head] = []
         self.tally = Tally()
         self.counts: dict[str, int] = {}

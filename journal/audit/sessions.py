@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from journal.redacted import Intent, Piece
     from journal.seal import Mac
 
-_KNOWN_FACTS: Final = frozenset(
+KNOWN_FACTS: Final = frozenset(
     {
         "stray",
         "claim",
@@ -215,7 +215,7 @@ class SessionAudit:
         elif self.session_id == REGISTRY_ID:
             if not self._known.learn(row, facts):
                 self.unknown[what] = self.unknown.get(what, 0) + 1
-        elif what not in _KNOWN_FACTS:
+        elif what not in KNOWN_FACTS:
             self.unknown[what] = self.unknown.get(what, 0) + 1
 
     def _note(self, check: str, cause: str, row: Row) -> None:

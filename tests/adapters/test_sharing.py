@@ -39,6 +39,20 @@ def writes(use: Use) -> bool:
     return use.journal.session("s", writer="w", role="run").append(LINE).seq > 0
 
 
+@pytest.mark.parametrize("prefix", ["", "sqlite:///", "sqlite+aiosqlite:///"])
+def test_a_journal_in_memory_leaves_no_file_however_it_is_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    """The frameworks' own stores take it as a URL; it made a file called ``:memory:``."""
+    monkeypatch.chdir(tmp_path)
+    one, other = Use(f"{prefix}:memory:"), Use(f"{prefix}:memory:")
+    assert writes(one)
+    assert one.journal.id != other.journal.id
+    one.close()
+    other.close()
+    assert not list(tmp_path.iterdir())
+
+
 class Agent:
     """Knows its journal's user, and itself: only the collector takes it away."""
 
