@@ -194,12 +194,6 @@ class Ledger:
             writer = self.declare(cursor, name, role)
         return Author(writer, self.instance(cursor, writer))
 
-    def standing(self, author: Author) -> None:
-        """Refuse an author whose writer was revoked since the handle was made."""
-        writer = self.registry.writers.get(author.writer.id)
-        if writer is not None:
-            check_standing(writer)
-
     def declare(self, cursor: Cursor, name: str, role: str) -> Writer:
         """Declare a writer, its role fixed from now on."""
         check_role(role)

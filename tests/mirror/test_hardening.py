@@ -270,6 +270,71 @@ def refuse_writing(*_: object) -> None:
     raise PermissionError(13, "Permission denied")
 
 
+def test_a_file_that_lacks_much_is_given_it_in_pieces(
+    journal: Journal,
+    mirrored: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MirrorFile, "append", refuse_writing)
+        for n in range(4):
+            mirrored.append({"m": n})
+    pieces: list[bytes] = []
+    add = MirrorFile.append
+
+    def noted(self: MirrorFile, data: bytes) -> None:
+        pieces.append(data)
+        add(self, data)
+
+    monkeypatch.setattr(MirrorFile, "append", noted)
+    monkeypatch.setattr(reconciling, "_WORTH_A_TICK", 10)
+    journal.mirrors.reconcile(2)
+
+    assert pieces == [b'{"m":0}\n{"m":1}\n', b'{"m":2}\n{"m":3}\n']
+    assert in_step()
+
+
+def test_a_large_file_that_was_just_changed_is_vouched_for_a_tick_later(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To wait it out takes less than to read all of it once more."""
+    mirrored.fence()
+    monkeypatch.setattr(reconciling, "_WORTH_A_TICK", 1)
+    monkeypatch.setattr(reconciling, "TICK_NS", 300_000_000)
+    os.utime(path)
+    journal.mirrors.reconcile(2)
+
+    mirror: Any = journal.mirrors.mirror(2)
+    assert mirror.known().mtime_ns == path.stat().st_mtime_ns
+
+
+def test_a_file_that_changes_at_each_look_is_told_and_what_came_is_kept(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+) -> None:
+    compare = reconciling._compare
+    came: list[bytes] = []
+
+    def meanwhile(*given: Any) -> Any:
+        came.append(b'{"x":%d}\n' % len(came))
+        with path.open("ab") as file:
+            file.write(came[-1])
+        return compare(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reconciling, "_compare", meanwhile)
+        with pytest.raises(MirrorError, match="faster than it can be compared; 8 lines became"):
+            journal.mirrors.reconcile(2)
+
+    assert len(came) == 8
+    assert [entry.data for entry in mirrored.read(trusted=False)] == came
+    assert in_step()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
