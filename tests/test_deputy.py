@@ -390,7 +390,7 @@ def test_the_turn_and_the_lock_have_one_time_out(journal, thief, holder, monkeyp
 
     def tried(statement: str, deadline: float) -> bool:
         deadlines.append(deadline)
-        return is_free(statement, deadline)
+        return bool(is_free(statement, deadline))
 
     def act() -> None:
         if how == "a write":
