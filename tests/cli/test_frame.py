@@ -258,6 +258,7 @@ def test_h_is_help(run):
         (("anchor", "--force"), "name it with -o"),
         (("export", "s", "--force"), "name one with -o or --bundle"),
         (("export", "--all", "d", "--force"), "name one with -o or --bundle"),
+        (("-d", "a.db", "demo"), "leave --db out"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(run, session, args, words):
