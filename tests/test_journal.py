@@ -101,6 +101,15 @@ def test_what_is_no_path_makes_no_journal(tmp_path, monkeypatch, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("busy_timeout", [-1, float("nan"), float("inf"), "30", None])
+def test_a_time_out_is_a_number_of_seconds(journal_path, busy_timeout):
+    """Else the first write that had to wait would end with somebody else's error."""
+    with pytest.raises(EntryError) as caught:
+        Journal(journal_path, busy_timeout=busy_timeout)
+    assert caught.value.code == "busy-timeout"
+    assert not journal_path.exists()
+
+
 def test_a_relative_path_is_where_one_stood_when_opening(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Journal("agent.db") as journal:
