@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from journal.admission import changed_since, earlier, first_written, keep, refusal, store_lines
+from journal.errors import EntryError
 from journal.model import check_label
 from journal.parts import encode_lines
 
@@ -98,8 +99,18 @@ class Batch:
             only_with: an earlier write of this batch: written only if that one is
                 written now, and not where it is found done.
 
+        Raises:
+            EntryError: a line or request id that cannot be kept, or the session is of
+                another journal, which knows its writers by other numbers.
+
         """
         check_label(request_id, "request id")
+        if session.store is not self._store:
+            raise EntryError(
+                f"{session!r} is of another journal than the batch",
+                hint="take both from one Journal, opened once",
+                code="another-journal",
+            )
         receipt = Receipt(session, encode_lines(lines), request_id, base, first_wins, only_with)
         self._receipts.append(receipt)
         return receipt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from journal import creation, parking
 from journal.aliases import ambiguous
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from journal.policy import Policy
     from journal.verdict import Verdict
 
+LONGEST_S: Final = 1_000_000  # the databases count milliseconds in 32 bits
+
 
 class Journal:
     """A journal, opened for reading and writing; made if it is not there.
@@ -42,13 +44,14 @@ class Journal:
             in the user's data directory.
         durability: "full": what returned survives power loss. "normal": the last
             moments may be lost, never consistency.
-        busy_timeout: seconds to wait for another process's write.
+        busy_timeout: seconds to wait for another process's write, up to 1,000,000.
         on_takeover: called with each verdict that is not "accepted".
         create: make the journal where there is none.
         strict: refuse a SQLite library with the WAL-reset bug instead of working
             in compatible mode.
 
     Raises:
+        EntryError: a path, a durability or a time-out that is none.
         NotFoundError: there is none, and ``create`` is false.
         SchemaError: another program's database, or another version's.
         KeyMissing: its key is not at hand.
@@ -74,6 +77,12 @@ class Journal:
                 f"durability is 'full' or 'normal', not {durability!r}",
                 hint="durability='full'",
                 code="durability",
+            )
+        if not (isinstance(busy_timeout, (int, float)) and 0 <= busy_timeout <= LONGEST_S):
+            raise EntryError(
+                f"busy_timeout is a number of seconds from 0 to {LONGEST_S}, not {busy_timeout!r}",
+                hint="busy_timeout=30",
+                code="busy-timeout",
             )
         self._on_takeover = on_takeover
         opening: Any = {

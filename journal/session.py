@@ -249,9 +249,10 @@ class Session:
             if chain is None:
                 return []
             rows = parking.of_session(cursor, chain.session_id, settled=settled)
-        true = [row for row in rows if row.holds(self.store)]
+            true = [row for row in rows if row.holds(self.store)]
+            found = [parking.parked_of(row, self.store) for row in true]
         parking.tell(self.key, len(rows) - len(true))
-        return [parking.parked_of(row, self.store) for row in true]
+        return found
 
     # -- fences and claims ------------------------------------------------------------
 

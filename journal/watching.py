@@ -246,7 +246,8 @@ class Watch:
                 if is_taken(old.path):
                     yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
                     return
-                is_barred = old.writer_id in self._journal.store.registry.taken_back
+                with self._journal.store.snapshot():
+                    is_barred = old.writer_id in self._journal.store.registry.taken_back
                 mirrors.remove(key)
                 what = "moved"
             mirrors.add(key, path)

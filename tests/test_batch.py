@@ -31,6 +31,14 @@ def test_a_write_from_where_the_session_stands_is_written(journal, gateway):
         batch.append(journal.session("new", writer="gateway", role="run"), ONE, base=0)
 
 
+def test_a_session_of_another_journal_is_refused(journal, gateway, open_journal):
+    """Of the same file, too: what one knows of writers and heads says nothing of the other's transaction."""
+    other = open_journal().session("new", writer="newcomer", role="run")
+    with pytest.raises(EntryError, match="another journal"), journal.batch() as batch:
+        batch.append(other, ONE)
+    assert not other.exists
+
+
 def test_a_receipt_of_what_was_not_kept_is_empty(journal, gateway, heartbeat):
     """Another write's error rolled it back."""
     gateway.append(ONE, request_id="r")

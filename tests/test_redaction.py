@@ -226,6 +226,22 @@ def test_what_was_parked_taken_and_judged_goes_too(
     assert audit(journal_path).findings == ()
 
 
+def test_what_is_refused_again_after_it_was_erased_is_kept_again(
+    journal: Journal, gateway: Session, operator: Session
+) -> None:
+    """As another parked write: of the first one there is nothing left to apply."""
+    line = gateway.append(LINE)
+    turn = gateway.claim()
+    with pytest.raises(RefusedError) as first:
+        gateway.append(LINE)
+    operator.redact([line.seq], reason=WHY)
+    with pytest.raises(RefusedError) as second:
+        gateway.append(LINE)
+    turn.release()
+    assert journal.parked(str(first.value.parked)).lines == ()
+    assert journal.parked(str(second.value.parked)).lines == (line.data,)
+
+
 def test_a_foreign_line_goes_with_the_evidence_of_its_verdict(
     journal: Journal, gateway: Session, operator: Session, tmp_path: Path, journal_path: Path
 ) -> None:
