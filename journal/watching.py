@@ -20,8 +20,10 @@ from journal.migration.discovery import (
     is_text_path,
     walk,
 )
-from journal.migration.source import identity_of
-from journal.mirrorfile import is_taken, real_path
+from journal.migration.holding import compare
+from journal.migration.naming import clean
+from journal.migration.source import Source, UnfitError, identity_of
+from journal.mirrorfile import MirrorFile, is_taken, real_path
 from journal.permitting import permit_from_now
 from journal.place import files_of
 from journal.serverplace import SIDE_FILE
@@ -33,12 +35,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journal.journal import Journal
+    from journal.migration import PlannedFile
 
 # The event that ends one line's wait comes at most so much later than the last of a burst.
 _DEBOUNCE_MS: Final = 400
 _STEP_MS: Final = 50
 _PAUSE_S: Final = 1.0  # before it is begun anew
 _LOOK_MS: Final = 500  # how long the first look and the end may take
+# What a session is to a file that has all its lines.
+_GOES_ON: Final = ("equal", "beginning")
 
 
 class Seen(NamedTuple):
@@ -220,6 +225,10 @@ class Watch:
                 Seen("set aside", each.path, detail=each.reason) for each in found.set_aside
             )
             return
+        moved = self._moved(found.files[0])
+        if moved is not None:
+            yield from self._move(path, moved)
+            return
         try:
             if found.files[0].file_class == "primary":
                 real_path(path)  # nothing is taken from a file that could not be followed
@@ -233,6 +242,41 @@ class Watch:
         for each in result.files:
             if found.files[0].file_class == "primary" and os.path.lexists(each.path):
                 yield from self._keep(each.path, each.key, each.new_entries)
+
+    def _moved(self, each: PlannedFile) -> str | None:
+        """Return the session that a file's first line names, if its own file is gone and this one goes on from it.
+
+        One that lacks some of its lines is a new file: they would be written to it.
+        """
+        if each.file_class != "primary" or each.header_id is None:
+            return None
+        key = clean(each.header_id)
+        store = self._journal.store
+        try:
+            old = self._journal.mirrors.of(key)
+            if not store.has_file(old) or is_taken(old.path):
+                return None
+        except (NotFoundError, MirrorError):  # none, or nobody can look for it
+            return None
+        try:
+            with Source(each.path) as source:
+                return key if compare(store, key, source).relation in _GOES_ON else None
+        except UnfitError:
+            return None
+
+    def _move(self, path: str, key: str) -> Iterator[Seen]:
+        """Have a session's mirror where its file is now; what came to that meanwhile is its program's."""
+        try:
+            MirrorFile(
+                real_path(path)
+            ).close()  # it can be one: looked at before the old one is let go
+        except MirrorError as error:
+            yield Seen("set aside", path, key, detail=str(error))
+            return
+        session = Session(self._journal.store, key, None)
+        news = session.tail(session.head.seq)
+        for seen in self._keep(path, key, 0):
+            yield seen._replace(entries=sum(map(len, iter(news.new, []))))
 
     def _keep(self, path: str, key: str, entries: int) -> Iterator[Seen]:
         """Make a file its session's mirror; if the old one is gone, the file was moved."""

@@ -363,6 +363,51 @@ def test_a_renamed_file_takes_its_session_along(journal: Journal, store: Path) -
     assert moved.read_bytes().endswith(b'{"n":3}\n')
 
 
+def test_a_file_that_grew_and_was_renamed_before_anybody_looked_takes_its_session_along(
+    journal: Journal, store: Path
+) -> None:
+    """And what came to it is nobody's whom one trusts, as if it stood where it did."""
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    append(path, {"n": 2})
+    moved = path.rename(store / "b.jsonl")
+    append(moved, {"n": 3})
+    before = moved.read_bytes()
+    assert caught_up(journal, store) == [("gone", "s-1", 0), ("moved", "s-1", 2)]
+    assert moved.read_bytes() == before
+    assert [info.key for info in journal.sessions()] == ["s-1"]
+    assert len(journal.session("s-1").read(trusted=False)) == 2
+    assert caught_up(journal, store) == []
+
+
+def test_a_file_that_moved_to_where_it_can_be_no_mirror_is_set_aside_and_nothing_is_taken(
+    journal: Journal, store: Path, tmp_path: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    moved = path.rename(store / "b.jsonl")
+    append(moved, {"n": 2})
+    (tmp_path / "second-name").hardlink_to(moved)
+    assert [what for what, *_ in caught_up(journal, store)] == ["gone", "set aside"]
+    assert journal.mirrors.of("s-1").path == str(path)
+    assert [info.key for info in journal.sessions()] == ["s-1"]
+    assert len(journal.session("s-1").read()) == 2
+
+
+def test_nothing_is_written_to_a_file_that_lost_a_line_and_was_renamed(
+    journal: Journal, store: Path
+) -> None:
+    """It is a new file; the session keeps its lines."""
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    caught_up(journal, store)
+    moved = path.rename(store / "b.jsonl")
+    moved.write_bytes(moved.read_bytes().replace(b'{"n": 1}\n', b""))
+    before = moved.read_bytes()
+    assert [what for what, *_ in caught_up(journal, store)] == ["gone", "adopted"]
+    assert moved.read_bytes() == before
+    assert len(journal.session("s-1").read()) == 3
+
+
 def test_a_removed_file_is_noted_and_nothing_is_lost(journal: Journal, store: Path) -> None:
     path = session_file(store / "a.jsonl", {"n": 1})
     caught_up(journal, store)

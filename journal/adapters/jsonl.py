@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from journal.errors import EntryError, MirrorError, RefusedError
+from journal.errors import EntryError, MirrorError, NotFoundError, RefusedError
 from journal.journal import Journal
 from journal.migration.adoption import adopt
 from journal.mirrorfile import real_path
@@ -131,7 +131,8 @@ class SessionFile:
 
     def lines(self) -> Iterator[bytes]:
         """Yield the file's lines, their exact bytes with their line ends."""
-        with suppress(MirrorError):  # said in the log; the journal has what it has
+        # Said in the log, or somebody has taken the mirror away; the journal has what it has.
+        with suppress(MirrorError, NotFoundError):
             self._reconcile()
         data = b""
         for entry in self.session:

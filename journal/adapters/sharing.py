@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import tempfile
 import threading
 import weakref
@@ -116,12 +117,17 @@ class Shared:
     @classmethod
     def _in_memory(cls) -> Shared:
         """Return one in a directory that goes with it: nobody else has it, and nothing of it stays."""
-        place = tempfile.TemporaryDirectory(prefix="journal-")
-        journal = Journal(Path(place.name) / "memory.db", key_file=Path(place.name) / "key")
+        # No TemporaryDirectory, which a forked child would take away as it ends.
+        place = Path(tempfile.mkdtemp(prefix="journal-"))
+        try:
+            journal = Journal(place / "memory.db", key_file=place / "key")
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
 
         def end() -> None:
             journal.close()
-            place.cleanup()
+            shutil.rmtree(place, ignore_errors=True)
 
         return cls(journal, end).joined()
 

@@ -17,11 +17,12 @@ from journal.migration.choosing import Choice
 from journal.migration.holding import NOTHING, compare
 from journal.migration.packed import is_packed
 from journal.migration.planned import PlannedFile
-from journal.migration.reading import Reading
+from journal.migration.reading import JoinedError, Reading
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError
 from journal.migration.survey import count_raw, databases, head_of
 from journal.migration.transfer import Job, MovedError, Transfer
+from journal.migration.versions import bring_in
 
 if TYPE_CHECKING:
     from journal.journal import Journal
@@ -79,7 +80,10 @@ def _adopted(store: Store, path: str, source: Source, key: str | None) -> str:
         return choice.key
     number = receipts.begin_run(store, [path])
     job = Job(number, lambda _: None)
-    result = Transfer(store, job, each, Reading(source), choice).copy()
+    try:
+        result = Transfer(store, job, each, Reading(source), choice).copy()
+    except JoinedError:  # its program ended the line that it had left open; nothing was written yet
+        result = bring_in(store, job, each, source, choice.key)
     _end_run(store, number, result)
     return choice.key
 

@@ -15,6 +15,8 @@ from journal.migration.receipts import PARTIAL, Kept, path_text
 from journal.migration.source import UnfitError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from journal.engine import Cursor
     from journal.migration.planned import PlannedFile
     from journal.migration.source import Source
@@ -59,6 +61,24 @@ def choose(store: Store, each: PlannedFile, source: Source) -> Choice:
         if found is not None:
             return found
     raise UnfitError("key-taken", f"each of its keys is another session's: {', '.join(keys)}")
+
+
+def mirrored(store: Store, paths: Iterable[str]) -> dict[str, str]:
+    """Return the session of each of these files that is a mirror which is served here."""
+    wanted = {*paths}
+    with store.snapshot():
+        registry = store.registry
+        facts = [each for each in registry.mirrors.values() if each.path in wanted]
+        return {
+            each.path: registry.session_keys[each.session_id]
+            for each in facts
+            if store.serves(each)
+        }
+
+
+def choose_mirrored(store: Store, each: PlannedFile, key: str, source: Source) -> Choice:
+    """Return the choice of the session whose mirror a file is."""
+    return _choice(store, each, key, compare(store, key, source))
 
 
 def _bound_key(store: Store, path: str, keys: tuple[str, ...]) -> str | None:

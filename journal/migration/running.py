@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from journal.errors import JournalError, MirrorError
+from journal.errors import BusyError, JournalError, MirrorError, NotFoundError
 from journal.formats import by_name
 from journal.migration import receipts
-from journal.migration.choosing import choose
+from journal.migration.choosing import choose, choose_mirrored, mirrored
 from journal.migration.discovery import SetAside, absolute, set_aside
 from journal.migration.outcome import FileResult, Result
 from journal.migration.reading import Ahead, JoinedError, open_reading
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from journal.migration.choosing import Choice
     from journal.migration.planned import Plan, PlannedFile
     from journal.migration.reading import Reading
-    from journal.mirrors import Mirrors
+    from journal.migration.source import Source
     from journal.store import Store
 
 ATTEMPTS: Final = 4
@@ -45,8 +45,9 @@ def apply(
 
     A file that is there already, by its bytes, adds nothing; one that has grown
     adds its new lines; of one that was changed otherwise the new lines become
-    entries and its order a new layout, and what was before is kept. One bad file never
-    stops the rest. Originals are only read. Killed at any moment, a run is finished by
+    entries and its order a new layout, and what was before is kept. What came to a file that
+    is a session's mirror is taken in as by any look at it: by its own writer, whom nobody
+    trusts. One bad file never stops the rest. Originals are only read. Killed at any moment, a run is finished by
     running it again.
 
     Args:
@@ -64,8 +65,7 @@ def apply(
     """
     store = journal.store
     check_room(store, plan)
-    run = _Run(store, plan, progress or (lambda _path, _size: None))
-    run.mirrors = journal.mirrors if mirror else None
+    run = _Run(journal, plan, progress or (lambda _path, _size: None), mirror=mirror)
     with _rare_checkpoints(store):
         return run.through()
 
@@ -89,8 +89,10 @@ def _rare_checkpoints(store: Store) -> Iterator[None]:
 class _Run:
     """One run over a plan's files."""
 
-    def __init__(self, store: Store, plan: Plan, progress: Progress) -> None:
-        self._store = store
+    def __init__(self, journal: Journal, plan: Plan, progress: Progress, *, mirror: bool) -> None:
+        self._store = store = journal.store
+        self._mirrors, self._is_to_mirror = journal.mirrors, mirror
+        self._mirrored = mirrored(store, (each.path for each in plan.files))
         self._plan = plan
         self._progress = progress
         forced = by_name(plan.format) if plan.format else None
@@ -99,7 +101,6 @@ class _Run:
         self._results: list[FileResult] = []
         self._aside: list[SetAside] = list(plan.set_aside)
         self._told: dict[str, int] = {}
-        self.mirrors: Mirrors | None = None
         # Whole, for the way back: where this runs says nothing tomorrow.
         self._number = receipts.begin_run(store, map(absolute, plan.sources))
 
@@ -124,8 +125,8 @@ class _Run:
     def _take(self, each: PlannedFile) -> None:
         try:
             self._results.append(self._migrate(each))
-            if self.mirrors is not None and each.file_class == "primary":
-                self.mirrors.add(self._results[-1].key, each.path)
+            if self._is_to_mirror and each.file_class == "primary":
+                self._mirrors.add(self._results[-1].key, each.path)
         except UnfitError as error:
             self._aside.append(set_aside(each.path, error))
         except MirrorError as error:  # its lines are in the journal all the same
@@ -148,7 +149,7 @@ class _Run:
         if head is None:  # pragma: no cover - a named file is of some format, or unfit
             raise UnfitError("unsupported", "no session file of a known format")
         each = replace(planned, header_id=head.header_id, stem=head.stem, format=head.format)
-        choice = choose(self._store, each, source)
+        choice = self._chosen(each, source)
         _check(choice)
         job.tell(choice.holding.bytes)
         if choice.holding.relation == "other":
@@ -160,6 +161,24 @@ class _Run:
             return transfer.copy()
         except JoinedError:  # nothing was written yet
             return bring_in(self._store, job, each, source, choice.key)
+
+    def _chosen(self, each: PlannedFile, source: Source) -> Choice:
+        """Return the session for a file; to a mirror's nothing is left to add but what its program adds at this moment."""
+        key = self._mirrored.get(each.path)
+        if key is None:
+            return choose(self._store, each, source)
+        try:
+            self._mirrors.reconcile(self._mirrors.of(key).session_id, is_final=True, is_lazy=True)
+        except NotFoundError:  # it was one when the run began
+            return choose(self._store, each, source)
+        except (MirrorError, BusyError) as error:
+            if error.code == BusyError.code:
+                raise  # it is the journal that is busy
+            raise UnfitError("mirror", str(error)) from error
+        choice = choose_mirrored(self._store, each, key, source)
+        if not (choice.holding.is_done or choice.holding.relation == "unsound"):
+            raise MovedError
+        return choice
 
     def _tell(self, path: str, position: int) -> None:
         """Report how far a file has come; a second attempt at it reports nothing twice."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from journal.export import export
 from journal.migration import receipts
+from journal.migration.choosing import mirrored
 from journal.migration.discovery import SetAside, set_aside
 from journal.migration.packed import open_source
 from journal.migration.receipts import path_text
@@ -61,17 +62,19 @@ def verify(journal: Journal, plan: Plan) -> Verification:
     avoid = databases([journal.store.path])
     done: list[Verified] = []
     aside = list(plan.set_aside)
+    served = mirrored(journal.store, (each.path for each in plan.files))
     for each in plan.files:
         try:
             with open_source(each.path, avoid) as source:
-                done.append(_verified(journal, each.path, source))
+                keys = _keys_of(journal, each.path, served.get(each.path))
+                done.append(_verified(journal, keys, each.path, source))
         except UnfitError as error:
             aside.append(set_aside(each.path, error))
     return Verification(tuple(done), tuple(aside))
 
 
-def _verified(journal: Journal, path: str, source: Source) -> Verified:
-    found = [_compared(journal, key, path, source) for key in _keys_of(journal, path)]
+def _verified(journal: Journal, keys: list[str], path: str, source: Source) -> Verified:
+    found = [_compared(journal, key, path, source) for key in keys]
     if not found:
         source.rewind()
         _read_on(source)
@@ -79,12 +82,12 @@ def _verified(journal: Journal, path: str, source: Source) -> Verified:
     return next((each for each in found if each.differs_at is None), found[0])
 
 
-def _keys_of(journal: Journal, path: str) -> list[str]:
-    """Return the sessions a path was read into, the newest first."""
+def _keys_of(journal: Journal, path: str, mirrored: str | None) -> list[str]:
+    """Return the session whose mirror a path is, and those that it was read into, the newest first."""
     with journal.store.snapshot() as cursor:
         known = journal.store.registry.session_keys
         kept = receipts.of_path(cursor, path)
-    keys = [known.get(each.receipt.session_id) for each in kept]
+    keys = [mirrored, *(known.get(each.receipt.session_id) for each in kept)]
     return list(dict.fromkeys(key for key in keys if key is not None))
 
 

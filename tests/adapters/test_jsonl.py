@@ -14,6 +14,7 @@ from journal import EntryError, Journal, MirrorError, NotTrusted, RefusedError, 
 from journal.adapters.jsonl import SessionFile, default_writer
 from journal.export import export
 from journal.formats import FORMATS
+from journal.migration import apply, plan
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 HEADER = b'{"type":"session","version":3,"id":"abc","cwd":"/home/dev"}\n'
@@ -164,6 +165,23 @@ def test_a_killed_start_is_finished_by_the_next(old):
         assert trusts(session) == {("migrate", "asserted")}
 
 
+def test_a_line_that_was_open_when_the_file_was_migrated_is_the_one_its_program_made_of_it(
+    old, journal
+):
+    """The torn one stays in the journal; the file is as it was."""
+    old.write_bytes(OLD + b'{"a":')
+    apply(journal, plan([old]))
+    old.write_bytes(OLD + b'{"a":5}\n{"a":6}\n')
+    before = old.read_bytes()
+
+    with SessionFile(old, journal=journal, writer="gateway") as session:
+        assert b"".join(session.lines()) == before
+        assert trusts(session) == {("migrate", "asserted")}
+        assert session.session.key == "abc"
+
+    assert old.read_bytes() == before
+
+
 def test_a_session_with_other_lines_is_not_mixed_in(old, journal):
     """A key that another history has is refused, and a path that another session has."""
     journal.session("taken", writer="gateway", role="run").append({"mine": 1})
@@ -225,6 +243,14 @@ def test_a_file_that_cannot_be_written_fails_nothing(old):
         old.rename(old.with_suffix(".away"))
         old.mkdir()
 
+        session.append({"n": 1})
+
+        assert list(session)[-1] == {"n": 1}
+
+
+def test_what_was_written_is_read_though_the_mirror_was_taken_away(old):
+    with SessionFile(old, writer="gateway") as session:
+        session.journal.mirrors.remove("abc")
         session.append({"n": 1})
 
         assert list(session)[-1] == {"n": 1}

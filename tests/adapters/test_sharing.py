@@ -304,3 +304,22 @@ def test_a_forked_child_opens_its_own(tmp_path):
     subprocess.run(command, check=True, timeout=60)
     with Journal(tmp_path / "agents.db") as journal:
         assert [entry.body for entry in journal.session("s").read()] == [b"1", b"2"]
+
+
+_IN_MEMORY = """
+import os, sys
+from journal.adapters.sharing import Use
+use = Use(":memory:")
+place = use.journal.path
+if os.fork() == 0:
+    sys.exit(0)
+code = os.wait()[1]
+is_there = os.path.exists(place)
+use.close()
+sys.exit(code or not is_there or os.path.exists(os.path.dirname(place)))
+"""
+
+
+def test_a_forked_child_that_ends_takes_nothing_away_from_its_parents_memory():
+    command = [sys.executable, "-W", "ignore", "-c", _IN_MEMORY]
+    subprocess.run(command, check=True, timeout=60)

@@ -12,7 +12,7 @@ from journal.audit import audit
 from journal.errors import FullError, NotTrusted
 from journal.export import every_page
 from journal.layout import Extent
-from journal.migration import apply, plan, resolve_key
+from journal.migration import apply, plan, resolve_key, verify
 from journal.writing import write
 from tests.migration.conftest import session_file, states
 
@@ -400,3 +400,58 @@ def test_when_a_run_has_ended_all_of_it_is_on_disk(store, journal, monkeypatch):
     found = plan([store])
     apply(journal, found)
     assert synced[-1] == durable.count() - 1
+
+
+@pytest.fixture
+def mirrored(store, journal):
+    """Give a file that was migrated, and is its session's mirror."""
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    apply(journal, plan([path]), mirror=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data + b'{"n": 3}\n',
+        lambda data: data + b'{"n": 3',
+        lambda data: data.replace(b'"n": 1', b'"n": 9'),
+    ],
+    ids=["a line", "half a line", "an edit"],
+)
+def test_what_came_to_a_mirror_is_nobodys_whom_one_trusts_when_it_is_migrated_again(
+    mirrored, migrate, journal, exported, change
+):
+    """A fence that was raised before names it: to migrate again launders nothing."""
+    fence = journal.session("s-1", writer="gateway", role="run").fence()
+    mirrored.write_bytes(change(mirrored.read_bytes()))
+
+    assert states(migrate(mirrored)) == {"a.jsonl": "already"}
+    assert exported("s-1") == mirrored.read_bytes()
+    assert journal.session("s-1").read(trusted=False)[0].writer == "external:mirror-1"
+    assert not fence.check(raise_=False).accepted
+
+
+def test_a_file_that_is_a_sessions_mirror_is_no_second_session(store, migrate, journal):
+    """Whatever its header or its name would have made of it; and it is verified by it."""
+    path = store / "m.jsonl"
+    session = journal.session("agent:main:main", writer="gateway", role="run", mirror=path)
+    first = session.append({"n": 1})
+    session.append({"n": 2})
+    session.rewrite([{"n": 3}, first], base=session.head.seq, reason="tidied")
+
+    assert states(migrate(path)) == {"m.jsonl": "already"}
+    assert [info.key for info in journal.sessions()] == ["agent:main:main"]
+    assert verify(journal, plan([path])).holds
+
+
+def test_a_mirror_that_cannot_be_looked_at_is_set_aside(mirrored, store, migrate, tmp_path):
+    session_file(store / "b.jsonl", {"n": 1}, session_id="s-2")
+    with mirrored.open("ab") as file:
+        file.write(b'{"n": 3}\n')
+    (tmp_path / "second-name").hardlink_to(mirrored)
+
+    again = migrate(store)
+
+    assert states(again) == {"a.jsonl": "mirror", "b.jsonl": "migrated"}
+    assert again.set_aside[0].reason.endswith("has 2 links")
