@@ -196,7 +196,7 @@ def test_who_syncs_is_the_journal_itself_where_it_can(open_journal, durability, 
 
 def test_a_number_that_another_file_was_given_is_no_log(base, journal_path, tmp_path, monkeypatch):
     """Synced in its place, that file would have everything called durable that is not."""
-    log, found = Path(f"{journal_path}-wal"), durability.descriptors_of
+    log, found = Path(f"{journal_path}-wal"), durability.descriptors_of  # type: ignore[attr-defined]
     with (tmp_path / "another").open("wb") as another:
         numbers = [another.fileno(), *found(identity_of(log.stat()))]
         monkeypatch.setattr(durability, "descriptors_of", lambda _: numbers)
