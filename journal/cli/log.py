@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from journal import Entry, Session
 
-_PAGE: Final = 500
 _FOLLOWED: Final = 10
 
 
@@ -112,7 +112,7 @@ def _show_json(entry: Entry) -> None:
 
 
 class _Reader:
-    """The entries asked for, a page at a time, so that a long session needs no memory."""
+    """The entries asked for, read a page at a time, so that a long session needs no memory."""
 
     def __init__(self, session: Session, number: int | None, after: int | None) -> None:
         self.session = session
@@ -121,23 +121,19 @@ class _Reader:
         self._after = after
 
     def __iter__(self) -> Iterator[Entry]:
-        if self._number is not None and self._after is None:
-            yield from self._page(0, self._number, newest=True)
-            return
-        after, left = self._after or 0, self._number
-        while left is None or left > 0:
-            wanted = _PAGE if left is None else min(_PAGE, left)
-            page = self._page(after, wanted)
-            yield from page
-            if len(page) < wanted:
-                return
-            after = page[-1].seq
-            left = None if left is None else left - len(page)
+        from journal import reading  # noqa: PLC0415 - with the rest of the library
 
-    def _page(self, after: int, limit: int, *, newest: bool = False) -> list[Entry]:
-        found = self.session.read(after, limit, newest=newest)
-        self.stepped_over.update((entry.seq, entry) for entry in found.stepped_over)
-        return found
+        session = self.session
+        stepped_over: list[Entry] = []
+        if self._number is not None and self._after is None:
+            found = session.read(limit=self._number, newest=True)
+            yield from found
+            stepped_over += found.stepped_over
+        else:
+            # In one reading: in the order of the file a later line may have a smaller seq.
+            pages = reading.oldest(session.store, session.key, self._after or 0, stepped_over)
+            yield from islice(pages, self._number)
+        self.stepped_over = {entry.seq: entry for entry in stepped_over}
 
 
 def _write_document(read: _Reader) -> None:

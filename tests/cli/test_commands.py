@@ -9,6 +9,7 @@ import stat
 
 import pytest
 
+from journal import Journal
 from tests.thieves import Thief
 
 
@@ -207,6 +208,20 @@ class TestLog:
         assert [int(row[0]) for row in rows(run("log", session))] == list(range(1, 1207))
         assert len(rows(run("log", session, "-n", "1100"))) == 1100
         assert len(rows(run("log", session, "--after", "3", "-n", "700"))) == 700
+
+    def test_pages_go_on_in_the_order_of_the_file(self, run, session):
+        """Where the file was given another, what stands on the next page may have a smaller seq."""
+        with Journal("journal.db") as journal:
+            writing = journal.session(session, writer="gateway")
+            lines = [*writing.read(), *writing.extend([{"n": n} for n in range(1203)])]
+            order = [*lines[600:], *lines[:600]]
+            writing.rewrite(order, base=writing.head.seq, reason="turned")
+            writing.append({"n": 0})
+
+        listed = [int(row[0]) for row in rows(run("log", session))]
+        assert listed == [*(entry.seq for entry in order), 1208]
+        after = [int(row[0]) for row in rows(run("log", session, "--after", "3", "-n", "700"))]
+        assert after == [seq for seq in listed if seq > 3][:700]
 
     def test_a_stray_is_stepped_over_and_said(self, run, session, steal):
         """It is in no list of entries, but on stderr and in the document."""
