@@ -177,7 +177,9 @@ class Chain:
         self._note_lost(cursor)
         self._note_low_rows(cursor)
         self._note_projection(found)
-        self._note_examined(found)
+        if found is not None:
+            self._note_examined(*found[4:6])
+        self.examined = min(self.examined, self.head.seq)
         if newest is not None and newest.kind != CONTROL:
             self.open_tail = newest.terminator == b""  # what was appended last stands last
         else:
@@ -217,7 +219,10 @@ class Chain:
         values = (number, head.seq, number, head.seq, number, number)
         found = cursor.execute(sql.standing(), values).fetchone()
         expected = (head.seal, None, None, self.key.encode(), head.seq, head.epoch, head.cum_bytes)
-        return found == expected and self.found_seq == head.seq
+        if found is None or found[:-2] != expected or self.found_seq != head.seq:
+            return False
+        self._note_examined(*found[-2:])  # or the next write would take back what another has told
+        return True
 
     @property
     def is_plain(self) -> bool:
@@ -385,10 +390,9 @@ class Chain:
                 "key": found[0].decode("utf-8", "replace")[:200],
             }
 
-    def _note_examined(self, found: tuple[Any, ...] | None) -> None:
-        if found is not None and found[5] == self.sealer.examined_mac(found[4]):
-            self.examined = max(self.examined, found[4])
-        self.examined = min(self.examined, self.head.seq)
+    def _note_examined(self, seq: int, proof: bytes) -> None:
+        if seq > self.examined and proof == self.sealer.examined_mac(seq):
+            self.examined = min(seq, self.head.seq)
 
     def tail_is_open(self, cursor: Cursor) -> bool:
         """Whether the file's last line has no line end."""
@@ -398,9 +402,16 @@ class Chain:
     def ends_open(self, cursor: Cursor, layout: Layout) -> bool:
         """Whether the last line of a layout has no line end."""
         for first, last in layout.spans(self.head.seq, newest=True):
-            cursor.execute(sql.newest_rows(), (self.session_id, last, PAGE))
-            # One by one: mostly it is the first.
-            for row in map(Row._make, iter(cursor.fetchone, None)):
-                if row.seq >= first and row.kind != CONTROL and self.sealer.seal_holds(row):
-                    return row.terminator == b""
+            up_to = last
+            while first <= up_to:
+                cursor.execute(sql.newest_rows(), (self.session_id, up_to, PAGE))
+                up_to = first - 1  # where they are fewer than a page there are no more
+                # One by one: mostly it is the first.
+                for count, row in enumerate(map(Row._make, iter(cursor.fetchone, None)), 1):
+                    if row.seq < first:
+                        break
+                    if row.kind != CONTROL and self.sealer.seal_holds(row):
+                        return row.terminator == b""
+                    if count == PAGE:
+                        up_to = row.seq - 1
         return False
