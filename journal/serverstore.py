@@ -35,7 +35,7 @@ from journal.schema import SCHEMA_VERSION
 from journal.serverchanges import ServerChanges
 from journal.servergroup import PatientGroup, patiently
 from journal.serverlink import Link
-from journal.serveroutcome import LOCK_ONE, has_entries, unknown
+from journal.serveroutcome import LOCK_IF_WRITTEN, LOCK_ONE, has_entries, unknown
 from journal.serverplace import mirrors_path, place_of
 from journal.serverqueue import Queue
 from journal.store import Store
@@ -146,14 +146,13 @@ class ServerStore(Store):
             self.lock.acquire()
             self._check_process()
             if self.touched or self._new_instances:
-                self._undo()  # by half: an interrupt came in between
+                self._undo()  # an interrupt left it, perhaps by half: what it made known is rolled back
             self._committing, self.block, self._runs_once = False, None, runs_once
             self._inside, self._owner = True, threading.get_ident()
             start()
         except BaseException as error:
             if self._has_lock():  # else interrupted before it came: what stands is another thread's
-                self._undo()
-                self.lock.release()
+                self._undo_and_let_go()
             told = self.told(error)
             if told is error:
                 raise
@@ -201,7 +200,7 @@ class ServerStore(Store):
         self._check_process()
         if self._put_off:
             self.settle()
-        if self._link.commits.is_replicated:
+        if self._flush is None and self.touched and not self._moved():
             self._commit_behind_what_was_found()
         try:
             self._commit_for_sure()
@@ -251,12 +250,18 @@ class ServerStore(Store):
         return [chain for chain, before in self.touched if chain.head != before[0]]
 
     def _commit_behind_what_was_found(self) -> None:
-        """Make a transaction that answers with what another wrote wait for the standbys as well.
+        """Make a transaction that moves no head wait for the standbys as well, if they are waited for.
 
-        It may have been committed on this server alone; the lock is a write behind it.
+        What it answers with may have been committed on this server alone; the lock is a write behind
+        it. And what it has written itself, a parked write, is refused by the lock where a new key
+        was adopted since it began, as the move of a head is: nobody would believe it. A block has the
+        heads from its beginning.
         """
-        if self._flush is None and self.touched and not self._moved():
-            self._link.cursor.execute(LOCK_ONE, (self.touched[-1][0].session_id,))
+        number = self.touched[-1][0].session_id
+        if self._link.commits.is_replicated:
+            self._link.cursor.execute(LOCK_ONE, (number,))
+        elif not self._runs_once:
+            self._link.cursor.execute(LOCK_IF_WRITTEN, (number,))
 
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.
@@ -290,11 +295,19 @@ class ServerStore(Store):
         if self._committing and not isinstance(error, Exception):
             self._let_go(ride)  # a signal came after the commit
             return
+        self._undo_and_let_go()
+
+    def _undo_and_let_go(self) -> None:
+        """Undo, whatever interrupts come while the server is waited for, and let the lock go, once."""
         try:
             self._undo()
         finally:
-            self._inside = False  # what an interrupt leaves is undone by whoever comes next
-            self.lock.release()
+            try:
+                if self._inside:  # one came before its last step
+                    self._undo()
+            finally:  # and what a second one leaves is undone by whoever begins or reads next
+                self._inside = False
+                self.lock.release()
 
     def _let_go(self, ride: Ride) -> list[Callable[[], None]]:
         done, self._done = self._done, []
@@ -320,7 +333,7 @@ class ServerStore(Store):
                 raise UnforeseenError
             nested = self._inside or self._reading
             if not nested and (self.touched or self._new_instances):
-                self._undo()  # by half: an interrupt came in between
+                self._undo()  # an interrupt left it, perhaps by half: what it made known is rolled back
             try:
                 if not nested:
                     self._reading = True

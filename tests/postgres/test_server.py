@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from journal import (
+    BusyError,
+    ClaimedError,
     EntryError,
     Journal,
     JournalError,
@@ -20,7 +23,7 @@ from journal import (
 )
 from journal.audit import audit
 from journal.cli import cli
-from journal.dialects import catalog
+from journal.dialects import catalog, postgres
 from journal.dialects.address import parsed
 from journal.dialects.postgres import driver, translated
 from tests.postgres.server import PASSWORD, QUOTED
@@ -72,6 +75,17 @@ def test_a_password_is_never_part_of_what_is_shown(url: str, shown: str) -> None
     assert parsed(url).shown == shown
 
 
+@pytest.mark.parametrize("name", ["a%40b", "a%3Fb", "a%23b", "100%25", "a%0Ab"])
+def test_what_is_shown_is_an_address_whatever_the_database_is_called(name: str) -> None:
+    """Else no error of such a server's could be told, nor a write that lost a race be run again."""
+    address = parsed(f"postgresql://u:pw@h/{name}?schema=a")
+    again = parsed(address.shown)
+    assert (again.shown, again.schema) == (address.shown, "a")
+    assert again.conninfo == f"postgresql://u@h/{name}"
+    lost_race = translated(driver().errors.SerializationFailure("lost"), address.shown)
+    assert (type(lost_race), lost_race.code) == (BusyError, "contended")
+
+
 @pytest.mark.parametrize("password", ["1/2", "1?2", "p#w", "1#2", "p@w/2@x"])
 def test_a_password_that_is_not_quoted_is_refused_and_not_shown(password: str) -> None:
     with pytest.raises(EntryError) as caught:
@@ -111,6 +125,18 @@ def test_no_database_of_that_name(server: Server) -> None:
 
 def test_no_server_at_all(server: Server) -> None:
     assert refused(server.url().replace(f":{server.port}", ":1")).code == "server-gone"
+
+
+def test_a_port_that_takes_connections_and_says_nothing_is_no_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres, "_PING_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/d"
+        error = postgres._no_answer(parsed(url))
+    assert error is not None
+    assert error.code == "server-gone"
+    assert "s3cret" not in str(error)
 
 
 def test_no_address_at_all(server: Server) -> None:
@@ -177,6 +203,24 @@ def test_a_newer_schema_is_refused(journal: Journal, journal_path: str, server: 
     assert refused(journal_path).code == "schema-newer"
 
 
+def test_a_schema_that_was_changed_meanwhile_is_refused_until_it_is_mended(
+    journal: Journal, gateway: Any, journal_path: str, server: Server
+) -> None:
+    """When the journal connects again, and not at the first write alone."""
+    schema = parsed(journal_path).schema
+    with server.connect() as owner:
+        owner.execute(f"CREATE INDEX foreign_one ON {schema}.entries (seq)")
+        journal.store._raw.close()
+        for _ in range(2):
+            for ask in (lambda: gateway.append({"n": 2}), gateway.read, gateway.claim):
+                with pytest.raises(SchemaError) as caught:
+                    ask()
+                assert caught.value.code == "schema-changed"
+        owner.execute(f"DROP INDEX {schema}.foreign_one")
+    gateway.append({"n": 2})
+    assert [entry.json() for entry in gateway.read()] == [{"n": 1}, {"n": 2}]
+
+
 # -- a server that forgets ----------------------------------------------------------------
 
 
@@ -191,6 +235,27 @@ def as_role(server: Server, journal: Journal, journal_path: str) -> Iterator[Any
     yield set_it
     owner.execute("ALTER ROLE journal RESET ALL")
     owner.close()
+
+
+def test_many_open_a_new_journal_where_a_transaction_sees_one_state(
+    as_role: Any, server: Server
+) -> None:
+    as_role("SET default_transaction_isolation = 'serializable'")
+    test_many_may_open_a_new_journal_at_once(server.url("serializable"))
+
+
+def test_a_statement_that_the_server_ends_is_told_as_that(
+    as_role: Any, journal_path: str, server: Server
+) -> None:
+    as_role("SET statement_timeout = '100ms'")
+    with Journal(journal_path) as journal, server.connect() as holding:
+        holding.execute(f"BEGIN; LOCK TABLE {parsed(journal_path).schema}.sessions")
+        session = journal.session(KEY, writer="gateway", role="run")
+        with pytest.raises(StorageError) as caught:
+            session.append({"n": 1})
+        holding.execute("ROLLBACK")
+    assert caught.value.code == "canceled"
+    assert "statement_timeout" in str(caught.value.hint)
 
 
 def test_a_server_that_forgets_commits_is_refused(as_role: Any, journal_path: str) -> None:
@@ -369,6 +434,22 @@ def test_the_command_line_takes_a_url(journal_path: str) -> None:
     done = run(journal_path, "audit")
     assert done.exit_code == 0, done.output
     assert "not anchored" in done.output
+
+
+def test_what_became_of_a_refused_write_is_told(
+    journal: Journal, gateway: Any, journal_path: str
+) -> None:
+    other = journal.session(KEY, writer="other", role="run")
+    with other.claim(), pytest.raises(ClaimedError) as caught:
+        gateway.append({"n": 2})
+    number = str(caught.value.parked)
+    done = run(journal_path, "why", number)
+    assert (done.exit_code, number in done.output) == (0, True), done.output
+    journal.parked(number).discard(writer="alice", role="operator", reason="too late")
+    settled = journal.parked(number).settlement()
+    assert settled is not None
+    assert (settled.by, settled.reason) == ("alice", "too late")
+    assert "too late" in run(journal_path, "parked", "show", number).output
 
 
 def test_the_command_line_tells_a_wrong_password(server: Server) -> None:
