@@ -17,7 +17,7 @@ from journal.migration.reading import Ahead, JoinedError, open_reading
 from journal.migration.room import check_room
 from journal.migration.source import UnfitError
 from journal.migration.survey import databases
-from journal.migration.transfer import Job, MovedError, Transfer
+from journal.migration.transfer import Attempts, Job, MovedError, Transfer
 from journal.migration.versions import bring_in
 
 if TYPE_CHECKING:
@@ -134,12 +134,13 @@ class _Run:
 
     def _migrate(self, each: PlannedFile) -> FileResult:
         job = Job(self._number, lambda position: self._tell(each.path, position))
-        for _ in range(ATTEMPTS):
+        attempts = Attempts(ATTEMPTS)
+        while attempts.left:
             try:
                 with self._ahead.reading(each) as reading:
                     return self._attempt(job, each, reading)
-            except MovedError:
-                continue
+            except MovedError as error:
+                attempts.failed(error)
         raise UnfitError(
             "changing", "it changes while it is read: run again when its program rests"
         )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from journal import Journal
 from journal.audit import audit
 from journal.errors import FullError, NotTrusted
 from journal.export import every_page
 from journal.layout import Extent
-from journal.migration import apply, plan, resolve_key, verify
+from journal.migration import apply, plan, resolve_key, runs, verify
+from journal.migration.adoption import adopt
+from journal.migration.transfer import Transfer
 from journal.writing import write
 from tests.migration.conftest import session_file, states
-
-if TYPE_CHECKING:
-    from journal import Journal
 
 
 @pytest.fixture
@@ -256,6 +256,31 @@ def test_a_co_tenant_in_the_middle_of_a_file(store, journal, exported, monkeypat
 
     assert states(result) == {"a.jsonl": "relaid"}
     assert exported("s-1") == path.read_bytes() + b'{"beat":1}\n'
+
+
+@pytest.mark.parametrize("way", [lambda journal, path: apply(journal, plan([path])), adopt])
+def test_a_file_that_others_bring_in_at_the_same_time_is_not_set_aside(
+    store, journal, journal_path, exported, monkeypatch, way
+):
+    """Between any two chunks another run has brought the next one in."""
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 1)
+    path, true = session_file(store / "a.jsonl", *({"n": n} for n in range(20))), Transfer._commit
+    monkeypatch.setattr(Transfer, "_commit", lambda self, chunk: (rival(), true(self, chunk))[1])
+
+    def rival():
+        with monkeypatch.context() as one, Journal(journal_path) as other:
+            one.setattr(Transfer, "_commit", lambda self, chunk: (true(self, chunk), stop())[0])
+            with suppress(InterruptedError):
+                apply(other, plan([path]))
+
+    def stop():
+        raise InterruptedError
+
+    way(journal, str(path))
+
+    assert exported("s-1") == path.read_bytes()
+    assert len(journal.session("s-1").read()) == 21
+    assert {each.state for each in runs(journal)} <= {"done", "interrupted"}
 
 
 def test_an_altered_session_is_not_added_to(once, migrate, thief):
