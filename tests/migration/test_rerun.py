@@ -16,6 +16,7 @@ from journal.layout import Extent
 from journal.migration import apply, plan, resolve_key, runs, verify
 from journal.migration.adoption import adopt
 from journal.migration.transfer import Transfer
+from journal.sidefile import SideFile
 from journal.writing import write
 from tests.migration.conftest import session_file, states
 
@@ -480,3 +481,24 @@ def test_a_mirror_that_cannot_be_looked_at_is_set_aside(mirrored, store, migrate
 
     assert states(again) == {"a.jsonl": "mirror", "b.jsonl": "migrated"}
     assert again.set_aside[0].reason.endswith("has 2 links")
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_mirror_that_another_process_does_not_let_go_of_holds_up_no_other_file(
+    store, journal, journal_path, monkeypatch, is_new
+):
+    monkeypatch.setattr("journal.sidefile.LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(SideFile.lock, "__defaults__", (0.1,))
+    path = session_file(store / "a.jsonl", {"n": 1})
+    if not is_new:
+        apply(journal, plan([path]), mirror=True)
+        path.write_bytes(path.read_bytes() + b'{"n": 2}\n')
+    session_file(store / "b.jsonl", {"n": 1}, session_id="s-2")
+    other = SideFile(f"{journal_path}-mirrors", journal.store.mac)
+    assert other.lock(1)
+
+    found = apply(journal, plan([store]), mirror=True)
+
+    other.close()
+    assert [each.code for each in found.set_aside] == ["no-mirror" if is_new else "mirror"]
+    assert found.counts == {"migrated": 2 if is_new else 1}
