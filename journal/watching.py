@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.errors import BusyError, JournalError, MirrorError, NotFoundError, StorageError
 from journal.migration import apply, plan
+from journal.migration.choosing import choose
 from journal.migration.discovery import (
     NO_TEXT,
     SetAside,
@@ -22,6 +23,7 @@ from journal.migration.discovery import (
 )
 from journal.migration.holding import compare
 from journal.migration.naming import clean
+from journal.migration.packed import open_source
 from journal.migration.source import Source, UnfitError, identity_of
 from journal.mirrorfile import MirrorFile, is_taken, real_path
 from journal.permitting import permit_from_now
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from journal.journal import Journal
-    from journal.migration import PlannedFile
+    from journal.migration import Plan, PlannedFile
 
 # The event that ends one line's wait comes at most so much later than the last of a burst.
 _DEBOUNCE_MS: Final = 400
@@ -112,14 +114,16 @@ class Watch:
                     tell(seen)
                 if paths is None and seen.what == "set aside":
                     aside.add(seen)  # said once, however often all is looked at
+                if stop.is_set():
+                    return  # what was not looked at is caught up with the next time
 
     def _changes(self, stop: threading.Event) -> Iterator[set[str] | None]:
         """Yield the paths that changed; None where all is to be looked at.
 
         The library begins to watch when it is first asked: only then is nothing missed between
         what stands there and what comes. It gives up for good once a name that is not UTF-8 has
-        changed, or such a directory is there, and sees nothing of another directory in the place
-        of the one that it began with; then it is begun anew.
+        changed, or such a directory is there, or one that nobody may look into, and sees nothing of
+        another directory in the place of the one that it began with; then it is begun anew.
         """
         watch, internal_error = _library()
         while not stop.is_set():
@@ -136,13 +140,9 @@ class Watch:
                     yield {path for _, path in changed}
                     if self._places() != places:
                         break
-            except FileNotFoundError:  # one of them is not there now; the others are looked at
-                yield None
-                stop.wait(_PAUSE_S)
-            except internal_error as error:
-                if "decode" not in str(error):
-                    raise StorageError(f"the directories cannot be watched: {error}") from error
-                if is_new:
+            except (OSError, internal_error) as error:
+                _check_passing(error)
+                if is_new or isinstance(error, OSError):
                     yield None
                 stop.wait(_PAUSE_S)
 
@@ -226,22 +226,40 @@ class Watch:
             )
             return
         moved = self._moved(found.files[0])
-        if moved is not None:
-            yield from self._move(path, moved)
-            return
+        yield from self._bring_in(path, found) if moved is None else self._move(path, moved)
+
+    def _bring_in(self, path: str, found: Plan) -> Iterator[Seen]:
+        """Have a file's lines in its session, and follow it if it is a live one."""
+        each, entries = found.files[0], 0
+        is_live = each.file_class == "primary"
         try:
-            if found.files[0].file_class == "primary":
+            if is_live:
                 real_path(path)  # nothing is taken from a file that could not be followed
-            result = apply(self._journal, found)
+            key = self._held(each)
+            if key is None:
+                result = apply(self._journal, found)
+                yield from (
+                    Seen("set aside", aside.path, detail=aside.reason) for aside in result.set_aside
+                )
+                key, entries = next(
+                    ((done.key, done.new_entries) for done in result.files), (None, 0)
+                )
         except StorageError:
             raise
         except JournalError as error:
             yield Seen("set aside", path, detail=str(error))
             return
-        yield from (Seen("set aside", each.path, detail=each.reason) for each in result.set_aside)
-        for each in result.files:
-            if found.files[0].file_class == "primary" and os.path.lexists(each.path):
-                yield from self._keep(each.path, each.key, each.new_entries)
+        if key is not None and is_live and os.path.lexists(path):
+            yield from self._keep(path, key, entries)
+
+    def _held(self, each: PlannedFile) -> str | None:
+        """Return the session that a file became before, if it has all of it: to bring it in again would leave a run on record."""
+        try:
+            with open_source(each.path) as source:
+                found = choose(self._journal.store, each, source)
+        except UnfitError:
+            return None
+        return found.key if found.of_file and found.holding.is_done else None
 
     def _moved(self, each: PlannedFile) -> str | None:
         """Return the session that a file's first line names, if its own file is gone and this one goes on from it.
@@ -310,6 +328,19 @@ def _set_aside(path: str, key: str, error: MirrorError | BusyError) -> Seen:
     if error.code == BusyError.code:
         raise error
     return Seen("set aside", path, key, detail=str(error))
+
+
+def _check_passing(error: Exception) -> None:
+    """Return where the library may be begun anew and all is looked at meanwhile; raise otherwise."""
+    if isinstance(error, OSError):
+        # One of the directories is not there now, or may not be looked into: the library would
+        # pass over others with it.
+        is_passing = isinstance(error, (FileNotFoundError, PermissionError))
+        hint = "sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances"
+    else:
+        is_passing, hint = "decode" in str(error), None  # of a name that is no text
+    if not is_passing:
+        raise StorageError(f"the directories cannot be watched: {error}", hint=hint) from error
 
 
 def _library() -> tuple[Any, type[Exception]]:

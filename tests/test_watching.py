@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, NotFoundError
+from journal import Journal, NotFoundError, StorageError
 from journal.audit import audit
 from journal.foreign import Recorder
+from journal.migration import runs
 from journal.place import SIDE_FILES
 from journal.sidefile import SideFile
 from journal.watching import Watch
@@ -503,6 +504,23 @@ def test_a_file_that_cannot_be_looked_for_has_not_moved_to_its_copy(
     assert journal.mirrors.of("s-1").path == str(path)
 
 
+def test_to_look_again_at_what_is_there_leaves_no_run_on_record(
+    journal: Journal, store: Path
+) -> None:
+    """All is looked at each second where the library fails: an archive and a copy, too."""
+    path = session_file(store / "a.jsonl", {"n": 1})
+    (store / "copy.jsonl").write_bytes(path.read_bytes())
+    archive = "11111111-1111-1111-1111-111111111111.jsonl.reset.2026-01-02T03-04-05.678Z"
+    session_file(store / archive, {"n": 2}, session_id="s-2")
+    caught_up(journal, store)
+    before = len(runs(journal))
+    assert [what for what, *_ in caught_up(journal, store)] == ["set aside"]
+    assert len(runs(journal)) == before == 3
+    append(store / archive, {"n": 3})
+    caught_up(journal, store)
+    assert len(journal.session("s-2").read()) == 3
+
+
 def test_there_must_be_such_a_directory(journal: Journal, store: Path) -> None:
     with pytest.raises(NotFoundError):
         Watch(journal, [store / "none"])
@@ -528,6 +546,51 @@ def follow(journal_path: Path, store: Path) -> Iterator[Callable[[], Seen]]:
     stop.set()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_a_directory_that_nobody_may_look_into_ends_no_watch(
+    journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may look into any, so the library is one that fails as the real one does; all is looked at instead."""
+
+    def watch(*_: str, **__: object) -> Iterator[set[tuple[int, str]]]:
+        raise PermissionError(13, "Permission denied about ['closed']")
+        yield set()
+
+    monkeypatch.setattr("journal.watching._library", lambda: (watch, ZeroDivisionError))
+    monkeypatch.setattr("journal.watching._PAUSE_S", 0)
+    path, stop, told = session_file(store / "a.jsonl", {"n": 1}), threading.Event(), []
+
+    def tell(seen: Seen) -> None:
+        told.append(seen.what)
+        append(path, {"n": 2})
+        if len(told) == 3:
+            stop.set()
+
+    Watch(journal, [store]).run(stop, tell)
+    assert told == ["adopted", "taken in", "taken in"]
+
+
+def test_what_keeps_the_library_from_watching_is_an_error_of_the_journals(
+    journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch(*_: str, **__: object) -> Iterator[set[tuple[int, str]]]:
+        raise OSError("OS file watch limit reached.")
+        yield set()
+
+    monkeypatch.setattr("journal.watching._library", lambda: (watch, ZeroDivisionError))
+    with pytest.raises(StorageError, match="limit reached"):
+        Watch(journal, [store]).run(threading.Event(), print)
+
+
+def test_a_watch_that_is_to_end_ends_before_all_is_looked_at(journal: Journal, store: Path) -> None:
+    pytest.importorskip("watchfiles")
+    for name in "abc":
+        session_file(store / f"{name}.jsonl", session_id=name)
+    stop, told = threading.Event(), []
+    Watch(journal, [store]).run(stop, lambda seen: (told.append(seen.key), stop.set())[0])
+    assert told == ["a"]
+    assert [key for _, key, _ in caught_up(journal, store)] == ["b", "c"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")

@@ -8,9 +8,10 @@ session of its own, for both files will go on.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from journal.errors import MirrorError
+from journal.errors import JournalError, MirrorError
 from journal.formats import by_name
 from journal.migration import naming, receipts
 from journal.migration.choosing import Choice
@@ -21,12 +22,11 @@ from journal.migration.reading import JoinedError, Reading
 from journal.migration.receipts import path_text
 from journal.migration.source import Source, UnfitError
 from journal.migration.survey import count_raw, databases, head_of
-from journal.migration.transfer import Job, MovedError, Transfer
+from journal.migration.transfer import Attempts, Job, MovedError, Transfer
 from journal.migration.versions import bring_in
 
 if TYPE_CHECKING:
     from journal.journal import Journal
-    from journal.migration.outcome import FileResult
     from journal.store import Store
 
 ATTEMPTS: Final = 8
@@ -57,12 +57,13 @@ def adopt(journal: Journal, path: str, *, key: str | None = None) -> str:
         raise _unfit(path, "it is compressed; journal migrate reads it")
     if not os.path.lexists(path):
         return _free_key(store, path, key)
-    for _ in range(ATTEMPTS):
+    attempts = Attempts(ATTEMPTS)
+    while attempts.left:
         try:
             with Source(path, databases([store.path])) as source:
                 return _adopted(store, path, source, key)
-        except MovedError:
-            continue  # its program, or another process of ours, wrote meanwhile
+        except MovedError as error:  # its program, or another process of ours, wrote meanwhile
+            attempts.failed(error)
         except UnfitError as error:
             raise _unfit(path, str(error)) from error
     raise _unfit(path, "it changes while it is read: try again when its program rests")
@@ -81,15 +82,20 @@ def _adopted(store: Store, path: str, source: Source, key: str | None) -> str:
     number = receipts.begin_run(store, [path])
     job = Job(number, lambda _: None)
     try:
-        result = Transfer(store, job, each, Reading(source), choice).copy()
-    except JoinedError:  # its program ended the line that it had left open; nothing was written yet
-        result = bring_in(store, job, each, source, choice.key)
-    _end_run(store, number, result)
+        _bring_in(store, job, each, source, choice)
+    except BaseException:
+        with suppress(JournalError):  # the first error is the one to tell
+            receipts.end_run(store, number, "interrupted", 0, job.entries, job.bytes)
+        raise
     return choice.key
 
 
-def _end_run(store: Store, number: int, result: FileResult) -> None:
-    receipts.end_run(store, number, "done", 1, result.new_entries, result.new_bytes)
+def _bring_in(store: Store, job: Job, each: PlannedFile, source: Source, choice: Choice) -> None:
+    try:
+        result = Transfer(store, job, each, Reading(source), choice).copy()
+    except JoinedError:  # its program ended the line that it had left open; nothing was written yet
+        result = bring_in(store, job, each, source, choice.key)
+    receipts.end_run(store, job.run, "done", 1, result.new_entries, result.new_bytes)
 
 
 def _described(path: str, source: Source) -> PlannedFile:

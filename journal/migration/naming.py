@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DIGEST_SIZE: Final = 16
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # C0, DEL and C1, surrogates
+_STEP: Final = re.compile(r"(?<![^/\\:])\.\.(?![^/\\:])")  # a way up, between any two separators
 _RANKS: Final[dict[FileClass, int]] = {"primary": 0, "archived": 1, "diagnostic": 2}
 
 
@@ -40,9 +41,7 @@ def clean(text: str) -> str:
     A text too long keeps its beginning, and a digest of the whole.
     """
     shown = _UNFIT.sub(_escaped, text) or "%"
-    for separator in "/\\:":
-        steps = shown.split(separator)
-        shown = separator.join("%2E%2E" if step == ".." else step for step in steps)
+    shown = _STEP.sub("%2E%2E", shown)
     if shown == REGISTRY_KEY:
         shown = shown.replace(":", "%3A")
     if len(shown) <= KEY_LIMIT:

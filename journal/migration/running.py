@@ -17,7 +17,7 @@ from journal.migration.reading import Ahead, JoinedError, open_reading
 from journal.migration.room import check_room
 from journal.migration.source import UnfitError
 from journal.migration.survey import databases
-from journal.migration.transfer import Job, MovedError, Transfer
+from journal.migration.transfer import Attempts, Job, MovedError, Transfer
 from journal.migration.versions import bring_in
 
 if TYPE_CHECKING:
@@ -129,17 +129,19 @@ class _Run:
                 self._mirrors.add(self._results[-1].key, each.path)
         except UnfitError as error:
             self._aside.append(set_aside(each.path, error))
-        except MirrorError as error:  # its lines are in the journal all the same
+        except (MirrorError, BusyError) as error:  # its lines are in the journal all the same
+            _check_is_of_mirror(error)
             self._aside.append(SetAside(each.path, "no-mirror", f"is no mirror: {error}"))
 
     def _migrate(self, each: PlannedFile) -> FileResult:
         job = Job(self._number, lambda position: self._tell(each.path, position))
-        for _ in range(ATTEMPTS):
+        attempts = Attempts(ATTEMPTS)
+        while attempts.left:
             try:
                 with self._ahead.reading(each) as reading:
                     return self._attempt(job, each, reading)
-            except MovedError:
-                continue
+            except MovedError as error:
+                attempts.failed(error)
         raise UnfitError(
             "changing", "it changes while it is read: run again when its program rests"
         )
@@ -172,8 +174,7 @@ class _Run:
         except NotFoundError:  # it was one when the run began
             return choose(self._store, each, source)
         except (MirrorError, BusyError) as error:
-            if error.code == BusyError.code:
-                raise  # it is the journal that is busy
+            _check_is_of_mirror(error)
             raise UnfitError("mirror", str(error)) from error
         choice = choose_mirrored(self._store, each, key, source)
         if not (choice.holding.is_done or choice.holding.relation == "unsound"):
@@ -186,6 +187,12 @@ class _Run:
         if position > known:
             self._told[path] = position
             self._progress(path, position - known)
+
+
+def _check_is_of_mirror(error: MirrorError | BusyError) -> None:
+    """Raise where it is the journal that is busy: that is so for every file."""
+    if error.code == BusyError.code:
+        raise error
 
 
 def _check(choice: Choice) -> None:

@@ -39,6 +39,28 @@ class MovedError(Exception):
     """The file, or its session, changed while it was read."""
 
 
+class OvertakenError(MovedError):
+    """Somebody wrote to the session meanwhile; ``at`` how many of the file's bytes."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+
+class Attempts:
+    """The attempts at one file: so many, and as many again whenever others have brought more of it in."""
+
+    def __init__(self, limit: int) -> None:
+        self.left = self._limit = limit
+        self._at = -1
+
+    def failed(self, error: MovedError) -> None:
+        """Count one that failed."""
+        self.left -= 1
+        if isinstance(error, OvertakenError) and error.at > self._at:
+            self.left, self._at = self._limit, error.at
+
+
 @dataclass(slots=True)
 class Job:
     """One file's part of a run: for which run, and what was written for it so far.
@@ -169,7 +191,8 @@ class Transfer:
             author = store.author(cursor, WRITER, "migration", declare=True)
             chain = store.open_chain(cursor, self._choice.key)
             if chain.head.seq != self._head_seq:
-                raise MovedError  # somebody else wrote: compare again
+                # Somebody else wrote: compare again.
+                raise OvertakenError(chunk.counts.bytes - chunk.size)
             if chunk.entries:
                 first = write_lines(
                     cursor, chain, author, store.clock(), chunk.lines,

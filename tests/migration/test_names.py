@@ -24,6 +24,8 @@ anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=70
 @example("..")
 @example("a/../b")
 @example("a:..:b\\..")
+@example("a/..:b")
+@example("..\\..:../..")
 @example("journal:")
 @example("")
 @example("\0\x85\ud800")
@@ -42,6 +44,12 @@ def test_long_names_stay_apart():
 
     assert one != two
     assert len(one) == len(two) == 512
+
+
+@pytest.mark.parametrize("base", ["..", "a/..", "a\\..", "../..", "a/..:b"])
+def test_no_candidate_has_a_way_up(base):
+    for key in naming.candidates(base, "a.jsonl", "/x/a.jsonl"):
+        assert check_key(key) == key
 
 
 def test_the_order_of_candidates():

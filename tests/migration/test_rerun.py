@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from journal import Journal
 from journal.audit import audit
 from journal.errors import FullError, NotTrusted
 from journal.export import every_page
 from journal.layout import Extent
-from journal.migration import apply, plan, resolve_key, verify
+from journal.migration import apply, plan, resolve_key, runs, verify
+from journal.migration.adoption import adopt
+from journal.migration.transfer import Transfer
+from journal.sidefile import SideFile
 from journal.writing import write
 from tests.migration.conftest import session_file, states
-
-if TYPE_CHECKING:
-    from journal import Journal
 
 
 @pytest.fixture
@@ -258,6 +259,31 @@ def test_a_co_tenant_in_the_middle_of_a_file(store, journal, exported, monkeypat
     assert exported("s-1") == path.read_bytes() + b'{"beat":1}\n'
 
 
+@pytest.mark.parametrize("way", [lambda journal, path: apply(journal, plan([path])), adopt])
+def test_a_file_that_others_bring_in_at_the_same_time_is_not_set_aside(
+    store, journal, journal_path, exported, monkeypatch, way
+):
+    """Between any two chunks another run has brought the next one in."""
+    monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 1)
+    path, true = session_file(store / "a.jsonl", *({"n": n} for n in range(20))), Transfer._commit
+    monkeypatch.setattr(Transfer, "_commit", lambda self, chunk: (rival(), true(self, chunk))[1])
+
+    def rival():
+        with monkeypatch.context() as one, Journal(journal_path) as other:
+            one.setattr(Transfer, "_commit", lambda self, chunk: (true(self, chunk), stop())[0])
+            with suppress(InterruptedError):
+                apply(other, plan([path]))
+
+    def stop():
+        raise InterruptedError
+
+    way(journal, str(path))
+
+    assert exported("s-1") == path.read_bytes()
+    assert len(journal.session("s-1").read()) == 21
+    assert {each.state for each in runs(journal)} <= {"done", "interrupted"}
+
+
 def test_an_altered_session_is_not_added_to(once, migrate, thief):
     """What does not verify cannot be compared: audit first."""
     thief.key = "s-1"
@@ -455,3 +481,24 @@ def test_a_mirror_that_cannot_be_looked_at_is_set_aside(mirrored, store, migrate
 
     assert states(again) == {"a.jsonl": "mirror", "b.jsonl": "migrated"}
     assert again.set_aside[0].reason.endswith("has 2 links")
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_mirror_that_another_process_does_not_let_go_of_holds_up_no_other_file(
+    store, journal, journal_path, monkeypatch, is_new
+):
+    monkeypatch.setattr("journal.sidefile.LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(SideFile.lock, "__defaults__", (0.1,))
+    path = session_file(store / "a.jsonl", {"n": 1})
+    if not is_new:
+        apply(journal, plan([path]), mirror=True)
+        path.write_bytes(path.read_bytes() + b'{"n": 2}\n')
+    session_file(store / "b.jsonl", {"n": 1}, session_id="s-2")
+    other = SideFile(f"{journal_path}-mirrors", journal.store.mac)
+    assert other.lock(1)
+
+    found = apply(journal, plan([store]), mirror=True)
+
+    other.close()
+    assert [each.code for each in found.set_aside] == ["no-mirror" if is_new else "mirror"]
+    assert found.counts == {"migrated": 2 if is_new else 1}
