@@ -17,7 +17,7 @@ from journal.foreign import Recorder
 from journal.migration import runs
 from journal.place import SIDE_FILES
 from journal.sidefile import SideFile
-from journal.watching import Watch
+from journal.watching import Seen, Watch
 from tests.migration.conftest import session_file
 
 if TYPE_CHECKING:
@@ -587,8 +587,13 @@ def test_a_watch_that_is_to_end_ends_before_all_is_looked_at(journal: Journal, s
     pytest.importorskip("watchfiles")
     for name in "abc":
         session_file(store / f"{name}.jsonl", session_id=name)
-    stop, told = threading.Event(), []
-    Watch(journal, [store]).run(stop, lambda seen: (told.append(seen.key), stop.set())[0])
+    stop, told = threading.Event(), list[str | None]()
+
+    def tell(seen: Seen) -> None:
+        told.append(seen.key)
+        stop.set()
+
+    Watch(journal, [store]).run(stop, tell)
     assert told == ["a"]
     assert [key for _, key, _ in caught_up(journal, store)] == ["b", "c"]
 
