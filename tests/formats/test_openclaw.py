@@ -143,14 +143,6 @@ def test_the_index_of_garbage_is_empty(data):
     assert openclaw.index(data) == {}
 
 
-@pytest.mark.parametrize("depth", [400, *range(930, 1000)])
-def test_an_entry_that_nobody_could_read_back_says_nothing(depth):
-    """What is just so deep that it could be read here ended a migration where it was written down."""
-    data = b'{"k":{"sessionId":"s","x":' + b"[" * depth + b"]" * depth + b"}}"
-    said = openclaw.entries(data)
-    assert said == {} or (json.loads(said["k"]) == {}) is (depth > 400)
-
-
 def test_the_index_may_start_with_a_byte_order_mark():
     assert openclaw.index(b'\xef\xbb\xbf{"k":{"sessionId":"a"}}') == {"k": "a.jsonl"}
 
