@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from journal.export import pages
+from journal.export import every_page, pages
 from journal.parts import goes_on, is_within
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from journal.export import Page
     from journal.migration.source import Source
+    from journal.model import Row
     from journal.store import Store
 
 Relation = Literal["equal", "beginning", "more", "other", "unsound"]
@@ -50,20 +53,34 @@ def compare(store: Store, key: str, source: Source) -> Holding:
     """Compare a session's lines with a file, from the first byte on.
 
     If the session is the file's beginning, the source stands behind the part
-    that is held, ready for the rest.
+    that is held, ready for the rest. A line that was erased is any line of its size.
     """
     source.rewind()
     head_seq, is_plain = _head_of(store, key)
-    held = _compared(store, key, source, NOTHING._replace(head_seq=head_seq))
+    held = _compared(pages(store, key), source, NOTHING._replace(head_seq=head_seq))
     if is_plain or not held.bytes:
         return held
     # Its file order is no range of entries, which is what a receipt tells of.
     return held._replace(relation=_REARRANGED.get(held.relation, held.relation))
 
 
-def _compared(store: Store, key: str, source: Source, held: Holding) -> Holding:
+def seems_erased(store: Store, key: str, source: Source) -> bool:
+    """Whether a file begins with lines of the sizes that a session had, of which some were erased."""
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, key)
+        if chain is None:
+            return False
+        store.fresh(chain).load_facts(cursor)
+        if not chain.redacted:
+            return False
+    source.rewind()
+    held = _compared(every_page(store, key), source, NOTHING)
+    return held.relation in ("equal", "more") or (held.relation == "beginning" and held.bytes > 0)
+
+
+def _compared(found_pages: Iterator[Page], source: Source, held: Holding) -> Holding:
     otherwise: Relation = "other"
-    for page in pages(store, key):
+    for page in found_pages:
         if page.stepped_over:
             # A stray may never have been of the session; a line that differs tells.
             otherwise = "unsound"
@@ -72,10 +89,27 @@ def _compared(store: Store, key: str, source: Source, held: Holding) -> Holding:
         data = page.data
         found = source.read_exactly(len(data))
         if found != data:
+            found = _with_erased(found, page.rows)
+        if found != data:
             is_start = data.startswith(found)
             return held._replace(relation="more" if is_start else otherwise)
         held = _with(held, page, len(data))
     return held if held.bytes < source.size else held._replace(relation="equal")
+
+
+def _with_erased(found: bytes, rows: list[Row]) -> bytes:
+    """Return what a file has, but where a line was erased what stands for it."""
+    parts: list[bytes] = []
+    at = 0
+    for row in rows:
+        body = row.body or b""
+        end = at + len(body)
+        line = found[at:end]
+        is_it = row.salt is None and b"\n" not in line
+        parts.append(body[: len(line)] if is_it else line)
+        at = end + len(row.terminator)
+        parts.append(found[end:at])
+    return b"".join(parts)
 
 
 def _head_of(store: Store, key: str) -> tuple[int, bool]:

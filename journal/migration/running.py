@@ -12,6 +12,7 @@ from journal.formats import by_name
 from journal.migration import receipts
 from journal.migration.choosing import choose, choose_mirrored, mirrored
 from journal.migration.discovery import SetAside, absolute, set_aside
+from journal.migration.holding import NOTHING, seems_erased
 from journal.migration.outcome import FileResult, Result
 from journal.migration.reading import Ahead, JoinedError, open_reading
 from journal.migration.room import check_room
@@ -152,7 +153,7 @@ class _Run:
             raise UnfitError("unsupported", "no session file of a known format")
         each = replace(planned, header_id=head.header_id, stem=head.stem, format=head.format)
         choice = self._chosen(each, source)
-        _check(choice)
+        _check(self._store, choice, source)
         job.tell(choice.holding.bytes)
         if choice.holding.relation == "other":
             return bring_in(self._store, job, each, source, choice.key)
@@ -195,7 +196,11 @@ def _check_is_of_mirror(error: MirrorError | BusyError) -> None:
         raise error
 
 
-def _check(choice: Choice) -> None:
-    if choice.holding.relation == "unsound":
-        why = f"session {choice.key} holds rows that do not verify: journal audit"
-        raise UnfitError("unsound", why)
+def _check(store: Store, choice: Choice, source: Source) -> None:
+    held, key = choice.holding, choice.key
+    if held.relation == "unsound":
+        raise UnfitError("unsound", f"session {key} holds rows that do not verify: journal audit")
+    is_all_new = held is not NOTHING and not (held.is_done or held.bytes)
+    if (is_all_new or held.relation == "other") and seems_erased(store, key, source):
+        why = f"lines of session {key} were erased, and it seems to have them still: take them out, or remove it"
+        raise UnfitError("erased", why)

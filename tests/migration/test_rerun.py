@@ -502,3 +502,54 @@ def test_a_mirror_that_another_process_does_not_let_go_of_holds_up_no_other_file
     other.close()
     assert [each.code for each in found.set_aside] == ["no-mirror" if is_new else "mirror"]
     assert found.counts == {"migrated": 2 if is_new else 1}
+
+
+@pytest.fixture
+def secret(store, migrate):
+    """Give a file that was migrated, with a line that nobody should have; and where that is."""
+    path = session_file(store / "a.jsonl", {"n": 1}, {"password": "x" * 40}, {"n": 2})
+    migrate(path)
+    return path
+
+
+def test_what_was_redacted_does_not_come_back_with_the_file_it_came_from(
+    secret, migrate, journal, journal_path, exported
+):
+    session = journal.session("s-1", writer="alice", role="operator")
+    session.redact([3], reason="a password")
+    before = exported("s-1")
+
+    assert states(migrate(secret)) == {"a.jsonl": "already"}
+    assert exported("s-1") == before
+    with secret.open("ab") as file:
+        file.write(b'{"n": 3}\n')
+    assert states(migrate(secret)) == {"a.jsonl": "appended"}
+    assert exported("s-1") == before + b'{"n": 3}\n'
+    assert audit(journal_path).exit_code == 0
+
+
+def test_two_lines_in_the_place_of_one_that_was_redacted_are_others(
+    secret, migrate, journal, exported
+):
+    journal.session("s-1", writer="alice", role="operator").redact([3], reason="a password")
+    secret.write_bytes(secret.read_bytes().replace(b"xxxx", b'"}\n"', 1))
+
+    assert states(migrate(secret)) == {"a.jsonl": "relaid"}
+    assert exported("s-1") == secret.read_bytes()
+
+
+@pytest.mark.parametrize("more", [b"", b'{"n": 3}\n'])
+def test_a_forgotten_session_does_not_come_back_with_the_file_it_came_from(
+    secret, store, migrate, journal, exported, more
+):
+    """Of a live file that is no mirror as of an archive below a directory that is watched."""
+    journal.session("s-1", writer="alice", role="operator").forget(reason="asked to")
+    session_file(store / "b.jsonl", session_id="s-2")
+    secret.write_bytes(secret.read_bytes() + more)
+
+    assert states(migrate(store)) == {"a.jsonl": "erased", "b.jsonl": "migrated"}
+    assert exported("s-1") == b""
+
+    session_file(secret, {"another": "beginning"})
+    assert states(migrate(secret)) == {"a.jsonl": "migrated"}
+    assert exported("s-1") == secret.read_bytes()
