@@ -169,7 +169,7 @@ class Fitting:
 
 def _unnumbered(where: str) -> StorageError:
     return StorageError(
-        f"{where}: two rows have one number, and there is no higher one left",
+        f"{where}: two entries have one number, and there is no higher one left",
         hint="journal audit names the rows",
         code="unnumbered",
     )
