@@ -212,7 +212,8 @@ class _Audit:
     def part(self, name: str) -> Iterator[None]:
         """Go on with the other parts if SQLite cannot read this one, and say so."""
         try:
-            yield
+            with self.source.apart():
+                yield
         except Exception as error:
             if not is_driver_error(error):
                 raise
