@@ -101,11 +101,11 @@ class AsyncSession:
         encoded = encode_lines(lines)
         return await self._threads.write(self.sync, encoded, request_id) if encoded else []
 
-    async def rewrite(self, items: Iterable[object], *, base: int, reason: str) -> list[Entry]:
+    async def rewrite(self, items: Iterable[object], base: int, reason: str) -> list[Entry]:
         """Give the session's file a new order; as :meth:`journal.Session.rewrite`."""
         return await self._threads.run(self.sync.rewrite, [*items], base=base, reason=reason)
 
-    async def cut(self, count: int, *, base: int, reason: str) -> None:
+    async def cut(self, count: int, base: int, reason: str = "cut") -> None:
         """Drop the file's last lines; as :meth:`journal.Session.cut`."""
         await self._threads.run(self.sync.cut, count, base=base, reason=reason)
 

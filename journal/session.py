@@ -113,7 +113,7 @@ class Session:
             raise outcome.error
         return outcome.entries
 
-    def rewrite(self, items: Iterable[object], *, base: int, reason: str) -> list[Entry]:
+    def rewrite(self, items: Iterable[object], base: int, reason: str) -> list[Entry]:
         """Give the session's file a new order; return the entries of what is new in it.
 
         Args:
@@ -132,7 +132,7 @@ class Session:
         """
         return rewriting.rewrite(self, items, base, reason)
 
-    def cut(self, count: int, *, base: int, reason: str) -> None:
+    def cut(self, count: int, base: int, reason: str = "cut") -> None:
         """Drop the file's last lines up to a base; as :meth:`rewrite` otherwise."""
         rewriting.cut(self, count, base, reason)
 

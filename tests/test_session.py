@@ -364,3 +364,13 @@ def test_a_run_beside_a_turn_is_parked_with_its_request(session):
     (entry,) = parked.apply()
 
     assert session.append(LINE, request_id="r").seq == entry.seq
+
+
+def test_a_rewrite_and_a_cut_take_what_they_need_in_the_order_of_its_importance(session):
+    """As the design has them: by position or by name, and a cut needs no reason."""
+    first, second = session.extend([{"n": 1}, {"n": 2}])
+
+    session.rewrite([second, first], session.head.seq, "the other way round")
+    session.cut(1, session.head.seq)
+
+    assert [entry.seq for entry in session.read()] == [second.seq]
