@@ -224,7 +224,9 @@ class Watch:
         found = plan([path], avoid=[self._own], named=False)
         if not found.files:
             yield from (
-                Seen("set aside", each.path, detail=each.reason) for each in found.set_aside
+                Seen("set aside", each.path, detail=each.reason)
+                for each in found.set_aside
+                if each.code != "gone"  # such as a draft, which has its name by now
             )
             return
         moved = self._moved(found.files[0])

@@ -449,6 +449,15 @@ def test_to_look_again_at_what_is_there_leaves_no_run_on_record(
     assert len(journal.session("s-2").read()) == 3
 
 
+def test_a_draft_that_has_its_name_by_now_is_no_file_that_was_set_aside(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    watch = Watch(journal, [store])
+    draft = str(store / "a.jsonl.tmp-77")
+    assert [seen.what for seen in watch.take({str(path), draft})] == ["adopted"]
+
+
 def test_there_must_be_such_a_directory(journal: Journal, store: Path) -> None:
     with pytest.raises(NotFoundError):
         Watch(journal, [store / "none"])
