@@ -8,6 +8,7 @@ nobody trusts. So a program is attributed without a byte of it changed.
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
@@ -32,7 +33,6 @@ from journal.serverplace import SIDE_FILE
 from journal.session import Session
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -90,6 +90,7 @@ class Watch:
         self._own = absolute(journal.path)
         self._own_files = frozenset(files_of(self._own))
         self._known_at, self._known = -1, dict[str, str]()
+        self._stop = threading.Event()
 
     def catch_up(self) -> Iterator[Seen]:
         """Adopt what is new, and take in what came while nobody watched."""
@@ -107,15 +108,13 @@ class Watch:
                 cannot be written.
 
         """
-        aside = set[Seen]()
+        aside, self._stop = set[Seen](), stop
         for paths in self._changes(stop):
             for seen in self.catch_up() if paths is None else self.take(paths):
                 if paths is not None or seen not in aside:
                     tell(seen)
                 if paths is None and seen.what == "set aside":
                     aside.add(seen)  # said once, however often all is looked at
-                if stop.is_set():
-                    return  # what was not looked at is caught up with the next time
 
     def _changes(self, stop: threading.Event) -> Iterator[set[str] | None]:
         """Yield the paths that changed; None where all is to be looked at.
@@ -143,10 +142,8 @@ class Watch:
                 if is_new:
                     yield None
                 stop.wait(_PAUSE_S)
-            except (
-                PermissionError
-            ):  # of a directory below: the library would pass over others with it
-                yield None
+            except PermissionError:
+                yield None  # of a directory below; were it ignored, others would be passed over, too
                 stop.wait(_PAUSE_S)
             except OSError as error:
                 raise StorageError(
@@ -163,6 +160,8 @@ class Watch:
             permit_from_now(self._journal.store, [key for _, key in followed], self._permit)
         yield from self._followed(followed)
         for path in wanted:
+            if self._stop.is_set():
+                return  # what was not looked at is caught up with the next time
             if path not in mirrors and not os.path.isdir(path):  # noqa: PTH112 - text in, text out
                 yield from self._adopt(path)
 
@@ -289,9 +288,8 @@ class Watch:
     def _move(self, path: str, key: str) -> Iterator[Seen]:
         """Have a session's mirror where its file is now; what came to that meanwhile is its program's."""
         try:
-            MirrorFile(
-                real_path(path)
-            ).close()  # it can be one: looked at before the old one is let go
+            # Whether it can be one is looked at before the old one is let go.
+            MirrorFile(real_path(path)).close()
         except MirrorError as error:
             yield Seen("set aside", path, key, detail=str(error))
             return
