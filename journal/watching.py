@@ -115,6 +115,7 @@ class Watch:
                     tell(seen)
                 if paths is None and seen.what == "set aside":
                     aside.add(seen)  # said once, however often all is looked at
+        self._stop = threading.Event()  # what is asked of it next is to be done
 
     def _changes(self, stop: threading.Event) -> Iterator[set[str] | None]:
         """Yield the paths that changed; None where all is to be looked at.
