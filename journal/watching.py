@@ -241,7 +241,7 @@ class Watch:
                 real_path(path)  # nothing is taken from a file that could not be followed
             key = self._held(each)
             if key is None:
-                result = apply(self._journal, found)
+                result = apply(self._journal, found, is_live=True)
                 yield from (
                     Seen("set aside", aside.path, detail=aside.reason) for aside in result.set_aside
                 )
@@ -263,7 +263,8 @@ class Watch:
                 found = choose(self._journal.store, each, source)
         except UnfitError:
             return None
-        return found.key if found.of_file and found.holding.is_done else None
+        was_cut = each.file_class == "primary" and found.was_cut(source.size)
+        return found.key if found.of_file and found.holding.is_done and not was_cut else None
 
     def _moved(self, each: PlannedFile) -> str | None:
         """Return the session that a file's first line names, if its own file is gone and this one goes on from it.

@@ -14,7 +14,7 @@ import pytest
 from journal import Journal, NotFoundError, StorageError
 from journal.audit import audit
 from journal.foreign import Recorder
-from journal.migration import runs
+from journal.migration import apply, plan, runs
 from journal.place import SIDE_FILES
 from journal.watching import Watch
 from tests.migration.conftest import session_file
@@ -447,6 +447,26 @@ def test_to_look_again_at_what_is_there_leaves_no_run_on_record(
     append(store / archive, {"n": 3})
     caught_up(journal, store)
     assert len(journal.session("s-2").read()) == 3
+
+
+@pytest.mark.parametrize("way", ["watch", "migrate"])
+def test_a_file_that_was_cut_since_it_was_migrated_becomes_a_mirror_as_it_is(
+    journal: Journal, store: Path, way: str
+) -> None:
+    """Its program has rewound the session: what it took out is not put back. What others wrote comes to it."""
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    apply(journal, plan([path]))
+    os.truncate(path, path.stat().st_size - len(b'{"n": 2}\n'))
+    gateway = journal.session("s-1", writer="gateway", role="run")
+    gateway.append({"n": 3})
+    before = path.read_bytes()
+    if way == "watch":
+        assert caught_up(journal, store) == [("adopted", "s-1", 0)]
+    else:
+        apply(journal, plan([path]), mirror=True)
+    assert path.read_bytes() == before + b'{"n":3}\n'
+    assert b"".join(entry.data for entry in gateway.read()) == path.read_bytes()
+    assert caught_up(journal, store) == []
 
 
 def test_a_draft_that_has_its_name_by_now_is_no_file_that_was_set_aside(

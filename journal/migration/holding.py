@@ -25,7 +25,8 @@ class Holding(NamedTuple):
     so that the rest can be appended; "more", the file being the session's
     beginning; an "other" history; or "unsound", for its rows do not verify. The
     counts are those of the compared lines; a line end that came late is none, nor
-    is each part of a long line. ``is_within`` says that it ends in the midst of one.
+    is each part of a long line. ``is_within`` says that it ends in the midst of one;
+    ``is_whole`` that it has no more than the file has, though it is called "more".
     """
 
     relation: Relation
@@ -37,6 +38,7 @@ class Holding(NamedTuple):
     raw_lines: int = 0
     is_open: bool = False
     is_within: bool = False
+    is_whole: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -61,7 +63,8 @@ def compare(store: Store, key: str, source: Source) -> Holding:
     if is_plain or not held.bytes:
         return held
     # Its file order is no range of entries, which is what a receipt tells of.
-    return held._replace(relation=_REARRANGED.get(held.relation, held.relation))
+    relation = _REARRANGED.get(held.relation, held.relation)
+    return held._replace(relation=relation, is_whole=held.relation == "equal")
 
 
 def seems_erased(store: Store, key: str, source: Source) -> bool:
