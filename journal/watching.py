@@ -44,7 +44,7 @@ _DEBOUNCE_MS: Final = 400
 _STEP_MS: Final = 50
 _PAUSE_S: Final = 1.0  # before it is begun anew
 _LOOK_MS: Final = 500  # how long the first look and the end may take
-# What a session is to a file that has all its lines.
+# What a session's file is to one that has all its lines.
 _GOES_ON: Final = ("equal", "beginning")
 
 
@@ -283,7 +283,7 @@ class Watch:
             return None
         try:
             with Source(each.path) as source:
-                return key if compare(store, key, source).relation in _GOES_ON else None
+                return key if compare(store, key, source).as_file in _GOES_ON else None
         except UnfitError:
             return None
 

@@ -394,6 +394,23 @@ def test_a_file_that_moved_to_where_it_can_be_no_mirror_is_set_aside_and_nothing
     assert len(journal.session("s-1").read()) == 2
 
 
+@pytest.mark.parametrize("more", [[], [{"n": 3}]])
+def test_a_renamed_file_takes_its_session_along_though_that_was_rewritten(
+    journal: Journal, store: Path, more: list[object]
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    gateway = journal.session("s-1", writer="gateway", role="run")
+    header, _ = gateway.read()
+    gateway.rewrite([header, {"n": 2}], base=gateway.head.seq, reason="tidied")
+    moved = path.rename(store / "b.jsonl")
+    append(moved, *more)
+    before = moved.read_bytes()
+    assert caught_up(journal, store) == [("gone", "s-1", 0), ("moved", "s-1", len(more))]
+    assert moved.read_bytes() == before
+    assert len(journal.session("s-1").read(trusted=False)) == len(more)
+
+
 def test_nothing_is_written_to_a_file_that_lost_a_line_and_was_renamed(
     journal: Journal, store: Path
 ) -> None:

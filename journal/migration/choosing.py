@@ -39,8 +39,7 @@ class Choice(NamedTuple):
     def was_cut(self, size: int) -> bool:
         """Whether the file, which has so many bytes, had more of the session when it was read before."""
         known = [kept.receipt.bytes for kept in self.of_file if kept.receipt.state == DONE]
-        is_more = self.holding.relation == "more" and not self.holding.is_whole
-        return is_more and max(known, default=0) > size
+        return self.holding.as_file == "more" and max(known, default=0) > size
 
     @property
     def partial(self) -> Kept | None:
