@@ -155,7 +155,7 @@ class Watch:
     def take(self, paths: Iterable[str]) -> Iterator[Seen]:
         """Look at files that may have changed, the ones with a session first."""
         mirrors = self._mirrors()
-        wanted = sorted(path for path in paths if not self._is_own(path))
+        wanted = sorted(each for each in _with_files(paths, mirrors) if not self._is_own(each))
         followed = [(path, mirrors[path]) for path in wanted if path in mirrors]
         if self._permit is not None:
             permit_from_now(self._journal.store, [key for _, key in followed], self._permit)
@@ -324,6 +324,22 @@ class Watch:
             yield Seen("set aside", path, key, detail=str(error))
             return
         yield Seen(what, path, key, entries)
+
+
+def _with_files(paths: Iterable[str], mirrors: Iterable[str]) -> set[str]:
+    """Return some paths, and the files below those that are directories or were: nobody tells of each of them.
+
+    What is put into a new directory before the library watches it, and what comes or goes
+    with a directory that is moved, is told of by the directory's name alone.
+    """
+    found = {*paths}
+    for path in [*found]:
+        if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - text in, text out
+            below = walk([path], named_by_text=True)
+            found.update(each.path for each in below if not isinstance(each, SetAside))
+        elif not os.path.lexists(path):
+            found.update(each for each in mirrors if each.startswith(f"{path}/"))
+    return found
 
 
 def _library() -> tuple[Any, type[Exception]]:

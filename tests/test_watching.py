@@ -626,3 +626,22 @@ def test_changes_are_taken_in_as_they_happen(store: Path, follow: Callable[[], S
     while (seen := follow()).what != "gone":
         pass
     assert seen.key == "s-1"
+
+
+def test_the_files_of_a_directory_come_and_go_with_it(
+    store: Path, follow: Callable[[], Seen], tmp_path: Path
+) -> None:
+    """The kernel tells of the directory alone, when it is moved; and files may be in a new one before it is watched."""
+    session_file(store / "a.jsonl", {"n": 0})
+    assert follow().what == "adopted"
+    session_file(tmp_path / "aside" / "deep" / "b.jsonl", {"n": 1}, session_id="s-2")
+    (tmp_path / "aside").rename(store / "new")
+    told = follow()
+    assert (told.what, told.key) == ("adopted", "s-2")
+    (store / "new").rename(store / "newer")
+    assert [(told.what, told.key) for told in (follow(), follow())] == [
+        ("gone", "s-2"), ("moved", "s-2"),
+    ]  # fmt: skip
+    (store / "newer").rename(tmp_path / "aside")
+    told = follow()
+    assert (told.what, told.key) == ("gone", "s-2")
