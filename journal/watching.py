@@ -8,6 +8,7 @@ nobody trusts. So a program is attributed without a byte of it changed.
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.errors import BusyError, JournalError, MirrorError, NotFoundError, StorageError
@@ -32,7 +33,6 @@ from journal.serverplace import SIDE_FILE
 from journal.session import Session
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -44,7 +44,7 @@ _DEBOUNCE_MS: Final = 400
 _STEP_MS: Final = 50
 _PAUSE_S: Final = 1.0  # before it is begun anew
 _LOOK_MS: Final = 500  # how long the first look and the end may take
-# What a session is to a file that has all its lines.
+# What a session's file is to one that has all its lines.
 _GOES_ON: Final = ("equal", "beginning")
 
 
@@ -90,6 +90,7 @@ class Watch:
         self._own = absolute(journal.path)
         self._own_files = frozenset(files_of(self._own))
         self._known_at, self._known = -1, dict[str, str]()
+        self._stop = threading.Event()
 
     def catch_up(self) -> Iterator[Seen]:
         """Adopt what is new, and take in what came while nobody watched."""
@@ -107,15 +108,14 @@ class Watch:
                 cannot be written.
 
         """
-        aside = set[Seen]()
+        aside, self._stop = set[Seen](), stop
         for paths in self._changes(stop):
             for seen in self.catch_up() if paths is None else self.take(paths):
                 if paths is not None or seen not in aside:
                     tell(seen)
                 if paths is None and seen.what == "set aside":
                     aside.add(seen)  # said once, however often all is looked at
-                if stop.is_set():
-                    return  # what was not looked at is caught up with the next time
+        self._stop = threading.Event()  # what is asked of it next is to be done
 
     def _changes(self, stop: threading.Event) -> Iterator[set[str] | None]:
         """Yield the paths that changed; None where all is to be looked at.
@@ -153,12 +153,14 @@ class Watch:
     def take(self, paths: Iterable[str]) -> Iterator[Seen]:
         """Look at files that may have changed, the ones with a session first."""
         mirrors = self._mirrors()
-        wanted = sorted(path for path in paths if not self._is_own(path))
+        wanted = sorted(each for each in _with_files(paths, mirrors) if not self._is_own(each))
         followed = [(path, mirrors[path]) for path in wanted if path in mirrors]
         if self._permit is not None:
             permit_from_now(self._journal.store, [key for _, key in followed], self._permit)
         yield from self._followed(followed)
         for path in wanted:
+            if self._stop.is_set():
+                return  # what was not looked at is caught up with the next time
             if path not in mirrors and not os.path.isdir(path):  # noqa: PTH112 - text in, text out
                 yield from self._adopt(path)
 
@@ -222,7 +224,9 @@ class Watch:
         found = plan([path], avoid=[self._own], named=False)
         if not found.files:
             yield from (
-                Seen("set aside", each.path, detail=each.reason) for each in found.set_aside
+                Seen("set aside", each.path, detail=each.reason)
+                for each in found.set_aside
+                if each.code != "gone"  # such as a draft, which has its name by now
             )
             return
         moved = self._moved(found.files[0])
@@ -237,7 +241,7 @@ class Watch:
                 real_path(path)  # nothing is taken from a file that could not be followed
             key = self._held(each)
             if key is None:
-                result = apply(self._journal, found)
+                result = apply(self._journal, found, is_live=True)
                 yield from (
                     Seen("set aside", aside.path, detail=aside.reason) for aside in result.set_aside
                 )
@@ -259,7 +263,8 @@ class Watch:
                 found = choose(self._journal.store, each, source)
         except UnfitError:
             return None
-        return found.key if found.of_file and found.holding.is_done else None
+        was_cut = each.file_class == "primary" and found.was_cut(source.size)
+        return found.key if found.of_file and found.holding.is_done and not was_cut else None
 
     def _moved(self, each: PlannedFile) -> str | None:
         """Return the session that a file's first line names, if its own file is gone and this one goes on from it.
@@ -278,16 +283,15 @@ class Watch:
             return None
         try:
             with Source(each.path) as source:
-                return key if compare(store, key, source).relation in _GOES_ON else None
+                return key if compare(store, key, source).as_file in _GOES_ON else None
         except UnfitError:
             return None
 
     def _move(self, path: str, key: str) -> Iterator[Seen]:
         """Have a session's mirror where its file is now; what came to that meanwhile is its program's."""
         try:
-            MirrorFile(
-                real_path(path)
-            ).close()  # it can be one: looked at before the old one is let go
+            # Whether it can be one is looked at before the old one is let go.
+            MirrorFile(real_path(path)).close()
         except MirrorError as error:
             yield Seen("set aside", path, key, detail=str(error))
             return
@@ -341,6 +345,22 @@ def _check_passing(error: Exception) -> None:
         is_passing, hint = "decode" in str(error), None  # of a name that is no text
     if not is_passing:
         raise StorageError(f"the directories cannot be watched: {error}", hint=hint) from error
+
+
+def _with_files(paths: Iterable[str], mirrors: Iterable[str]) -> set[str]:
+    """Return some paths, and the files below those that are directories or were: nobody tells of each of them.
+
+    What is put into a new directory before the library watches it, and what comes or goes
+    with a directory that is moved, is told of by the directory's name alone.
+    """
+    found = {*paths}
+    for path in [*found]:
+        if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - text in, text out
+            below = walk([path], named_by_text=True)
+            found.update(each.path for each in below if not isinstance(each, SetAside))
+        elif not os.path.lexists(path):
+            found.update(each for each in mirrors if each.startswith(f"{path}/"))
+    return found
 
 
 def _library() -> tuple[Any, type[Exception]]:

@@ -14,7 +14,7 @@ import pytest
 from journal import Journal, NotFoundError, StorageError
 from journal.audit import audit
 from journal.foreign import Recorder
-from journal.migration import runs
+from journal.migration import apply, plan, runs
 from journal.place import SIDE_FILES
 from journal.sidefile import SideFile
 from journal.watching import Seen, Watch
@@ -395,6 +395,23 @@ def test_a_file_that_moved_to_where_it_can_be_no_mirror_is_set_aside_and_nothing
     assert len(journal.session("s-1").read()) == 2
 
 
+@pytest.mark.parametrize("more", [[], [{"n": 3}]])
+def test_a_renamed_file_takes_its_session_along_though_that_was_rewritten(
+    journal: Journal, store: Path, more: list[object]
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    gateway = journal.session("s-1", writer="gateway", role="run")
+    header, _ = gateway.read()
+    gateway.rewrite([header, {"n": 2}], base=gateway.head.seq, reason="tidied")
+    moved = path.rename(store / "b.jsonl")
+    append(moved, *more)
+    before = moved.read_bytes()
+    assert caught_up(journal, store) == [("gone", "s-1", 0), ("moved", "s-1", len(more))]
+    assert moved.read_bytes() == before
+    assert len(journal.session("s-1").read(trusted=False)) == len(more)
+
+
 def test_nothing_is_written_to_a_file_that_lost_a_line_and_was_renamed(
     journal: Journal, store: Path
 ) -> None:
@@ -521,6 +538,35 @@ def test_to_look_again_at_what_is_there_leaves_no_run_on_record(
     assert len(journal.session("s-2").read()) == 3
 
 
+@pytest.mark.parametrize("way", ["watch", "migrate"])
+def test_a_file_that_was_cut_since_it_was_migrated_becomes_a_mirror_as_it_is(
+    journal: Journal, store: Path, way: str
+) -> None:
+    """Its program has rewound the session: what it took out is not put back. What others wrote comes to it."""
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    apply(journal, plan([path]))
+    os.truncate(path, path.stat().st_size - len(b'{"n": 2}\n'))
+    gateway = journal.session("s-1", writer="gateway", role="run")
+    gateway.append({"n": 3})
+    before = path.read_bytes()
+    if way == "watch":
+        assert caught_up(journal, store) == [("adopted", "s-1", 0)]
+    else:
+        apply(journal, plan([path]), mirror=True)
+    assert path.read_bytes() == before + b'{"n":3}\n'
+    assert b"".join(entry.data for entry in gateway.read()) == path.read_bytes()
+    assert caught_up(journal, store) == []
+
+
+def test_a_draft_that_has_its_name_by_now_is_no_file_that_was_set_aside(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    watch = Watch(journal, [store])
+    draft = str(store / "a.jsonl.tmp-77")
+    assert [seen.what for seen in watch.take({str(path), draft})] == ["adopted"]
+
+
 def test_there_must_be_such_a_directory(journal: Journal, store: Path) -> None:
     with pytest.raises(NotFoundError):
         Watch(journal, [store / "none"])
@@ -593,9 +639,10 @@ def test_a_watch_that_is_to_end_ends_before_all_is_looked_at(journal: Journal, s
         told.append(seen.key)
         stop.set()
 
-    Watch(journal, [store]).run(stop, tell)
+    watch = Watch(journal, [store])
+    watch.run(stop, tell)
     assert told == ["a"]
-    assert [key for _, key, _ in caught_up(journal, store)] == ["b", "c"]
+    assert [seen.key for seen in watch.catch_up()] == ["b", "c"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
@@ -674,3 +721,22 @@ def test_changes_are_taken_in_as_they_happen(store: Path, follow: Callable[[], S
     while (seen := follow()).what != "gone":
         pass
     assert seen.key == "s-1"
+
+
+def test_the_files_of_a_directory_come_and_go_with_it(
+    store: Path, follow: Callable[[], Seen], tmp_path: Path
+) -> None:
+    """The kernel tells of the directory alone, when it is moved; and files may be in a new one before it is watched."""
+    session_file(store / "a.jsonl", {"n": 0})
+    assert follow().what == "adopted"
+    session_file(tmp_path / "aside" / "deep" / "b.jsonl", {"n": 1}, session_id="s-2")
+    (tmp_path / "aside").rename(store / "new")
+    told = follow()
+    assert (told.what, told.key) == ("adopted", "s-2")
+    (store / "new").rename(store / "newer")
+    assert [(told.what, told.key) for told in (follow(), follow())] == [
+        ("gone", "s-2"), ("moved", "s-2"),
+    ]  # fmt: skip
+    (store / "newer").rename(tmp_path / "aside")
+    told = follow()
+    assert (told.what, told.key) == ("gone", "s-2")

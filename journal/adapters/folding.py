@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from journal.adapters.items import line_of, parsed
-from journal.errors import JournalError, NotFoundError
+from journal.errors import JournalError, NotFoundError, RefusedError
 from journal.store import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from journal.parking import Parked
     from journal.session import Session
 
 V = TypeVar("V")
@@ -54,10 +55,19 @@ def forget(session: Session, reason: str) -> None:
     """Erase a session's lines, if it has any, and what was refused and is still to be decided about."""
     try:
         for refused in session.parked():
-            refused.discard(reason=reason)
+            _discard(refused, reason)
         session.forget(reason=reason)
     except NotFoundError:
         return  # nothing was ever written
+
+
+def _discard(refused: Parked, reason: str) -> None:
+    try:
+        refused.discard(reason=reason)
+    except RefusedError as error:
+        if error.code != "settled":
+            raise
+        # Somebody else has decided about it meanwhile: another process that erases the same.
 
 
 def _newest(savepoints: Session) -> dict[str, Any] | None:

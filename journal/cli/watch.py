@@ -97,8 +97,10 @@ def _telling(settings: Settings) -> Iterator[Any]:
     with console.status("Watching…") as status:
 
         def tell_and_sum_up(seen: Seen) -> None:
+            status.stop()  # while it stands rich takes what goes to stdout, and writes it to stderr
             tell(seen)
             said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
             status.update(f"Watching: {said}")
+            status.start()
 
         yield tell_and_sum_up

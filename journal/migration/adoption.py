@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from journal.errors import JournalError, MirrorError
 from journal.formats import by_name
 from journal.migration import naming, receipts
-from journal.migration.choosing import Choice
-from journal.migration.holding import NOTHING, compare
+from journal.migration.choosing import Choice, choose_only
+from journal.migration.holding import NOTHING
 from journal.migration.packed import is_packed
 from journal.migration.planned import PlannedFile
 from journal.migration.reading import JoinedError, Reading
@@ -27,6 +27,7 @@ from journal.migration.versions import bring_in
 
 if TYPE_CHECKING:
     from journal.journal import Journal
+    from journal.migration.outcome import FileResult
     from journal.store import Store
 
 ATTEMPTS: Final = 8
@@ -76,8 +77,8 @@ def _adopted(store: Store, path: str, source: Source, key: str | None) -> str:
         return _free_key(store, path, key)
     each = _described(path, source)
     keys = (key,) if key else naming.candidates(each.base, each.name, path_text(path))
-    choice = _chosen(store, path, keys, source)
-    if choice.holding.is_done:
+    choice = _chosen(store, each, keys, source)
+    if choice.holding.is_done and not choice.was_cut(source.size):
         return choice.key
     number = receipts.begin_run(store, [path])
     job = Job(number, lambda _: None)
@@ -91,9 +92,12 @@ def _adopted(store: Store, path: str, source: Source, key: str | None) -> str:
 
 
 def _bring_in(store: Store, job: Job, each: PlannedFile, source: Source, choice: Choice) -> None:
-    try:
-        result = Transfer(store, job, each, Reading(source), choice).copy()
-    except JoinedError:  # its program ended the line that it had left open; nothing was written yet
+    result: FileResult | None = None
+    if not choice.was_cut(source.size):
+        # Its program may have ended the line that it had left open; then nothing was written yet.
+        with suppress(JoinedError):
+            result = Transfer(store, job, each, Reading(source), choice).copy()
+    if result is None:
         result = bring_in(store, job, each, source, choice.key)
     receipts.end_run(store, job.run, "done", 1, result.new_entries, result.new_bytes)
 
@@ -122,20 +126,20 @@ def _described(path: str, source: Source) -> PlannedFile:
     )
 
 
-def _chosen(store: Store, path: str, keys: tuple[str, ...], source: Source) -> Choice:
+def _chosen(store: Store, each: PlannedFile, keys: tuple[str, ...], source: Source) -> Choice:
     """Return the first of these sessions that nobody has, or that holds the file's own lines."""
     for key in keys:
         with store.snapshot() as cursor:
             chain = store.find_chain(cursor, key)
             mirror = None if chain is None else store.registry.mirrors.get(chain.session_id)
-            served = _key_of_mirror(store, path)
+            served = _key_of_mirror(store, each.path)
         if served is not None:
             raise MovedError  # another process has adopted it meanwhile
         if chain is None:
             return Choice(key, NOTHING)
-        held = compare(store, key, source)
-        if held.relation in _SAME and mirror is None:
-            return Choice(key, held)
+        choice = choose_only(store, each, key, source)
+        if choice.holding.relation in _SAME and mirror is None:
+            return choice
     raise UnfitError("key-taken", f"{', '.join(keys)}: other lines, or another file, are there")
 
 

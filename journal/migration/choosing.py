@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from journal.migration import naming, receipts
 from journal.migration.holding import NOTHING, Holding, compare
-from journal.migration.receipts import PARTIAL, Kept, path_text
+from journal.migration.receipts import DONE, PARTIAL, Kept, path_text
 from journal.migration.source import UnfitError
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Choice(NamedTuple):
     def is_new(self) -> bool:
         """Whether no line of the file is in the session yet."""
         return self.holding.bytes == 0
+
+    def was_cut(self, size: int) -> bool:
+        """Whether the file, which has so many bytes, had more of the session when it was read before."""
+        known = [kept.receipt.bytes for kept in self.of_file if kept.receipt.state == DONE]
+        return self.holding.as_file == "more" and max(known, default=0) > size
 
     @property
     def partial(self) -> Kept | None:
@@ -76,8 +81,8 @@ def mirrored(store: Store, paths: Iterable[str]) -> dict[str, str]:
         }
 
 
-def choose_mirrored(store: Store, each: PlannedFile, key: str, source: Source) -> Choice:
-    """Return the choice of the session whose mirror a file is."""
+def choose_only(store: Store, each: PlannedFile, key: str, source: Source) -> Choice:
+    """Return the choice of this one session: a file is its mirror, or is about to be."""
     return _choice(store, each, key, compare(store, key, source))
 
 

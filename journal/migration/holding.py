@@ -25,7 +25,9 @@ class Holding(NamedTuple):
     so that the rest can be appended; "more", the file being the session's
     beginning; an "other" history; or "unsound", for its rows do not verify. The
     counts are those of the compared lines; a line end that came late is none, nor
-    is each part of a long line. ``is_within`` says that it ends in the midst of one.
+    is each part of a long line. ``is_within`` says that it ends in the midst of one;
+    ``as_file`` what its file is to this one, where its own order is another: no receipt
+    can tell of that, so it counts as "more" or "other".
     """
 
     relation: Relation
@@ -37,6 +39,7 @@ class Holding(NamedTuple):
     raw_lines: int = 0
     is_open: bool = False
     is_within: bool = False
+    as_file: Relation = "beginning"
 
     @property
     def is_done(self) -> bool:
@@ -58,6 +61,7 @@ def compare(store: Store, key: str, source: Source) -> Holding:
     source.rewind()
     head_seq, is_plain = _head_of(store, key)
     held = _compared(pages(store, key), source, NOTHING._replace(head_seq=head_seq))
+    held = held._replace(as_file=held.relation)
     if is_plain or not held.bytes:
         return held
     # Its file order is no range of entries, which is what a receipt tells of.

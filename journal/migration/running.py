@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from journal.errors import BusyError, JournalError, MirrorError, NotFoundError
 from journal.formats import by_name
 from journal.migration import receipts
-from journal.migration.choosing import choose, choose_mirrored, mirrored
+from journal.migration.choosing import choose, choose_only, mirrored
 from journal.migration.discovery import SetAside, absolute, set_aside
 from journal.migration.holding import NOTHING, seems_erased
 from journal.migration.outcome import FileResult, Result
@@ -40,7 +40,12 @@ Progress = Callable[[str, int], None]
 
 
 def apply(
-    journal: Journal, plan: Plan, *, progress: Progress | None = None, mirror: bool = False
+    journal: Journal,
+    plan: Plan,
+    *,
+    progress: Progress | None = None,
+    mirror: bool = False,
+    is_live: bool = False,
 ) -> Result:
     """Bring the plan's files into the journal; each line is an entry.
 
@@ -57,6 +62,9 @@ def apply(
         progress: called with a path and how many more of its bytes are done.
         mirror: make each file of a live session its session's mirror, where it stands:
             no byte of it is touched, and from now on it is kept equal to the session.
+        is_live: files of live sessions are about to become their mirrors. What such a file
+            had when it was read before, and has lost since, leaves its session's file, or
+            it would be written to it again; so it is with ``mirror``.
 
     Raises:
         NotTrusted: the writer "migrate" was revoked, or has another role.
@@ -67,6 +75,7 @@ def apply(
     store = journal.store
     check_room(store, plan)
     run = _Run(journal, plan, progress or (lambda _path, _size: None), mirror=mirror)
+    run.is_live = mirror or is_live
     with _rare_checkpoints(store):
         return run.through()
 
@@ -93,6 +102,7 @@ class _Run:
     def __init__(self, journal: Journal, plan: Plan, progress: Progress, *, mirror: bool) -> None:
         self._store = store = journal.store
         self._mirrors, self._is_to_mirror = journal.mirrors, mirror
+        self.is_live = False
         self._mirrored = mirrored(store, (each.path for each in plan.files))
         self._plan = plan
         self._progress = progress
@@ -155,7 +165,7 @@ class _Run:
         choice = self._chosen(each, source)
         _check(self._store, choice, source)
         job.tell(choice.holding.bytes)
-        if choice.holding.relation == "other":
+        if choice.holding.relation == "other" or self._was_cut(each, choice, source):
             return bring_in(self._store, job, each, source, choice.key)
         transfer = Transfer(self._store, job, each, reading, choice, self._ahead)
         if choice.holding.is_done:
@@ -164,6 +174,11 @@ class _Run:
             return transfer.copy()
         except JoinedError:  # nothing was written yet
             return bring_in(self._store, job, each, source, choice.key)
+
+    def _was_cut(self, each: PlannedFile, choice: Choice, source: Source) -> bool:
+        """Whether a file lost lines that it would get again, were it made the session's mirror as that is."""
+        is_new = self.is_live and each.file_class == "primary" and each.path not in self._mirrored
+        return is_new and choice.was_cut(source.size)
 
     def _chosen(self, each: PlannedFile, source: Source) -> Choice:
         """Return the session for a file; to a mirror's nothing is left to add but what its program adds at this moment."""
@@ -177,7 +192,7 @@ class _Run:
         except (MirrorError, BusyError) as error:
             _check_is_of_mirror(error)
             raise UnfitError("mirror", str(error)) from error
-        choice = choose_mirrored(self._store, each, key, source)
+        choice = choose_only(self._store, each, key, source)
         if not (choice.holding.is_done or choice.holding.relation == "unsound"):
             raise MovedError
         return choice

@@ -182,6 +182,19 @@ def test_a_line_that_was_open_when_the_file_was_migrated_is_the_one_its_program_
     assert old.read_bytes() == before
 
 
+def test_what_was_cut_off_a_file_since_it_was_migrated_is_not_put_back(old, journal):
+    apply(journal, plan([old]))
+    old.write_bytes(HEADER)
+
+    with SessionFile(old, journal=journal, writer="gateway") as session:
+        assert old.read_bytes() == b"".join(session.lines()) == HEADER
+        assert session.session.key == "abc"
+    with SessionFile(old, journal=journal, writer="gateway") as session:
+        session.append({"n": 1})
+
+    assert old.read_bytes() == HEADER + b'{"n":1}\n'
+
+
 def test_a_session_with_other_lines_is_not_mixed_in(old, journal):
     """A key that another history has is refused, and a path that another session has."""
     journal.session("taken", writer="gateway", role="run").append({"mine": 1})

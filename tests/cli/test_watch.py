@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -44,6 +47,21 @@ def test_it_tells_what_it_takes_in_and_ends_by_a_signal(run, start, store):
     assert run("watch", "--once", store).stdout == ""
     trusts = [entry["trust"] for entry in json.loads(run("log", "s-1", "--json").stdout)["entries"]]
     assert trusts == ["asserted", "asserted", "external", "external"]
+
+
+def test_what_it_tells_goes_to_stdout_though_stderr_is_a_terminal(run, store):
+    """As with `journal watch DIR > log`, or `| tee log`, from a shell; whole, and with its tabs."""
+    path = session_file(store / f"{'a' * 200}.jsonl", {"n": 1})
+    assert run("init").exit_code == 0
+    shown, stderr = pty.openpty()
+    command = [sys.executable, "-m", "journal", "watch", "--once", str(store)]
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=stderr, env=environment, check=True, timeout=60
+    )
+    os.close(stderr)
+    os.close(shown)
+    assert told.stdout.decode() == f"adopted\ts-1\t2\t{path}\t\n"
 
 
 def test_a_store_that_was_watched_before_is_permitted_from_then_on(run, store):

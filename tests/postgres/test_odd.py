@@ -142,7 +142,6 @@ def test_a_child_that_is_forked_within_a_block_says_nothing_to_its_parents_serve
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_leaves_the_journal_usable(gateway: Any, journal_path: str) -> None:
     """Whatever it meets, what was acknowledged is there and the next write works."""
-
     is_armed = False
 
     def stop(*_: object) -> None:
