@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from journal.deputy import Deputy
 from journal.errors import BusyError
 from journal.filelocks import lock_bytes
+from journal.place import unusable
 from journal.process import begin, described
 
 if TYPE_CHECKING:
@@ -39,13 +40,21 @@ class NotYet(Exception):  # noqa: N818 - no error: whoever asked goes another wa
 
 
 class Ticket:
-    """One process's ticket for one journal; its threads take it one after the other."""
+    """One process's ticket for one journal; its threads take it one after the other.
+
+    Raises:
+        StorageError: its file cannot be opened.
+
+    """
 
     def __init__(self, path: str, wait_s: float) -> None:
         self._path, self._wait_s = path, wait_s
         # Two descriptions of the file: what the waiter may yet be given, long after
         # nobody wants it any more, must be another lock than the one that is held.
-        self._own, self._waiters = _opened(f"{path}-ticket")
+        try:
+            self._own, self._waiters = _opened(f"{path}-ticket")
+        except OSError as error:
+            raise unusable(f"{path}-ticket", error) from error
         self._pid = os.getpid()
         self._thread = threading.RLock()
         self._held = self._own
