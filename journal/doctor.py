@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from contextlib import closing
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,7 +28,6 @@ from journal.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from journal.custody import Custody
     from journal.openers import Opener
@@ -130,7 +130,7 @@ def _python() -> Fact:
 
 
 def _file_system(path: Path) -> Fact:
-    mount = mount_of(path.parent.resolve() / path.name)
+    mount = mount_of(Path(os.path.realpath(path.parent), path.name))
     if mount is None:
         return Fact("file system", OK, "this system does not say which it is")
     kind, details = mount.file_system, mount._asdict()

@@ -211,9 +211,7 @@ class Fence:
         self, cursor: Cursor, chain: Chain | None, position: tuple[int, int] | None
     ) -> Verdict:
         store, mark = self.store, self.mark
-        name = (
-            self.policy if isinstance(self.policy, str) else getattr(self.policy, "__name__", "own")
-        )
+        name = policy.name_of(self.policy)
         if chain is None:
             return self._keep(Verdict(ACCEPTED, self.session.key, mark, name))
         head = store.fresh(chain).head

@@ -28,8 +28,12 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
         StorageError: it is.
 
     """
-    place, name = (path.parent.resolve() / path.name for path in (journal, target))
-    if str(name) in (*files_of(str(place)), *files_of(os.path.realpath(place))):
+    # Not Path.resolve(): where links lead in a ring it makes a RuntimeError.
+    place, name = (
+        os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - text
+        for path in (journal, target)
+    )
+    if name in (*files_of(place), *files_of(os.path.realpath(place))):
         # Opening any of the journal's files from here would drop SQLite's locks.
         raise StorageError(
             f"{target} belongs to the journal", hint="name another FILE", code="own-file"

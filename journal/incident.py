@@ -90,7 +90,8 @@ class Incident:
 
     def _find(self) -> VerdictRow:
         store, cursor, wanted = self.store, self._cursor, self._wanted
-        if not isinstance(wanted, str) or wanted[:1] not in ("v", "p", "f"):
+        is_id = isinstance(wanted, str) and wanted.isascii() and wanted[:1] in ("v", "p", "f")
+        if not is_id:
             # What is asked for by a word is not there; None is no word.
             kind = NotFoundError if isinstance(wanted, str) and wanted else EntryError
             raise kind(

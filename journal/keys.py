@@ -159,21 +159,36 @@ def find_or_make_secret(path: Path) -> bytes:
 
     The older ones may be known to those who should not have them any more.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         put_secret(path, secrets.token_bytes(SECRET_SIZE))
     held = read_secrets(path)
     return next((each.value for each in reversed(held) if not each.is_pending), held[0].value)
 
 
 def put_secret(path: Path, secret: bytes) -> None:
-    """Write a key file, unless one is there."""
+    """Write a key file, unless one is there.
+
+    Raises:
+        KeyMissing: there can be none.
+
+    """
     _put(path, line_of(Secret(secret)))
 
 
 def _put(path: Path, line: bytes) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unsafe(path, f"cannot be made, nor can its directory ({error.strerror})") from error
+    try:
+        _put_there(path, line)
+    except OSError as error:
+        raise _unsafe(path, f"cannot be made ({error.strerror})") from error
+
+
+def _put_there(path: Path, line: bytes) -> None:
     # Written under another name first, synced, then linked into place, so that two
     # processes never see half a key and never use two.
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -190,8 +205,8 @@ def add_secret(path: Path, secret: Secret) -> None:
     """Add a secret to a key file, or make one with it; what is in the file stays.
 
     Raises:
-        KeyMissing: the file is not safe, is full, or holds bytes and not digits; it
-            is left as it is.
+        KeyMissing: the file is not safe, cannot be made or written, is full, or holds
+            bytes and not digits; it is left as it is.
 
     """
     if not os.path.lexists(path):
@@ -204,7 +219,10 @@ def add_secret(path: Path, secret: Secret) -> None:
         raise _unsafe(path, f"is {SECRET_SIZE} bytes, and cannot take another secret", digits)
     if len(held) >= _MOST:
         raise _unsafe(path, f"holds {_MOST} secrets already")
-    _append(path, line_of(secret))
+    try:
+        _append(path, line_of(secret))
+    except OSError as error:
+        raise _unsafe(path, f"cannot be written ({error.strerror})") from error
     if secret not in read_secrets(path):
         raise _unsafe(path, "cannot take another secret")
 

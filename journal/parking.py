@@ -310,7 +310,8 @@ def find(cursor: Cursor, parked_id: str) -> ParkedRow:
         NotFoundError: there is none of this id.
 
     """
-    found = _select(cursor, "WHERE id = ?", parked_id)
+    # An id is ASCII; an argument that is no text could not even be asked for.
+    found = _select(cursor, "WHERE id = ?", parked_id) if str(parked_id).isascii() else []
     if not found:
         raise NotFoundError(f"there is no parked write {parked_id!r}", hint="journal parked list")
     return found[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from shlex import quote
 from typing import Final, NamedTuple
 
-from journal.errors import NotFoundError, StorageError, UnsafeSQLite
+from journal.errors import FullError, NotFoundError, ReadOnlyError, StorageError, UnsafeSQLite
 
 # File systems on which SQLite's locks or its shared memory do not hold.
 UNSAFE_FILE_SYSTEMS: Final = frozenset(
@@ -87,6 +88,16 @@ def no_file(path: Path) -> StorageError:
         hint = f"name a file in it: --db {quote(str(path / 'journal.db'))}"
         return StorageError(f"{path} is a directory", hint=hint)
     return StorageError(f"{path} is not a regular file", hint="name another file with --db")
+
+
+def unusable(path: str, error: OSError) -> StorageError:
+    """Return the refusal of one of the journal's files that the system does not let be opened."""
+    what = f"{path} cannot be opened ({error.strerror})"
+    if error.errno in (EACCES, EPERM, EROFS):
+        return ReadOnlyError(what, hint="check the owner and mode of the file and its directory")
+    if error.errno in (ENOSPC, EDQUOT):
+        return FullError(what, hint="free some space and try again")
+    return StorageError(what, hint="journal doctor")
 
 
 def _check_mount(path: Path) -> None:

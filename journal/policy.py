@@ -6,6 +6,8 @@ by its seal: what no declared writer sealed is a takeover under every policy.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Coroutine
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from journal.errors import EntryError
@@ -53,16 +55,49 @@ def resolve(policy: str | Policy) -> Policy:
     """Return a policy by its name, or the caller's own function.
 
     Raises:
-        EntryError: no policy has that name.
+        EntryError: no policy has that name, or its answer would have to be awaited.
 
     """
     if callable(policy):
+        if iscoroutinefunction(policy) or iscoroutinefunction(type(policy).__call__):
+            raise _awaited(policy)
         return policy
     found = POLICIES.get(policy) if isinstance(policy, str) else None
     if found is None:
         hint = f"use {' or '.join(map(repr, POLICIES))}, or a function of an entry"
         raise EntryError(f"there is no policy {policy!a}", hint=hint, code="policy")
     return found
+
+
+def lets_pass(policy: Policy, entry: Entry) -> bool:
+    """Whether a policy accepts an entry.
+
+    Raises:
+        EntryError: its answer would have to be awaited: what is not awaited is true of every entry.
+
+    """
+    answer: object = policy(entry)
+    if not isinstance(answer, bool) and isinstance(answer, Awaitable):
+        if isinstance(answer, Coroutine):
+            answer.close()
+        raise _awaited(policy)
+    return bool(answer)
+
+
+def _awaited(policy: Policy) -> EntryError:
+    return EntryError(
+        f"the policy {name_of(policy)} is asynchronous; a policy judges within a transaction, where nothing is awaited",
+        hint="make it a plain function of an entry (def, not async def)",
+        code="policy",
+    )
+
+
+def name_of(policy: str | Policy) -> str:
+    """Return what verdicts call a policy: its name, but never one of ours for a function of the caller's."""
+    if isinstance(policy, str):
+        return policy
+    name = getattr(policy, "__name__", None)
+    return name if isinstance(name, str) and POLICIES.get(name, policy) is policy else "own"
 
 
 def _is_harmless(value: dict[str, Any]) -> bool:

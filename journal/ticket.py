@@ -10,7 +10,6 @@ SQLite's, and a program that knows nothing of tickets is waited for as ever.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import threading
@@ -21,8 +20,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from journal.deputy import Deputy
-from journal.errors import BusyError, FullError, ReadOnlyError, StorageError
+from journal.errors import BusyError
 from journal.filelocks import lock_bytes
+from journal.place import unusable
 from journal.process import begin, described
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ T = TypeVar("T")
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # O_CLOEXEC is Python's own doing
 _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
-_KINDS: Final[dict[int, type[StorageError]]] = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ReadOnlyError),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FullError),
-}
 _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
 
 
@@ -58,7 +54,7 @@ class Ticket:
         try:
             self._own, self._waiters = _opened(f"{path}-ticket")
         except OSError as error:
-            raise _not_opened(path, error) from error
+            raise unusable(f"{path}-ticket", error) from error
         self._pid = os.getpid()
         self._thread = threading.RLock()
         self._held = self._own
@@ -221,14 +217,6 @@ def _opened(path: str) -> tuple[int, int]:
     except BaseException:
         os.close(own)
         raise
-
-
-def _not_opened(path: str, error: OSError) -> StorageError:
-    kind = _KINDS.get(error.errno or 0, StorageError)
-    return kind(
-        f"{path}-ticket: {error.strerror}; whoever writes to the journal takes turns by this file",
-        hint="check its owner and mode, its directory's, and the disk's space",
-    )
 
 
 def _opened_again(path: str, own: int) -> int:

@@ -18,6 +18,7 @@ from journal.explanation import (
     what_it_proves,
 )
 from journal.fileedit import EDIT, edit_words, sort_of
+from journal.policy import lets_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -262,7 +263,7 @@ def reason_of(
         return None
     if not entry.trusted:
         return REASONS[sort_of(entry.trust, entry.kind)]
-    if entry.instance_id == own_instance or entry.kind == "control" or policy(entry):
+    if entry.instance_id == own_instance or entry.kind == "control" or lets_pass(policy, entry):
         return None
     return REFUSED
 

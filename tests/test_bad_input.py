@@ -20,6 +20,8 @@ from journal import (
     StorageError,
     UnsafeSQLite,
 )
+from journal.eras import Secret
+from journal.keys import add_secret, find_or_make_secret, put_secret
 from journal.lines import LINE_LIMIT
 from tests.limits import nothing_may_be_written, small_disk
 from tests.test_model import BAD_KEYS
@@ -192,15 +194,32 @@ def test_a_key_that_others_may_read(closed, key_file):
 
 
 def test_a_key_directory_that_cannot_be_made(journal_path, tmp_path):
-    """A new journal without a place for its key is not made at all."""
+    """A new journal without a place for its key is not made at all, and the error is about that."""
     (tmp_path / "file").touch()
+    place = tmp_path / "file" / "key"
 
-    with pytest.raises(JournalError) as caught:
-        Journal(journal_path, key_file=tmp_path / "file" / "key")
+    error = refused(KeyMissing, "key-unsafe", 1, Journal, journal_path, key_file=place)
 
-    assert caught.value.hint
+    assert str(place) in str(error)
+    assert "JOURNAL_KEY_FILE" in (error.hint or "")
     with Journal(journal_path) as journal:
         assert journal.sessions() == []
+
+
+def test_a_key_that_may_not_be_made_there_nor_another_added(closed, journal_path, tmp_path):
+    """Whoever it is that may not write; what is there stays as it is."""
+    place = tmp_path / "keys2"
+    place.mkdir()
+    secret = tmp_path / "read-only"
+    put_secret(secret, b"1" * 32)
+    before = secret.read_bytes()
+    with nothing_may_be_written(place):
+        refused(KeyMissing, "key-unsafe", 1, find_or_make_secret, place / "key")
+        refused(KeyMissing, "key-unsafe", 1, find_or_make_secret, place / "sub" / "key")
+    with nothing_may_be_written(secret):
+        refused(KeyMissing, "key-unsafe", 1, add_secret, secret, Secret(b"2" * 32))
+    assert list(place.iterdir()) == []
+    assert secret.read_bytes() == before
 
 
 # --- writers
@@ -353,6 +372,28 @@ def test_a_read_only_directory_with_a_journal(tmp_path, key_file):
     assert digest(place / "agent.db") == before
     with Journal(place / "agent.db") as journal:
         assert journal.session(KEY, writer="w", role="tool").append(LINE).seq == 2
+
+
+def test_a_read_only_directory_with_a_journal_that_others_have_open(tmp_path, key_file):
+    """Its log can be read there, and only the ticket for a turn cannot be had."""
+    place = tmp_path / "place"
+    place.mkdir()
+    with Journal(place / "agent.db") as journal:
+        session = journal.session(KEY, writer="w", role="tool")
+        session.append(LINE)
+        with nothing_may_be_written(place):
+            refused(ReadOnlyError, "read-only", 1, Journal, place / "agent.db")
+        assert session.append(LINE).seq == 2
+
+
+def test_a_ticket_that_is_no_file(tmp_path, key_file):
+    path = tmp_path / "agent.db"
+    Journal(path).close()
+    (tmp_path / "agent.db-ticket").mkdir()
+
+    error = refused(StorageError, "storage", 1, Journal, path)
+
+    assert "agent.db-ticket" in str(error)
 
 
 def test_a_read_only_directory_without_one(tmp_path, key_file):

@@ -389,8 +389,9 @@ class TestMirrors:
         os.mkfifo,
         lambda path: path.symlink_to(path),
         lambda path: path.parent.rmdir(),
+        lambda path: path.parent.rmdir() or path.parent.symlink_to(path.parent),
     ],
-    ids=["none", "directory", "empty", "zeros", "header", "fifo", "loop", "no directory"],
+    ids=["none", "directory", "empty", "zeros", "header", "fifo", "loop", "no directory", "a ring"],
 )
 def test_whatever_stands_there_is_told(tmp_path, make):
     """One problem with a step, the machine's facts all the same, and no error."""

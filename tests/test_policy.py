@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from journal.errors import EntryError
 from journal.model import Entry
-from journal.policy import POLICIES, cotenant, resolve, strict
+from journal.policy import POLICIES, cotenant, lets_pass, name_of, resolve, strict
 
 BASE = {"id": "e1", "parentId": None, "timestamp": "2026-05-18T09:00:00.000Z"}
 MIRROR = {"role": "assistant", "provider": "openclaw", "model": "delivery-mirror"}
@@ -137,3 +138,40 @@ def test_an_unknown_policy_is_named_with_those_there_are(name):
     with pytest.raises(EntryError) as caught:
         resolve(name)
     assert "'cotenant' or 'strict'" in str(caught.value.hint)
+
+
+async def awaited(_: Entry) -> bool:
+    return False
+
+
+class Awaited:
+    async def __call__(self, _: Entry) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("policy", [awaited, partial(awaited), Awaited()])
+def test_a_policy_that_would_have_to_be_awaited_is_refused(policy):
+    """What nobody awaits is true of every entry: it would accept whatever came."""
+    with pytest.raises(EntryError) as caught:
+        resolve(policy)
+    assert caught.value.code == "policy"
+    assert "def, not async def" in str(caught.value.hint)
+
+
+def test_so_is_an_answer_that_would():
+    with pytest.raises(EntryError) as caught:
+        lets_pass(awaited, A25["label"])  # type: ignore[arg-type]
+    assert caught.value.code == "policy"
+
+
+def test_a_function_of_the_callers_is_never_called_as_one_of_ours():
+    """Or an explanation would say of it what is true of ours."""
+
+    def strict_too(_: Entry) -> bool:
+        return False
+
+    assert name_of(strict_too) == "strict_too"
+    assert name_of(strict) == "strict"
+    strict_too.__name__ = "strict"
+    assert name_of(strict_too) == "own"
+    assert name_of(partial(strict)) == "own"

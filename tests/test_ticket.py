@@ -147,7 +147,7 @@ def test_a_closed_ticket_leaves_its_number_alone(path, holder):
 def test_what_stands_in_its_files_place_is_told(path, what):
     place = Path(f"{path}-ticket")
     place.mkdir() if what == "a directory" else place.symlink_to("nowhere")
-    with pytest.raises(StorageError, match=r"agent\.db-ticket: "):
+    with pytest.raises(StorageError, match=r"agent\.db-ticket cannot be opened"):
         Ticket(path, 1)
 
 

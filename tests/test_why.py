@@ -639,6 +639,7 @@ def test_a_turn_superseded_long_ago_still_shows_by_whom(base, heartbeat, journal
         ("x", NotFoundError),
         (7, EntryError),
         ("v\x00", NotFoundError),
+        *((f"{kind}\udcff", NotFoundError) for kind in "vpf"),
     ],
 )
 def test_what_is_not_there_is_not_explained(journal, wanted, error):

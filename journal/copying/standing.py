@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,6 @@ from journal.errors import StorageError
 from journal.explanation import counted
 
 if TYPE_CHECKING:
-    import os
-
     from journal.audit.source import Source
     from journal.copying.parting import Parted
 
@@ -37,7 +35,7 @@ def check_apart(source: str, target: str) -> None:
     """
     is_same = source == target
     if not is_url(source) and not is_url(target):
-        is_same |= Path(source).resolve() == Path(target).resolve()
+        is_same |= os.path.realpath(source) == os.path.realpath(target)
     elif is_url(source) and is_url(target):
         is_same |= parsed(source) == parsed(target)
     if is_same:

@@ -10,14 +10,23 @@
 
   // -- the entries, as columns over all sessions ------------------------------------
   const total = data.sessions.reduce((sum, session) => sum + session.seq.length, 0);
-  const time = new Float64Array(total), writer = new Int32Array(total), home = new Int32Array(total);
+  const time = new Float64Array(total), writer = new Float64Array(total), home = new Int32Array(total);
   const seq = new Float64Array(total), epoch = new Float64Array(total), size = new Int32Array(total);
   const kind = new Array(total), trust = new Array(total), says = new Array(total);
+  // A number is the difference from the last one; text is a number by itself, too large to be exact here.
+  const exact = new Map();
+  function spread(name, column, from, first) {
+    let sum = 0;
+    for (let i = 0; i < from.length; i++) {
+      if (typeof from[i] === "string") { column[first + i] = Number(from[i]); exact.set(`${name} ${first + i}`, from[i]); }
+      else column[first + i] = sum += from[i];
+    }
+  }
+  const numberOf = (name, column, i) => exact.get(`${name} ${i}`) ?? column[i];
   let at = 0;
   data.sessions.forEach((session, number) => {
-    let t = 0, q = 0, e = 0;
+    spread("time", time, session.time, at); spread("seq", seq, session.seq, at); spread("epoch", epoch, session.epoch, at);
     for (let i = 0; i < session.seq.length; i++, at++) {
-      time[at] = t += session.time[i]; seq[at] = q += session.seq[i]; epoch[at] = e += session.epoch[i];
       writer[at] = session.writer[i]; size[at] = session.size[i]; home[at] = number;
       kind[at] = session.kind[i]; trust[at] = session.trust[i]; says[at] = session.says ? session.says[i] : null;
     }
@@ -26,23 +35,30 @@
   const sessionOf = new Map(data.sessions.map((session, number) => [session.key, number]));
   const nameOf = (id) => (data.writers[id] ? data.writers[id].name : `writer ${id}`);
   const roleOf = (id) => (data.writers[id] ? data.writers[id].role : "unknown");
-  const lanes = [...new Set([...writer, ...data.claims.map((c) => c.writer), ...data.verdicts.map((v) => v.writer ?? -1)])]
-    .filter((id) => id >= 0).sort((a, b) => roleOf(a).localeCompare(roleOf(b)) || nameOf(a).localeCompare(nameOf(b)));
+  const lanes = [...new Set([...writer, ...data.claims.map((c) => c.writer), ...data.verdicts.map((v) => v.writer)])]
+    .filter((id) => id !== null).sort((a, b) => roleOf(a).localeCompare(roleOf(b)) || nameOf(a).localeCompare(nameOf(b)));
   const laneOf = new Map(lanes.map((id, lane) => [id, lane]));
 
   // A fence is a band from where it was raised to the next entry its writer wrote there.
+  const written = new Map();
+  for (const i of order) { const own = `${home[i]} ${writer[i]}`; if (written.has(own)) written.get(own).push(i); else written.set(own, [i]); }
   const fences = data.fences.map((fence) => {
-    const number = sessionOf.get(fence.session);
-    const next = order.find((i) => home[i] === number && writer[i] === fence.writer && time[i] >= fence.at && seq[i] > fence.seq);
-    return { ...fence, to: next === undefined ? fence.at : time[next] };
+    const own = written.get(`${sessionOf.get(fence.session)} ${fence.writer}`) ?? [];
+    let next = 0, end = own.length;
+    while (next < end) { const middle = (next + end) >> 1; if (time[own[middle]] < fence.at) next = middle + 1; else end = middle; }
+    while (next < own.length && seq[own[next]] <= fence.seq) next++;
+    return { ...fence, to: next < own.length ? time[own[next]] : fence.at };
   });
 
   // -- what is shown ------------------------------------------------------------------
   let shown = order, view = [0, 1], selected = -1;
   const bounds = () => {
-    const times = [...data.claims.map((c) => c.from), ...data.verdicts.map((v) => v.at), ...data.fences.map((f) => f.at)];
-    if (shown.length) times.push(time[shown[0]], time[shown[shown.length - 1]]);
-    const first = times.length ? Math.min(...times) : 0, last = times.length ? Math.max(...times) : 1;
+    let first = Infinity, last = -Infinity; // one by one: there may be more than a call takes arguments
+    const see = (t) => { first = Math.min(first, t); last = Math.max(last, t); };
+    for (const claim of data.claims) see(claim.from);
+    for (const each of [...data.verdicts, ...data.fences]) see(each.at);
+    if (shown.length) { see(time[shown[0]]); see(time[shown[shown.length - 1]]); }
+    if (first > last) { first = 0; last = 1; }
     const pad = Math.max((last - first) * 0.02, 500);
     return [first - pad, last + pad];
   };
@@ -143,24 +159,27 @@
   }
 
   // -- details: built from text alone -------------------------------------------------
-  function tell(title, facts, command) {
+  function tell(title, facts, next) {
     const list = document.createElement("dl"); list.className = "facts";
     const add = (name, node) => { const term = document.createElement("dt"), fact = document.createElement("dd"); term.textContent = name; fact.append(node); list.append(term, fact); };
     for (const [name, value] of facts) if (value !== null && value !== undefined && value !== "") add(name, String(value));
-    if (command) { const code = document.createElement("code"); code.textContent = command; add("next", code); }
+    const code = document.createElement("code"); code.textContent = next; add("next", code);
     const head = document.createElement("h3"); head.textContent = title; details.replaceChildren(head, list);
   }
   const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`);
+  // As the commands take them: what begins with "-" is no option.
+  const command = (words, ...named) => [data.command, words, ...(named.some((each) => String(each).startsWith("-")) ? ["--"] : []), ...named.map((each) => quoted(String(each)))].join(" ");
   function tellEntry(i) {
     selected = i;
-    const key = data.sessions[home[i]].key, verdict = data.verdicts.find((v) => v.session === key && v.at >= time[i] && v.outcome !== "accepted" && trust[i] !== "a");
-    tell(`${key}, seq ${seq[i]}`, [["time", `${iso(time[i])} UTC`], ["writer", `${nameOf(writer[i])} (${roleOf(writer[i])})`], ["trust", TRUSTS[trust[i]]], ["epoch", epoch[i]], ["kind", KINDS[kind[i]]], ["bytes", size[i]], ["begins", says[i]], ["takeover", verdict && verdict.id]],
-      verdict ? `journal why ${quoted(verdict.id)}` : `journal show ${quoted(key)} ${seq[i]}`);
+    const key = data.sessions[home[i]].key, number = numberOf("seq", seq, i);
+    const verdict = data.verdicts.filter((v) => v.session === key && v.seqs.includes(seq[i])).sort((a, b) => a.at - b.at)[0];
+    tell(`${key}, seq ${number}`, [["time", `${iso(time[i])} UTC`], ["writer", `${nameOf(writer[i])} (${roleOf(writer[i])})`], ["trust", TRUSTS[trust[i]]], ["epoch", numberOf("epoch", epoch, i)], ["kind", KINDS[kind[i]]], ["bytes", size[i]], ["begins", says[i]], ["takeover", verdict && verdict.id]],
+      verdict ? command("why", verdict.id) : command("show", key, number));
     draw();
   }
-  const tellVerdict = (v) => tell(`Verdict: ${v.outcome}`, [["session", v.session], ["time", `${iso(v.at)} UTC`], ["judged by", nameOf(v.writer)], ["policy", v.policy], ["id", v.id]], `journal why ${quoted(v.id)}`);
-  const tellClaim = (c) => tell(`Claim ${c.token}: ${c.outcome}`, [["session", c.session], ["writer", nameOf(c.writer)], ["from", `${iso(c.from)} UTC`], ["to", c.to === null ? "stands" : `${iso(c.to)} UTC`], ["reason", c.reason]], `journal claim ${quoted(c.session)}`);
-  const tellFence = (f) => tell("Fence", [["session", f.session], ["writer", nameOf(f.writer)], ["raised", `${iso(f.at)} UTC`], ["at seq", f.seq], ["id", f.id]], `journal fence check ${quoted(f.id)}`);
+  const tellVerdict = (v) => tell(`Verdict: ${v.outcome}`, [["session", v.session], ["time", `${iso(v.at)} UTC`], ["judged by", nameOf(v.writer)], ["policy", v.policy], ["id", v.id]], command("why", v.id));
+  const tellClaim = (c) => tell(`Claim ${c.token}: ${c.outcome}`, [["session", c.session], ["writer", nameOf(c.writer)], ["from", `${iso(c.from)} UTC`], ["to", c.to === null ? "stands" : `${iso(c.to)} UTC`], ["reason", c.reason]], command("claim show", c.session));
+  const tellFence = (f) => tell("Fence", [["session", f.session], ["writer", nameOf(f.writer)], ["raised", `${iso(f.at)} UTC`], ["at seq", f.seq], ["id", f.id]], command("fence check", f.id));
 
   function choose(px, py) {
     const rows = shownLanes(), row = Math.floor((py - TOP) / LANE), id = rows[row]; if (id === undefined) return;

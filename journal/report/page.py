@@ -104,6 +104,9 @@ def attribution(picture: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         for step, writer, trust in zip(
             session["time"], session["writer"], session["trust"], strict=True
         ):
+            if isinstance(step, str):
+                counts[writer, trust].append(int(step))
+                continue
             at += step
             counts[writer, trust].append(at)
         for (writer, trust), times in sorted(counts.items()):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
-from journal.audit import redactions
+from journal.audit import proofs, redactions
 from journal.audit.judging import Linked, Sealed
 from journal.audit.source import text
 from journal.controls import decode
@@ -31,32 +33,40 @@ TRUSTS: Final = {
 _RESOLVED: Final = {"accept": "accepted", "reject": "rejected"}
 _EXCERPT: Final = 160
 MOST_BODIES: Final = 5000
+# A page's numbers are exact up to 2**53, and so is the difference of two that are no larger than this.
+_FAR: Final = 2**52
+_TEXTS: Final = ("id", "outcome", "policy")
 
 
 class Columns:
-    """The entries of one session, column by column; times and seqs as differences."""
+    """The entries of one session, column by column; times and seqs as differences.
+
+    A number that plain SQL put there, so large that a page cannot tell it, stands as text
+    among them; the next difference is from what stood before it.
+    """
 
     def __init__(self) -> None:
-        self.seq: list[int] = []
-        self.epoch: list[int] = []
-        self.time: list[int] = []
+        self.seq: list[int | str] = []
+        self.epoch: list[int | str] = []
+        self.time: list[int | str] = []
         self.writer: list[int] = []
         self.size: list[int] = []
         self.kind: list[str] = []
         self.trust: list[str] = []
         self.says: list[str | None] = []
-        self._last = (0, 0, 0)
+        self._last = [0, 0, 0]
 
     def add(self, row: Row, trust: str, says: str | None) -> None:
         """Add one row, whatever it claims."""
         now = (_number(row.seq), _number(row.epoch), _number(row.created_us) // 1000)
-        for column, new, old in zip(
-            (self.seq, self.epoch, self.time), now, self._last, strict=True
-        ):
-            column.append(new - old)
-        self._last = now
+        for at, column in enumerate((self.seq, self.epoch, self.time)):
+            if abs(now[at]) > _FAR:
+                column.append(str(now[at]))
+                continue
+            column.append(now[at] - self._last[at])
+            self._last[at] = now[at]
         self.writer.append(_number(row.writer_id))
-        self.size.append(len(row.body or b"") + len(row.terminator or b""))
+        self.size.append(_size(row.body) + _size(row.terminator))
         self.kind.append(KINDS.get(row.kind, "?"))
         self.trust.append(TRUSTS.get(trust, "?"))
         self.says.append(says)
@@ -96,6 +106,7 @@ class Picture:
         """Return it as JSON values; every text is escaped."""
         sessions = [self._session(number, key) for number, key in self._sessions.items()]
         return {
+            "command": f"journal -d {quote(escape(self._source.path))}",
             "writers": {
                 number: {"name": escape(known.name), "role": escape(known.role)}
                 for number, known in self._known.writers.items()
@@ -154,12 +165,12 @@ class Picture:
 
     def _note_claim(self, key: str, row: Row) -> None:
         facts = decode(row.body) if row.kind == b"control" and row.body else {}
-        what, at = facts.get("control"), row.created_us // 1000
+        what, at = facts.get("control"), _number(row.created_us) // 1000
         if what == "claim":
             self._end(key, facts.get("supersedes"), at, "superseded", facts.get("reason"))
             self.claims.append(
                 {
-                    "session": escape(key), "token": row.epoch, "writer": row.writer_id,
+                    "session": escape(key), "token": row.epoch, "writer": _number(row.writer_id),
                     "from": at, "to": None, "outcome": "stands", "reason": None,
                 }
             )  # fmt: skip
@@ -174,33 +185,41 @@ class Picture:
                 return
 
     def _fences(self) -> Iterator[dict[str, Any]]:
-        for row in self._rows(tables.fences):
+        for row in self._rows(tables.fences, "fence"):
             yield {
                 "id": row["id"], "session": row["session"], "writer": row["writer_id"],
-                "seq": row["seq"], "at": _number(row["raised_us"]) // 1000,
+                "seq": _number(row["seq"]), "at": _number(row["raised_us"]) // 1000,
             }  # fmt: skip
 
     def _verdicts(self) -> Iterator[dict[str, Any]]:
-        for row in self._rows(tables.verdicts):
+        for row in self._rows(tables.verdicts, "verdict"):
             if row["outcome"] == "discarded":
                 continue  # what became of a refused write, and no verdict
             yield {
                 "id": row["id"], "session": row["session"], "writer": row["writer_id"],
                 "outcome": row["outcome"], "policy": row["policy"],
-                "at": _number(row["judged_us"]) // 1000,
+                "at": _number(row["judged_us"]) // 1000, "seqs": _foreign(row["evidence"]),
             }  # fmt: skip
 
-    def _rows(self, table: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a table
+    def _rows(self, table: Any, kind: str) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a table
+        """Yield the rows of a table as a key holder stored them; without the key they are believed."""
         names = [column.name for column in table.c]
+        mac = self._keyring.mac
         for values in self._source.table(table):
+            if mac is not None and not proofs.proof_holds(mac, kind, values[:-1], values[-1]):
+                continue  # a finding tells of it
             row = dict(zip(names, values, strict=True))
             if row["session_id"] in self._sessions:
-                shown = {
-                    name: escape(text(value)) if isinstance(value, bytes) else value
-                    for name, value in row.items()
-                    if name in ("id", "outcome", "policy")
-                }
-                yield row | shown | {"session": escape(self._sessions[row["session_id"]])}
+                shown = {name: escape(text(row[name])) for name in _TEXTS if name in row}
+                writer = {"writer_id": _number(row["writer_id"]) or None}
+                yield row | shown | writer | {"session": escape(self._sessions[row["session_id"]])}
+
+
+def _foreign(evidence: object) -> list[int]:
+    """Return which entries made a verdict, as far as its evidence names them."""
+    with suppress(KeyError, RecursionError, *UNFIT):
+        return [int(item["seq"]) for item in json.loads(text(evidence))["foreign"]]
+    return []
 
 
 def _excerpt(row: Row) -> str | None:
@@ -212,3 +231,7 @@ def _excerpt(row: Row) -> str | None:
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, bytes) else 0

@@ -452,6 +452,16 @@ def test_a_hint_names_the_argument_that_was_wrong(run, session, home):
     assert (home / "notes").read_text() == "mine\n"
 
 
+def test_a_place_to_which_links_lead_in_a_ring_is_said(run, home, session):
+    """Neither a file to write nor a journal can be there, and it is no bug of ours."""
+    (home / "ring").symlink_to("ring")
+    done = run("export", session, "-o", "ring/x")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "Too many levels of symbolic links" in done.stderr
+    assert run("-d", "ring/x.db", "doctor").exit_code == 3
+    assert run("copy", "journal.db", "ring/x.db").exit_code == 10
+
+
 def test_a_path_too_long_to_look_at_is_said(run, session):
     """Looking for a directory that is there fails as well; that keeps no error from being said."""
     done = run("export", session, "-o", f"{'x' * 300}/y/z")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from base64 import b64encode
 from hashlib import sha256
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from journal import Journal, SessionTakeover, Superseded
 from journal.report import write_page
+from journal.report.page import rendered
 from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ FLAGS = [
 def path(journal_path: Path) -> Path:
     """A journal with some of everything that the picture draws, and a thief who knows HTML."""
     with Journal(journal_path) as journal:
+        journal.store.clock = count(1_800_000_000_000_000, 60_000_000).__next__
         gateway = journal.session(KEY, writer="gateway", role="run")
         named = "cron <b onmouseover=alert(1)>"
         cron = journal.session(KEY, writer=named, role="cron", on_behalf_of="<i>x</i>")
@@ -132,6 +138,91 @@ def test_a_resolution_that_nobody_sealed_colours_no_entry(
     assert ("e" in trust, "y" in trust, trust.count("s")) == (True, False, 1)
 
 
+def test_a_number_that_no_page_can_tell_moves_no_other(journal_path: Path) -> None:
+    """The columns are differences, and what plain SQL may claim is larger than a page's numbers are exact."""
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").extend([{"n": 1}, {"n": 2}, {"n": 3}])
+    put_far_out(journal_path)
+    report, page = write_page(journal_path)
+    (session,) = data_of(page)["sessions"]
+    assert told(session["seq"]) == ["-9223372036854775803", 1, 2, 3, 50, 51]
+    assert told(session["epoch"]) == [1, 1, 1, 1, "4611686018427387905", 2]
+    assert [abs(each) < 2**53 for each in session["time"] if isinstance(each, int)] == [True] * 5
+    assert "J301" in {finding.id for finding in report.findings}
+
+
+def put_far_out(path: Path) -> None:
+    """Put rows there whose numbers are as large as the database takes them."""
+    thief = Thief(path)
+    with thief.without_triggers():
+        for forged in (
+            {"seq": 5 - 2**63},
+            {"seq": 50, "epoch": 2**62 + 1, "created_us": 2**63 - 1},
+            {"seq": 51, "epoch": 2, "writer_id": 2**32 + 2},
+        ):
+            thief.insert(thief._row(thief.session_id(), 2) | forged)
+    thief.close()
+
+
+def told(column: list[int | str]) -> list[int | str]:
+    """Return the numbers that a column of differences tells, as a page adds them up: in doubles."""
+    found: list[int | str] = []
+    at = 0.0
+    for each in column:
+        if not isinstance(each, str):
+            at += each
+        found.append(each if isinstance(each, str) else int(at))
+    return found
+
+
+@pytest.mark.parametrize("key", ["", "lost"])
+def test_a_verdict_that_nobody_stored_is_not_drawn(
+    journal_path: Path, tmp_path: Path, key: str
+) -> None:
+    """Nor a fence: the audit calls them forged. Without the key nothing is proved, and both are shown."""
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append({"n": 1})
+        session.fence().stored()
+    thief = Thief(journal_path)
+    thief.execute(
+        "INSERT INTO verdicts VALUES ('v1', ?, NULL, 2, NULL, 'takeover', 'x', '[', 1, x'00')",
+        thief.session_id(),
+    )
+    thief.execute("UPDATE fences SET seq = 7")
+    thief.close()
+    _, page = write_page(journal_path, key_file=key and str(tmp_path / key))
+    data = data_of(page)
+    assert (len(data["verdicts"]), len(data["fences"])) == ((1, 1) if key else (0, 0))
+
+
+@pytest.mark.parametrize(
+    "column, value, key",
+    [("body", 5, ""), ("terminator", 2.5, ""), ("created_us", "x", "lost"), ("writer_id", "x", "lost")],
+)  # fmt: skip
+def test_a_value_that_no_column_takes_ends_no_page(
+    journal_path: Path, tmp_path: Path, column: str, value: object, key: str
+) -> None:
+    """Whoever can write the file can write its schema; the page comes as the report does."""
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        with session.claim() as turn:
+            turn.append({"n": 1})
+    thief = Thief(journal_path)
+    thief.execute("PRAGMA writable_schema = ON")
+    thief.execute(
+        "UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '') WHERE name = 'entries'"
+    )
+    thief.execute("PRAGMA writable_schema = RESET")
+    thief.close()
+    thief = Thief(journal_path)
+    thief.edit(column, 1, value)
+    thief.close()
+    report, page = write_page(journal_path, key_file=key and str(tmp_path / key))
+    assert report.verdict == "broken"
+    assert data_of(page)["sessions"]
+
+
 def test_one_session_can_be_shown_alone(path: Path) -> None:
     _, page = write_page(path, sessions=[KEY])
     assert [session["key"] for session in data_of(page)["sessions"]] == [KEY]
@@ -182,7 +273,7 @@ def test_a_mark_is_chosen_by_click_and_by_key_and_shows_its_row_and_the_next_com
     page.keyboard.press("Home")
     told = page.inner_text("#details")
     assert "seq 1" in told
-    assert "journal show" in told
+    assert " show " in told
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#details") != told
     page.select_option("#session", label=KEY)
@@ -219,3 +310,61 @@ def test_it_fits_a_phone_and_follows_the_colours_that_are_wanted(
     ground = "getComputedStyle(document.body).backgroundColor"
     assert dark.evaluate(ground) != light.evaluate(ground)
     assert light.pdf().startswith(b"%PDF")
+
+
+def test_the_numbers_on_the_page_are_the_rows_own(
+    browser: Any, journal_path: Path, tmp_path: Path
+) -> None:
+    """However far out a stray stands, and every row has a lane."""
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").extend([{"n": 1}, {"n": 2}, {"n": 3}])
+    put_far_out(journal_path)
+    page = opened(browser, journal_path, tmp_path)
+    page.focus("#canvas")
+    page.keyboard.press("Home")
+    seen = []
+    for _ in range(6):
+        seen.append(page.inner_text("#details h3").rpartition("seq ")[2])
+        page.keyboard.press("ArrowRight")
+    assert sorted(map(int, seen)) == [5 - 2**63, 1, 2, 3, 50, 51]
+    lanes = page.eval_on_selector_all("#writer option", "all => all.map((one) => one.textContent)")
+    assert sorted(lanes[1:]) == ["gateway (run)", f"writer {2**32 + 2} (unknown)"]
+    assert page.said == []
+
+
+def test_each_command_on_the_page_works(page: Any, tmp_path: Path) -> None:
+    """For an entry, a takeover, a claim and a fence: as it stands, from anywhere."""
+    page.select_option("#session", label=KEY)
+    page.select_option("#writer", label="gateway (run)")
+    box = page.locator("#canvas").bounding_box()
+    found = set()
+    for x in range(150, int(box["width"]), 8):
+        for y in (8, 20, 41):  # a flag's, a mark's, a claim's
+            page.mouse.click(box["x"] + x, box["y"] + y)
+            found |= {each.inner_text() for each in page.locator("#details code").all()}
+    words = {re.sub(r"journal -d \S+ ", "", each) for each in found}
+    verbs = ("show", "why", "claim show", "fence check")
+    assert {verb for verb in verbs for each in words if each.startswith(verb)} == {*verbs}
+    for each in found:
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(each)],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode in (0, 3), (each, done.stderr)
+
+
+def test_a_page_of_a_great_many_claims_and_fences_opens(
+    browser: Any, path: Path, tmp_path: Path
+) -> None:
+    """More than a call takes arguments, and a fence costs no look at every entry."""
+    report, content = write_page(path)
+    picture = data_of(content)
+    picture["claims"] *= 70_000
+    picture["fences"] *= 70_000
+    file = tmp_path / "large.html"
+    file.write_text(rendered(report, picture, bodies=False), "utf-8")
+    large = browser.new_page()
+    large.goto(file.as_uri())
+    large.wait_for_selector("html[data-ready]", state="attached")
