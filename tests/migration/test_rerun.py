@@ -15,6 +15,7 @@ from journal.layout import Extent
 from journal.migration import apply, plan, resolve_key
 from journal.writing import write
 from tests.migration.conftest import session_file, states
+from tests.systems import LINUX
 
 if TYPE_CHECKING:
     from journal import Journal
@@ -384,6 +385,7 @@ def test_receipts_tell_of_each_file(store, migrate, thief):
     ]
 
 
+@LINUX
 def test_when_a_run_has_ended_all_of_it_is_on_disk(store, journal, monkeypatch):
     """Its files are not synced one by one, but the last commit of a run is, and what stands before it."""
     synced = []
