@@ -10,6 +10,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from journal.descriptors import NO_LINK, sync
 from journal.errors import StorageError
 from journal.place import files_of
 
@@ -28,12 +29,7 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
         StorageError: it is.
 
     """
-    # Not Path.resolve(): where links lead in a ring it makes a RuntimeError.
-    place, name = (
-        os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - text
-        for path in (journal, target)
-    )
-    if name in (*files_of(place), *files_of(os.path.realpath(place))):
+    if is_journals_own(target, journal):
         # Opening any of the journal's files from here would drop SQLite's locks.
         raise StorageError(
             f"{target} belongs to the journal", hint="name another FILE", code="own-file"
@@ -42,6 +38,25 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
         raise StorageError(f"{target} is a directory", hint="name a FILE", code="is-a-directory")
     if not force and os.path.lexists(target):
         raise is_there(target)
+
+
+def is_journals_own(target: Path, journal: Path) -> bool:
+    """Whether a file is one of a journal's, by its name or under any other; neither is opened."""
+    # Not Path.resolve(): where links lead in a ring it makes a RuntimeError.
+    place, name = (
+        os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - text
+        for path in (journal, target)
+    )
+    own = (*files_of(place), *files_of(os.path.realpath(place)))
+    return name in own or any(_is_one(name, each) for each in own)
+
+
+def _is_one(one: str, other: str) -> bool:
+    # A name in other letters is the same file on macOS.
+    try:
+        return os.path.samestat(os.stat(one), os.stat(other))  # noqa: PTH116 - as text, and by path
+    except OSError:
+        return False
 
 
 def is_there(target: Path, hint: str = "--force to replace it, or another FILE") -> StorageError:
@@ -72,7 +87,7 @@ def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
 
     """
     draft = target.with_name(f".{_draft_name(target.name)}.{secrets.token_hex(8)}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK
     try:
         descriptor = os.open(draft, flags, 0o600)
     except OSError as error:
@@ -82,7 +97,7 @@ def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "w+b") as out:
             yield out
             out.flush()
-            os.fsync(out.fileno())
+            sync(out.fileno())
         put_in_place(draft, target, force=force)
     finally:
         draft.unlink(missing_ok=True)
@@ -139,6 +154,6 @@ def sync_directory(path: Path) -> None:
     """Make names in a directory survive power loss."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
