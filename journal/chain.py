@@ -177,7 +177,9 @@ class Chain:
         self._note_lost(cursor)
         self._note_low_rows(cursor)
         self._note_projection(found)
-        self._note_examined(found)
+        if found is not None:
+            self._note_examined(*found[4:6])
+        self.examined = min(self.examined, self.head.seq)
         if newest is not None and newest.kind != CONTROL:
             self.open_tail = newest.terminator == b""  # what was appended last stands last
         else:
@@ -217,7 +219,10 @@ class Chain:
         values = (number, head.seq, number, head.seq, number, number)
         found = cursor.execute(sql.standing(), values).fetchone()
         expected = (head.seal, None, None, self.key.encode(), head.seq, head.epoch, head.cum_bytes)
-        return found == expected and self.found_seq == head.seq
+        if found is None or found[:-2] != expected or self.found_seq != head.seq:
+            return False
+        self._note_examined(*found[-2:])  # or the next write would take back what another has told
+        return True
 
     @property
     def is_plain(self) -> bool:
@@ -385,10 +390,9 @@ class Chain:
                 "key": found[0].decode("utf-8", "replace")[:200],
             }
 
-    def _note_examined(self, found: tuple[Any, ...] | None) -> None:
-        if found is not None and found[5] == self.sealer.examined_mac(found[4]):
-            self.examined = max(self.examined, found[4])
-        self.examined = min(self.examined, self.head.seq)
+    def _note_examined(self, seq: int, proof: bytes) -> None:
+        if seq > self.examined and proof == self.sealer.examined_mac(seq):
+            self.examined = min(seq, self.head.seq)
 
     def tail_is_open(self, cursor: Cursor) -> bool:
         """Whether the file's last line has no line end."""

@@ -181,7 +181,7 @@ def standing() -> str:
 
     (session_id, head seq; session_id, head seq; session_id; session_id) gives the
     seal at the head, the first seq above it, the last below 1, and the projection's
-    key, head_seq, head_epoch and cum_bytes.
+    key, head_seq, head_epoch and cum_bytes; behind them how far it was examined, and the proof.
     """
     s = sessions.c
     at_head = select(_E.seal).where(_E.session_id == bindparam("a"), _E.seq == bindparam("b"))
@@ -192,7 +192,7 @@ def standing() -> str:
         at_head.scalar_subquery(),
         above.order_by(_E.seq).limit(one).scalar_subquery(),
         below.order_by(_E.seq.desc()).limit(one).scalar_subquery(),
-        _read(s.key), s.head_seq, s.head_epoch, s.cum_bytes,
+        _read(s.key), s.head_seq, s.head_epoch, s.cum_bytes, s.examined_seq, s.examined_mac,
     )  # fmt: skip
     return compiled(select(*columns).where(s.id == bindparam("f")))
 

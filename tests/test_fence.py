@@ -312,6 +312,22 @@ def test_a_verdict_travels(base, thief):
     assert pickle.loads(pickle.dumps(verdict)) == verdict  # noqa: S301 - our own bytes
 
 
+def test_what_was_found_between_fences_is_told_once_whoever_writes_next(open_journal, told):
+    """A process that has not looked takes back nothing of what another has told."""
+    heartbeat = open_journal().session(KEY, writer="heartbeat", role="heartbeat")
+    heartbeat.append(LINE)
+    journal = open_journal()
+    journal.session(KEY, writer="outside", role="external").append(LINE)
+    heartbeat.append(LINE)
+    journal.session(KEY, writer="gateway", role="run").fence()
+    assert [verdict.outcome for verdict in told] == ["between fences"]
+
+    heartbeat.append(LINE)
+    open_journal().session(KEY, writer="gateway", role="run").fence()
+
+    assert len(told) == 1
+
+
 def test_on_takeover_may_use_the_journal(open_journal, base, thief):
     """It is called when the verdict is durable and nothing is held."""
     seen: list[object] = []
