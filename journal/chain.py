@@ -402,9 +402,16 @@ class Chain:
     def ends_open(self, cursor: Cursor, layout: Layout) -> bool:
         """Whether the last line of a layout has no line end."""
         for first, last in layout.spans(self.head.seq, newest=True):
-            cursor.execute(sql.newest_rows(), (self.session_id, last, PAGE))
-            # One by one: mostly it is the first.
-            for row in map(Row._make, iter(cursor.fetchone, None)):
-                if row.seq >= first and row.kind != CONTROL and self.sealer.seal_holds(row):
-                    return row.terminator == b""
+            up_to = last
+            while first <= up_to:
+                cursor.execute(sql.newest_rows(), (self.session_id, up_to, PAGE))
+                up_to = first - 1  # where they are fewer than a page there are no more
+                # One by one: mostly it is the first.
+                for count, row in enumerate(map(Row._make, iter(cursor.fetchone, None)), 1):
+                    if row.seq < first:
+                        break
+                    if row.kind != CONTROL and self.sealer.seal_holds(row):
+                        return row.terminator == b""
+                    if count == PAGE:
+                        up_to = row.seq - 1
         return False

@@ -133,6 +133,21 @@ def test_an_open_tail_is_known_to_a_process_that_did_not_write_it(session, journ
     assert b"".join(entry.data for entry in session.read()) == b'x\n{"n":1}\n'
 
 
+def test_an_open_tail_is_known_behind_pages_of_facts(session, journal, open_journal, monkeypatch):
+    """However many turns there were since: a fact that may have given the file another order stands before them."""
+    monkeypatch.setattr("journal.chain.PAGE", 4)
+    outside = journal.session(KEY, writer="outside", role="external")
+    with journal.store.transaction() as cursor:
+        put(cursor, outside, [Line(b"x", b"", "raw")], None, origin="file")
+    session.resolve([1], accept=True, reason="known")
+    for _ in range(3):
+        session.claim().release()
+
+    open_journal().session(KEY, writer="w", role="tool").append(LINE)
+
+    assert b"".join(entry.data for entry in session.read()) == b'x\n{"n":1}\n'
+
+
 # --- request ids
 
 
