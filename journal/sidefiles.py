@@ -31,22 +31,25 @@ class SideFiles:
 
         """
         where = self._store.side_path(path)
-        if where not in self._open:
-            may_create = create or self._store.keeps_files
-            is_new = create and not Path(where).exists()
-            try:
-                made = SideFile(where, self._store.mac, create=may_create)
-                if self._open.setdefault(where, made) is not made:
-                    made.close()  # another thread was quicker
-                if is_new:
-                    sync_directory(Path(where).parent)
-            except OSError as error:
-                raise MirrorError(
-                    f"{where}: {error.strerror}; the locks of this journal's mirrors are kept there",
-                    hint=self._hint(path),
-                    code="mirror-unusable",
-                ) from error
-        return self._open[where]
+        found = self._open.get(where)
+        if found is not None:
+            return found
+        may_create = create or self._store.keeps_files
+        is_new = create and not Path(where).exists()
+        try:
+            made = SideFile(where, self._store.mac, create=may_create)
+            found = self._open.setdefault(where, made)
+            if found is not made:
+                made.close()  # another thread was quicker
+            if is_new:
+                sync_directory(Path(where).parent)
+        except OSError as error:
+            raise MirrorError(
+                f"{where}: {error.strerror}; the locks of this journal's mirrors are kept there",
+                hint=self._hint(path),
+                code="mirror-unusable",
+            ) from error
+        return found
 
     def _hint(self, path: str) -> str:
         if self._store.keeps_files:
