@@ -25,6 +25,7 @@ from journal.explanation import counted
 from journal.foreign import layout_of
 from journal.inspection import entry_of
 from journal.model import Row, check_reason
+from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.parts import PART_ROW, is_within
 from journal.places import positions
 from journal.redacted import Piece, placeholder
@@ -224,7 +225,7 @@ def _rows(session: Session, wanted: list[int]) -> list[Row]:
 
 def _missing(cursor: Cursor, chain: Chain, seq: int) -> NotFoundError:
     what = f"entry {seq} of {chain.key!r}"
-    if cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone() is None:
+    if _row_at(cursor, chain, seq) is None:
         hint = f"{command_on(chain.key, 'log')}  # lists what is"
         return NotFoundError(f"{what} is not there", hint=hint, code="no-entry")
     return NotFoundError(
@@ -261,10 +262,16 @@ def _parts_around(cursor: Cursor, chain: Chain, row: Row) -> Iterator[int]:
 
 def _sealed(cursor: Cursor, chain: Chain, seqs: list[int]) -> Iterator[Row]:
     for seq in seqs:
-        found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
-        row = None if found is None else Row._make(found)
+        row = _row_at(cursor, chain, seq)
         if row is not None and row.body is not None and chain.sealer.status(row) == "sealed":
             yield row
+
+
+def _row_at(cursor: Cursor, chain: Chain, seq: int) -> Row | None:
+    if not MIN_SEQ <= seq <= MAX_SEQ:
+        return None  # no column holds such a number, nor does the driver take it
+    found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
+    return None if found is None else Row._make(found)
 
 
 # -- the file ---------------------------------------------------------------------------

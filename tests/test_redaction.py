@@ -301,7 +301,9 @@ def test_among_thousands_no_byte_is_left_either(
     assert audit(journal_path).findings == ()
 
 
-@pytest.mark.parametrize("seqs", [[99], [1, 99], [], [0], [-1]])
+@pytest.mark.parametrize(
+    "seqs", [[99], [1, 99], [], [0], [-1], [2**63], [1, 2**63], [-(2**63) - 1]]
+)
 def test_what_is_not_there_is_refused_and_nothing_is_erased(
     gateway: Session, operator: Session, seqs: list[int]
 ) -> None:
