@@ -10,6 +10,7 @@ SQLite's, and a program that knows nothing of tickets is waited for as ever.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -20,7 +21,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from journal.deputy import Deputy
-from journal.errors import BusyError
+from journal.errors import BusyError, FullError, ReadOnlyError, StorageError
 from journal.filelocks import lock_bytes
 from journal.process import begin, described
 
@@ -31,6 +32,10 @@ T = TypeVar("T")
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # O_CLOEXEC is Python's own doing
 _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+_KINDS: Final = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ReadOnlyError),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FullError),
+}
 _HOLDER: Final = Struct("qq")  # pid, and since when: microseconds since 1970
 
 
@@ -39,13 +44,21 @@ class NotYet(Exception):  # noqa: N818 - no error: whoever asked goes another wa
 
 
 class Ticket:
-    """One process's ticket for one journal; its threads take it one after the other."""
+    """One process's ticket for one journal; its threads take it one after the other.
+
+    Raises:
+        StorageError: its file cannot be made or opened.
+
+    """
 
     def __init__(self, path: str, wait_s: float) -> None:
         self._path, self._wait_s = path, wait_s
         # Two descriptions of the file: what the waiter may yet be given, long after
         # nobody wants it any more, must be another lock than the one that is held.
-        self._own, self._waiters = _opened(f"{path}-ticket")
+        try:
+            self._own, self._waiters = _opened(f"{path}-ticket")
+        except OSError as error:
+            raise _not_opened(path, error) from error
         self._pid = os.getpid()
         self._thread = threading.RLock()
         self._held = self._own
@@ -203,7 +216,19 @@ def _opened(path: str) -> tuple[int, int]:
         if lock_bytes(own, fcntl.F_RDLCK) and os.fstat(own).st_nlink:
             break
         os.close(own)  # somebody is about to remove it, or has
-    return own, _opened_again(path, own)
+    try:
+        return own, _opened_again(path, own)
+    except BaseException:
+        os.close(own)
+        raise
+
+
+def _not_opened(path: str, error: OSError) -> StorageError:
+    kind = _KINDS.get(error.errno or 0, StorageError)
+    return kind(
+        f"{path}-ticket: {error.strerror}; whoever writes to the journal takes turns by this file",
+        hint="check its owner and mode, its directory's, and the disk's space",
+    )
 
 
 def _opened_again(path: str, own: int) -> int:

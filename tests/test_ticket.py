@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from journal import BusyError, Journal
+from journal import BusyError, Journal, StorageError
 from journal import ticket as tickets
+from journal.errors import FullError, ReadOnlyError
 from journal.filelocks import lock_bytes
 from journal.ticket import Ticket
 from tests.holding import held
 from tests.test_interrupts import interruptions
-from tests.test_worst_moments import in_another_thread, no_file_grows_beyond
+from tests.test_worst_moments import in_another_thread, no_file_grows_beyond, open_files
 
 if TYPE_CHECKING:
     import subprocess
@@ -139,6 +141,29 @@ def test_a_closed_ticket_leaves_its_number_alone(path, holder):
     number = ticket._waiters
     ticket.close()
     assert os.fstat(number)
+
+
+@pytest.mark.parametrize("what", ["a directory", "a link"])
+def test_what_stands_in_its_files_place_is_told(path, what):
+    place = Path(f"{path}-ticket")
+    place.mkdir() if what == "a directory" else place.symlink_to("nowhere")
+    with pytest.raises(StorageError, match=r"agent\.db-ticket: "):
+        Ticket(path, 1)
+
+
+@pytest.mark.parametrize(
+    "number, kind",
+    [(errno.EACCES, ReadOnlyError), (errno.ENOSPC, FullError), (errno.EMFILE, StorageError)],
+)
+def test_why_its_file_cannot_be_opened_is_told_and_none_stays_open(path, monkeypatch, number, kind):
+    def refused(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tickets, "_opened_again", refused)
+    with pytest.raises(StorageError) as caught:
+        Ticket(path, 1)
+    assert type(caught.value) is kind
+    assert open_files(Path(path).parent) == []
 
 
 def test_the_last_one_removes_the_file(path):
