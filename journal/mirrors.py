@@ -414,9 +414,8 @@ class Mirrors:
 
     def abandon(self) -> None:
         """Let go of every file and lock; in a forked child they are its parent's."""
-        for mirror in list(
-            self._open.values()
-        ):  # another thread's last line may open one meanwhile
+        # A copy: another thread's last line may open one meanwhile.
+        for mirror in list(self._open.values()):
             mirror.abandon()
         self._open.clear()
         self._sides.close()

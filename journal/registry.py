@@ -178,9 +178,8 @@ class Registry:
         if session_id is None:
             return None
         chain = self._chains.get(session_id)
-        if (
-            chain is None or chain.key != key
-        ):  # the number of one that was rolled back is given again
+        # The number of one that was rolled back is given again, to another.
+        if chain is None or chain.key != key:
             chain = self._chains[session_id] = self._chain(session_id, key)
             chain.created_us = self._created_us.get(session_id, 0)
         return chain
