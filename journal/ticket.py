@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # O_CLOEXEC is Python's own doing
 _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
-_KINDS: Final = {
+_KINDS: Final[dict[int, type[StorageError]]] = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ReadOnlyError),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FullError),
 }
