@@ -329,12 +329,12 @@ class ServerStore(Store):
         """Read one state of the database; nothing is locked and nothing written."""
         with self.lock:
             self._check_process()
-            if self._flush is not None:
-                raise UnforeseenError
             nested = self._inside or self._reading
+            if nested and self._flush is not None:
+                raise UnforeseenError
             try:
                 if not nested:
-                    if self.touched:
+                    if self.touched or self._flush is not None:
                         self._undo()  # an interrupt left it: what it made known is rolled back
                     self._reading = True
                     self._begin_reading()
