@@ -132,7 +132,7 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
 
 def unfinished_at(address: Address) -> copymark.CopyMark | None:
     """Return what is being copied into a schema; None if it is no unfinished copy."""
-    with closing(connect(address)) as connection:
+    with _asked(address) as connection:
         found = Cursor(connection).execute(_COMMENT, (address.schema,)).fetchone()
     comment = "" if found is None else str(found[0] or "")
     if not comment.startswith(copymark.COMMENT):
@@ -194,7 +194,7 @@ def _confirmed(connection: Any, address: Address, count: int) -> Iterator[None]:
         with commits.confirmed(_WAIT_S) if count else nullcontext():
             yield
     except errors.StorageError as error:
-        if not commits.is_in_doubt:
+        if not count or not commits.is_in_doubt:
             raise
         raise errors.StorageError(
             f"{address.shown}: no standby confirmed that the journal was made",
