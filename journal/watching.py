@@ -303,7 +303,7 @@ class Watch:
     def _keep(self, path: str, key: str, entries: int) -> Iterator[Seen]:
         """Make a file its session's mirror; if the old one is gone, the file was moved."""
         mirrors, what, is_barred = self._journal.mirrors, "adopted", False
-        permit = self._permit
+        permit, kept = self._permit, dict[str, str]()
         try:
             old = mirrors.of(key)
         except NotFoundError:
@@ -316,10 +316,11 @@ class Watch:
             is_barred = old.writer_id in registry.taken_back
             if permit is None and registry.writers[old.writer_id].permitted:
                 permit = "permitted before the file moved"
+            kept = {"on_edit": old.on_edit}
             mirrors.remove(key)
             what = "moved"
         try:
-            mirrors.add(key, path)
+            mirrors.add(key, path, **kept)
             if is_barred:
                 mirrors.permit(key, permitted=False, reason="taken back before the file moved")
             elif permit is not None:

@@ -364,6 +364,17 @@ def test_a_program_that_is_known_is_so_where_its_file_moves_to(
     assert trusts == ["asserted"] * 2 + ["permitted"] * 2
 
 
+def test_a_mirror_that_is_to_refuse_edits_does_so_where_its_file_moves_to(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    apply(journal, plan([path]))
+    journal.mirrors.add("s-1", path, on_edit="refuse")
+    path.rename(store / "b.jsonl")
+    assert caught_up(journal, store)[-1] == ("moved", "s-1", 0)
+    assert journal.mirrors.of("s-1").on_edit == "refuse"
+
+
 def test_what_is_no_session_file_is_passed_over(journal: Journal, store: Path) -> None:
     (store / "notes.txt").write_text("hello")
     (store / "a.jsonl.lock").write_text("{}")
