@@ -564,7 +564,8 @@ def test_a_directory_that_nobody_may_look_into_ends_no_watch(
 
     monkeypatch.setattr("journal.watching._library", lambda: (watch, ZeroDivisionError))
     monkeypatch.setattr("journal.watching._PAUSE_S", 0)
-    path, stop, told = session_file(store / "a.jsonl", {"n": 1}), threading.Event(), []
+    path, stop = session_file(store / "a.jsonl", {"n": 1}), threading.Event()
+    told: list[str] = []
 
     def tell(seen: Seen) -> None:
         told.append(seen.what)
@@ -592,9 +593,14 @@ def test_a_watch_that_is_to_end_ends_before_all_is_looked_at(journal: Journal, s
     pytest.importorskip("watchfiles")
     for name in "abc":
         session_file(store / f"{name}.jsonl", session_id=name)
-    stop, told = threading.Event(), []
-    watch = Watch(journal, [store])
-    watch.run(stop, lambda seen: (told.append(seen.key), stop.set())[0])
+    stop, watch = threading.Event(), Watch(journal, [store])
+    told: list[str] = []
+
+    def tell(seen: Seen) -> None:
+        told.append(seen.key)
+        stop.set()
+
+    watch.run(stop, tell)
     assert told == ["a"]
     assert [seen.key for seen in watch.catch_up()] == ["b", "c"]
 
