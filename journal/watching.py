@@ -303,6 +303,7 @@ class Watch:
     def _keep(self, path: str, key: str, entries: int) -> Iterator[Seen]:
         """Make a file its session's mirror; if the old one is gone, the file was moved."""
         mirrors, what, is_barred = self._journal.mirrors, "adopted", False
+        permit, kept = self._permit, dict[str, str]()
         try:
             old = mirrors.of(key)
         except NotFoundError:
@@ -313,14 +314,18 @@ class Watch:
                     yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
                     return
                 with self._journal.store.snapshot():
-                    is_barred = old.writer_id in self._journal.store.registry.taken_back
+                    registry = self._journal.store.registry
+                    is_barred = old.writer_id in registry.taken_back
+                    if permit is None and registry.writers[old.writer_id].permitted:
+                        permit = "permitted before the file moved"
+                kept = {"on_edit": old.on_edit}
                 mirrors.remove(key)
                 what = "moved"
-            mirrors.add(key, path)
+            mirrors.add(key, path, **kept)
             if is_barred:
                 mirrors.permit(key, permitted=False, reason="taken back before the file moved")
-            elif self._permit is not None:
-                mirrors.permit(key, permitted=True, reason=self._permit)
+            elif permit is not None:
+                mirrors.permit(key, permitted=True, reason=permit)
         except (MirrorError, BusyError) as error:
             yield _set_aside(path, key, error)
             return

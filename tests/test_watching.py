@@ -348,6 +348,37 @@ def test_a_permission_that_was_taken_back_is_not_given_by_a_watch_that_starts_ag
     assert journal.session("s-1").read()[-1].trust == "external"
 
 
+@pytest.mark.parametrize("options", [{}, {"permit": "pi, ours"}])
+def test_a_program_that_is_known_is_so_where_its_file_moves_to(
+    journal: Journal, store: Path, options: dict[str, str]
+) -> None:
+    """Whoever permitted it, for all that came or from then on: a watch without a reason of its own takes nothing back."""
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    if options:
+        caught_up(journal, store, **options)
+    else:
+        journal.mirrors.permit("s-1", permitted=True, reason="pi, ours")
+    moved = path.rename(store / "b.jsonl")
+    append(moved, {"n": 2})
+    assert caught_up(journal, store)[-1] == ("moved", "s-1", 1)
+    append(moved, {"n": 3})
+    caught_up(journal, store)
+    trusts = [entry.trust for entry in journal.session("s-1").read()]
+    assert trusts == ["asserted"] * 2 + ["permitted"] * 2
+
+
+def test_a_mirror_that_is_to_refuse_edits_does_so_where_its_file_moves_to(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    apply(journal, plan([path]))
+    journal.mirrors.add("s-1", path, on_edit="refuse")
+    path.rename(store / "b.jsonl")
+    assert caught_up(journal, store)[-1] == ("moved", "s-1", 0)
+    assert journal.mirrors.of("s-1").on_edit == "refuse"
+
+
 def test_what_is_no_session_file_is_passed_over(journal: Journal, store: Path) -> None:
     (store / "notes.txt").write_text("hello")
     (store / "a.jsonl.lock").write_text("{}")
@@ -608,7 +639,8 @@ def test_a_directory_that_nobody_may_look_into_ends_no_watch(
 
     monkeypatch.setattr("journal.watching._library", lambda: (watch, ZeroDivisionError))
     monkeypatch.setattr("journal.watching._PAUSE_S", 0)
-    path, stop, told = session_file(store / "a.jsonl", {"n": 1}), threading.Event(), []
+    path, stop = session_file(store / "a.jsonl", {"n": 1}), threading.Event()
+    told: list[str] = []
 
     def tell(seen: Seen) -> None:
         told.append(seen.what)

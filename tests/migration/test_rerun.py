@@ -267,16 +267,19 @@ def test_a_file_that_others_bring_in_at_the_same_time_is_not_set_aside(
     """Between any two chunks another run has brought the next one in."""
     monkeypatch.setattr("journal.migration.chunks.CHUNK_LINES", 1)
     path, true = session_file(store / "a.jsonl", *({"n": n} for n in range(20))), Transfer._commit
-    monkeypatch.setattr(Transfer, "_commit", lambda self, chunk: (rival(), true(self, chunk))[1])
 
-    def rival():
+    def overtaken(self, chunk):
         with monkeypatch.context() as one, Journal(journal_path) as other:
-            one.setattr(Transfer, "_commit", lambda self, chunk: (true(self, chunk), stop())[0])
+            one.setattr(Transfer, "_commit", first_of_all)
             with suppress(InterruptedError):
                 apply(other, plan([path]))
+        true(self, chunk)
 
-    def stop():
+    def first_of_all(self, chunk):
+        true(self, chunk)
         raise InterruptedError
+
+    monkeypatch.setattr(Transfer, "_commit", overtaken)
 
     way(journal, str(path))
 
