@@ -276,12 +276,14 @@ def _kept(parked: Mapping[str, Any]) -> str:
     if parked["times"] > 1:
         times += f" since {when(parked['parked_us'])}"
     state = "still parked, nothing of it is in the session"
+    if not parked["lines"]:
+        state = "its lines were erased since; nothing of it is in the session"
     if parked["settled"]:
         state = _settled(parked["settled"], parked.get("settlement") or {})
-    return (
-        f"{parked['id']}, {counted(parked['lines'], 'line')} of {parked['writer']} "
-        f"({counted(parked['bytes'], 'byte')}), refused {times}; {state}"
-    )
+    lines = f"{counted(parked['lines'], 'line')} of {parked['writer']}"
+    size = f" ({counted(parked['bytes'], 'byte')})"
+    what = f"{lines}{size}" if parked["lines"] else f"of {parked['writer']}"
+    return f"{parked['id']}, {what}, refused {times}; {state}"
 
 
 def _settled(how: str, facts: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from journal.places import places_of
 from journal.verdict import BETWEEN_FENCES, CHANGED_SINCE, REWRITTEN_SINCE, TAKEOVER, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from journal.chain import Chain
     from journal.engine import Cursor
@@ -200,6 +200,7 @@ class Incident:
         first, last = self.facts["fence"]["seq"] + 1, self.facts["head"]["seq"]
         rows, left = self._ends(first, last)
         others = self._told([row for row in rows if row.seq not in causes], {})
+        left = _not_told(left, first, last, causes)
         return tuple(sorted([*others, *causes.values()], key=lambda row: row.seq)), left
 
     def _came_since(self) -> tuple[tuple[Between, ...], int]:
@@ -215,12 +216,14 @@ class Incident:
         last = self.facts["head"]["seq"] + (self.row.outcome == SUPERSESSION)
         where = "SELECT min(seq) FROM entries WHERE session_id = ? AND epoch >= ? AND seq > 0"
         (first,) = self._cursor.execute(where, (self.chain.session_id, since)).fetchone()
-        rows, left = self._ends(first or last, last)
+        first = first or last
+        rows, left = self._ends(first, last)
         by = self.holder if self.row.outcome != SUPERSESSION else None
         cause = self._claim_at(found if by is None else by["token"])
         why = "the claim in the way" if expected is None else "the claim that ended the turn"
         if cause is None:
             return self._told(rows, {}), left
+        left = _not_told(left, first, last, [cause.seq])
         known = {row.seq: row for row in [*rows, cause]}
         return self._told([known[seq] for seq in sorted(known)], {cause.seq: why}), left
 
@@ -295,3 +298,9 @@ class Incident:
             return None
         found = self._cursor.execute(sql.row_at(), (self.chain.session_id, seq)).fetchone()
         return None if found is None else Row._make(found)
+
+
+def _not_told(left: int, first: int, last: int, causes: Iterable[int]) -> int:
+    """Return how many entries of a range are left out, of whose middle the causes are told nevertheless."""
+    half = LIMIT // 2
+    return max(0, left - sum(first + half <= seq <= last - half for seq in causes))

@@ -359,14 +359,19 @@ def difference(found: list[Object]) -> list[tuple[str, Object]]:
 def restore(path: str) -> list[tuple[str, Object]]:
     """Drop foreign triggers, views and indexes and put ours back; return what was changed.
 
-    Tables are never dropped or changed: they may hold what nobody else has.
+    Tables are never dropped or changed: they may hold what nobody else has. What belongs to
+    one that is gone is left out.
     """
     engine = writing_engine(path, create=False)
     try:
         with engine.begin() as connection:
             changes = difference(objects(connection.exec_driver_sql))
+            gone = {
+                item.name for what, item in changes if (what, item.type) == ("missing", "table")
+            }
             for what, item in changes:
-                _restore(connection, what, item)
+                if what != "missing" or item.type == "table" or item.table not in gone:
+                    _restore(connection, what, item)
     except Exception as error:
         raise translated(error, path) from error
     finally:

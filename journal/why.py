@@ -191,6 +191,10 @@ def _kept_words(parked: Parked | None) -> tuple[str, ...]:
         return ("The refused write was kept, and applied later.",)
     if parked.settled == "discarded":
         return ("The refused write was kept, and discarded later: it is not in the session.",)
+    if not parked.lines:
+        return (
+            "The write was refused: nothing of it is in the session. It was parked, and its lines were erased since.",
+        )
     return ("The write was refused: nothing of it is in the session, all of it is parked.",)
 
 

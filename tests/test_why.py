@@ -10,7 +10,14 @@ import subprocess
 import click
 import pytest
 
-from journal import EntryError, NotFoundError, RefusedError, SessionTakeover, Superseded
+from journal import (
+    ClaimedError,
+    EntryError,
+    NotFoundError,
+    RefusedError,
+    SessionTakeover,
+    Superseded,
+)
 from journal.cli import cli
 from journal.escape import is_unsafe
 from journal.explanation import when
@@ -448,6 +455,24 @@ def test_what_was_discarded_is_told_by_whom_when_and_why(base, journal, clock, n
     assert settled.at_us == journal.parked(caught.value.parked).settled_us == clock()
 
 
+def test_a_parked_write_whose_lines_were_erased_is_not_said_to_be_there(base, journal):
+    """Nor counted as a write of no lines."""
+    base.claim()
+    other = journal.session(base.key, writer="other", role="run")
+    with pytest.raises(ClaimedError) as caught:
+        other.append(REPLY)
+    operator = journal.session(base.key, writer="operator", role="operator")
+    entry = operator.append(REPLY)
+    operator.redact([entry.seq], reason="a secret")
+
+    text = why(journal, caught.value.parked).as_text()
+
+    assert "It was parked, and its lines were erased since." in text
+    assert "of other, refused 1 time; its lines were erased since" in text
+    assert "all of it is parked" not in text
+    assert "0 lines" not in text
+
+
 def test_what_a_revoked_writer_was_refused_is_not_offered_to_be_applied(staged):
     verdict_id = incidents.claimed(staged)
     staged.journal.revoke("gateway", "its host was lost")
@@ -612,6 +637,20 @@ def test_many_entries_between_are_told_by_their_ends(base, heartbeat, thief, jou
     assert len(text.splitlines()) < 130
     assert len(found.between) + found.left_out >= 1530
     assert "more; --json tells them" in text
+
+
+def test_a_cause_in_the_midst_of_many_is_counted_once(base, heartbeat, thief, journal):
+    """It is told though its neighbours are left out, and so is no part of those."""
+    fence = base.fence()
+    heartbeat.extend({"n": number} for number in range(700))
+    stray = thief.insert_copy()
+    heartbeat.extend({"n": number} for number in range(700))
+    verdict = fence.check(raise_=False)
+
+    found = why(journal, verdict.id)
+
+    assert [row.seq for row in found.between if row.cause] == [stray]
+    assert len(found.between) + found.left_out == verdict.head_seq - verdict.fence.seq
 
 
 def test_a_turn_superseded_long_ago_still_shows_by_whom(base, heartbeat, journal):

@@ -84,8 +84,10 @@ class Anchors:
 
     def _known(self, journal_id: str) -> Iterator[Verifier]:
         yield from self._verifiers
-        if self._keyring.key is not None:
-            yield Signer(signer_name(journal_id), derived_seed(self._keyring.key)).verifier
+        # Where an older copy lies there the newest key proves nothing in it, and it is that which shows.
+        present = self._keyring.unproved if self._keyring.key is None else [self._keyring.key]
+        for key in present:
+            yield Signer(signer_name(journal_id), derived_seed(key)).verifier
 
     def _earlier(self, journal_id: str) -> Iterator[Verifier]:
         for key in self._keyring.all()[1:]:

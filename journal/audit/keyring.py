@@ -12,6 +12,7 @@ from journal.controls import decode
 from journal.eras import KEY_BODY, newer_key, prove
 from journal.errors import CorruptError, KeyMissing
 from journal.model import REGISTRY_ID
+from journal.seal import derive_key
 
 if TYPE_CHECKING:
     import os
@@ -33,12 +34,15 @@ class Keyring:
         journal_id: the id that the keys were derived with; the one in ``meta`` without a key.
         keys: the journal's keys, or None.
         why_not: what is wrong with the key, in words.
+        unproved: where none is proved, what the key file's secrets make for this journal's id:
+            they prove no row, yet whoever signed an anchor with one of them had the file.
 
     """
 
     journal_id: str | None
     keys: Keys | None = None
     why_not: str | None = None
+    unproved: tuple[bytes, ...] = ()
 
     @property
     def key(self) -> bytes | None:
@@ -80,9 +84,12 @@ def find(source: Source, key_file: str | os.PathLike[str] | None) -> Keyring:
     """
     known = list(dict.fromkeys(_possible_ids(source)))
     first, why_not = (known[0] if known else None), "the journal has lost its id"
+    unproved: tuple[bytes, ...] = ()
     for journal_id in known:
         try:
             secrets = keys.read_secrets(keys.key_path(journal_id, key_file))
+            if journal_id == first:
+                unproved = tuple(derive_key(each.value, journal_id) for each in secrets)
             proved = prove(secrets, journal_id, partial(_rows, source))
         except (KeyMissing, CorruptError) as error:
             why_not = str(error)
@@ -93,7 +100,7 @@ def find(source: Source, key_file: str | os.PathLike[str] | None) -> Keyring:
             why_not = "the journal got a new key since, which is not at hand"
         else:
             return Keyring(journal_id, proved)
-    return Keyring(first, None, why_not)
+    return Keyring(first, None, why_not, unproved)
 
 
 def _rows(source: Source, begin: bytes | None) -> Iterator[Row]:

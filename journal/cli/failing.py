@@ -8,6 +8,7 @@ import re
 import shlex
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from journal.cli.options import Settings
+    from journal.explanation import Explanation
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -135,7 +137,7 @@ def _say(
     return exit_code
 
 
-def named(db: str) -> str:
+def db_shown(db: str) -> str:
     """Return how a journal was named, without a password: it is printed."""
     try:
         return parsed(db).shown if is_url(db) else db
@@ -143,11 +145,21 @@ def named(db: str) -> str:
         return "URL"
 
 
-def with_db(hint: str, settings: Settings) -> str:
-    """Return the hint with the journal's name in its commands, where a copied one would miss it."""
+def with_db(hint: str, settings: Settings, *, commands: int = 0) -> str:
+    """Return the hint with the journal's name in its commands, where a copied one would miss it.
+
+    With ``commands`` in the first so many alone: a session may be called as a command is.
+    """
     if not settings.db_is_named:
         return hint
-    return _COMMAND.sub(lambda found: f"{found[0]}-d {shlex.quote(named(settings.db))} ", hint)
+    name = f"-d {shlex.quote(db_shown(settings.db))} "
+    return _COMMAND.sub(lambda found: f"{found[0]}{name}", hint, count=commands)
+
+
+def named(found: Explanation, settings: Settings) -> Explanation:
+    """Return an explanation with the journal's name in its commands; its evidence stays as it is."""
+    acts = (act._replace(command=with_db(act.command, settings, commands=1)) for act in found.acts)
+    return replace(found, acts=tuple(acts))
 
 
 _COMMAND: Final = re.compile(

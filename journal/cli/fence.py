@@ -8,7 +8,7 @@ import click
 
 from journal.cli import output
 from journal.cli.entries import brief
-from journal.cli.failing import EXIT_FOUND, with_db
+from journal.cli.failing import EXIT_FOUND, named, with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
 from journal.cli.opening import check_writer, key_to_write, known_key, opened
@@ -110,7 +110,7 @@ def check(settings: Settings, fence_id: str, policy: str) -> int:
 
 def _explain(verdict: Verdict, settings: Settings) -> None:
     if not verdict.accepted:
-        output.say_lines(with_db(each, settings) for each in verdict.explain().splitlines())
+        output.say_lines(named(verdict.explanation(), settings).as_text().splitlines())
         return
     output.say(
         f"{output.counted(len(verdict.arrived), 'entry', 'entries')} arrived since the fence."

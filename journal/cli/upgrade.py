@@ -126,7 +126,8 @@ def _still(
     for what, item in changes:
         if (what, item) not in left:
             output.say(f"Mended: {what}: the {item.type} {item.name} on {item.table}")
-    what, item = left[0]
+    # A table first: what else is left may only be lacking for want of it.
+    what, item = min(left, key=lambda each: each[1].type != "table")
     return SchemaError(
         f"{path}: still {what}: the {item.type} {item.name}; a table may hold what nobody else has",
         hint="restore a backup",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from journal.cli import output
-from journal.cli.failing import with_db
+from journal.cli.failing import named
 from journal.cli.frame import command as make_command
 from journal.cli.opening import opened
 from journal.cli.options import Settings, json_option
@@ -41,11 +41,11 @@ def command(settings: Settings, wanted: str | None) -> None:
         _list(settings)
         return
     with opened(settings) as journal:
-        found = why(journal, wanted)
+        found = named(why(journal, wanted), settings)
     if settings.json:
         output.document("why", **found.as_json())
     else:
-        output.text(with_db(found.as_text(), settings))
+        output.text(found.as_text())
 
 
 def _list(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from journal import EntryError, Journal
+from journal.adopting import adopt_key
 from journal.anchor import take
 from journal.audit import AnchorFile, audit
 from journal.note import parsed_note, parsed_statement, parsed_verifier
@@ -102,6 +103,26 @@ def test_yesterdays_copy_of_the_whole_journal_is_shown(path: Path) -> None:
     # The registry lacks the new session's registration, the session its new lines.
     assert ids(report) == ["J801", "J801", "J803"]
     assert {found.session for found in report.findings} == {KEY, "journal:", "new"}
+
+
+def test_a_copy_from_before_a_key_era_is_shown_by_an_anchor_of_either(path: Path) -> None:
+    """No key proves a row in it, and the anchors are signed with those that are at hand."""
+    write(path, 3)
+    old = path.with_name("old.db")
+    shutil.copy(path, old)
+    write(path, 1)
+    before = anchor(path)
+    adopt_key(str(path))
+    write(path, 1)
+    after = anchor(path)
+    assert audited(path, before, after).verdict == "ok"
+    shutil.copy(old, path)
+    for held, seq in ((before, 4), (after, 5)):
+        report = audited(path, held)
+        assert report.verdict == "broken"
+        assert "J804" not in ids(report)
+        (gone,) = [each for each in report.findings if each.session == KEY]
+        assert (gone.id, gone.ranges) == ("J801", ((4, seq),))
 
 
 def test_a_history_written_anew_after_a_rollback_is_shown(path: Path) -> None:

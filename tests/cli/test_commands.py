@@ -550,3 +550,19 @@ class TestUpgrade:
         assert document(done)["schema"] == "journal.error/1"
         assert f"Mended: missing: the trigger {dropped} on " in done.stderr
         assert "Done." not in run("upgrade", "--apply").stderr
+
+    @pytest.mark.usefixtures("session")
+    def test_a_table_that_is_gone_keeps_nothing_else_from_being_mended(self, run):
+        """Its indexes cannot be put back, and the table is what is said to be missing."""
+        thief = Thief("journal.db")
+        thief.execute("DROP TABLE parked")
+        thief.execute("DROP TRIGGER entries_delete")
+        thief.close()
+
+        done = run("upgrade", "--apply")
+
+        assert done.exit_code == 12
+        assert "still missing: the table parked" in done.stderr
+        assert "Mended: missing: the trigger entries_delete on entries" in done.stderr
+        assert "Try: restore a backup" in done.stderr
+        assert "entries_delete" not in run("upgrade").stdout

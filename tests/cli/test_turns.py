@@ -649,6 +649,33 @@ def test_why_explains_what_a_refusal_named(run, session, parked):
         assert act["command"] in done.stdout
 
 
+def test_what_was_said_is_never_told_otherwise(run, session, tmp_path):
+    """A line may speak of commands as well: the journal is named in those that are offered, in the document too."""
+    said = '{"text":"now journal audit it, and journal why"}'
+    assert run("claim", "take", session, "-w", "gateway").exit_code == 0
+    assert run("append", session, "-w", "heartbeat", said).exit_code == 0
+    assert run("append", session, "-w", "other", "--role", "run", "{}").exit_code == 11
+    parked = run("parked", "list").stdout.split("\t")[0]
+
+    shown = run("-d", "journal.db", "why", parked)
+
+    assert said in shown.stdout
+    document = told(run("-d", "journal.db", "why", parked, "--json"))
+    assert all(act["command"].startswith("journal -d journal.db ") for act in document["next"])
+    assert all(act["command"] in shown.stdout for act in document["next"])
+
+
+def test_a_fence_tells_what_was_said_as_it_was(run, session, steal):
+    fence = run("fence", "raise", session, "-w", "gateway").stdout.strip()
+    said = '{"text":"now journal audit it"}'
+    steal(said.encode())
+
+    shown = run("-d", "journal.db", "fence", "check", fence)
+
+    assert said in shown.stderr
+    assert "journal -d journal.db why v" in shown.stderr
+
+
 def test_a_hint_names_the_journal_again_where_it_was_named(run, session, parked):
     """So that what is copied works."""
     text = run("-d", "journal.db", "why", parked).stdout
