@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from journal.audit import audit
 from journal.audit.source import opened
+from journal.descriptors import CLOSE_ON_EXEC, sync
 from journal.engine import connect, driver, is_driver_error, translated
 from journal.errors import FullError, JournalError, NotFoundError, StorageError
 from journal.files import is_there, put_in_place, sync_directory
@@ -188,7 +189,7 @@ def _check_journal(path: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy one state of a database; the new file is synced."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC, 0o600))
     with (
         closing(connect(str(source), mode="ro")) as old,
         closing(connect(str(target), mode="rw")) as new,
@@ -197,9 +198,9 @@ def _copy(source: Path, target: Path) -> None:
         # What is left in the log is not in the copy: closing would fold it in too, but
         # says nothing where the disk is full.
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(target, os.O_RDONLY | CLOSE_ON_EXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -7,13 +7,13 @@ a fifth of what eight processes can write. So it does the work itself, and says 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from journal.filelocks import OVER, WAIT, turn
 from journal.process import begin
 
 if TYPE_CHECKING:
@@ -126,10 +126,10 @@ class Deputy:
 
     def _did(self, errand: _Errand) -> bool:
         self._door.await_free()
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+        turn(self.descriptor, WAIT)
         if not self._door.enter(self.descriptor):
             # That thread may wait for the lock with the door held: let it go first.
-            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+            turn(self.descriptor, OVER)
             return False
         try:
             errand.run()

@@ -12,6 +12,7 @@ import importlib
 import logging
 import random
 import sqlite3
+import sys
 import time
 import warnings
 from functools import cache
@@ -20,6 +21,7 @@ from urllib.parse import quote
 
 from journal import errors
 from journal.dialects import postgres
+from journal.filelocks import check_system
 from journal.guards import opening
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
 # https://sqlite.org/wal.html#walresetbug: fixed in 3.51.3, with two backports.
 _FIXED: Final = (((3, 51, 3), (99,)), ((3, 50, 7), (3, 51)), ((3, 44, 6), (3, 45)))
 
+_IS_DARWIN: Final = sys.platform == "darwin"
 log = logging.getLogger("journal")
 
 
@@ -147,6 +150,7 @@ def connect(
         UnsafeSQLite: something else in this process has the file open.
 
     """
+    check_system()
     uri = f"file:{quote(path)}?mode={mode}"
     try:
         with opening(path):
@@ -175,6 +179,11 @@ def _set_pragmas(connection: Any, mode: str, durability: str, wait_s: float) -> 
         execute(f"PRAGMA {pragma}")
     if mode == "ro":
         return
+    if _IS_DARWIN:
+        # For the log and for what a checkpoint writes. Without it SQLite calls fsync, which there
+        # leaves it all in the drive's cache: a power cut could take back what was acknowledged,
+        # and damage the database.
+        execute("PRAGMA fullfsync=ON")
     answer = _in_wal_mode(execute, wait_s)
     if answer != "wal":
         message = f"this file system does not carry SQLite's WAL (journal_mode is {answer!r})"

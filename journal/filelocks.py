@@ -2,29 +2,73 @@
 
 Unlike POSIX locks those of an open file description survive another ``close``
 of the same file in this process; the kernel takes them back from whoever dies.
+Linux and macOS have them, under other numbers and in another order of fields
+(fcntl(2); bsd/sys/fcntl.h of xnu); Windows has not.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-_FLOCK: Final = Struct("hhqqi")  # struct flock of Linux, 64 bit
-_PID_FIELD: Final = slice(24, 28)
-_OFD_GETLK: Final = 36
-_OFD_SETLK: Final = 37
+from journal.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+try:
+    import fcntl
+except ImportError:  # Windows: check_system() comes before anything here is called
+    fcntl = None  # type: ignore[assignment]
+
+_IS_DARWIN: Final = sys.platform == "darwin"
+# struct flock of 64 bit: here its kind comes first and the process last, there the other way round.
+_FLOCK: Final = Struct("qqihh") if _IS_DARWIN else Struct("hhqqi")
+_PID_FIELD: Final = slice(16, 20) if _IS_DARWIN else slice(24, 28)
+_KIND: Final = 3 if _IS_DARWIN else 0
+_OFD_SETLK, _OFD_SETLKW, _OFD_GETLK = (90, 91, 92) if _IS_DARWIN else (37, 38, 36)
+
+RDLCK: Final[int] = getattr(fcntl, "F_RDLCK", 0)
+WRLCK: Final[int] = getattr(fcntl, "F_WRLCK", 0)
+UNLCK: Final[int] = getattr(fcntl, "F_UNLCK", 0)
+# What turn() is asked for, in flock's own words.
+WAIT: Final[int] = getattr(fcntl, "LOCK_EX", 0)
+AT_ONCE: Final[int] = WAIT | getattr(fcntl, "LOCK_NB", 0)
+OVER: Final[int] = getattr(fcntl, "LOCK_UN", 0)
+
+
+def check_system() -> None:
+    """Refuse to go on where there are no such locks.
+
+    Raises:
+        StorageError: there are none.
+
+    """
+    if fcntl is None:
+        raise StorageError(
+            f"no journal can be opened on this system ({sys.platform}) yet: "
+            "it has no locks on a file's bytes that belong to one opening of it",
+            hint="open it on Linux or macOS; on Windows in WSL, or in a container",
+            code="no-locks",
+        )
 
 
 def lock_bytes(descriptor: int, kind: int, start: int = 0, size: int = 1) -> bool:
-    """Lock bytes (``fcntl.F_RDLCK``, ``F_WRLCK``) or free them (``F_UNLCK``); return whether it could be done at once."""
+    """Lock bytes (``RDLCK``, ``WRLCK``) or free them (``UNLCK``); return whether it could be done at once."""
     return ask(descriptor, request(kind, start, size))
 
 
 def request(kind: int, start: int = 0, size: int = 1) -> bytes:
     """Return what :func:`ask` and :func:`has_byte` ask for, to be made once for many times."""
-    return _FLOCK.pack(kind, os.SEEK_SET, start, size, 0)
+    return _packed(kind, start, size)
+
+
+def _packed(kind: int, start: int = 0, size: int = 0, pid: int = 0) -> bytes:
+    if _IS_DARWIN:
+        return _FLOCK.pack(start, size, pid, kind, os.SEEK_SET)
+    return _FLOCK.pack(kind, os.SEEK_SET, start, size, pid)
 
 
 def ask(descriptor: int, request: bytes) -> bool:
@@ -47,10 +91,32 @@ def has_byte(descriptor: int, request: bytes, pid: bytes) -> bool:
 
 def pid_field(pid: int) -> bytes:
     """Return a process's number as it stands in an answer of the kernel."""
-    return _FLOCK.pack(0, 0, 0, 0, pid)[_PID_FIELD]
+    return _packed(0, pid=pid)[_PID_FIELD]
 
 
 def is_locked(descriptor: int, start: int, size: int) -> bool:
     """Whether anybody holds any lock on bytes that an exclusive one would have to wait for."""
-    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, size, 0)
-    return bool(_FLOCK.unpack(fcntl.fcntl(descriptor, _OFD_GETLK, wanted))[0] != fcntl.F_UNLCK)
+    answer = fcntl.fcntl(descriptor, _OFD_GETLK, _packed(WRLCK, start, size))
+    return bool(_FLOCK.unpack(answer)[_KIND] != UNLCK)
+
+
+# -- a turn: one lock for whoever comes next ------------------------------------------
+
+# Of a file whose first byte is locked as well: on macOS, as on every BSD, flock() and the locks
+# on bytes are one kind. There flock() would wait for the byte that others hold, for ever, and its
+# end would take ours. So there the turn is a byte too, another one.
+_TURN_BYTE: Final = 2  # not the next one: those that touch are joined
+_TURNS: Final = {
+    WAIT: (_OFD_SETLKW, _packed(WRLCK, _TURN_BYTE, 1)),
+    AT_ONCE: (_OFD_SETLK, _packed(WRLCK, _TURN_BYTE, 1)),
+    OVER: (_OFD_SETLK, _packed(UNLCK, _TURN_BYTE, 1)),
+}
+
+
+def _turn_of_a_byte(descriptor: int, operation: int) -> None:
+    fcntl.fcntl(descriptor, *_TURNS[operation])
+
+
+# Each append comes by: on Linux it is the system's own call, with nothing around it.
+turn: Callable[[int, int], object] = _turn_of_a_byte if _IS_DARWIN or fcntl is None else fcntl.flock
+"""Take a file's turn (``WAIT``; or ``AT_ONCE``, else it raises ``BlockingIOError``), or give it back (``OVER``)."""

@@ -10,6 +10,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from journal.descriptors import NO_LINK, sync
 from journal.errors import StorageError
 from journal.place import files_of
 
@@ -68,7 +69,7 @@ def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
 
     """
     draft = target.with_name(f".{_draft_name(target.name)}.{secrets.token_hex(8)}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK
     try:
         descriptor = os.open(draft, flags, 0o600)
     except OSError as error:
@@ -78,7 +79,7 @@ def drafted(target: Path, *, force: bool) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "w+b") as out:
             yield out
             out.flush()
-            os.fsync(out.fileno())
+            sync(out.fileno())
         put_in_place(draft, target, force=force)
     finally:
         draft.unlink(missing_ok=True)
@@ -135,6 +136,6 @@ def sync_directory(path: Path) -> None:
     """Make names in a directory survive power loss."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)

@@ -13,6 +13,7 @@ from journal.dialects.address import is_url, parsed
 from journal.engine import DURABILITY, check_strictly
 from journal.errors import EntryError, NotFoundError, SchemaError
 from journal.fence import Fence
+from journal.filelocks import check_system
 from journal.files import forget_drafts
 from journal.mirrors import Mirrors
 from journal.model import REGISTRY_KEY, SessionInfo, Writer, check_key, check_name
@@ -70,6 +71,7 @@ class Journal:
         create: bool = True,
         strict: bool = False,
     ) -> None:
+        check_system()
         if strict:
             check_strictly()
         if durability not in DURABILITY:

@@ -22,9 +22,10 @@ from typing import Final
 
 import platformdirs
 
+from journal.descriptors import CLOSE_ON_EXEC, NO_LINK, NO_WAIT, sync
 from journal.eras import Secret
 from journal.errors import KeyMissing
-from journal.files import forget_drafts
+from journal.files import forget_drafts, sync_directory
 from journal.seal import SECRET_SIZE
 
 KEY_FILE_VARIABLE: Final = "JOURNAL_KEY_FILE"
@@ -73,7 +74,7 @@ def read_secrets(path: Path) -> list[Secret]:
 
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | NO_LINK | CLOSE_ON_EXEC | NO_WAIT)
     except FileNotFoundError:
         raise KeyMissing(
             f"the journal's key is not there: {path}",
@@ -175,12 +176,12 @@ def _put(path: Path, line: bytes) -> None:
     # processes never see half a key and never use two.
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(line)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -211,11 +212,11 @@ def add_secret(path: Path, secret: Secret) -> None:
 
 def _append(path: Path, line: bytes) -> None:
     # One write at the end: two journals may add to a file they share at the same moment.
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | NO_LINK | CLOSE_ON_EXEC)
     try:
         end = os.pread(descriptor, 1, max(os.fstat(descriptor).st_size - 1, 0))
         os.write(descriptor, line if end == b"\n" else b"\n" + line)
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -224,8 +225,4 @@ def _publish(draft: Path, path: Path) -> None:
     with suppress(FileExistsError):
         os.link(draft, path)  # unlike rename, it never replaces another's key
     draft.unlink(missing_ok=True)  # a reader may have grown tired of waiting for that
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

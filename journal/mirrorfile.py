@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import sys
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
+from journal import darwin
+from journal.descriptors import (
+    CLOSE_ON_EXEC,
+    DIRECTORY,
+    NO_LINK,
+    NO_LINK_AT_ALL,
+    NO_WAIT,
+    opened_again,
+    sync_data,
+)
 from journal.errors import MirrorError
 from journal.files import sync_directory
 
@@ -16,7 +28,9 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 1024 * 1024
 _FIRST_MODE: Final = 0o600
-_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS: Final = os.O_RDWR | os.O_APPEND | NO_LINK | CLOSE_ON_EXEC | NO_WAIT
+_IS_DARWIN: Final = sys.platform == "darwin"
+_HAS_LINKS: Final = sys.platform == "linux"  # whether /proc tells what a descriptor has open
 
 
 class MirrorFile:
@@ -56,15 +70,21 @@ class MirrorFile:
         """
         return os.lseek(self.descriptor, 0, os.SEEK_END)
 
-    @property
-    def is_here(self) -> bool:
-        """Whether the path still names this very file."""
+    def _is_here_by_status(self) -> bool:
+        there = _lstat(self.path)
+        return there is not None and os.path.samestat(there, self.status())
+
+    def _is_here_by_link(self) -> bool:
         try:
             # Not by a Path: this is on the way of each append.
             return os.readlink(self._link) == self.path  # noqa: PTH115
         except OSError:
-            mine, there = self.status(), _lstat(self.path)
-            return there is not None and (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+            return self._is_here_by_status()
+
+    is_here = property(
+        _is_here_by_link if _HAS_LINKS else _is_here_by_status,
+        doc="Whether the path still names this very file.",
+    )
 
     def extend(self, size: int, data: bytes) -> bool:
         """Append to a file of just this size; return whether it is as large then as it should be."""
@@ -95,7 +115,7 @@ class MirrorFile:
     def overwrite(self, pieces: Iterable[tuple[int, bytes]]) -> None:
         """Put bytes in their places in the file; for the repair of damage alone."""
         # pwrite() to a descriptor opened to append would append.
-        descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = opened_again(self.descriptor, self.path, os.O_WRONLY)
         try:
             for offset, data in pieces:
                 at = 0
@@ -110,7 +130,7 @@ class MirrorFile:
 
     def sync(self) -> None:
         """Make the file's bytes survive a power cut."""
-        os.fdatasync(self.descriptor)
+        sync_data(self.descriptor)
 
     def close(self) -> None:
         """Close the file."""
@@ -145,9 +165,7 @@ def _opened(path: str, mode: int | None) -> int:
     parent, name = os.path.split(path)
     directory = -1
     try:
-        directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        if not _is_named(directory, parent):
-            raise _unusable(path, "a link was put into its path")
+        directory = _opened_directory(path, parent)
         flags = _FLAGS | (0 if mode is None else os.O_CREAT)
         return os.open(name, flags, mode or 0, dir_fd=directory)
     except OSError as error:
@@ -155,6 +173,23 @@ def _opened(path: str, mode: int | None) -> int:
     finally:
         if directory >= 0:
             os.close(directory)
+
+
+def _opened_directory(path: str, parent: str) -> int:
+    try:
+        found = os.open(parent, os.O_RDONLY | DIRECTORY | CLOSE_ON_EXEC | NO_LINK_AT_ALL)
+    except OSError as error:
+        if error.errno == errno.ELOOP and NO_LINK_AT_ALL:
+            raise _linked(path) from error
+        raise
+    if NO_LINK_AT_ALL or _is_named(found, parent):
+        return found
+    os.close(found)
+    raise _linked(path)
+
+
+def _linked(path: str) -> MirrorError:
+    return _unusable(path, "a link was put into its path")
 
 
 def _is_named(descriptor: int, path: str) -> bool:
@@ -221,6 +256,8 @@ def real_path(path: str | os.PathLike[str]) -> str:
     if given.name in ("", "..", "."):
         raise _unusable(str(given), "it names no file", "name a file")
     found = parent / given.name
+    if _IS_DARWIN:
+        found = Path(darwin.stored_path(str(found)))
     _check_text(str(found))
     status = _lstat(str(found))
     if status is not None and not stat.S_ISREG(status.st_mode):

@@ -10,7 +10,6 @@ still there (3 us, more after a sync). Sources: os_unix.c and wal.c of SQLite.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import closing, suppress
 from typing import Final, Protocol
@@ -19,13 +18,22 @@ from journal import guards
 from journal.durability import copied
 from journal.engine import connect, driver
 from journal.errors import LockLost
-from journal.filelocks import has_byte, is_locked, lock_bytes, pid_field, request
+from journal.filelocks import (
+    RDLCK,
+    UNLCK,
+    WRLCK,
+    has_byte,
+    is_locked,
+    lock_bytes,
+    pid_field,
+    request,
+)
 from journal.forks import forked
 
 SHARED_FIRST: Final = 0x40000002  # PENDING_BYTE + 2
 SHARED_SIZE: Final = 510
 WRITE_BYTE: Final = 120  # UNIX_SHM_BASE: WAL_WRITE_LOCK
-_WHO_WRITES: Final = request(fcntl.F_WRLCK, WRITE_BYTE)
+_WHO_WRITES: Final = request(WRLCK, WRITE_BYTE)
 OPEN_BYTE: Final = 128  # UNIX_SHM_DMS, the "dead man's switch"
 # What was moved, or the log removed, shows by its path alone: after so many commits.
 LOOK_AFTER: Final = 16
@@ -80,10 +88,10 @@ class _Pin:
         self._range = start, SHARED_SIZE if start == SHARED_FIRST else 1
 
     def hold(self) -> bool:
-        return lock_bytes(self.descriptor, fcntl.F_RDLCK, *self._range)
+        return lock_bytes(self.descriptor, RDLCK, *self._range)
 
     def free(self) -> None:
-        lock_bytes(self.descriptor, fcntl.F_UNLCK, *self._range)
+        lock_bytes(self.descriptor, UNLCK, *self._range)
 
 
 _pins: dict[guards.Identity, _Pin] = {}

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from journal import darwin
 from journal.errors import StorageError
 from journal.escape import escape
 from journal.model import Process
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
     from threading import Thread
 
 _START_FIELD = 19  # proc(5): starttime is field 22, counted here from the state, field 3
+_IS_DARWIN = sys.platform == "darwin"
 _STARTED_US = time.time_ns() // 1000
 
 
 @cache
 def _described(pid: int) -> Process:
+    started_us = start_time(pid)
     return Process(
         host=socket.gethostname(),
         pid_ns=pid_namespace(),
-        boot_id=boot_id(),
+        # Who cannot say when it was started must not be called dead by those who can.
+        boot_id="" if started_us is None else boot_id(),
         pid=pid,
-        started_us=start_time(pid) or _STARTED_US,
+        started_us=started_us or _STARTED_US,
         program=Path(sys.argv[0] or sys.executable).name[:100].encode("ascii", "replace").decode(),
     )
 
@@ -41,6 +45,8 @@ def this_process() -> Process:
 
 def boot_id() -> str:
     """Return the number of this boot, or "" where the system has none."""
+    if _IS_DARWIN:
+        return darwin.boot_session()
     return _read("/proc/sys/kernel/random/boot_id").strip()
 
 
@@ -53,11 +59,14 @@ def pid_namespace() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """Return a process's start in microseconds after boot; None if it is not running.
+    """Return a process's start in microseconds, on Linux after boot; None if it is not running.
 
     Compared for equality only: with the pid it tells a process from a later one
     that was given the same number.
     """
+    if _IS_DARWIN:
+        found = _running(pid)
+        return None if found is None else found.started_us
     text = _read(f"/proc/{pid}/stat")
     # The program's name may hold spaces and brackets: count from the last one.
     fields = text.rpartition(")")[2].split()
@@ -76,7 +85,9 @@ def is_same(one: Process | None, other: Process | None) -> bool:
 def is_dead(process: Process) -> bool:
     """Whether a process is known to be gone. What cannot be known counts as alive."""
     here = this_process()
-    if (process.host, process.pid_ns) != (here.host, here.pid_ns) or not here.boot_id:
+    if (process.host, process.pid_ns) != (here.host, here.pid_ns):
+        return False
+    if not here.boot_id or not process.boot_id:
         return False
     if process.boot_id != here.boot_id:
         return True
@@ -87,14 +98,31 @@ def is_dead(process: Process) -> bool:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether a process runs of which another user's ``/proc`` shows nothing (``hidepid``)."""
+    """Whether a process may run of which nothing is shown: by ``hidepid``, or in a sandbox."""
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return not _read(f"/proc/{pid}/stat")
+        return not _is_shown(pid)
     except OSError:
         return False
-    return False  # it could be seen: it has ended, and waits for its parent
+    return _IS_DARWIN and not _is_shown(pid)  # else it has ended, and waits for its parent
+
+
+def _is_shown(pid: int) -> bool:
+    if not _IS_DARWIN:
+        return bool(_read(f"/proc/{pid}/stat"))
+    try:
+        darwin.running(pid)
+    except OSError:
+        return False
+    return True
+
+
+def _running(pid: int) -> darwin.Running | None:
+    try:
+        return darwin.running(pid)
+    except OSError:
+        return None
 
 
 def liveness(process: Process) -> str:
@@ -111,15 +139,22 @@ def other_process(pid: int) -> Process | None:
     started_us = start_time(pid)
     if started_us is None:
         return None
-    program = _read(f"/proc/{pid}/comm").strip()[:100].encode("ascii", "replace").decode()
+    program = _program(pid)[:100].encode("ascii", "replace").decode()
     return replace(this_process(), pid=pid, started_us=started_us, program=program)
 
 
 def described(pid: int) -> str:
     """Return a process for a person to recognise: its number, and its program if it can be seen."""
-    words = _read(f"/proc/{pid}/cmdline").split("\0")
-    program = escape(" ".join(words).strip()[:100])
+    words = _program(pid) if _IS_DARWIN else _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+    program = escape(words.strip()[:100])
     return f"process {pid} ({program})" if program else f"process {pid}"
+
+
+def _program(pid: int) -> str:
+    if not _IS_DARWIN:
+        return _read(f"/proc/{pid}/comm").strip()
+    found = _running(pid)
+    return "" if found is None else found.program
 
 
 def _read(path: str) -> str:

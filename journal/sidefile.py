@@ -9,7 +9,6 @@ written.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 import time
@@ -17,8 +16,9 @@ from functools import cache
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from journal.descriptors import CLOSE_ON_EXEC, NO_LINK, sync_data
 from journal.errors import BusyError
-from journal.filelocks import ask, request
+from journal.filelocks import UNLCK, WRLCK, ask, request
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -102,7 +102,7 @@ class SideFile:
 
     def __init__(self, path: str, mac: Mac, *, create: bool = True) -> None:
         self._prove_with(mac)
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+        flags = os.O_RDWR | CLOSE_ON_EXEC | NO_LINK | (os.O_CREAT if create else 0)
         self._descriptor = os.open(path, flags, 0o600)
 
     def _prove_with(self, mac: Mac) -> None:
@@ -169,7 +169,7 @@ class SideFile:
 
     def sync(self) -> None:
         """Make what was shared survive a power cut."""
-        os.fdatasync(self._descriptor)
+        sync_data(self._descriptor)
 
     def lock(self, number: int, wait_s: float = LOCK_WAIT_S) -> bool:
         """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it.
@@ -180,7 +180,7 @@ class SideFile:
         """
         if self._descriptor < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        wanted = _slot(fcntl.F_WRLCK, number)
+        wanted = _slot(WRLCK, number)
         if ask(self._descriptor, wanted):
             return True
         until, pause_s = time.monotonic() + wait_s, _FIRST_PAUSE_S
@@ -194,7 +194,7 @@ class SideFile:
     def unlock(self, number: int) -> None:
         """Give a mirror's lock back; it went with the file if that is closed."""
         if self._descriptor >= 0:
-            ask(self._descriptor, _slot(fcntl.F_UNLCK, number))
+            ask(self._descriptor, _slot(UNLCK, number))
 
     def close(self) -> None:
         """Close the side file; every lock of this process on it goes."""

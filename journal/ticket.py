@@ -11,7 +11,6 @@ SQLite's, and a program that knows nothing of tickets is waited for as ever.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 import time
@@ -21,8 +20,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from journal.deputy import Deputy
+from journal.descriptors import NO_LINK, opened_again
 from journal.errors import BusyError, FullError, ReadOnlyError, StorageError
-from journal.filelocks import lock_bytes
+from journal.filelocks import AT_ONCE, OVER, RDLCK, WAIT, WRLCK, lock_bytes, turn
 from journal.process import begin, described
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # O_CLOEXEC is Python's own doing
-_AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | NO_LINK  # O_CLOEXEC is Python's own doing
 _KINDS: Final[dict[int, type[StorageError]]] = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ReadOnlyError),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FullError),
@@ -81,7 +80,7 @@ class Ticket:
                 if self._is_lent:  # by the deputy, which is this thread
                     self._is_lent = False
                 else:
-                    fcntl.flock(self._own, _AT_ONCE)
+                    turn(self._own, AT_ONCE)
             except BlockingIOError:
                 if at_once:
                     raise NotYet from None
@@ -108,7 +107,7 @@ class Ticket:
         # By default the own one: an interrupt may have come before it was noted as held.
         held, self._held = self._held, self._own
         if held >= 0:
-            fcntl.flock(held, fcntl.LOCK_UN)
+            turn(held, OVER)
         self._thread.release()
 
     def in_turn(self, call: Callable[[], T]) -> T:
@@ -194,7 +193,7 @@ class Ticket:
 
     def close(self) -> None:
         """Let go of the file; the last one to do so removes it."""
-        if lock_bytes(self._own, fcntl.F_WRLCK):
+        if lock_bytes(self._own, WRLCK):
             with suppress(OSError):
                 os.unlink(f"{self._path}-ticket")  # noqa: PTH108 - a path that is text
         own, self._own, self._held = (
@@ -213,7 +212,7 @@ def _opened(path: str) -> tuple[int, int]:
     """Open a file twice that is there until the last who has it open lets go."""
     while True:
         own = os.open(path, _FLAGS, 0o600)
-        if lock_bytes(own, fcntl.F_RDLCK) and os.fstat(own).st_nlink:
+        if lock_bytes(own, RDLCK) and os.fstat(own).st_nlink:
             break
         os.close(own)  # somebody is about to remove it, or has
     try:
@@ -234,7 +233,7 @@ def _not_opened(path: str, error: OSError) -> StorageError:
 def _opened_again(path: str, own: int) -> int:
     """Open a file anew that is open: a description of its own, with locks of its own."""
     try:
-        return os.open(f"/proc/self/fd/{own}", os.O_RDWR)
+        return opened_again(own, path, os.O_RDWR)
     except OSError:
         return os.open(path, _FLAGS, 0o600)
 
@@ -265,7 +264,7 @@ class _Waiter:
         except BaseException:
             self._give_up()
             # It may have come, and a signal with it; where it has not, this does nothing.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            turn(self._descriptor, OVER)
             raise
 
     def _give_up(self) -> bool:
@@ -286,10 +285,10 @@ class _Waiter:
 
     def _serve(self) -> None:
         while self._asked.get() is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            turn(self._descriptor, WAIT)
             with self._guard:
                 self._is_waiting = False
                 if self._is_wanted:
                     self._granted.put(None)
                 else:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+                    turn(self._descriptor, OVER)

@@ -8,7 +8,6 @@ state of the database that is newer than the file's.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import time
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.audit.judging import Linked
 from journal.audit.source import MAX_INT
+from journal.descriptors import CLOSE_ON_EXEC, NO_LINK, NO_WAIT
 from journal.escape import escape
-from journal.filelocks import lock_bytes
+from journal.filelocks import RDLCK, lock_bytes
 from journal.redacted import is_overwritten
 from journal.seal import body_holds, holds
 
@@ -86,9 +86,7 @@ def faults(
         evidence = {"path": mirror.path}
         found.append(Fault("J704", "somebody edited it, and it is kept as it is", evidence))
     try:
-        descriptor = os.open(
-            mirror.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        )
+        descriptor = os.open(mirror.path, os.O_RDONLY | NO_LINK | CLOSE_ON_EXEC | NO_WAIT)
     except FileNotFoundError:
         cause = "its going was recorded" if state == "gone" else "nobody has looked since it went"
         return [*found, Fault("J701", cause, {"path": mirror.path})]
@@ -204,13 +202,13 @@ class Slot:
     def held(self, wait_s: float) -> Iterator[bool]:
         """Keep the journal from writing to the file meanwhile; say whether that could be had in time."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDONLY | NO_LINK | CLOSE_ON_EXEC)
         except OSError:
             yield False
             return
         try:
             until = time.monotonic() + wait_s
-            while not (has_it := lock_bytes(descriptor, fcntl.F_RDLCK, self._start, _SLOT_SIZE)):
+            while not (has_it := lock_bytes(descriptor, RDLCK, self._start, _SLOT_SIZE)):
                 if time.monotonic() > until:
                     break
                 time.sleep(_PAUSE_S)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal import copymark, schema, tables
 from journal.controls import fact
+from journal.descriptors import CLOSE_ON_EXEC
 from journal.dialects.bulk import names_of
 from journal.engine import APPLICATION_ID, connect, driver, is_compatible_mode, translated
 from journal.errors import BusyError, StorageError
@@ -60,7 +61,7 @@ class FileTarget:
         with self._told():
             self._take_turn()
             with suppress(FileExistsError):
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC
                 os.close(os.open(self.path, flags, 0o600))
             if schema.unfinished_at(self.shown) is None:
                 schema.create_draft(self.shown, mark)
