@@ -29,8 +29,7 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
         StorageError: it is.
 
     """
-    place, name = (path.parent.resolve() / path.name for path in (journal, target))
-    if str(name) in (*files_of(str(place)), *files_of(os.path.realpath(place))):
+    if is_journals_own(target, journal):
         # Opening any of the journal's files from here would drop SQLite's locks.
         raise StorageError(
             f"{target} belongs to the journal", hint="name another FILE", code="own-file"
@@ -39,6 +38,21 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
         raise StorageError(f"{target} is a directory", hint="name a FILE", code="is-a-directory")
     if not force and os.path.lexists(target):
         raise is_there(target)
+
+
+def is_journals_own(target: Path, journal: Path) -> bool:
+    """Whether a file is one of a journal's, by its name or under any other; neither is opened."""
+    place, name = (path.parent.resolve() / path.name for path in (journal, target))
+    own = (*files_of(str(place)), *files_of(os.path.realpath(place)))
+    return str(name) in own or any(_is_one(name, each) for each in own)
+
+
+def _is_one(one: Path, other: str) -> bool:
+    # A name in other letters is the same file on macOS.
+    try:
+        return os.path.samestat(os.stat(one), os.stat(other))  # noqa: PTH116 - as text, and by path
+    except OSError:
+        return False
 
 
 def is_there(target: Path, hint: str = "--force to replace it, or another FILE") -> StorageError:

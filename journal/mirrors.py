@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from journal.commands import command_on
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
+from journal.files import is_journals_own
 from journal.mirror import Mirror
 from journal.mirrorfile import is_file, make_file, mode_of, real_path
 from journal.model import check_label
@@ -88,6 +90,7 @@ class Mirrors:
         if is_untold(self._store.place):
             raise untold()
         found = real_path(path)
+        self._refuse_own(found)
         self._sides.of(found, create=True)  # or nobody could serve it
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)
@@ -109,6 +112,13 @@ class Mirrors:
                 make_file(found, made.mode)  # or who writes before we come to it calls it gone
         self._begin(made, is_new=known is None)
         return made
+
+    def _refuse_own(self, found: str) -> None:
+        """Refuse the journal's own files: its lines would be written into the database."""
+        if self._store.keeps_files and is_journals_own(Path(found), Path(self._store.path)):
+            raise MirrorError(
+                f"{found} belongs to the journal", hint="name another file", code="own-file"
+            )
 
     def _whose(self, known: MirrorFact) -> str:
         return whose(known.place, self._store.place)

@@ -20,6 +20,7 @@ from journal import BusyError, EntryError, Journal, StorageError
 from journal.deputy import Deputy
 from journal.ticket import Ticket
 from tests.holding import held
+from tests.systems import LINUX
 from tests.test_worst_moments import open_files
 
 if TYPE_CHECKING:
@@ -221,6 +222,7 @@ def no_thread(_: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 
 
+@LINUX
 def test_where_no_thread_can_be_had_it_is_told_and_the_next_tries_again(
     journal, monkeypatch, holder
 ):
@@ -413,6 +415,7 @@ def test_the_turn_and_the_lock_have_one_time_out(journal, thief, holder, monkeyp
     assert deadlines[0] <= is_asked_for + store.busy_timeout_s
 
 
+@LINUX
 def test_a_deputy_ends_with_its_journal(open_journal, journal, journal_path, holder):
     """And the file by which it waits is closed."""
     other = open_journal()

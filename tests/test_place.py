@@ -10,6 +10,7 @@ import pytest
 
 from journal import NotFoundError, StorageError, UnsafeSQLite, place
 from journal.place import Mount, check_place, mount_of
+from tests.systems import LINUX
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -37,6 +38,7 @@ def mounts(monkeypatch):
     monkeypatch.setattr(Path, "read_text", read_text)
 
 
+@LINUX
 @pytest.mark.parametrize(
     "path, expected",
     [

@@ -16,6 +16,7 @@ from journal.audit import audit
 from journal.engine import driver
 from journal.parts import encode_lines
 from journal.writing import write
+from tests.systems import LINUX
 from tests.thieves import KEY
 
 LINE = {"n": 1}
@@ -397,6 +398,7 @@ UNREADABLE = """
 """
 
 
+@LINUX
 def test_a_disk_that_cannot_be_read_is_told_as_that(tmp_path):
     """SQLite has ended the transaction by then: to end it once more would fail, and be told instead."""
     assert python(UNREADABLE, tmp_path / "agent.db").split() == ["io-error"]

@@ -19,6 +19,7 @@ from journal.place import SIDE_FILES
 from journal.sidefile import SideFile
 from journal.watching import Seen, Watch
 from tests.migration.conftest import session_file
+from tests.systems import LINUX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,6 +103,7 @@ def test_a_line_that_was_only_appended_tells_how_the_file_ends(
     assert path.read_bytes().endswith(b'{"n":2}\n{"n":3}\n{"n":4}\n')
 
 
+@LINUX
 def test_lines_of_many_files_are_synced_at_once_and_before_anybody_is_told(
     journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +125,7 @@ def test_lines_of_many_files_are_synced_at_once_and_before_anybody_is_told(
     }  # foreign, and nothing else
 
 
+@LINUX
 def test_what_a_writer_adds_while_the_file_is_looked_at_stands_behind_it(
     journal: Journal,
     store: Path,

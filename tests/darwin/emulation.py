@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import ctypes.util
 import errno
 import fcntl
 import importlib
@@ -47,7 +48,7 @@ _OPENAT2: Final = 437
 _NO_SYMLINKS: Final = 4  # RESOLVE_NO_SYMLINKS
 _LACKING: Final = (
     *("fdatasync", "sched_getaffinity", "memfd_create", "eventfd", "pidfd_open", "splice"),
-    *("copy_file_range", "posix_fadvise", "posix_fallocate", "getrandom", "O_PATH", "O_TMPFILE"),
+    *("copy_file_range", "posix_fadvise", "posix_fallocate", "getrandom"),
 )
 
 _within = threading.local()

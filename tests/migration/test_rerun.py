@@ -19,6 +19,7 @@ from journal.migration.transfer import Transfer
 from journal.sidefile import SideFile
 from journal.writing import write
 from tests.migration.conftest import session_file, states
+from tests.systems import LINUX
 
 
 @pytest.fixture
@@ -410,6 +411,7 @@ def test_receipts_tell_of_each_file(store, migrate, thief):
     ]
 
 
+@LINUX
 def test_when_a_run_has_ended_all_of_it_is_on_disk(store, journal, monkeypatch):
     """Its files are not synced one by one, but the last commit of a run is, and what stands before it."""
     synced = []

@@ -15,6 +15,7 @@ from journal.lines import LINE_LIMIT
 from journal.migration import apply, plan
 from journal.migration.source import Source
 from tests.migration.conftest import session_file, states
+from tests.systems import LINUX
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such files on Windows")
 
@@ -265,6 +266,7 @@ def test_a_file_that_never_rests_is_set_aside(store, good, journal, monkeypatch)
     assert [each.key for each in journal.sessions()] == ["good"]
 
 
+@LINUX
 def test_a_device_that_fails_in_the_middle(store, good, journal, monkeypatch):
     path, true = session_file(store / "a.jsonl", {"n": 1}), os.read
     made = plan([store])

@@ -14,6 +14,7 @@ from journal.audit.mirrored import Fault, Slot, compare, faults
 from journal.filelocks import lock_bytes
 from journal.redacted import Piece, placeholder
 from journal.seal import Mac
+from tests.systems import LINUX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +106,7 @@ def test_a_mirror_that_is_written_to_is_waited_for(tmp_path, monkeypatch):
         assert not is_held
 
 
+@LINUX
 def test_a_file_is_closed_once_it_was_compared(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(WHOLE)

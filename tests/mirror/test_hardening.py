@@ -41,6 +41,7 @@ from journal.process import this_process
 from journal.serving import served
 from journal.sidefile import Known, SideFile
 from journal.store import Store
+from tests.systems import LINUX
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -477,6 +478,15 @@ def test_places_that_cannot_be_a_mirror(journal: Journal, tmp_path: Path, name: 
     journal.session(KEY, writer="gateway", role="run").append({"n": 0})
 
 
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-mirrors", "-ticket", "-journal"])
+def test_no_mirror_is_a_journals_own_file(journal: Journal, end: str) -> None:
+    """Its lines would be written into the database."""
+    with pytest.raises(MirrorError, match="belongs to the journal") as caught:
+        journal.mirrors.add(KEY, f"{journal.path}{end}")
+    assert caught.value.code == "own-file"
+    journal.session(KEY, writer="gateway", role="run").append({"n": 0})
+
+
 def test_a_directory_on_the_way_swapped_for_a_link(
     journal: Journal, mirrored: Session, path: Path, tmp_path: Path
 ) -> None:
@@ -684,6 +694,7 @@ def test_a_file_is_looked_at_though_another_write_was_rolled_back_meanwhile(
         fence.check()
 
 
+@LINUX
 @pytest.mark.parametrize("when", ["while the files are made durable", "before the store is closed"])
 def test_a_thread_that_opens_a_mirror_while_a_journal_is_closed_leaves_nothing_open(
     second: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
