@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import stat
 import sys
 import time
@@ -22,6 +23,8 @@ from journal.custody import custody
 from journal.engine import WAL_LIMIT_BYTES, connect, driver, is_compatible_mode, translated
 from journal.errors import JournalError
 from journal.explanation import counted
+from journal.filelocks import check_system
+from journal.pins import CAN_PIN
 from journal.place import UNSAFE_FILE_SYSTEMS, check_file, mount_of
 from journal.serving import served
 
@@ -41,6 +44,13 @@ _MIB: Final = 1024 * 1024
 # Where what is written is gone with the machine, or with the container.
 _FLEETING: Final = frozenset({"tmpfs", "ramfs"})
 _LAYERED: Final = frozenset({"overlay", "aufs", "fuse-overlayfs"})
+_SET_CLOCK: Final = (
+    "sudo sntp -sS time.apple.com" if sys.platform == "darwin" else "timedatectl set-ntp true"
+)
+_PROVED: Final = {
+    "linux": "Linux",
+    "darwin": "macOS, tried under an emulation of its calls and not yet on a Mac",
+}
 _READ_BYTES: Final = range(123, 128)  # UNIX_SHM_BASE + 3: WAL_READ_LOCK(0) to (4)
 _LOOKS: Final = 3
 _BETWEEN_LOOKS_S: Final = 0.05
@@ -74,7 +84,7 @@ def examine(path: Path, *, strict: bool = False) -> list[Fact]:
     ``strict`` makes a SQLite library with the WAL-reset bug a problem.
     What cannot be told is a fact as well; no error of the journal or the system is raised.
     """
-    found = [told("SQLite", lambda: _sqlite(strict=strict)), _python()]
+    found = [told("SQLite", lambda: _sqlite(strict=strict)), _python(), told("system", _system)]
     found += [told("file system", lambda: _file_system(path)), told("disk", lambda: _disk(path))]
     found += [told("file", lambda: _file(path))]
     found += [told("clock", lambda: _clock(path))]
@@ -105,7 +115,7 @@ def told(name: str, ask: Callable[[], Fact]) -> Fact:
         return Fact(name, PROBLEM, str(error), error.hint, {"code": error.code})
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or str(error)
-        step = "see what is there, and whose it is: namei -l on its path"
+        step = "see what is there, and whose it is: ls -ld on it, and on each directory above it"
         return Fact(name, PROBLEM, f"cannot be told: {words}", step, {"code": "system"})
 
 
@@ -127,6 +137,16 @@ def _python() -> Fact:
     version, name = platform.python_version(), platform.python_implementation()
     words = f"{version} ({name}, {sys.platform} {platform.machine()})"
     return Fact("Python", OK, words, None, {"version": version, "executable": sys.executable})
+
+
+def _system() -> Fact:
+    """Say how far this system is proved; README.md says the same."""
+    check_system()
+    details = {"platform": sys.platform, "machine": platform.machine(), "lock_pins": CAN_PIN}
+    words = _PROVED.get(sys.platform, f"{sys.platform}: not tried")
+    return Fact(
+        "system", OK, f"{words}{'' if CAN_PIN else '; without the lock pins'}", None, details
+    )
 
 
 def _file_system(path: Path) -> Fact:
@@ -151,18 +171,25 @@ def _file_system(path: Path) -> Fact:
 
 def _disk(path: Path) -> Fact:
     place = next(each for each in path.parents if each.exists())
-    found = os.statvfs(place)
-    free, inodes = found.f_bavail * found.f_frsize, found.f_favail
+    free, is_out_of_files = _room(place)
     size = sum(map(_bytes_of, _files(path)))
     words = f"{free // _MIB} MiB free, the journal takes {size / _MIB:.1f}"
     details = {"free_bytes": free, "journal_bytes": size}
-    step = f"free some space: du -xh --max-depth=1 {quote(str(place))}"
-    if free < WAL_LIMIT_BYTES or (found.f_files and not inodes):
+    step = f"free some space: du -xhd 1 {quote(str(place))}"
+    if free < WAL_LIMIT_BYTES or is_out_of_files:
         words = f"{words}: too little for the write-ahead log, so writes will fail"
         return Fact("disk", PROBLEM, words, step, details)
     if free < WAL_LIMIT_BYTES + size:
         return Fact("disk", WARNING, f"{words}: a backup would not fit", step, details)
     return Fact("disk", OK, words, None, details)
+
+
+def _room(place: Path) -> tuple[int, bool]:
+    """Return how many bytes are free, and whether no further file can be made."""
+    if not hasattr(os, "statvfs"):  # Windows
+        return shutil.disk_usage(place).free, False
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize, bool(found.f_files and not found.f_favail)
 
 
 def _clock(path: Path) -> Fact:
@@ -172,7 +199,7 @@ def _clock(path: Path) -> Fact:
     drift = abs((time.time() - now) - (time.monotonic() - steady))
     newest = max((one.stat().st_mtime for one in _files(path) if one.is_file()), default=0.0)
     details = {"now_us": int(now * 1e6), "drift_us": int(drift * 1e6)}
-    step = "set the clock, and keep it set: timedatectl set-ntp true"
+    step = f"set the clock, and keep it set: {_SET_CLOCK}"
     if now < _SANE_S:
         return Fact(
             "clock", PROBLEM, f"it says {_when(now)}, before this program was", step, details
@@ -264,7 +291,7 @@ def _log(path: Path) -> Fact:
     if readers:
         pid = min(readers)
         words += f"; process {pid} has been reading all the while, and the log grows while it does"
-        step = f"see what it does: ps -o pid,etime,stat,cmd {pid}"
+        step = f"see what it does: ps -o pid,etime,stat,command -p {pid}"
         state = WARNING if size > WAL_LIMIT_BYTES // 4 else OK
         return Fact("log", state, words, step if state == WARNING else None, details)
     if size > WAL_LIMIT_BYTES:

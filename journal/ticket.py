@@ -177,7 +177,7 @@ class Ticket:
         return BusyError(
             f"{self._path}: {described(pid)} has been writing since {since} "
             f"and did not end within {self._wait_s:g} s",
-            hint=f"see what process {pid} does (ps -o stat,cmd {pid}); a longer busy_timeout waits longer",
+            hint=f"see what process {pid} does (ps -o stat,command -p {pid}); a longer busy_timeout waits longer",
         )
 
     def abandon(self) -> None:

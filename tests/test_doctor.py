@@ -19,7 +19,7 @@ from journal.openers import Opener, Seen
 from journal.place import Mount
 from tests.thieves import KEY, Thief
 
-FACTS = "SQLite Python|file system|disk|file|clock|open in|log|schema|key|mirrors"
+FACTS = "SQLite Python|system|file system|disk|file|clock|open in|log|schema|key|mirrors"
 
 
 def state(path, name, **options):
