@@ -49,6 +49,9 @@ def _library() -> Any:  # noqa: ANN401 - a library has whatever functions it has
         ctypes.POINTER(ctypes.c_int), ctypes.c_uint, text, size, ctypes.c_void_p, ctypes.c_size_t
     ]  # fmt: skip
     library.sysctlbyname.argtypes = [text, text, size, ctypes.c_void_p, ctypes.c_size_t]
+    # On Intel the plain name is an older layout's.
+    with suppress(AttributeError):
+        setattr(library, "statfs", getattr(library, "statfs$INODE64"))  # noqa: B010 - mypy knows no such name
     library.statfs.argtypes = [text, text]
     library.realpath.argtypes = [text, text]
     library.realpath.restype = ctypes.c_void_p

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # The library has words for these; every command says them through this module.
 counted, when = _counted, _when
+_IS_DARWIN: Final = sys.platform == "darwin"
 STEPPED_OVER: Final = "%s: stepped over"
 
 
@@ -50,10 +51,13 @@ def when_reader_leaves(call: Callable[[], None]) -> None:
 
 
 def _await_end(descriptor: int, call: Callable[[], None]) -> None:
-    # Asked for nothing, poll tells of an end alone: as GNU tail does.
+    # Asked for nothing, poll tells of an end alone; on macOS it must be asked for something, which
+    # no pipe has, and may tell of something else: as GNU tail does.
     poll = select.poll()
-    poll.register(descriptor, 0)
-    poll.poll()
+    poll.register(descriptor, select.POLLRDBAND if _IS_DARWIN else 0)
+    ((_, found),) = poll.poll()
+    if _IS_DARWIN and not found & (select.POLLHUP | select.POLLERR):
+        return  # a device, or what is typed: an end is noticed at the next line
     _send_nowhere(sys.stdout)
     call()
 

@@ -17,6 +17,7 @@ import importlib
 import multiprocessing
 import os
 import platform
+import select
 import selectors
 import shutil
 import socket
@@ -38,6 +39,7 @@ BEFORE: Final = (
 BOOT_SESSION: Final = "0E5B3A4C-8C5F-4E0F-9C62-7A0D4E1B2F33"
 
 _open, _fcntl, _readlink, _cdll = os.open, fcntl.fcntl, os.readlink, ctypes.CDLL
+_poll = select.poll
 _OFD: Final = {90: 37, 91: 38, 92: 36}
 _KINDS: Final = {1: fcntl.F_RDLCK, 2: fcntl.F_UNLCK, 3: fcntl.F_WRLCK}
 _THERE: Final = {here: there for there, here in _KINDS.items()}
@@ -119,6 +121,8 @@ def flock(descriptor: Any, operation: int) -> None:
 def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
     if not flags & _NO_LINK_AT_ALL:
         return _open(path, flags, mode, dir_fd=dir_fd)
+    if flags & os.O_NOFOLLOW:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     how = struct.pack("QQQ", (flags & ~_NO_LINK_AT_ALL) | os.O_CLOEXEC, 0, _NO_SYMLINKS)
     at = -100 if dir_fd is None else dir_fd  # AT_FDCWD
     library = _cdll(None, use_errno=True)
@@ -126,6 +130,24 @@ def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = Non
     if found < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
     return int(found)
+
+
+# -- poll -----------------------------------------------------------------------------
+
+
+class Poll:
+    """A poll that hears only of what it was asked for something about."""
+
+    def __init__(self) -> None:
+        self._poll = _poll()
+        self.unregister = self._poll.unregister
+
+    def register(self, descriptor: Any, events: int = select.POLLIN | select.POLLOUT) -> None:
+        if events:
+            self._poll.register(descriptor, events)
+
+    def poll(self, *wait: Any) -> Any:
+        return self._poll.poll(*wait)
 
 
 # -- the C library --------------------------------------------------------------------
@@ -217,5 +239,6 @@ def install() -> None:
     fcntl.fcntl, fcntl.flock = translated, flock
     os.readlink, os.open = readlink, opened
     os.O_NOFOLLOW_ANY = _NO_LINK_AT_ALL  # type: ignore[attr-defined]
+    select.poll = Poll  # type: ignore[misc, assignment]
     ctypes.CDLL = library  # type: ignore[misc, assignment]
     sys.platform = "darwin"

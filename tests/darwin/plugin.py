@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -27,3 +28,4 @@ for each in ("trio", "hypothesis", "watchfiles"):
     importlib.import_module(each)
 emulation.install()
 os.environ["PYTHONPATH"] = path_for_children()
+sys.path.insert(0, str(SITE))  # some tests give that to their children
