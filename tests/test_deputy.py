@@ -20,7 +20,6 @@ from journal import BusyError, EntryError, Journal, StorageError
 from journal.deputy import Deputy
 from journal.ticket import Ticket
 from tests.holding import held
-from tests.systems import LINUX
 from tests.test_worst_moments import open_files
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ def test_a_forked_child_keeps_nobody_waiting_who_had_a_deputy(journal, journal_p
 def stays_open(number: int, until: int) -> bool:
     """Whether a file has this number in this process; wait for a word first."""
     os.read(until, 1)
-    return Path(f"/proc/self/fd/{number}").exists()
+    return Path(f"/dev/fd/{number}").exists()
 
 
 def test_a_turn_that_was_not_taken_is_given_back(journal, journal_path, holder):
@@ -222,7 +221,6 @@ def no_thread(_: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 
 
-@LINUX
 def test_where_no_thread_can_be_had_it_is_told_and_the_next_tries_again(
     journal, monkeypatch, holder
 ):
@@ -415,7 +413,6 @@ def test_the_turn_and_the_lock_have_one_time_out(journal, thief, holder, monkeyp
     assert deadlines[0] <= is_asked_for + store.busy_timeout_s
 
 
-@LINUX
 def test_a_deputy_ends_with_its_journal(open_journal, journal, journal_path, holder):
     """And the file by which it waits is closed."""
     other = open_journal()
