@@ -175,7 +175,7 @@ def test_a_forked_child_keeps_nobody_waiting_who_had_a_deputy(journal, journal_p
 def stays_open(number: int, until: int) -> bool:
     """Whether a file has this number in this process; wait for a word first."""
     os.read(until, 1)
-    return Path(f"/proc/self/fd/{number}").exists()
+    return Path(f"/dev/fd/{number}").exists()
 
 
 def test_a_turn_that_was_not_taken_is_given_back(journal, journal_path, holder):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from journal.durability import copied
 from journal.store import Store
 from journal.ticket import Ticket
 from tests.holding import held
+from tests.systems import LINUX
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -28,13 +31,19 @@ LINE = {"n": 1}
 GREAT = b'{"text":"' + b"x" * 300_000 + b'"}'
 
 
+def path_of(number: str) -> str:
+    if sys.platform == "darwin":
+        return os.fsdecode(fcntl.fcntl(int(number), 50, bytes(1024)).rstrip(b"\0"))  # F_GETPATH
+    return os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - text, as the kernel has it
+
+
 def open_files(beside: Path) -> list[str]:
     with guards.own_hand():
-        numbers = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
+        numbers = os.listdir("/dev/fd")  # noqa: PTH208 - numbers, not paths
     found = []
     for number in numbers:
         try:
-            found.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - as above
+            found.append(path_of(number))
         except OSError:
             continue
     return [path for path in found if path.startswith(str(beside))]
@@ -107,6 +116,7 @@ def test_a_closed_journal_leaves_nothing_open(journal_path):
     assert open_files(journal_path) == []
 
 
+@LINUX
 def test_a_log_that_is_not_open_here_is_not_synced_for_anybody(journal_path):
     journal_path.write_bytes(b"")
     with pytest.raises(StorageError) as caught:
@@ -380,9 +390,9 @@ def test_a_close_between_two_steps_of_a_write_is_told_as_one(
 # -- a log that somebody else is mending ----------------------------------------------------
 
 MEND = """
-import fcntl, os, struct, sys
+import fcntl, os, sys
 shm = os.open(sys.argv[1] + "-shm", os.O_RDWR)
-fcntl.fcntl(shm, fcntl.F_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 120, 3, 0))
+fcntl.lockf(shm, fcntl.LOCK_EX | fcntl.LOCK_NB, 3, 120)
 os.pwrite(shm, bytes(96), 0)
 print("held", flush=True)
 sys.stdin.readline()

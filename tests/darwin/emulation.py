@@ -27,6 +27,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import types
 import uuid
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +95,10 @@ def translated(descriptor: Any, command: int, argument: Any = 0) -> Any:
     if command == 51:  # F_FULLFSYNC
         os.fsync(number)
         return 0
+    if command == 50:  # F_GETPATH
+        with _AsLinux():
+            path = os.fsencode(_readlink(f"/proc/self/fd/{number}"))
+        return path.ljust(len(argument), b"\0")
     if command in (36, 37, 38):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return _fcntl(number, command, argument)
@@ -241,4 +246,7 @@ def install() -> None:
     os.O_NOFOLLOW_ANY = _NO_LINK_AT_ALL  # type: ignore[attr-defined]
     select.poll = Poll  # type: ignore[misc, assignment]
     ctypes.CDLL = library  # type: ignore[misc, assignment]
+    proxies = types.ModuleType("_scproxy")  # urllib asks it there
+    vars(proxies).update(_get_proxies=dict, _get_proxy_settings=dict)
+    sys.modules["_scproxy"] = proxies
     sys.platform = "darwin"

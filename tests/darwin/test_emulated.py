@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there it is no 
     [
         ("tests/darwin/test_macos.py", "tests/test_process.py"),
         (
-            *("tests/test_fence.py", "tests/test_ticket.py"),
+            *("tests/test_fence.py", "tests/test_ticket.py", "tests/cli/test_follow.py"),
             *(f"tests/mirror/test_{name}.py" for name in ("edits", "hardening", "power_cuts")),
         ),
     ],

@@ -361,15 +361,14 @@ def test_a_directory_is_watched(home, command):
 
 
 def test_a_journal_is_backed_up_audited_and_restored(home, command):
-    command("init")
-    command("append", "s", "-w", "w", "--role", "run", '{"n":1}')
-    command("backup", "copy.db")
-    command("append", "s", "-w", "w", "--role", "run", '{"n":2}')
-    with Journal(home / "journal.db"):
-        command("restore", "copy.db", "--apply", code=1)
+    with Journal(home / "journal.db") as journal:
+        run = journal.session("s", writer="w", role="run")
+        run.append({"n": 1})
+        command("backup", "copy.db")
+        run.append({"n": 2})
+        command("restore", "copy.db", "--apply", code=1)  # somebody has it open
     command("restore", "copy.db", "--apply")
     assert command("export", "s").stdout == '{"n":1}\n'
-    command("audit")
     facts = {each["name"]: each for each in json.loads(command("doctor", "--json").stdout)["facts"]}
     assert facts["open in"]["words"] == "this system does not say who has it open"
     assert facts["file system"]["state"] == "ok"

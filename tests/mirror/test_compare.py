@@ -111,10 +111,10 @@ def test_a_file_is_closed_once_it_was_compared(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(WHOLE)
     mirror = MirrorDeclared(2, "h", str(path), "keep", 3)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = len(list(Path("/dev/fd").iterdir()))
     for _ in range(3):
         assert faults(mirror, None, iter(LINES)) == []
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/dev/fd").iterdir())) == before
     path.unlink()
     assert [each.check for each in faults(mirror, "refused", iter(LINES))] == ["J704", "J701"]
     path.mkdir()
