@@ -1,13 +1,14 @@
 """What macOS's kernel tells of processes, file systems and names, asked by its C library: it has no /proc.
 
 The layouts are those of the 64 bit systems (bsd/sys/sysctl.h, proc.h and mount.h of xnu). Nothing
-here is called anywhere else, and nothing of it opens a file.
+here is called on another system, and nothing of it opens a file.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import suppress
 from functools import cache
 from struct import Struct
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     import ctypes
+
+IS_DARWIN: Final = sys.platform == "darwin"
 
 _PROC_PID: Final = (1, 14, 1)  # CTL_KERN, KERN_PROC, KERN_PROC_PID
 _KINFO_SIZE: Final = 648

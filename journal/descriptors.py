@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from typing import Final
+
+from journal.darwin import IS_DARWIN
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_IS_DARWIN: Final = sys.platform == "darwin"
 _F_FULLFSYNC: Final = 51
 # Where a file system knows no such sync it says so by one of these; what else it says is a failure.
 _UNKNOWN: Final = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY)
@@ -49,9 +49,9 @@ def _fully_synced(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-sync = _fully_synced if _IS_DARWIN else _synced
+sync = _fully_synced if IS_DARWIN else _synced
 """Make a file, or the names in a directory, survive power loss."""
-sync_data = _fully_synced if _IS_DARWIN else _data_synced
+sync_data = _fully_synced if IS_DARWIN else _data_synced
 """Make a file's bytes survive power loss; its times may be lost."""
 
 
@@ -62,7 +62,7 @@ def opened_again(descriptor: int, path: str, flags: int) -> int:
         OSError: it cannot be opened; ``ESTALE`` where its path leads to another file by now.
 
     """
-    if not _IS_DARWIN:
+    if not IS_DARWIN:
         return os.open(f"/proc/self/fd/{descriptor}", flags | CLOSE_ON_EXEC)
     again = os.open(path, flags | NO_LINK | CLOSE_ON_EXEC)
     if os.path.samestat(os.fstat(again), os.fstat(descriptor)):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from journal import openers, schema
 from journal.commands import command_on
 from journal.custody import custody
+from journal.darwin import IS_DARWIN
 from journal.engine import WAL_LIMIT_BYTES, connect, driver, is_compatible_mode, translated
 from journal.errors import JournalError
 from journal.explanation import counted
@@ -44,9 +45,7 @@ _MIB: Final = 1024 * 1024
 # Where what is written is gone with the machine, or with the container.
 _FLEETING: Final = frozenset({"tmpfs", "ramfs"})
 _LAYERED: Final = frozenset({"overlay", "aufs", "fuse-overlayfs"})
-_SET_CLOCK: Final = (
-    "sudo sntp -sS time.apple.com" if sys.platform == "darwin" else "timedatectl set-ntp true"
-)
+_SET_CLOCK: Final = "sudo sntp -sS time.apple.com" if IS_DARWIN else "timedatectl set-ntp true"
 _PROVED: Final = {
     "linux": "Linux",
     "darwin": "macOS, tried under an emulation of its calls and not yet on a Mac",

@@ -12,7 +12,6 @@ import importlib
 import logging
 import random
 import sqlite3
-import sys
 import time
 import warnings
 from functools import cache
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from urllib.parse import quote
 
 from journal import errors
+from journal.darwin import IS_DARWIN
 from journal.dialects import postgres
 from journal.filelocks import check_system
 from journal.guards import opening
@@ -37,7 +37,6 @@ DURABILITY: Final = {"full": "FULL", "normal": "NORMAL"}
 # https://sqlite.org/wal.html#walresetbug: fixed in 3.51.3, with two backports.
 _FIXED: Final = (((3, 51, 3), (99,)), ((3, 50, 7), (3, 51)), ((3, 44, 6), (3, 45)))
 
-_IS_DARWIN: Final = sys.platform == "darwin"
 log = logging.getLogger("journal")
 
 
@@ -179,7 +178,7 @@ def _set_pragmas(connection: Any, mode: str, durability: str, wait_s: float) -> 
         execute(f"PRAGMA {pragma}")
     if mode == "ro":
         return
-    if _IS_DARWIN:
+    if IS_DARWIN:
         # For the log and for what a checkpoint writes. Without it SQLite calls fsync, which there
         # leaves it all in the drive's cache: a power cut could take back what was acknowledged,
         # and damage the database.

@@ -13,6 +13,7 @@ import sys
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from journal.darwin import IS_DARWIN
 from journal.errors import StorageError
 
 if TYPE_CHECKING:
@@ -23,12 +24,11 @@ try:
 except ImportError:  # Windows: check_system() comes before anything here is called
     fcntl = None  # type: ignore[assignment]
 
-_IS_DARWIN: Final = sys.platform == "darwin"
 # struct flock of 64 bit: here its kind comes first and the process last, there the other way round.
-_FLOCK: Final = Struct("qqihh") if _IS_DARWIN else Struct("hhqqi")
-_PID_FIELD: Final = slice(16, 20) if _IS_DARWIN else slice(24, 28)
-_KIND: Final = 3 if _IS_DARWIN else 0
-_OFD_SETLK, _OFD_SETLKW, _OFD_GETLK = (90, 91, 92) if _IS_DARWIN else (37, 38, 36)
+_FLOCK: Final = Struct("qqihh") if IS_DARWIN else Struct("hhqqi")
+_PID_FIELD: Final = slice(16, 20) if IS_DARWIN else slice(24, 28)
+_KIND: Final = 3 if IS_DARWIN else 0
+_OFD_SETLK, _OFD_SETLKW, _OFD_GETLK = (90, 91, 92) if IS_DARWIN else (37, 38, 36)
 
 RDLCK: Final[int] = getattr(fcntl, "F_RDLCK", 0)
 WRLCK: Final[int] = getattr(fcntl, "F_WRLCK", 0)
@@ -66,7 +66,7 @@ def request(kind: int, start: int = 0, size: int = 1) -> bytes:
 
 
 def _packed(kind: int, start: int = 0, size: int = 0, pid: int = 0) -> bytes:
-    if _IS_DARWIN:
+    if IS_DARWIN:
         return _FLOCK.pack(start, size, pid, kind, os.SEEK_SET)
     return _FLOCK.pack(kind, os.SEEK_SET, start, size, pid)
 
@@ -118,5 +118,5 @@ def _turn_of_a_byte(descriptor: int, operation: int) -> None:
 
 
 # Each append comes by: on Linux it is the system's own call, with nothing around it.
-turn: Callable[[int, int], object] = _turn_of_a_byte if _IS_DARWIN or fcntl is None else fcntl.flock
+turn: Callable[[int, int], object] = _turn_of_a_byte if IS_DARWIN or fcntl is None else fcntl.flock
 """Take a file's turn (``WAIT``; or ``AT_ONCE``, else it raises ``BlockingIOError``), or give it back (``OVER``)."""

@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from journal import darwin
+from journal.darwin import IS_DARWIN
 from journal.descriptors import (
     CLOSE_ON_EXEC,
     DIRECTORY,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 CHUNK: Final = 1024 * 1024
 _FIRST_MODE: Final = 0o600
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | NO_LINK | CLOSE_ON_EXEC | NO_WAIT
-_IS_DARWIN: Final = sys.platform == "darwin"
 _HAS_LINKS: Final = sys.platform == "linux"  # whether /proc tells what a descriptor has open
 
 
@@ -256,7 +256,7 @@ def real_path(path: str | os.PathLike[str]) -> str:
     if given.name in ("", "..", "."):
         raise _unusable(str(given), "it names no file", "name a file")
     found = parent / given.name
-    if _IS_DARWIN:
+    if IS_DARWIN:
         found = Path(darwin.stored_path(str(found)))
     _check_text(str(found))
     status = _lstat(str(found))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from shlex import quote
 from typing import Final, NamedTuple
 
 from journal import darwin
+from journal.darwin import IS_DARWIN
 from journal.errors import FullError, NotFoundError, ReadOnlyError, StorageError, UnsafeSQLite
 
 # File systems on which SQLite's locks or its shared memory do not hold.
@@ -18,7 +18,6 @@ UNSAFE_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "fuse.sshfs", "drvfs", "afs", "ceph"}
     | {"afpfs", "webdav"}  # macOS: nfs and smbfs stand above
 )
-_IS_DARWIN: Final = sys.platform == "darwin"
 # What stands beside a journal's file: SQLite's log and its index, then ours.
 SIDE_FILES: Final = ("-wal", "-shm", "-mirrors", "-ticket")
 _LOCAL_HINT: Final = "keep the journal on a local disk, and a mirror where others need the file"
@@ -121,7 +120,7 @@ def _check_mount(path: Path) -> None:
 
 def mount_of(path: Path) -> Mount | None:
     """Return the mount a path is on; None where the system does not say."""
-    if _IS_DARWIN:
+    if IS_DARWIN:
         found = darwin.mounted(str(path.parent))
         return None if found is None else Mount(*found)
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal import darwin
+from journal.darwin import IS_DARWIN
 from journal.errors import StorageError
 from journal.escape import escape
 from journal.model import Process
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from threading import Thread
 
 _START_FIELD = 19  # proc(5): starttime is field 22, counted here from the state, field 3
-_IS_DARWIN = sys.platform == "darwin"
 _STARTED_US = time.time_ns() // 1000
 
 
@@ -45,7 +45,7 @@ def this_process() -> Process:
 
 def boot_id() -> str:
     """Return the number of this boot, or "" where the system has none."""
-    if _IS_DARWIN:
+    if IS_DARWIN:
         return darwin.boot_session()
     return _read("/proc/sys/kernel/random/boot_id").strip()
 
@@ -64,7 +64,7 @@ def start_time(pid: int) -> int | None:
     Compared for equality only: with the pid it tells a process from a later one
     that was given the same number.
     """
-    if _IS_DARWIN:
+    if IS_DARWIN:
         found = _running(pid)
         return None if found is None else found.started_us
     text = _read(f"/proc/{pid}/stat")
@@ -105,11 +105,11 @@ def _is_hidden(pid: int) -> bool:
         return not _is_shown(pid)
     except OSError:
         return False
-    return _IS_DARWIN and not _is_shown(pid)  # else it has ended, and waits for its parent
+    return IS_DARWIN and not _is_shown(pid)  # else it has ended, and waits for its parent
 
 
 def _is_shown(pid: int) -> bool:
-    if not _IS_DARWIN:
+    if not IS_DARWIN:
         return bool(_read(f"/proc/{pid}/stat"))
     try:
         darwin.running(pid)
@@ -145,13 +145,13 @@ def other_process(pid: int) -> Process | None:
 
 def described(pid: int) -> str:
     """Return a process for a person to recognise: its number, and its program if it can be seen."""
-    words = _program(pid) if _IS_DARWIN else _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+    words = _program(pid) if IS_DARWIN else _read(f"/proc/{pid}/cmdline").replace("\0", " ")
     program = escape(words.strip()[:100])
     return f"process {pid} ({program})" if program else f"process {pid}"
 
 
 def _program(pid: int) -> str:
-    if not _IS_DARWIN:
+    if not IS_DARWIN:
         return _read(f"/proc/{pid}/comm").strip()
     found = _running(pid)
     return "" if found is None else found.program

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from journal.cli.options import colour_is_wanted
+from journal.darwin import IS_DARWIN
 from journal.errors import JournalError
 from journal.escape import escape, is_unsafe
 from journal.explanation import counted as _counted
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # The library has words for these; every command says them through this module.
 counted, when = _counted, _when
-_IS_DARWIN: Final = sys.platform == "darwin"
 STEPPED_OVER: Final = "%s: stepped over"
 
 
@@ -54,9 +54,9 @@ def _await_end(descriptor: int, call: Callable[[], None]) -> None:
     # Asked for nothing, poll tells of an end alone; on macOS it must be asked for something, which
     # no pipe has, and may tell of something else: as GNU tail does.
     poll = select.poll()
-    poll.register(descriptor, select.POLLRDBAND if _IS_DARWIN else 0)
+    poll.register(descriptor, select.POLLRDBAND if IS_DARWIN else 0)
     ((_, found),) = poll.poll()
-    if _IS_DARWIN and not found & (select.POLLHUP | select.POLLERR):
+    if IS_DARWIN and not found & (select.POLLHUP | select.POLLERR):
         return  # a device, or what is typed: an end is noticed at the next line
     _send_nowhere(sys.stdout)
     call()
