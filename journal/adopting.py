@@ -120,17 +120,20 @@ def _find_out(place: str | Path, new: Keys, lost: StorageError) -> None:
         raise StorageError(
             f"{lost.args[0].partition(': ')[0]}: the connection was lost before the new key was taken; "
             "nothing was changed",
-            hint="journal key adopt again",
+            hint="journal key adopt  # again",
             code="server-gone",
         )
 
 
 def _prove_mirrors(path: str, old: Keys | None, new: Keys) -> None:
-    """Have what is known here of each mirror's file go on being believed."""
-    if old is None or not os.path.exists(path):  # noqa: PTH110 - a path that is text
+    """Have what is known here of each mirror's file go on being believed; without the old key, be forgotten."""
+    if not os.path.exists(path):  # noqa: PTH110 - a path that is text
         return
-    with closing(SideFile(path, old.mac)) as side:
-        side.prove_anew(new.mac)
+    with closing(SideFile(path, (old or new).mac)) as side:
+        if old is None:
+            side.forget_unproved()
+        else:
+            side.prove_anew(new.mac)
         side.sync()
 
 
@@ -219,9 +222,10 @@ class _Adoption:
             raise CorruptError(
                 f"{self.where} is damaged or was tampered with, and without its key nobody can tell "
                 "what of it to believe",
-                hint="journal audit shows it; restore a backup, or export its lines to a new journal",
+                hint="journal audit  # shows it; restore a backup, or export its lines to a new journal",
                 code="not-adoptable",
             )
+        self.mirrors = [each.path for each in known.mirrors.values()]
         heads = {known.session_ids[head.session]: head.seq for head in report.heads}
         names = {number: session.key for number, session in known.sessions.items()}
         last, bounds = known.key_id, bounds_in(rows_beginning(self.cursor, ERA_BODY))

@@ -16,6 +16,7 @@ is durable or was never made.
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from journal.awaited import AsyncBatch, AsyncFence
@@ -209,6 +210,11 @@ class AsyncTurn(AsyncSession):
         return self.sync.token
 
     @property
+    def why(self) -> str | None:
+        """The id that ``journal why`` explains, where this claim superseded another; else None."""
+        return self.sync.why
+
+    @property
     def stands(self) -> Awaitable[bool]:
         """Whether the claim stands still; to be awaited."""
         return self._threads.run(lambda: self.sync.stands)
@@ -346,14 +352,9 @@ class AsyncJournal:
             raise closed()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 
 def _page(entries: Any) -> list[Entry]:  # noqa: ANN401 - an iterator
-    return [entry for entry, _ in zip(entries, range(_PAGE), strict=False)]
+    return [*islice(entries, _PAGE)]  # zip() would take one more, and drop it

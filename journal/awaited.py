@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from journal.fence import Fence
     from journal.model import Entry
     from journal.threads import Threads
-    from journal.verdict import Verdict
+    from journal.verdict import Mark, Verdict
 
 
 class AsyncFence:
@@ -23,6 +23,16 @@ class AsyncFence:
     def __init__(self, fence: Fence, threads: Threads) -> None:
         self.sync = fence
         self._threads = threads
+
+    @property
+    def id(self) -> str:
+        """Under which it is stored, once it is."""
+        return self.sync.id
+
+    @property
+    def mark(self) -> Mark:
+        """Where it stands; an accepted check moves it on."""
+        return self.sync.mark
 
     @property
     def arrived(self) -> list[Entry]:

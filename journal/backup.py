@@ -85,8 +85,10 @@ def back_up(
     """
     _check_journal(path)
     check_place(target)
-    if os.path.lexists(target):
-        raise is_there(target, "name another FILE")
+    # A log that was left there would be taken for the copy's, and written into it.
+    for found in (target, *_logs(target)):
+        if os.path.lexists(found):
+            raise is_there(found, "name another FILE")
     draft = _draft(target)
     with _told(target), _removed(draft):
         _copy(path, draft)
@@ -120,6 +122,7 @@ def plan_restore(
             code="live",
         )
     report = audit(source, key_file=key_file, anchors=anchors, mirrors=False)
+    replaces = replaces and version_of(str(target)) is not None  # an empty file is no journal
     is_another, lost = _compared(source, target) if replaces else (False, ())
     mirrors = 0 if replaces and not is_another else _mirrors_of(source)
     return Restoring(source, target, report, replaces, is_another, lost, mirrors)
@@ -142,8 +145,8 @@ def restore(plan: Restoring) -> Path | None:
         kept = _kept(target) if target.exists() else None
         _check_closed(target, kept)
         is_whole = kept is not None and target.exists()
-        for suffix in SIDE_FILES:
-            Path(f"{target}{suffix}").unlink(missing_ok=True)
+        for left in (*_logs(target), *(Path(f"{target}{end}") for end in SIDE_FILES)):
+            left.unlink(missing_ok=True)
         put_in_place(draft, target, force=is_whole)
     return kept
 
@@ -227,7 +230,7 @@ def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]]:
 
 _ID = "SELECT value FROM meta WHERE name = 'journal_id'"
 _MIRRORS = "SELECT count(*) FROM mirrors WHERE removed_us IS NULL"
-_HEADS = 'SELECT "key", head_seq FROM sessions WHERE id > 1'
+_HEADS = 'SELECT "key", head_seq FROM sessions'  # the registry's too: a revocation is there alone
 
 
 def _kept(target: Path) -> Path:
@@ -241,17 +244,23 @@ def _kept(target: Path) -> Path:
     kept = target.with_name(f"{target.name}.before-restore-{secrets.token_hex(4)}")
     with suppress(driver().Error, JournalError), closing(connect(str(target))) as old:
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if not Path(f"{target}-wal").exists():
+    if not any(log.exists() for log in _logs(target)):
         with suppress(OSError):  # a file system without links
             os.link(target, kept)
             sync_directory(target.parent)
             return kept
     # The log first: without its database it is nothing, a database without its log loses entries.
-    with suppress(FileNotFoundError):
-        Path(f"{target}-wal").rename(f"{kept}-wal")
+    for log, place in zip(_logs(target), _logs(kept), strict=True):
+        with suppress(FileNotFoundError):
+            log.rename(place)
     target.rename(kept)
     sync_directory(target.parent)
     return kept
+
+
+def _logs(target: Path) -> tuple[Path, Path]:
+    """Return the names of what SQLite reads into a database that stands beside it: its log, its rollback journal."""
+    return Path(f"{target}-wal"), Path(f"{target}-journal")
 
 
 def _draft(target: Path) -> Path:

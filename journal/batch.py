@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from journal.admission import changed_since, earlier, first_written, keep, refusal, store_lines
+from journal.errors import EntryError
 from journal.model import check_label
 from journal.parts import encode_lines
 
@@ -98,8 +99,18 @@ class Batch:
             only_with: an earlier write of this batch: written only if that one is
                 written now, and not where it is found done.
 
+        Raises:
+            EntryError: a line or request id that cannot be kept, or the session is of
+                another journal, which knows its writers by other numbers.
+
         """
         check_label(request_id, "request id")
+        if session.store is not self._store:
+            raise EntryError(
+                f"{session!r} is of another journal than the batch",
+                hint="take both from one Journal, opened once",
+                code="another-journal",
+            )
         receipt = Receipt(session, encode_lines(lines), request_id, base, first_wins, only_with)
         self._receipts.append(receipt)
         return receipt
@@ -117,6 +128,17 @@ class Batch:
         self._receipts = []  # a second block is another batch
         if error is not None or not wanted:
             return
+        try:
+            refused = self._written(wanted)
+        except BaseException:
+            for receipt in wanted:  # what was filled in before the error was not kept
+                receipt.entries, receipt.written = [], False
+            raise
+        if refused is not None:
+            raise refused
+
+    def _written(self, wanted: list[Receipt]) -> RefusedError | None:
+        """Write all of it, or return the error of what may not be written."""
         with self._store.transaction() as cursor:
             refused = next(
                 filter(None, (self._refused(cursor, receipt, wanted) for receipt in wanted)), None
@@ -124,8 +146,7 @@ class Batch:
             if refused is None:
                 for receipt in wanted:
                     self._write(cursor, receipt)
-        if refused is not None:
-            raise refused
+        return refused
 
     def _refused(
         self, cursor: Cursor, receipt: Receipt, wanted: list[Receipt]

@@ -8,7 +8,6 @@ audit, whose verdict the manifest repeats.
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -173,4 +172,5 @@ def _line(row: Row) -> bytes:
 def _value(name: str, value: object) -> object:
     if not isinstance(value, bytes):
         return value
-    return b64encode(value).decode() if name in _BYTES else os.fsdecode(value)
+    # Never by the locale's encoding: the check reads it as UTF-8, and holds it against a seal.
+    return b64encode(value).decode() if name in _BYTES else value.decode("utf-8", "surrogateescape")

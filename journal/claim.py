@@ -7,6 +7,7 @@ on the other turn's writes fail inside their own transactions.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from journal import verdicts
 from journal.admission import changed_since
 from journal.commands import command_on
 from journal.controls import fact
-from journal.errors import ClaimedError, EntryError, NotFoundError, RefusedError
+from journal.errors import ClaimedError, EntryError, JournalError, NotFoundError, RefusedError
 from journal.holder import (
     SUPERSEDED,
     Holder,
@@ -48,7 +49,7 @@ def claim(
     base: int | None = None,
     process: Process | None = None,
 ) -> Turn:
-    """Claim a session by compare-and-set, in one transaction.
+    """Claim a session by compare-and-set, in one transaction; let go where its turn cannot be handed out.
 
     Args:
         session: the handle of who claims.
@@ -90,7 +91,13 @@ def claim(
         if before is not None:
             close_claim(cursor, chain, before.token, at_us, SUPERSEDED, reason, token)
         _begin(cursor, chain, author, token, at_us)
-    return turn_of(session, token, why)
+    try:
+        return turn_of(session, token, why)
+    except BaseException:
+        # Nobody was given the turn, and nobody else in this process could end it.
+        with suppress(JournalError):
+            end_claim(session, token, process=process)
+        raise
 
 
 def resume(session: Session, token: int, *, process: Process) -> Turn:

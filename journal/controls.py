@@ -11,6 +11,12 @@ registry, the reserved session ``journal:``, holds nothing else.
 | session | registry | a session's number and key |
 | names | registry | by what else a migrated session is called: index keys, a file's path and name |
 | stray | session | rows that are not in the chain, or no longer whole |
+| layout | session | the order of the lines in the session's file from here on |
+| edit | session | what was done to the session's file that no line tells of |
+| damage | session | what a power cut left in that file in the place of ours |
+| mirror, unmirror | registry | that a session has a file, where, and that it has none any more |
+| permit | registry | whether an external writer's entries are permitted |
+| key, era | registry | that a key follows, and what stood when it began |
 | claim, release | session | who holds the session from this epoch on; who let it go |
 | resolution | session | which foreign entries were accepted or rejected, by whom and why |
 | redacting | session | which lines a redaction is about to overwrite in the session's file, and where |

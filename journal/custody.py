@@ -9,7 +9,7 @@ from journal import keys
 from journal.dialects import postgres
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
-from journal.errors import KeyMissing
+from journal.errors import KeyMissing, StorageError
 from journal.files import write_new
 from journal.keyfinding import find_keys
 from journal.seal import fingerprint
@@ -76,10 +76,15 @@ def export_key(place: str | Path, target: Path, *, force: bool = False) -> Custo
 
     Raises:
         KeyMissing: they are not at hand.
-        StorageError: the target is there already.
+        StorageError: the target is there already, or is the key file itself: that may
+            have other journals' secrets, and the copy has this one's alone.
 
     """
     known = custody(place)
+    if target.exists() and target.samefile(known.path):
+        raise StorageError(
+            f"{target} is the key file itself", hint="name another FILE", code="own-file"
+        )
     mine = [
         each
         for each in keys.read_secrets(known.path)

@@ -333,11 +333,11 @@ def key_fact(known: Custody, path: Path | None) -> Fact:
         "shared": known.is_shared,
         "lost": list(known.lost),
     }
-    apart = "journal key export FILE elsewhere, and name that with JOURNAL_KEY_FILE"
+    apart = "journal key export FILE  # elsewhere, and name that with JOURNAL_KEY_FILE"
     if known.lost:
         eras = ", ".join(map(str, known.lost))
         words += f"; the key of era {eras} is not at hand, so what it sealed cannot be proved"
-        step = "journal key import FILE, from where it is kept"
+        step = "journal key import FILE  # from where it is kept"
         if path is None:
             step = "name the key file that has it with JOURNAL_KEY_FILE"
         return Fact("key", WARNING, words, step, details)

@@ -124,9 +124,13 @@ def copied(path: str) -> int:
     Only for the log, which carries no locks: closing a copy of any other of the
     three files would drop them.
     """
-    for number in descriptors_of(identity_of(os.stat(path))):  # noqa: PTH116 - never by opening it
+    identity = identity_of(os.stat(path))  # noqa: PTH116 - never by opening it
+    for number in descriptors_of(identity):
         with suppress(OSError):  # one that was closed meanwhile
-            return os.dup(number)
+            copy = os.dup(number)
+            # Its number may have been given to another file, perhaps a database: then the copy stays open.
+            if identity_of(os.fstat(copy)) == identity:
+                return copy
     raise StorageError(
         f"{path} is not open in this process", hint="open the journal anew", code="no-log"
     )

@@ -309,7 +309,7 @@ def _cannot_open(where: str, _: BaseException) -> errors.JournalError:
 
 
 def _corrupt(where: str, error: BaseException) -> errors.JournalError:
-    return errors.CorruptError(f"{where}: {error}", hint="journal audit shows what is damaged")
+    return errors.CorruptError(f"{where}: {error}", hint="journal audit  # shows what is damaged")
 
 
 def _io_error(where: str, error: BaseException) -> errors.JournalError:

@@ -214,7 +214,7 @@ def damaged(what: str) -> CorruptError:
     """Return the refusal of a journal of which nobody can tell where its eras ended."""
     return CorruptError(
         f"{what}: where a key era ended cannot be told, and nothing is written in the wrong one",
-        hint="journal audit shows it; restore a backup",
+        hint="journal audit  # shows it; restore a backup",
         code="era-damaged",
     )
 

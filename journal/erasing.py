@@ -75,9 +75,13 @@ def erase(session: Session, rows: list[Row], reason: str) -> list[Receipt]:
     store = session.store
     if not rows:
         return []
-    bodies = {row.body or b"" for row in rows}
     with store.transaction() as cursor:
         chain, author = opened(session, cursor)
+        # Somebody may have done it since they were looked at: it is recorded once.
+        rows = [row for row in rows if row.seq not in chain.redacted]
+        if not rows:
+            return []
+        bodies = {row.body or b"" for row in rows}
         sizes = {str(row.seq): len(row.body or b"") for row in rows}
         redaction = fact("redaction", rows=sizes, reason=reason)
         (control,) = [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal import statements as sql
 from journal.controls import CONTROL
 from journal.errors import NotFoundError
-from journal.inspection import is_resolved
+from journal.inspection import is_resolved, learn_erased
 from journal.model import Row, check_key
 from journal.pages import PAGE_BYTES, alike_page, page_of, sealed_page
 from journal.sealing import alike, whole_alike, whole_lines
@@ -181,6 +181,7 @@ def _pages_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Pag
     while first <= last:
         with store.snapshot() as cursor:
             found = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
+            learn_erased(cursor, chain, found)
         yield _judged(chain, found, first, last)
         first = found[-1].seq + 1 if found else last + 1
 
@@ -201,6 +202,7 @@ def _pieces_of(store: Store, chain: Chain, first: int, last: int) -> Iterator[Pi
         if lines is None:  # one by one, to tell what is odd
             with store.snapshot() as cursor:
                 rows = page_of(cursor, chain.session_id, first, last, PAGE_ROWS)
+                learn_erased(cursor, chain, rows)
             page = _judged(chain, rows, first, last)
             first = rows[-1].seq + 1 if rows else last + 1
             yield page.data, len(page.rows), page.stepped_over

@@ -166,7 +166,8 @@ class Fence:
             outcome, verdict, parked = self._judge_and_write(cursor, encoded, request_id, position)
         if not verdict.accepted:
             self._telling.report(verdict)
-            raise self._telling.takeover(verdict, parked, was_parked=parked is not None)
+            is_kept = parked is not None or outcome.entries != []
+            raise self._telling.takeover(verdict, parked, was_parked=is_kept)
         if outcome.error is not None:
             raise outcome.error
         return outcome.entries
@@ -195,7 +196,7 @@ class Fence:
             # Equal lines are parked once: each verdict says itself which write it refused.
             verdict = replace(verdict, id=verdict_id)
             verdict = self._keep(self._telling.insert(cursor, chain, verdict, kept))
-            return admission.Outcome([]), verdict, kept
+            return admission.Outcome(done or []), verdict, kept
         if done is not None:
             return admission.Outcome(done), verdict, None
         if refused is not None:

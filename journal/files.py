@@ -29,7 +29,7 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
 
     """
     place, name = (path.parent.resolve() / path.name for path in (journal, target))
-    if str(name) in files_of(str(place)):
+    if str(name) in (*files_of(str(place)), *files_of(os.path.realpath(place))):
         # Opening any of the journal's files from here would drop SQLite's locks.
         raise StorageError(
             f"{target} belongs to the journal", hint="name another FILE", code="own-file"

@@ -235,9 +235,14 @@ class Group:
                         return own.answer(self._transactions)  # type: ignore[no-any-return]
                     if own.is_withdrawn:
                         return None  # type: ignore[return-value] # who serves it says that it is done
-                outcome, after, ride = self._share(work)
+                # With the lock still held: who waits for it to do this very write finds it done, or failed.
+                try:
+                    outcome, after, ride = self._share(work)
+                except BaseException as error:
+                    if own is not None:
+                        own.error = error
+                    raise
                 if own is not None:
-                    # With the lock still held: who waits for it to do this very write finds it done.
                     own.outcome, own.ride = outcome, ride
         finally:
             if self._queue:

@@ -132,7 +132,7 @@ def submit(session: Session, line: object, request_id: str | None) -> Input:
         )  # fmt: skip
         row = row._replace(mac=row.proof(store))
         cursor.execute(sql.insert_row(pending_inputs), row)
-    return _input(store, row, PENDING)
+        return _input(store, row, PENDING)
 
 
 def _one(line: object) -> Line:

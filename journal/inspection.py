@@ -17,7 +17,7 @@ from journal.seal import holds, row_digest
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from journal.chain import Chain
     from journal.engine import Cursor
@@ -76,6 +76,12 @@ def _foreign(seq: int, chain: Chain, writer: Writer | None) -> str:
     if resolved is not None:
         return _RESOLVED.get(resolved.verdict, "external")
     return "permitted" if writer is not None and writer.permitted else "external"
+
+
+def learn_erased(cursor: Cursor, chain: Chain, rows: Iterable[Row]) -> None:
+    """Learn what is on record of erased rows, for whoever reads page by page: one may be erased meanwhile."""
+    if any(row.salt is None and row.seq not in chain.redacted for row in rows):
+        chain.load_facts(cursor)
 
 
 def is_resolved(row: Row, chain: Chain) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from journal import creation, parking
 from journal.aliases import ambiguous
@@ -23,7 +23,6 @@ from journal.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Self
 
     from journal.dialects.address import Address
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from journal.parking import Parked
     from journal.policy import Policy
     from journal.verdict import Verdict
+
+LONGEST_S: Final = 1_000_000  # the databases count milliseconds in 32 bits
 
 
 class Journal:
@@ -43,13 +44,14 @@ class Journal:
             in the user's data directory.
         durability: "full": what returned survives power loss. "normal": the last
             moments may be lost, never consistency.
-        busy_timeout: seconds to wait for another process's write.
+        busy_timeout: seconds to wait for another process's write, up to 1,000,000.
         on_takeover: called with each verdict that is not "accepted".
         create: make the journal where there is none.
         strict: refuse a SQLite library with the WAL-reset bug instead of working
             in compatible mode.
 
     Raises:
+        EntryError: a path, a durability or a time-out that is none.
         NotFoundError: there is none, and ``create`` is false.
         SchemaError: another program's database, or another version's.
         KeyMissing: its key is not at hand.
@@ -75,6 +77,12 @@ class Journal:
                 f"durability is 'full' or 'normal', not {durability!r}",
                 hint="durability='full'",
                 code="durability",
+            )
+        if not (isinstance(busy_timeout, (int, float)) and 0 <= busy_timeout <= LONGEST_S):
+            raise EntryError(
+                f"busy_timeout is a number of seconds from 0 to {LONGEST_S}, not {busy_timeout!r}",
+                hint="busy_timeout=30",
+                code="busy-timeout",
             )
         self._on_takeover = on_takeover
         opening: Any = {
@@ -129,7 +137,7 @@ class Journal:
                 an entry.
 
         Raises:
-            EntryError: a key or name that cannot be kept.
+            EntryError: a key or name that cannot be kept, or no such policy.
             NotFoundError: more than one session is called so, and none has such a key.
             NotTrusted: a revoked writer, an unknown or another role.
             MirrorError: the file cannot be this session's mirror.
@@ -251,18 +259,14 @@ class Journal:
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""
-        self.mirrors.close()
+        self.mirrors.sync()  # before: whoever writes to a file may need the store for it
         self.store.close()
+        self.mirrors.abandon()  # only now: another thread's last line would open its file again
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -294,6 +298,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
     text = str(path_or_url)
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
+        if "?" in text:  # or a file would be made that has the options in its name
+            raise EntryError(
+                f"a URL of a file takes no options: {text.partition('?')[2]}",
+                hint=f"sqlite:///{text.partition('?')[0]}",
+                code="url",
+            )
     elif is_url(text):
         raise EntryError(
             "this works on a journal in a file, and not yet on a server",
@@ -305,6 +315,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
             f"{text.partition('://')[0]} is not a database this version knows",
             hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
             code="url",
+        )
+    if text == ":memory:":  # what SQLite means by it would not outlive a connection
+        raise EntryError(
+            "a journal is kept in a file, never in memory",
+            hint="name a file, in a directory that is taken away afterwards if nothing is to stay",
+            code="path",
         )
     if not text or "\0" in text:
         raise EntryError("the journal's path is empty or no path", hint="name a file", code="path")

@@ -161,18 +161,18 @@ class Ledger:
         had_facts = any(chain is self.registry.chain for chain, _ in self.touched)
         for chain, saved in reversed(self.touched):
             chain.put_back(saved)
-        self.touched.clear()
         self._put_off.clear()
         self._done.clear()
         self._fresh.clear()
-        if self._new_instances:
-            kept = self.instances.items() - self._new_instances.items()
-            self.instances, self._new_instances = dict(kept), {}
         if had_facts:
             # Only then: what is known of revocations must outlive a cut of the registry.
             fresh = Registry(self.keys)
             fresh.adopt_chains(self.registry)
             self.registry = fresh
+        if self._new_instances:
+            kept = self.instances.items() - self._new_instances.items()
+            self.instances, self._new_instances = dict(kept), {}
+        self.touched.clear()  # last: while there are any, what an interrupt left is undone again
 
     # -- who writes -------------------------------------------------------------------
 
@@ -193,12 +193,6 @@ class Ledger:
                 )
             writer = self.declare(cursor, name, role)
         return Author(writer, self.instance(cursor, writer))
-
-    def standing(self, author: Author) -> None:
-        """Refuse an author whose writer was revoked since the handle was made."""
-        writer = self.registry.writers.get(author.writer.id)
-        if writer is not None:
-            check_standing(writer)
 
     def declare(self, cursor: Cursor, name: str, role: str) -> Writer:
         """Declare a writer, its role fixed from now on."""

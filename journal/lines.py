@@ -119,7 +119,7 @@ def _parsed(body: bytes, terminator: bytes) -> Line:
         value, end = decoder.raw_decode(text)
     except (ValueError, RecursionError):
         return Line(body, terminator, "raw")
-    if end != len(text) or _is_deep(value, body):
+    if end != len(text) or is_deep(value, body):
         return Line(body, terminator, "raw")
     return Line(body, terminator, "line", *_derived(value))
 
@@ -156,7 +156,7 @@ def _encoded(value: object) -> Line:
             return _readable(parse(body))
     if len(body) > LINE_LIMIT:
         return Line(body, _LF, "part")
-    if _is_deep(value, body):
+    if is_deep(value, body):
         return _readable(Line(body, _LF, "raw"))
     return Line(body, _LF, "line", *_derived(value))
 
@@ -218,7 +218,7 @@ def _text(value: object) -> str | None:
     return str.__str__(value)  # an enum's member as the plain text it is
 
 
-def _is_deep(value: object, body: bytes) -> bool:
+def is_deep(value: object, body: bytes) -> bool:
     """Whether it is nested too deep to be called JSON.
 
     How deep the standard library's parser gets depends on the caller's stack and

@@ -43,13 +43,16 @@ def take_in(session: Session, floor: int | None = None, seq: int = 0) -> tuple[i
     ``floor`` is the size the file had at the seq: it must not be shorter now.
     Returns how much of which layout is in the file, None if there is none.
     """
-    with session.store.snapshot() as cursor:
-        chain = session.store.find_chain(cursor, session.key)
-    return taken_in(session.store, chain, floor, seq)
+    store = session.store
+    with store.snapshot() as cursor:
+        chain = store.find_chain(cursor, session.key)
+        if not is_mirrored(store, chain):
+            return None
+    return taken_in(store, chain, floor, seq)
 
 
 def is_mirrored(store: Store, chain: Chain | None) -> bool:
-    """Whether a session has a mirror, as far as is known here."""
+    """Whether a session has a mirror, as far as is known here; to be asked within a snapshot."""
     return (
         chain is not None
         and chain.session_id in store.registry.mirrors
@@ -61,7 +64,7 @@ def taken_in(
     store: Store, chain: Chain | None, floor: int | None, seq: int
 ) -> tuple[int, int] | None:
     """Do for a session that is mirrored what :func:`take_in` does; outside of any transaction."""
-    if chain is None or store.mirrors is None or not is_mirrored(store, chain):
+    if chain is None or store.mirrors is None:
         return None
     known = None if floor is None else (floor, seq)
     store.mirrors.reconcile(chain.session_id, is_final=True, floor=known)

@@ -105,13 +105,17 @@ class Mirror:
             if file is not None:
                 undo_redaction(self, file)
 
-    def close(self) -> None:
-        """Make what was written durable, and close the file."""
+    def settle(self) -> None:
+        """Make what was written durable."""
         try:
             with self.lock:
                 self.sync()
         except (JournalError, OSError) as error:
             log.warning("mirror %s was not synced: %s", self.fact.path, error)
+
+    def close(self) -> None:
+        """Make what was written durable, and close the file."""
+        self.settle()
         self.abandon()
 
     def abandon(self) -> None:
@@ -145,7 +149,8 @@ class Mirror:
         """Return the session's chain as it is now."""
         store = self.store
         if store.is_current():
-            chain = store.registry.chain_of(store.registry.session_keys[self.fact.session_id])
+            registry = store.registry
+            chain = registry.chain_of(registry.session_keys.get(self.fact.session_id, ""))
             if chain is not None and chain.generation == store.generation and chain.knows_facts:
                 return chain
         with store.snapshot() as cursor:

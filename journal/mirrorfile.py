@@ -114,7 +114,9 @@ class MirrorFile:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self.descriptor)
+        # First: its number may be another file's at once, and a thread that serves yet would write there.
+        descriptor, self.descriptor = self.descriptor, -1
+        os.close(descriptor)
 
 
 def mode_of(path: str) -> int:
@@ -163,16 +165,28 @@ def _is_named(descriptor: int, path: str) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """Whether a file, neither a link nor a directory nor a device, stands at a path."""
+    """Whether a file, neither a link nor a directory nor a device, stands at a path.
+
+    Raises:
+        MirrorError: that cannot be told, as where its directory may not be searched.
+
+    """
     status = _lstat(path)
     return status is not None and stat.S_ISREG(status.st_mode)
+
+
+def is_taken(path: str) -> bool:
+    """Whether anything stands at a path; raises as :func:`is_file` does."""
+    return _lstat(path) is not None
 
 
 def _lstat(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # not looked at is not gone
+        raise _unusable(path, error.strerror or str(error)) from error
 
 
 def _check(path: str, status: os.stat_result) -> None:

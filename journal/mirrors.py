@@ -65,18 +65,25 @@ class Mirrors:
         with self._store.snapshot():
             return sorted(self._store.registry.mirrors.values())
 
-    def add(self, key: str, path: str | os.PathLike[str], *, on_edit: str = KEEP) -> MirrorFact:
+    def add(
+        self, key: str, path: str | os.PathLike[str], *, on_edit: str | None = None
+    ) -> MirrorFact:
         """Register a session's mirror and bring file and journal together.
 
         A file that is there already is compared, never written over: what it
         holds that the session does not becomes external entries.
 
+        Args:
+            key: the session's.
+            path: the file.
+            on_edit: "keep" or "refuse"; None is as it was registered, and "keep" if it is new.
+
         Raises:
-            MirrorError: the path cannot be used, another session has it, or this
-                session has another mirror.
+            MirrorError: the path cannot be used, another session has it, this
+                session has another mirror, or it was registered otherwise.
 
         """
-        if on_edit not in (KEEP, REFUSE):
+        if on_edit not in (None, KEEP, REFUSE):
             raise MirrorError(f"{on_edit!r} is no way to treat edits", hint="keep, or refuse")
         if is_untold(self._store.place):
             raise untold()
@@ -91,7 +98,13 @@ class Mirrors:
             if known is None or known.path != found or not self._store.serves(known):
                 self._check_free(chain.session_id, found)
                 known = None
-            made = known or self._register(cursor, chain.session_id, found, on_edit)
+            if known is not None and on_edit not in (None, known.on_edit):
+                raise MirrorError(
+                    f"{found} is the mirror of {key!r} already, on edit {known.on_edit}",
+                    hint=f"{command_on(key, 'mirror remove')}  # then add it anew",
+                    code="mirror-there",
+                )
+            made = known or self._register(cursor, chain.session_id, found, on_edit or KEEP)
             if known is None:
                 make_file(found, made.mode)  # or who writes before we come to it calls it gone
         self._begin(made, is_new=known is None)
@@ -128,9 +141,10 @@ class Mirrors:
         known = registry.mirrors.get(session_id)
         if known is not None:
             where = "" if self._store.serves(known) else f", {self._where(known)}"
+            key = registry.session_keys[session_id]
             raise MirrorError(
-                f"{registry.session_keys[session_id]!r} has its mirror at {known.path}{where}",
-                hint="journal mirror remove SESSION, then add the other",
+                f"{key!r} has its mirror at {known.path}{where}",
+                hint=f"{command_on(key, 'mirror remove')}  # then add the other",
                 code="mirror-elsewhere",
             )
         for other in registry.mirrors.values():
@@ -165,7 +179,9 @@ class Mirrors:
             if serving is not None:
                 serving.undo()
         with self._store.transaction() as cursor:
-            self._unregister(cursor, known)
+            now = self._store.registry.mirrors.get(known.session_id)
+            if now is not None and now.number == known.number:
+                self._unregister(cursor, now)  # else somebody has, and may have added another since
         mirror = self._open.pop(known.number, None)
         if mirror is not None:
             mirror.close()
@@ -194,7 +210,7 @@ class Mirrors:
         if chain is None:
             with store.snapshot() as cursor:
                 chain = store.find_chain(cursor, key)
-        found = None if chain is None else store.registry.mirrors.get(chain.session_id)
+        found = None if chain is None else self._registered(chain.session_id)
         if found is None:
             raise NotFoundError(
                 f"{key!r} has no mirror", hint="journal mirror add SESSION PATH", code="no-mirror"
@@ -210,18 +226,26 @@ class Mirrors:
             MirrorError: it may be served here, and cannot.
 
         """
-        registered = self._store.registry.mirrors.get(session_id)
+        registered = self._registered(session_id)
         if registered is None or not self._store.serves(registered):
             if registered is not None and self._may_be_ours(registered):
                 raise untold()
             return None
         found = self._open.get(registered.number)
         if found is None:
-            found = self._open[registered.number] = Mirror(
-                self._store, self._sides.of(registered.path), registered
-            )
+            made = Mirror(self._store, self._sides.of(registered.path), registered)
+            # One for all threads, whichever came first: two would not wait for each other.
+            found = self._open.setdefault(registered.number, made)
         found.become(registered)
         return found
+
+    def _registered(self, session_id: int) -> MirrorFact | None:
+        """Return a session's mirror; where none is known here another thread may have rolled back all that was."""
+        known = self._store.registry.mirrors.get(session_id)
+        if known is None:
+            with self._store.snapshot():
+                known = self._store.registry.mirrors.get(session_id)
+        return known
 
     def elsewhere(self, session_id: int) -> tuple[str, str] | None:
         """Return the path of a session's mirror that is served elsewhere, and where; None if none is.
@@ -229,7 +253,7 @@ class Mirrors:
         One of the journal that this was copied from is none of ours; of one that may be served
         here :meth:`mirror` says why it is not.
         """
-        known = self._store.registry.mirrors.get(session_id)
+        known = self._registered(session_id)
         if known is None or self._store.serves(known) or self._whose(known) == A_COPYS:
             return None
         if self._may_be_ours(known):
@@ -246,7 +270,7 @@ class Mirrors:
         """
         try:
             mirror = self.mirror(session_id)
-        except MirrorError as error:
+        except JournalError as error:
             log.warning("a mirror could not be served: %s", error)
             return
         if mirror is not None:
@@ -321,11 +345,10 @@ class Mirrors:
 
     def status(self, keys: Container[str] | None = None) -> list[MirrorStatus]:
         """Return how the mirrors of these sessions, or all, are doing, without touching any file."""
-        return [
-            self._status(known)
-            for known in self.facts()
-            if keys is None or self._store.registry.session_keys[known.session_id] in keys
-        ]
+        with self._store.snapshot():
+            names = self._store.registry.session_keys
+            found = [(known, names[known.session_id]) for known in self.facts()]
+        return [self._status(known, key) for known, key in found if keys is None or key in keys]
 
     def here(self, key: str) -> Mirror:
         """Return a session's mirror, to look into its file or to serve it.
@@ -356,10 +379,10 @@ class Mirrors:
         with self._store.snapshot() as cursor:
             return mirror.chain(cursor).mirror_state
 
-    def _status(self, fact: MirrorFact) -> MirrorStatus:
-        key = self._store.registry.session_keys[fact.session_id]
+    def _status(self, fact: MirrorFact, key: str) -> MirrorStatus:
         try:
             mirror = self.mirror(fact.session_id)
+            is_here = mirror is not None and is_file(fact.path)
         except MirrorError as error:
             return MirrorStatus(key, fact.path, fact.host, "failing", str(error))
         if mirror is None:
@@ -370,10 +393,10 @@ class Mirrors:
         state: str | None
         detail: str | None
         state, detail = chain.mirror_state, _detail(chain.mirror_state, key)
-        if not is_file(fact.path) and os.path.lexists(fact.path):
+        if not is_here and os.path.lexists(fact.path):
             state = state or "gone"
             detail = "a link, directory or device stands at its path: move it away"
-        elif not is_file(fact.path) and state is None:
+        elif not is_here and state is None:
             state, detail = "gone", _detail("gone", key)
         elif mirror.error is not None:
             state, detail = "failing", mirror.error
@@ -384,17 +407,17 @@ class Mirrors:
             key, fact.path, fact.host, state or "on", detail, size, synced, mirror.failures
         )
 
-    def abandon(self) -> None:
-        """Let go of every file and lock, as a forked child must: they are its parent's."""
-        for mirror in self._open.values():
-            mirror.abandon()
-        self._open.clear()
-        self._sides.close()
+    def sync(self) -> None:
+        """Wait for whoever writes to a file, and make every file durable."""
+        for mirror in list(self._open.values()):
+            mirror.settle()
 
-    def close(self) -> None:
-        """Make every file durable and let them go."""
-        for mirror in self._open.values():
-            mirror.close()
+    def abandon(self) -> None:
+        """Let go of every file and lock; in a forked child they are its parent's."""
+        for mirror in list(
+            self._open.values()
+        ):  # another thread's last line may open one meanwhile
+            mirror.abandon()
         self._open.clear()
         self._sides.close()
 

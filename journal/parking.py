@@ -239,7 +239,8 @@ def _same(
 ) -> ParkedRow | None:
     where = "WHERE session_id = ? AND writer_id = ? AND content_digest = ? AND settled IS NULL"
     found = _select(cursor, where, session_id, writer_id, digest)
-    return next((row for row in found if row.holds(store)), None)
+    # Not one whose lines were erased since: these would be kept nowhere.
+    return next((row for row in found if row.content is not None and row.holds(store)), None)
 
 
 def _has_room(cursor: Cursor, store: Store, session_id: int, size: int) -> bool:

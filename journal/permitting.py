@@ -45,7 +45,9 @@ def permit_from_now(store: Store, keys: Iterable[str], reason: str) -> None:
     """
     check_label(reason, "reason")
     asked = tuple(keys)
-    if not _foreign(store, asked):
+    with store.snapshot():
+        is_known = not _foreign(store, asked)
+    if is_known:
         return
     with store.transaction() as cursor:
         for known in _foreign(store, asked):  # as it is by now

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from journal import statements as sql
 from journal.explanation import counted
-from journal.inspection import PAGE, entry_of
+from journal.inspection import PAGE, entry_of, learn_erased
 from journal.model import Entry, Row
 from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.store import log
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 _FIRST_PAGE: Final = 64
+_NO_LINES: Final = ("stray", "altered", "erased")
 
 
 class Reading(list[Entry]):
@@ -75,8 +76,9 @@ def written_since(
         page = _page(store, key, sql.rows_between(), after + 1, head, limit)
         rows += [kept for entry in page for kept in _sorted_out(entry, stepped_over)]
         after = page[-1].seq if len(page) == limit else head
-    for entry in _beyond(store, key, head) if chain.occupied else ():
-        rows += _sorted_out(entry, stepped_over)
+    if chain.occupied:
+        # Only what is none: a line that was written behind the head meanwhile comes the next time.
+        stepped_over += [each for each in _beyond(store, key, head) if each.trust in _NO_LINES]
     return rows, after
 
 
@@ -103,14 +105,18 @@ def _page(store: Store, key: str, statement: str, *bounds: int) -> list[Entry]:
         chain = store.find_chain(cursor, key)
         if chain is None:
             return []
-        rows = cursor.execute(statement, (chain.session_id, *bounds)).fetchall()
+        rows = [
+            Row._make(row)
+            for row in cursor.execute(statement, (chain.session_id, *bounds)).fetchall()
+        ]
+        learn_erased(cursor, chain, rows)
         writers = store.registry.writers
-    return [entry_of(Row._make(row), chain, writers) for row in rows]
+    return [entry_of(row, chain, writers) for row in rows]
 
 
 def _sorted_out(entry: Entry, stepped_over: list[Entry]) -> Iterator[Entry]:
     # The seal is looked at first: a line whose kind was edited must not slip by as control.
-    if entry.trust in ("stray", "altered", "erased"):
+    if entry.trust in _NO_LINES:
         stepped_over.append(entry)
     elif entry.kind != "control":
         yield entry

@@ -134,11 +134,12 @@ def forget(session: Session, reason: str) -> list[Receipt]:
 
     """
     receipts: list[Receipt] = []
-    while seqs := _next_lines(session):
-        receipts += redact(session, seqs, reason)
-    head = session.head.seq
-    if not relay(session, Plan([], is_open=False), head, f"forgotten: {reason}"):
-        return forget(session, reason)  # somebody wrote meanwhile
+    while True:
+        seqs, head = _next_lines(session)
+        if seqs:
+            receipts += redact(session, seqs, reason)
+        elif relay(session, Plan([], is_open=False), head, f"forgotten: {reason}"):
+            break  # else somebody wrote meanwhile
     ended = erase_settled(session)
     if ended or not receipts:  # the log is emptied behind the last of it
         receipts = [*ended, *receipts, *cleaned(session.store)]
@@ -161,16 +162,20 @@ def _waiting(session: Session) -> Iterator[Receipt]:
         yield Receipt("pending input", KEPT, f"input {input_id}: said, and not taken yet")
 
 
-def _next_lines(session: Session) -> list[int]:
-    """Return the next lines that still hold bytes."""
+def _next_lines(session: Session) -> tuple[list[int], int]:
+    """Return the next lines that still hold bytes, and the head up to which was looked; none if that is all."""
     with session.store.snapshot() as cursor:
         chain = _chain(session, cursor)
-        found = cursor.execute(
-            f"SELECT seq {_WITH_BYTES} ORDER BY seq LIMIT ?",
-            (chain.session_id, _AT_ONCE),
-        ).fetchall()
-        seqs = [seq for (seq,) in found]
-        return [row.seq for row in _sealed(cursor, chain, seqs)]
+        seqs: list[int] = []
+        after, count = 0, _AT_ONCE
+        while not seqs and count == _AT_ONCE:  # a page of rows that nobody sealed is not the end
+            found = cursor.execute(
+                f"SELECT seq {_WITH_BYTES} AND seq > ? ORDER BY seq LIMIT ?",
+                (chain.session_id, after, _AT_ONCE),
+            ).fetchall()
+            seqs = [row.seq for row in _sealed(cursor, chain, [seq for (seq,) in found])]
+            after, count = found[-1][0] if found else after, len(found)
+        return seqs, chain.head.seq
 
 
 def _chain(session: Session, cursor: Cursor) -> Chain:

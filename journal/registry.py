@@ -178,7 +178,9 @@ class Registry:
         if session_id is None:
             return None
         chain = self._chains.get(session_id)
-        if chain is None:
+        if (
+            chain is None or chain.key != key
+        ):  # the number of one that was rolled back is given again
             chain = self._chains[session_id] = self._chain(session_id, key)
             chain.created_us = self._created_us.get(session_id, 0)
         return chain

@@ -75,9 +75,9 @@ def relay(session: Session, plan: Plan, head_seq: int, reason: str) -> bool:
     """
     with session.store.transaction() as cursor:
         chain, error = _open(cursor, session, head_seq)
+        if chain.head.seq != head_seq:
+            return False  # whatever it was: a rewrite, too
         if error is None:
-            if chain.head.seq != head_seq:
-                return False
             _rewritten(cursor, session, chain, plan, head_seq, reason)
     if error is not None:
         raise error

@@ -332,7 +332,7 @@ def check(execute: Callable[[str], Any], path: str) -> None:
     if digest(found) != SCHEMA_DIGESTS[version]:
         raise errors.SchemaError(
             f"{path}: the schema is not the journal's own: {_difference(found)}; nothing was written",
-            hint="journal upgrade shows the difference, journal upgrade --apply restores it",
+            hint="journal upgrade  # shows the difference; journal upgrade --apply restores it",
             code="schema-changed",
         )
 

@@ -293,6 +293,7 @@ class ServerStore(Store):
         try:
             self._undo()
         finally:
+            self._inside = False  # what an interrupt leaves is undone by whoever comes next
             self.lock.release()
 
     def _let_go(self, ride: Ride) -> list[Callable[[], None]]:
@@ -318,6 +319,8 @@ class ServerStore(Store):
             if self._flush is not None:
                 raise UnforeseenError
             nested = self._inside or self._reading
+            if not nested and (self.touched or self._new_instances):
+                self._undo()  # by half: an interrupt came in between
             try:
                 if not nested:
                     self._reading = True

@@ -9,6 +9,7 @@ from journal.audit.mirrored import Slot
 from journal.dialects import postgres
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, translated
+from journal.errors import MirrorError
 from journal.keyfinding import find_keys
 from journal.mirrorfile import is_file
 from journal.process import this_process
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class Served(NamedTuple):
     """One mirror; ``state`` is "on", "behind", "gone", "refused" or "elsewhere".
 
-    It is "failing" where the server does not tell this user whether it is the one that the
-    mirror belongs to: then nobody serves it for him.
+    It is "failing" where nobody can tell whether the file is there; and where the server does not
+    tell this user whether it is the one that the mirror belongs to: then nobody serves it for him.
     """
 
     key: str
@@ -88,8 +89,14 @@ def _served(cursor: Cursor, slot: Slot, registry: Registry, fact: MirrorFact) ->
     assert chain is not None  # noqa: S101 - the registry knows it
     chain.refresh(cursor)
     chain.load_facts(cursor)
-    if chain.mirror_state is not None or not is_file(fact.path):
-        return Served(key, fact.path, chain.mirror_state or "gone")
+    if chain.mirror_state is not None:
+        return Served(key, fact.path, chain.mirror_state)
+    try:
+        is_here = is_file(fact.path)
+    except MirrorError:
+        return Served(key, fact.path, "failing")
+    if not is_here:
+        return Served(key, fact.path, "gone")
     found = slot.served()
     is_whole = found is not None and found.exported_seq == chain.head.seq
     return Served(key, fact.path, "on" if is_whole else "behind")

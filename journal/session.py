@@ -67,7 +67,7 @@ class Session:
     ) -> None:
         self.key = check_key(key)
         self.identity = identity
-        self.policy = default_policy
+        self.policy = policy_of(None, default_policy)
         self.on_takeover = on_takeover
         self.store = store
         self._author: Author | None = None
@@ -249,9 +249,10 @@ class Session:
             if chain is None:
                 return []
             rows = parking.of_session(cursor, chain.session_id, settled=settled)
-        true = [row for row in rows if row.holds(self.store)]
+            true = [row for row in rows if row.holds(self.store)]
+            found = [parking.parked_of(row, self.store) for row in true]
         parking.tell(self.key, len(rows) - len(true))
-        return [parking.parked_of(row, self.store) for row in true]
+        return found
 
     # -- fences and claims ------------------------------------------------------------
 

@@ -149,7 +149,7 @@ def _free_name(cursor: Cursor, chain: Chain, row: ParkedRow, lines: list[Line]) 
             return name
     raise RefusedError(
         f"other lines were written under each name that {row.id} could have",
-        hint=f"journal parked show {row.id}, then append its lines",
+        hint=f"journal parked show {row.id}  # then append its lines",
         code="request-reused",
     )
 

@@ -8,6 +8,7 @@ written.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -21,7 +22,6 @@ from journal.filelocks import ask, request
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-    from types import TracebackType
     from typing import Self
 
     from journal.seal import Mac
@@ -145,8 +145,8 @@ class SideFile:
 
     def prove_anew(self, mac: Mac) -> None:
         """Prove every slot with another key from now on, where it was proved with this one."""
-        old, size = self._mac, os.fstat(self._descriptor).st_size
-        for number in range(1, size // SLOT_SIZE + 1):
+        old = self._mac
+        for number in self._numbers():
             if self.lock(number):
                 self._prove_with(old)
                 known = self.read(number)
@@ -156,12 +156,30 @@ class SideFile:
                 self.unlock(number)
         self._prove_with(mac)
 
+    def forget_unproved(self) -> None:
+        """Forget every slot that this key does not prove, as nobody would believe it any more."""
+        for number in self._numbers():
+            if self.lock(number):
+                if self.read(number) is None:
+                    self.forget(number)
+                self.unlock(number)
+
+    def _numbers(self) -> range:
+        return range(1, os.fstat(self._descriptor).st_size // SLOT_SIZE + 1)
+
     def sync(self) -> None:
         """Make what was shared survive a power cut."""
         os.fdatasync(self._descriptor)
 
     def lock(self, number: int, wait_s: float = LOCK_WAIT_S) -> bool:
-        """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it."""
+        """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it.
+
+        Raises:
+            OSError: the side file is closed.
+
+        """
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         wanted = _slot(fcntl.F_WRLCK, number)
         if ask(self._descriptor, wanted):
             return True
@@ -174,12 +192,15 @@ class SideFile:
         return False
 
     def unlock(self, number: int) -> None:
-        """Give a mirror's lock back."""
-        ask(self._descriptor, _slot(fcntl.F_UNLCK, number))
+        """Give a mirror's lock back; it went with the file if that is closed."""
+        if self._descriptor >= 0:
+            ask(self._descriptor, _slot(fcntl.F_UNLCK, number))
 
     def close(self) -> None:
         """Close the side file; every lock of this process on it goes."""
-        os.close(self._descriptor)
+        # First: its number may be another file's at once, and a thread that serves yet would write there.
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
 
 @cache
@@ -256,12 +277,7 @@ class Hold:
         self._turn = self._lock.turn
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def __del__(self) -> None:

@@ -35,7 +35,9 @@ class SideFiles:
             may_create = create or self._store.keeps_files
             is_new = create and not Path(where).exists()
             try:
-                self._open[where] = SideFile(where, self._store.mac, create=may_create)
+                made = SideFile(where, self._store.mac, create=may_create)
+                if self._open.setdefault(where, made) is not made:
+                    made.close()  # another thread was quicker
                 if is_new:
                     sync_directory(Path(where).parent)
             except OSError as error:

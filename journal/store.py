@@ -141,6 +141,7 @@ class Store(Ledger):
                 self._check_process()
             # Inside the try: a signal between a lock and the next line must free it again.
             # And before the lock: who only reads waits for nobody's turn.
+            since = None if at_once else self.ticket.asked_at()
             self.ticket.take(at_once=at_once)
             self.lock.acquire()
             if self.forked or self._raw is None or self.durability.failed or self.poison:
@@ -153,7 +154,7 @@ class Store(Ledger):
             try:
                 execute("BEGIN IMMEDIATE")
             except Exception:  # noqa: BLE001 - what is no wait for a lock comes again there
-                self._wait_for_write_lock()
+                self._wait_for_write_lock(since)
             version = execute("PRAGMA data_version").fetchone()[0]
             if version != self._data_version:
                 self._sync(self.cursor, version)
@@ -178,9 +179,12 @@ class Store(Ledger):
             self._check_process()  # closed by another thread meanwhile
             raise
 
-    def _wait_for_write_lock(self) -> None:
-        """Wait for a program that knows of no tickets; who reads in this process goes on meanwhile."""
-        deadline = time.monotonic() + self.busy_timeout_s
+    def _wait_for_write_lock(self, since: float | None) -> None:
+        """Wait for a program that knows of no tickets; who reads in this process goes on meanwhile.
+
+        The time-out is one for the turn and the lock: ``since`` when both are waited for.
+        """
+        deadline = (time.monotonic() if since is None else since) + self.busy_timeout_s
         while True:
             self._inside = False
             self.lock.release()
@@ -355,7 +359,9 @@ class Store(Ledger):
             finally:
                 if not nested and not self.forked:
                     self._reading = False
-                    cursor.execute("ROLLBACK")  # nothing was written, and this cannot fail
+                    # SQLite has rolled back by itself where the system could not read.
+                    if self._connection.in_transaction:
+                        cursor.execute("ROLLBACK")  # nothing was written, and this cannot fail
 
     def _undo(self) -> None:
         if self._raw is None or self.forked:

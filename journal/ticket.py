@@ -52,6 +52,7 @@ class Ticket:
         self._waiter: _Waiter | None = None
         self._deputy: Deputy | None = None
         self._is_lent = False  # whether the thread that has it was given it, and has not taken it
+        self._asked_at = 0.0  # when the thread that it is lent for asked for it
 
     def take(self, *, at_once: bool = False) -> None:
         """Wait for the turn.
@@ -82,6 +83,11 @@ class Ticket:
             self.give_back()
             raise
 
+    def asked_at(self) -> float:
+        """Return when the turn was asked for that is taken next: now, but where it was waited for elsewhere."""
+        is_ours = self._is_lent and self._thread._is_owned()  # type: ignore[attr-defined] # noqa: SLF001 - as give_back()
+        return self._asked_at if is_ours else time.monotonic()
+
     def give_back(self) -> None:
         """Let the next one have its turn; harmless if this thread has it not."""
         if not self._thread._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks it
@@ -99,6 +105,7 @@ class Ticket:
             BusyError: as :meth:`take`.
 
         """
+        self._asked_at = time.monotonic()
         try:
             deputy = self._deputy or self._deputised()
         except OSError:  # too many files are open: it is only slower this way

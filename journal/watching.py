@@ -11,7 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from journal.errors import JournalError, MirrorError, NotFoundError, StorageError
+from journal.errors import BusyError, JournalError, MirrorError, NotFoundError, StorageError
 from journal.migration import apply, plan
 from journal.migration.choosing import choose
 from journal.migration.discovery import (
@@ -25,8 +25,8 @@ from journal.migration.discovery import (
 from journal.migration.holding import compare
 from journal.migration.naming import clean
 from journal.migration.packed import open_source
-from journal.migration.source import Source, UnfitError
-from journal.mirrorfile import MirrorFile, real_path
+from journal.migration.source import Source, UnfitError, identity_of
+from journal.mirrorfile import MirrorFile, is_taken, real_path
 from journal.permitting import permit_from_now
 from journal.place import files_of
 from journal.serverplace import SIDE_FILE
@@ -122,11 +122,12 @@ class Watch:
 
         The library begins to watch when it is first asked: only then is nothing missed between
         what stands there and what comes. It gives up for good once a name that is not UTF-8 has
-        changed, or such a directory is there, or one that nobody may look into, and is begun anew.
+        changed, or such a directory is there, or one that nobody may look into, and sees nothing
+        of another directory in the place of the one that it began with; then it is begun anew.
         """
         watch, internal_error = _library()
         while not stop.is_set():
-            is_new = True
+            is_new, places = True, self._places()
             changes = watch(
                 *self._directories, watch_filter=None, debounce=_DEBOUNCE_MS, step=_STEP_MS,
                 rust_timeout=_LOOK_MS, yield_on_timeout=True, stop_event=stop, raise_interrupt=True,
@@ -137,20 +138,27 @@ class Watch:
                         yield None
                     is_new = False
                     yield {path for _, path in changed}
+                    if self._places() != places:
+                        break
+            except (FileNotFoundError, PermissionError):
+                # One is not there now, or one below may not be looked into: others would be passed over with it.
+                yield None
+                stop.wait(_PAUSE_S)
             except internal_error as error:
                 if "decode" not in str(error):
                     raise StorageError(f"the directories cannot be watched: {error}") from error
                 if is_new:
                     yield None
                 stop.wait(_PAUSE_S)
-            except PermissionError:
-                yield None  # of a directory below; were it ignored, others would be passed over, too
-                stop.wait(_PAUSE_S)
             except OSError as error:
                 raise StorageError(
                     f"the directories cannot be watched: {error}",
                     hint="sysctl fs.inotify.max_user_watches fs.inotify.max_user_instances",
                 ) from error
+
+    def _places(self) -> list[tuple[int, int] | None]:
+        """Return which directories stand at the paths now."""
+        return [identity_of(each) for each in self._directories]
 
     def take(self, paths: Iterable[str]) -> Iterator[Seen]:
         """Look at files that may have changed, the ones with a session first."""
@@ -171,7 +179,7 @@ class Watch:
         store = self._journal.store
         with store.snapshot():
             registry = store.registry
-            seq = registry.chain.head.seq  # nothing is added or removed but by a fact there
+            seq = registry.read_up_to  # nothing is added or removed but by a fact there
             if seq != self._known_at:
                 self._known_at, self._known = (
                     seq,
@@ -207,13 +215,15 @@ class Watch:
         before = 0 if is_here else session.head.seq
         try:
             found = mirrors.reconcile(mirrors.of(key).session_id, is_cheap=True, is_lazy=True)
-        except MirrorError as error:
-            yield Seen("set aside", path, key, detail=str(error))
+        except NotFoundError:
+            return  # somebody has taken the mirror away meanwhile
+        except (MirrorError, BusyError) as error:
+            yield _set_aside(path, key, error)
             return
         if not is_here and session.head.seq > before:
             yield Seen("gone", path, key)
-        elif found is not None and found.taken:
-            yield Seen("taken in", path, key, found.taken)
+        elif found is not None and (found.taken or found.is_edit):
+            yield Seen("taken in", path, key, found.taken, found.what if found.is_edit else "")
 
     def _adopt(self, path: str) -> Iterator[Seen]:
         if not is_text_path(path):
@@ -274,12 +284,12 @@ class Watch:
         if each.file_class != "primary" or each.header_id is None:
             return None
         key = clean(each.header_id)
+        store = self._journal.store
         try:
             old = self._journal.mirrors.of(key)
-        except NotFoundError:
-            return None
-        store = self._journal.store
-        if not store.has_file(old) or os.path.lexists(old.path):
+            if not store.has_file(old) or is_taken(old.path):
+                return None
+        except (NotFoundError, MirrorError):  # none, or nobody can look for it
             return None
         try:
             with Source(each.path) as source:
@@ -308,27 +318,35 @@ class Watch:
             old = mirrors.of(key)
         except NotFoundError:
             old = None
-        if old is not None and old.path != path:
-            if os.path.lexists(old.path):
-                yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
-                return
-            registry = self._journal.store.registry
-            is_barred = old.writer_id in registry.taken_back
-            if permit is None and registry.writers[old.writer_id].permitted:
-                permit = "permitted before the file moved"
-            kept = {"on_edit": old.on_edit}
-            mirrors.remove(key)
-            what = "moved"
         try:
+            if old is not None and old.path != path:
+                if is_taken(old.path):
+                    yield Seen("set aside", path, key, detail=f"a copy of {old.path}")
+                    return
+                with self._journal.store.snapshot():
+                    registry = self._journal.store.registry
+                    is_barred = old.writer_id in registry.taken_back
+                    if permit is None and registry.writers[old.writer_id].permitted:
+                        permit = "permitted before the file moved"
+                kept = {"on_edit": old.on_edit}
+                mirrors.remove(key)
+                what = "moved"
             mirrors.add(key, path, **kept)
             if is_barred:
                 mirrors.permit(key, permitted=False, reason="taken back before the file moved")
             elif permit is not None:
                 mirrors.permit(key, permitted=True, reason=permit)
-        except MirrorError as error:
-            yield Seen("set aside", path, key, detail=str(error))
+        except (MirrorError, BusyError) as error:
+            yield _set_aside(path, key, error)
             return
         yield Seen(what, path, key, entries)
+
+
+def _set_aside(path: str, key: str, error: MirrorError | BusyError) -> Seen:
+    """Return that one file could not be served; raise where it is the journal that could not be written."""
+    if error.code == BusyError.code:
+        raise error
+    return Seen("set aside", path, key, detail=str(error))
 
 
 def _with_files(paths: Iterable[str], mirrors: Iterable[str]) -> set[str]:

@@ -462,6 +462,23 @@ def test_a_mirror_goes_on_in_the_new_era(path, tmp_path):
     assert not [each for each in audit(path).findings if each.severity != "notice"]
 
 
+def test_a_mirror_goes_on_where_the_old_key_is_lost(path, key_path, tmp_path):
+    """What was known of its file nobody can prove any more: that is forgotten, and no finding."""
+    file = tmp_path / "main.jsonl"
+    with Journal(path) as journal:
+        journal.mirrors.add(KEY, file)
+    key_path.unlink()
+
+    adopt_key(path, without_key=True)
+
+    assert not audit(path).findings
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"type": "message", "id": "new"})
+        assert journal.mirrors.status()[0].state == "on"
+    assert file.read_bytes().endswith(b'"id":"new"}\n')
+    assert not audit(path).findings
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_bundle_tells_the_eras_apart(path, key_path, tmp_path, is_lost):
     if is_lost:

@@ -15,6 +15,7 @@ from journal.anchor import take
 from journal.audit import AnchorFile, audit
 from journal.backup import back_up, plan_restore, restore
 from journal.errors import FullError
+from journal.model import REGISTRY_KEY
 from tests.thieves import KEY, Thief
 
 if TYPE_CHECKING:
@@ -77,6 +78,32 @@ def test_nothing_is_ever_replaced(journal_path: Path, tmp_path: Path) -> None:
     assert other.read_text() == "mine"
 
 
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_a_log_that_was_left_behind_is_never_taken_for_the_copys(
+    journal_path: Path, tmp_path: Path, end: str
+) -> None:
+    """As after an rm of the database alone: SQLite would write another journal's pages into the copy."""
+    write(journal_path, 1)
+    with Journal(tmp_path / "other.db") as other:
+        other.session("other", writer="gateway", role="run").append(2)
+        log = _bytes(tmp_path / "other.db-wal")
+    copy = tmp_path / "copy.db"
+    left = Path(f"{copy}{end}")
+    left.write_bytes(log)
+    with pytest.raises(StorageError, match=f"copy.db{end} is there already"):
+        back_up(journal_path, copy)
+    assert (copy.exists(), left.read_bytes()) == (False, log)
+    left.unlink()
+    back_up(journal_path, copy)
+
+    gone = tmp_path / "gone.db"
+    left = Path(f"{gone}{end}")
+    left.write_bytes(log)
+    restore(plan_restore(copy, gone))
+    assert not left.exists()
+    assert lines(gone) == [1]
+
+
 def test_a_damaged_journal_is_copied_and_said_to_be(journal_path: Path, tmp_path: Path) -> None:
     write(journal_path, 1, 2)
     thief = Thief(journal_path)
@@ -109,6 +136,16 @@ def test_a_restore_says_what_would_be_lost_and_keeps_it(journal_path: Path, tmp_
     assert kept is not None
     assert lines(kept) == [1, 2, 3]
     assert audit(journal_path).verdict == "ok, not anchored"
+
+
+def test_a_revocation_that_a_backup_has_not_is_said(journal_path: Path, tmp_path: Path) -> None:
+    """It is in no session: a restore would let the writer write again."""
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    with Journal(journal_path) as journal:
+        journal.revoke("gateway", "it left")
+    ((session, first, last),) = plan_restore(copy, journal_path).lost
+    assert (session, first) == (REGISTRY_KEY, last)
 
 
 def test_the_log_of_a_crashed_journal_goes_with_it(journal_path: Path, tmp_path: Path) -> None:
@@ -163,6 +200,18 @@ def test_where_nothing_is_a_restore_makes_it(journal_path: Path, tmp_path: Path)
     assert not plan.replaces
     assert restore(plan) is None
     assert lines(tmp_path / "new.db") == [1]
+
+
+def test_an_empty_file_is_in_nobodys_way(journal_path: Path, tmp_path: Path) -> None:
+    """As a full disk or another program leaves one: there is no journal in it to compare with."""
+    write(journal_path, 1)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    target = tmp_path / "new.db"
+    target.touch()
+    plan = plan_restore(copy, target)
+    assert (plan.replaces, plan.is_another, plan.lost) == (False, False, ())
+    restore(plan)
+    assert lines(target) == [1]
 
 
 def test_a_copy_beside_its_journal_says_that_both_would_serve_its_mirrors(

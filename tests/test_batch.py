@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from journal import Journal, RefusedError
+from journal import EntryError, Journal, RefusedError
 from journal.audit import audit
 from journal.why import why
 
@@ -29,6 +29,25 @@ def test_a_write_from_where_the_session_stands_is_written(journal, gateway):
     assert (receipt.written, receipt.entries[0].seq) == (True, 2)
     with journal.batch() as batch:
         batch.append(journal.session("new", writer="gateway", role="run"), ONE, base=0)
+
+
+def test_a_session_of_another_journal_is_refused(journal, gateway, open_journal):
+    """Of the same file, too: what one knows of writers and heads says nothing of the other's transaction."""
+    other = open_journal().session("new", writer="newcomer", role="run")
+    with pytest.raises(EntryError, match="another journal"), journal.batch() as batch:
+        batch.append(other, ONE)
+    assert not other.exists
+
+
+def test_a_receipt_of_what_was_not_kept_is_empty(journal, gateway, heartbeat):
+    """Another write's error rolled it back."""
+    gateway.append(ONE, request_id="r")
+    batch = journal.batch()
+    receipts = [batch.append(heartbeat, TWO), batch.append(gateway, TWO, request_id="r")]
+    with pytest.raises(EntryError, match="already written with other lines"), batch:
+        pass
+    assert [(each.written, each.entries) for each in receipts] == [(False, [])] * 2
+    assert bodies(gateway) == [ONE]
 
 
 @pytest.mark.parametrize("what", ["append", "rewrite", "redact"])

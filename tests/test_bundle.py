@@ -73,9 +73,26 @@ def test_a_true_bundle_holds_with_the_key_and_without(bundle: Path, key_file: Pa
     assert "rows outside the chains, in strays.jsonl: 1;" in told
 
 
+def test_the_makers_locale_changes_no_word_in_it(
+    journal_path: Path, tmp_path: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of no ASCII is under a seal as UTF-8, whatever the locale calls its bytes."""
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run", on_behalf_of="ä").append({"n": 1})
+    monkeypatch.setattr(
+        os, "fsdecode", lambda data: data.decode("latin-1")
+    )  # as such a locale does
+    write_bundle(journal_path, tmp_path / "evidence.zip")
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+
+    code, told = checked(tmp_path / "unpacked", "--key", key_file)
+
+    assert (code, "all that was checked holds" in told) == (0, True), told
+
+
 def test_the_script_is_short_enough_to_be_read() -> None:
     script = files("journal.bundled").joinpath("verify.py").read_text("utf-8")
-    assert len(script.splitlines()) < 310
+    assert len(script.splitlines()) < 320
     assert "journal" not in [
         line.split()[1] for line in script.splitlines() if line[:7] == "import "
     ]
@@ -112,6 +129,52 @@ def test_a_forgery_shows_without_the_key(
     code, told = checked(bundle)
     assert code == 3
     assert said in told
+
+
+def redacted(journal_path: Path, tmp_path: Path) -> Path:
+    """Return a bundle of a session with a redacted line, unpacked."""
+    with Journal(journal_path) as journal:
+        gateway = journal.session(KEY, writer="gateway", role="run")
+        gateway.extend([{"n": 1}, {"n": 2}, {"n": 3}])
+        gateway.redact([2], reason="pasted")
+    write_bundle(journal_path, tmp_path / "evidence.zip")
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+    return tmp_path / "unpacked"
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_a_line_that_was_erased_is_on_record_as_erased(
+    journal_path: Path, tmp_path: Path, key_file: Path, *, has_key: bool
+) -> None:
+    """As in an audit: its seal holds without its bytes, so the record of a redaction is asked for."""
+    bundle, key = redacted(journal_path, tmp_path), ("--key", key_file) if has_key else ()
+    code, told = checked(bundle, *key)
+    assert (code, "entries 4, erased 1" in told) == (0, True), told
+
+    rewrite(bundle, lambda rows: rows[2].update(body=None, salt=None))
+    code, told = checked(bundle, *key)
+    assert (code, "seq 3: it was erased, and no redaction says so" in told) == (3, True), told
+
+    rewrite(bundle, lambda rows: rows[3].update(body=None, salt=None))
+    code, told = checked(bundle, *key)
+    assert (code, told.count("and no redaction says so")) == (3, 3), told
+
+
+def test_a_redacted_line_that_is_there_again_shows(
+    journal_path: Path, tmp_path: Path, key_file: Path
+) -> None:
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").extend([{"n": 1}, {"n": 2}])
+    thief = thief_at(journal_path)
+    body, salt = thief.column("body", 2), thief.column("salt", 2)
+    thief.close()
+    bundle = redacted(journal_path, tmp_path)
+    told = {"body": base64.b64encode(body).decode(), "salt": base64.b64encode(salt).decode()}
+    rewrite(bundle, lambda rows: rows[1].update(told))
+
+    code, said = checked(bundle, "--key", key_file)
+
+    assert (code, "seq 2: a redaction erased it, and it is not" in said) == (3, True), said
 
 
 @pytest.mark.parametrize(

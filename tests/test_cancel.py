@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 PATIENCE_S = 20
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 class Gate:
     """Where a thread waits until it is let through."""
 

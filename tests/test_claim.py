@@ -11,6 +11,7 @@ import textwrap
 import pytest
 
 from journal import (
+    BusyError,
     ClaimedError,
     EntryError,
     NotFoundError,
@@ -20,6 +21,7 @@ from journal import (
     Superseded,
 )
 from journal.process import this_process
+from journal.sidefile import SideFile
 from tests.thieves import KEY
 
 LINE = {"n": 1}
@@ -491,6 +493,28 @@ def test_a_release_that_fails_hides_no_error(base, journal):
 
     (note,) = caught.value.__notes__
     assert note == f"the turn on {KEY!r} could not be released: this journal is closed"
+
+
+def test_a_claim_whose_turn_cannot_be_handed_out_is_let_go(
+    base, journal, open_journal, tmp_path, monkeypatch
+):
+    """Nobody would have the turn, and this process could not end it for as long as it lives."""
+    monkeypatch.setattr(SideFile.lock, "__defaults__", (0.1,))
+    base.append(LINE)
+    journal.mirrors.add(KEY, tmp_path / "mirror.jsonl")
+    base.claim().release()
+
+    with open_journal().mirrors.here(KEY).lock, pytest.raises(BusyError):
+        base.claim()
+
+    assert base.append(LINE).claim is None
+    with base.claim() as turn:
+        assert turn.append(LINE).claim == turn.token
+
+
+def test_a_policy_that_is_none_is_refused_before_anything_is_claimed(journal):
+    with pytest.raises(EntryError, match="no policy"):
+        journal.session(KEY, writer="gateway", role="run", policy="strickt")
 
 
 # --- letting go from elsewhere

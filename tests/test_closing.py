@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 TASKS = 64
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 class Told:
     """What tasks were told of their appends."""
 

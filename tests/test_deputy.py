@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -379,6 +380,37 @@ def test_a_wait_for_a_program_without_tickets_goes_on_in_the_deputy(
             written.result(20)
         thief.execute("ROLLBACK")
     assert session.append(LINE).seq == 2
+
+
+@pytest.mark.parametrize("how", ["a write", "a block"])
+def test_the_turn_and_the_lock_have_one_time_out(journal, thief, holder, monkeypatch, how):
+    """Else a program without tickets would have a write wait for twice as long as it may."""
+    session, store = journal.session("s", writer="w", role="run"), journal.store
+    deadlines, is_free, ticket = list[float](), store._is_free, store.ticket
+
+    def tried(statement: str, deadline: float) -> bool:
+        deadlines.append(deadline)
+        return bool(is_free(statement, deadline))
+
+    def act() -> None:
+        if how == "a write":
+            session.append(LINE)
+        else:
+            journal.declare("other", "tool")
+
+    monkeypatch.setattr(store, "_is_free", tried)
+    thief.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(act)
+        while ticket._deputy is None and ticket._waiter is None:
+            pass
+        is_asked_for = time.monotonic()
+        holder.kill()
+        while not deadlines:
+            pass
+        thief.execute("ROLLBACK")
+        written.result(20)
+    assert deadlines[0] <= is_asked_for + store.busy_timeout_s
 
 
 def test_a_deputy_ends_with_its_journal(open_journal, journal, journal_path, holder):

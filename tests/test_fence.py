@@ -120,6 +120,7 @@ def test_a_done_request_is_not_parked_at_a_takeover(base, thief):
 
     assert caught.value.parked is None
     assert base.parked() == []
+    assert "not parked" not in str(caught.value)  # as it would say where there was no room
 
 
 def test_a_line_that_cannot_be_kept_is_no_verdict(base):

@@ -432,6 +432,33 @@ def test_what_another_led_is_not_done_again(base, journal, monkeypatch):
     assert ran == [1]
 
 
+def test_what_failed_for_another_who_led_it_is_not_done_again(base, journal, monkeypatch):
+    """Of a commit on a server nobody may know whether it is kept: done again it could be there twice."""
+    group, ran = journal.store.group, []
+    is_free, go = threading.Event(), threading.Event()
+
+    def work(_: object) -> None:
+        ran.append(1)
+        raise EntryError("it failed")
+
+    def wake_next() -> None:
+        if not is_free.is_set():
+            is_free.set()
+            go.wait(DEADLINE_S)
+
+    own = Queued(work, SimpleQueue())
+    group._queue.extend([own, queued(base)])
+    monkeypatch.setattr(group, "_wake_next", wake_next)
+    with ThreadPoolExecutor(2) as pool:
+        served = pool.submit(group.serve)
+        assert is_free.wait(DEADLINE_S)  # it leads no more, and has told nobody yet
+        assert outcome(pool.submit(group._lead, own.work, own)) is EntryError
+        go.set()
+        served.result(DEADLINE_S)
+
+    assert ran == [1]
+
+
 def test_what_nobody_will_serve_is_told_so_and_is_not_written(base, journal):
     """All of it, for nobody else would wake it. Who waits in a thread leads, and is woken for that."""
     group = journal.store.group

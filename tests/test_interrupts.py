@@ -128,6 +128,29 @@ def test_an_interrupt_at_any_moment(journal_path, act):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_in_an_undoing_leaves_nobody_known_who_is_not_there(journal_path):
+    """A session and its writer that were rolled back: who goes on to write as they would write as nobody."""
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append(LINE, request_id="first")
+        made = journal.session("new", writer="newcomer", role="tool")
+
+        def refused() -> None:
+            batch = journal.batch()
+            batch.append(made, LINE)
+            batch.append(session, {"other": 1}, request_id="first")
+            with pytest.raises(EntryError), batch:
+                pass
+
+        for where in interruptions(refused):
+            assert not made.exists, where
+            assert [info.key for info in journal.sessions()] == [KEY], where
+            assert [writer.name for writer in journal.writers()] == ["gateway"], where
+            assert in_a_thread(lambda: session.append(LINE)), where
+    assert not audit(journal_path).findings
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_with_a_mirror(journal_path, tmp_path, monkeypatch):
     """The file is brought up by whoever writes next; nothing in it is ever taken for foreign."""
     monkeypatch.setattr(sidefile, "LOCK_WAIT_S", FOR_EVER_S)

@@ -409,6 +409,18 @@ def test_equal_lines_of_two_writers_are_told_apart_by_an_audit(turn, base, journ
     assert not audit(journal.path).findings
 
 
+def test_lines_refused_again_after_they_were_discarded_may_be_applied(turn, base, journal):
+    """Their first row says that it was discarded, and was: the request's entries are the second's."""
+    refused(base, LINE, request_id="m1")
+    only(base).discard()
+    refused(base, LINE, request_id="m1")
+    turn.release()
+
+    only(base).apply()
+
+    assert not audit(journal.path).findings
+
+
 def test_one_put_back_after_it_was_applied_under_its_own_name_is_not_applied_again(
     turn, base, heartbeat, open_journal, journal, thief
 ):

@@ -59,6 +59,63 @@ def states(receipts: list[Receipt], copy: str) -> list[str]:
     return [receipt.state for receipt in receipts if receipt.copy == copy]
 
 
+@pytest.mark.parametrize("is_rewritten", [False, True])
+def test_what_is_said_while_a_session_is_forgotten_is_forgotten_too(
+    gateway: Session,
+    operator: Session,
+    journal_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_rewritten: bool,
+) -> None:
+    """Whatever the moment: it would be left out of the file, and its bytes left where they are."""
+    gateway.append({"n": 1})
+    looked_for, late = redaction._next_lines, [LINE]
+
+    def meanwhile(session: Session) -> tuple[list[int], int]:
+        seqs, head = looked_for(session)
+        if not seqs and late and is_rewritten:
+            gateway.rewrite([late.pop()], base=gateway.head.seq, reason="compacted")
+        elif not seqs and late:
+            gateway.append(late.pop())
+        return seqs, head
+
+    monkeypatch.setattr(redaction, "_next_lines", meanwhile)
+
+    receipts = operator.forget(reason="asked to be forgotten")
+
+    assert redaction.to_forget(operator) == 0
+    assert len(states(receipts, "entry")) == 2
+    assert gateway.read() == []
+    assert audit(journal_path).findings == ()
+
+
+@pytest.mark.parametrize("seqs", [[1], [1, 2]])
+def test_two_who_redact_one_line_at_once_record_it_once(
+    gateway: Session,
+    operator: Session,
+    journal_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seqs: list[int],
+) -> None:
+    """As two who delete one session: the second finds it done between his look and his write."""
+    gateway.extend([LINE, {"n": 2}])
+    erase, first = redaction.erase, [1]  # type: ignore[attr-defined]
+
+    def meanwhile(*about: Any) -> list[Receipt]:
+        if first:
+            gateway.redact([first.pop()], reason="the other one's")
+        return erase(*about)
+
+    monkeypatch.setattr(redaction, "erase", meanwhile)
+
+    receipts = operator.redact(seqs, reason=WHY)
+
+    assert len(states(receipts, "entry")) == len(seqs) - 1
+    assert audit(journal_path).findings == ()
+    assert all(entry.redacted for entry in gateway.read()[: len(seqs)])
+
+
 def test_no_byte_is_left_and_everything_verifies(
     gateway: Session, operator: Session, journal: Journal, journal_path: Path
 ) -> None:
@@ -87,6 +144,30 @@ def test_readers_get_what_stands_for_it(
     content = export(open_journal(), KEY)
     assert b"".join(content) == placeholder(len(entry.body or b"")) + b"\n"
     assert content.is_complete
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_who_reads_while_it_is_done_gets_what_stands_for_it(
+    gateway: Session, open_journal: Callable[..., Journal], caplog: Any, where: str
+) -> None:
+    """Whoever does it: no reader is told of a row that cannot be verified, and none goes without the line."""
+    gateway.extend([LINE] * 2500)
+    journal = open_journal()
+    reading, content, tail = iter(gateway), export(journal, KEY), gateway.tail(after=0)
+    begun = [next(reading).seq]
+    size = len(next(content))
+    rest = iter(tail.new, [])
+    next(rest)
+    own = open_journal() if where == "elsewhere" else journal
+    own.session(KEY, writer="alice", role="operator").redact([2400, 2401], reason=WHY)
+    found = {entry.seq: entry for entry in reading}
+    assert [*begun, *found] == [*range(1, 2501)]
+    assert found[2400].redacted
+    assert found[2400].trust == "asserted"
+    assert [entry.seq for page in rest for entry in page if entry.redacted] == [2400, 2401]
+    assert size + sum(map(len, content)) == 2500 * (len(found[2].data))
+    assert content.is_complete
+    assert not caplog.records
 
 
 def test_a_fence_before_it_sees_a_co_tenant_and_no_takeover(
@@ -143,6 +224,22 @@ def test_what_was_parked_taken_and_judged_goes_too(
     journal.close()
     assert files_with(journal_path.parent) == []
     assert audit(journal_path).findings == ()
+
+
+def test_what_is_refused_again_after_it_was_erased_is_kept_again(
+    journal: Journal, gateway: Session, operator: Session
+) -> None:
+    """As another parked write: of the first one there is nothing left to apply."""
+    line = gateway.append(LINE)
+    turn = gateway.claim()
+    with pytest.raises(RefusedError) as first:
+        gateway.append(LINE)
+    operator.redact([line.seq], reason=WHY)
+    with pytest.raises(RefusedError) as second:
+        gateway.append(LINE)
+    turn.release()
+    assert journal.parked(str(first.value.parked)).lines == ()
+    assert journal.parked(str(second.value.parked)).lines == (line.data,)
 
 
 def test_a_foreign_line_goes_with_the_evidence_of_its_verdict(
@@ -348,6 +445,16 @@ def test_a_forgotten_session_is_empty_and_on_record(
     journal.close()
     assert files_with(tmp_path) == []
     assert audit(journal_path).findings == ()
+
+
+def test_rows_that_nobody_sealed_keep_no_line_from_being_forgotten(
+    gateway: Session, operator: Session, thief: Thief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redaction, "_AT_ONCE", 3)
+    gateway.extend([LINE] * 10)
+    for seq in range(1, 5):
+        thief.edit("body", seq, b"{}")
+    assert states(operator.forget(reason="r"), "entry") == ["done"] * 6
 
 
 def test_what_waits_beside_a_forgotten_session_is_named(

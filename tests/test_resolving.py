@@ -425,3 +425,18 @@ def test_rows_by_plain_sql_are_counted_so_far(alice, thief, unresolved):
     assert unresolved(most=2) == Unresolved(2, is_all=False)
     alice.resolve(strays[:1], accept=False, reason="not ours")
     assert unresolved(most=2) == (2, True)
+
+
+def test_a_row_by_plain_sql_that_calls_itself_foreign_is_counted_once(alice, thief, unresolved):
+    alice.append({"n": 1})
+    stray = thief.insert_copy(body=b"{}", trusted=0)
+    assert unresolved() == (1, True)
+    alice.resolve([stray], accept=False, reason="not ours")
+    assert unresolved() == (0, True)
+
+
+def test_a_row_by_plain_sql_in_a_permitted_programs_name_waits(journal, edited, thief, unresolved):
+    journal.mirrors.permit(KEY, permitted=True, reason="known")
+    assert unresolved() == (0, True)
+    thief.insert_copy(of=edited, body=b"{}")
+    assert unresolved() == (1, True)

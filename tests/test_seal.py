@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal import seal as seals
+from journal.audit.sessions import KNOWN_FACTS
 from journal.fields import field
 from journal.model import Row
 from tests.thieves import COLUMNS, KEY, UNSEALED, forged_value
@@ -116,6 +117,14 @@ def test_the_words_of_the_format_give_its_vectors():
         row["commitment"].hex(),
         seal(session_key(2, KEY), row).hex(),
     ]
+
+
+def test_every_fact_that_the_auditor_knows_is_in_the_format():
+    """A name that is in no table of it is J112: who wrote a journal from the words alone would lack it."""
+    text = FORMAT.read_text("utf-8")
+
+    told = set(re.findall(r"^\| `(\w+)` \| a session \|", text, re.MULTILINE))
+    assert told | set(re.findall(r'"control":"(\w+)"', text)) == KNOWN_FACTS
 
 
 def test_the_code_gives_the_same_vectors():

@@ -76,6 +76,24 @@ def test_a_writer_and_a_session_that_were_rolled_back_are_made_again(base, journ
     assert [entry.writer for entry in journal.session("new").read()] == ["newcomer"]
 
 
+@pytest.mark.parametrize("who", ["this process", "another process"])
+def test_the_number_of_a_session_that_was_rolled_back_is_anothers(
+    base, journal, open_journal, journal_path, who
+):
+    """What is known of the one says nothing of the other: above all not with which key it is sealed."""
+    base.append(LINE, request_id="r")
+    with pytest.raises(EntryError):
+        batch_that_fails(journal, base)
+    other = journal if who == "this process" else open_journal()
+
+    assert other.session("another", writer="gateway", role="run").append(LINE).session == "another"
+
+    session = journal.session("another", writer="gateway", role="run")
+    assert [entry.json() for entry in session.read()] == [LINE]
+    session.append(LINE)
+    assert audit(journal_path).findings == ()
+
+
 def test_a_fence_that_waited_for_a_rolled_back_write_is_stored_by_the_next(base, journal, thief):
     base.append(LINE, request_id="r")
     fence = base.fence()
@@ -357,6 +375,31 @@ def test_a_driver_error_is_never_raised_as_such(base, journal):
 def break_inside(block) -> None:
     with block() as cursor:
         cursor.execute("SELECT * FROM nowhere")
+
+
+UNREADABLE = """
+    import os, sys
+    from journal import Journal, StorageError
+    from journal.guards import descriptors_of, identity_of
+    path = sys.argv[1]
+    with Journal(path) as journal:
+        journal.session("s", writer="w", role="run").extend([{"n": "x" * 3000}] * 500)
+    session = Journal(path).session("s", writer="w", role="run")
+    session.append({})  # from here on the log tells how large the database is
+    directory = os.open("/", os.O_RDONLY)
+    for number in descriptors_of(identity_of(os.stat(path))):
+        os.dup2(directory, number)
+    try:
+        session.read()
+    except StorageError as error:
+        print(error.code, flush=True)
+    os._exit(0)  # nothing can be closed there
+"""
+
+
+def test_a_disk_that_cannot_be_read_is_told_as_that(tmp_path):
+    """SQLite has ended the transaction by then: to end it once more would fail, and be told instead."""
+    assert python(UNREADABLE, tmp_path / "agent.db").split() == ["io-error"]
 
 
 def test_a_request_is_found_by_its_own_index(journal, gateway):

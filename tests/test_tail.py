@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from journal import AsyncJournal, StorageError
+from journal import AsyncJournal, StorageError, reading
 from journal.changes import Changes
 from tests.test_aio import no_thread
 from tests.thieves import KEY, Thief
@@ -95,6 +95,24 @@ def test_a_row_by_plain_sql_is_never_handed_out_and_is_said_once(
     assert [follower.next().json()["n"] for _ in range(2)] == [2, 3]
     said = [record for record in caplog.records if "could not be verified" in record.message]
     assert len(said) == 1
+
+
+def test_a_line_that_comes_while_strays_are_looked_at_is_handed_out_once(
+    gateway: Session, other: Session, thief: Thief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may stand behind it, where the tail looks each time."""
+    gateway.append({"n": 1})
+    thief.insert_copy(seq=1000)
+    beyond = reading._beyond
+
+    def once_more(*arguments: Any) -> Any:
+        if len(gateway.read()) == 1:
+            other.append({"n": 2})
+        return beyond(*arguments)
+
+    monkeypatch.setattr(reading, "_beyond", once_more)
+    tail = gateway.tail(after=0)
+    assert [entry.json() for _ in range(3) for entry in tail.new()] == [{"n": 1}, {"n": 2}]
 
 
 def test_a_closed_journal_ends_it_with_an_error(gateway: Session, journal: Journal) -> None:

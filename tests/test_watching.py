@@ -16,6 +16,7 @@ from journal.audit import audit
 from journal.foreign import Recorder
 from journal.migration import apply, plan, runs
 from journal.place import SIDE_FILES
+from journal.sidefile import SideFile
 from journal.watching import Watch
 from tests.migration.conftest import session_file
 
@@ -473,6 +474,20 @@ def test_a_rewritten_file_adds_what_is_new_in_it(journal: Journal, store: Path) 
     assert caught_up(journal, store) == [("taken in", "s-1", 1)]
 
 
+def test_a_mirror_that_another_process_adds_meanwhile_is_followed(
+    journal: Journal, open_journal: Callable[..., Journal], store: Path
+) -> None:
+    """Its file is that session's, and becomes no other; once it is let go it is nobody's."""
+    watch, other, path = Watch(journal, [store]), open_journal(), store / "a.jsonl"
+    assert list(watch.catch_up()) == []
+    other.session("theirs", writer="gateway", role="run", mirror=path).append({"n": 1})
+    append(path, {"n": 2})
+    assert [(seen.what, seen.key) for seen in watch.take([str(path)])] == [("taken in", "theirs")]
+    assert [info.key for info in journal.sessions()] == ["theirs"]
+    other.mirrors.remove("theirs")
+    assert watch._mirrors() == {}
+
+
 def test_a_copy_beside_it_is_no_second_mirror(journal: Journal, store: Path) -> None:
     path = session_file(store / "a.jsonl", {"n": 1})
     caught_up(journal, store)
@@ -524,6 +539,63 @@ def test_a_draft_that_has_its_name_by_now_is_no_file_that_was_set_aside(
     watch = Watch(journal, [store])
     draft = str(store / "a.jsonl.tmp-77")
     assert [seen.what for seen in watch.take({str(path), draft})] == ["adopted"]
+
+
+def test_a_file_that_lost_lines_is_told_although_no_entry_came(
+    journal: Journal, store: Path
+) -> None:
+    """A fence would call it a takeover: the log says when it was done."""
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    caught_up(journal, store)
+    os.truncate(path, path.stat().st_size - len(b'{"n": 2}\n'))
+    (seen,) = Watch(journal, [store]).catch_up()
+    assert (seen.what, seen.key, seen.entries, seen.detail) == (
+        "taken in", "s-1", 0, "shorter than it was",
+    )  # fmt: skip
+    assert caught_up(journal, store) == []
+
+
+def test_a_file_whose_lock_is_not_given_back_holds_no_other_up(
+    journal: Journal, store: Path, journal_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process stands still while it serves one of the files."""
+    monkeypatch.setattr("journal.sidefile.LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(SideFile.lock, "__defaults__", (0.1,))
+    files = [session_file(store / f"{name}.jsonl", session_id=name) for name in "ab"]
+    caught_up(journal, store)
+    other = SideFile(f"{journal_path}-mirrors", journal.store.mac)
+    assert other.lock(1)
+    for path in files:
+        append(path, {"n": 1})
+    assert sorted(caught_up(journal, store)) == [("set aside", "a", 0), ("taken in", "b", 1)]
+    other.close()
+    assert caught_up(journal, store) == [("taken in", "a", 1)]
+
+
+def test_a_mirror_that_is_removed_while_files_are_looked_at_ends_no_watch(
+    journal: Journal, store: Path
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    watch = Watch(journal, [store])
+    followed = dict(watch._mirrors())
+    journal.mirrors.remove("s-1")
+    append(path, {"n": 2})
+    assert followed == {str(path): "s-1"}
+    assert list(watch._followed(followed.items())) == []
+
+
+def test_a_file_that_cannot_be_looked_for_has_not_moved_to_its_copy(
+    journal: Journal, store: Path, tmp_path: Path
+) -> None:
+    path = session_file(store / "deep" / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    (store / "copy.jsonl").write_bytes(path.read_bytes())
+    path.parent.rename(tmp_path / "aside")
+    path.parent.symlink_to(path.parent)  # nobody can tell what is behind it
+    told = caught_up(journal, store)
+    assert {what for what, *_ in told} == {"set aside"}
+    assert journal.mirrors.of("s-1").path == str(path)
 
 
 def test_there_must_be_such_a_directory(journal: Journal, store: Path) -> None:
@@ -642,6 +714,24 @@ def test_no_look_of_our_own_has_the_library_give_up(journal: Journal, store: Pat
             break
     else:
         pytest.fail("it ended")
+
+
+def test_another_directory_in_the_place_of_the_one_that_was_there_is_watched(
+    store: Path, follow: Callable[[], Seen], tmp_path: Path
+) -> None:
+    """As after mv and mkdir, or while a disk is mounted: the library sees nothing of it by itself."""
+    session_file(store / "a.jsonl", {"n": 0})
+    told = [follow()]
+    store.rename(tmp_path / "aside")
+    while told[-1].what != "gone":
+        told.append(follow())
+    path = session_file(store / "b.jsonl", session_id="s-2")
+    while (told[-1].what, told[-1].key) != ("adopted", "s-2"):
+        told.append(follow())
+    append(path, {"n": 1})
+    while told[-1].what != "taken in":
+        told.append(follow())
+    assert (told[-1].path, told[-1].entries) == (str(path), 1)
 
 
 def test_changes_are_taken_in_as_they_happen(store: Path, follow: Callable[[], Seen]) -> None:

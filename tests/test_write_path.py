@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, EntryError, NotTrusted, SchemaError, StorageError
+from journal import BusyError, EntryError, NotTrusted, SchemaError, StorageError, durability
 from journal.admission import Put, written_as
 from journal.audit import audit
 from journal.controls import fact
 from journal.durability import CAN_SYNC, BySQLite, LogSync
 from journal.engine import is_compatible_mode
 from journal.folding import FOLD_IN_AFTER
+from journal.guards import identity_of
 from journal.ledger import now_us
 from journal.lines import Line
 from journal.parts import encode_lines
@@ -191,6 +192,17 @@ def test_who_syncs_is_the_journal_itself_where_it_can(open_journal, durability, 
     is_left = kind is BySQLite and durability == "full"
     assert store.cursor.execute("PRAGMA synchronous").fetchone() == (2 if is_left else 1,)
     assert sys.platform != "linux" or CAN_SYNC
+
+
+def test_a_number_that_another_file_was_given_is_no_log(base, journal_path, tmp_path, monkeypatch):
+    """Synced in its place, that file would have everything called durable that is not."""
+    log, found = Path(f"{journal_path}-wal"), durability.descriptors_of  # type: ignore[attr-defined]
+    with (tmp_path / "another").open("wb") as another:
+        numbers = [another.fileno(), *found(identity_of(log.stat()))]
+        monkeypatch.setattr(durability, "descriptors_of", lambda _: numbers)
+        copy = durability.copied(str(log))
+    assert os.path.samestat(os.fstat(copy), log.stat())
+    os.close(copy)
 
 
 # -- a commit that is interrupted ------------------------------------------------------------

@@ -202,7 +202,8 @@ class JournalSessionStore:
         forget(session, "the transcript was deleted")
 
     def _subkeys(self, key: Key) -> list[str]:
-        return [parts[_MAIN] for parts, _ in self._found(_key(key) + ":")]
+        found = self._found(_key(key) + ":")
+        return [parts[-1] for parts, _ in found if len(parts) == _MAIN + 1]
 
     # -- keys and handles -----------------------------------------------------------------
 

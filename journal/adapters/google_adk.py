@@ -43,7 +43,6 @@ from google.adk.sessions.base_session_service import (
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Self
 
     from google.adk.events.event import Event
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
 
 WRITER: Final = "google-adk"
 _EVENTS: Final = "adk"
+_NAMES: Final = 3  # an app's, a user's, and a session's own
 _SHARED: Final = {"app": "adk-app", "user": "adk-user"}
 _TURNS: Final = 64
 _HANDLES: Final = 256
@@ -181,12 +181,7 @@ class JournalSessionService(BaseSessionService):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     # -- what runs in a thread ------------------------------------------------------------
@@ -235,6 +230,8 @@ class JournalSessionService(BaseSessionService):
         shared = cache(self._shared_state)  # one user has many sessions, one app has all
         for info in self._use.journal.sessions(key_of(_EVENTS, app, *rest) + ":"):
             names = tuple(parts_of(info.key)[1:])
+            if len(names) != _NAMES:
+                continue  # a session of somebody else's, that only begins so
             lines = self._events(names)
             if lines.read(limit=1):
                 known = self._state_of(names, lines)

@@ -100,5 +100,11 @@ def key_of(*parts: str) -> str:
 
 
 def parts_of(key: str) -> list[str]:
-    """Return the names that :func:`key_of` made a key of."""
-    return [_ESCAPED.sub(lambda found: chr(int(found[1], 16)), part) for part in key.split(":")]
+    """Return the names that :func:`key_of` made a key of; none of a key that it never makes."""
+    try:
+        parts = [
+            _ESCAPED.sub(lambda found: chr(int(found[1], 16)), part) for part in key.split(":")
+        ]
+    except (ValueError, OverflowError):
+        return []
+    return parts if key_of(*parts) == key else []

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal.adapters.folding import forget
 from journal.adapters.frameworks import need
-from journal.adapters.items import line_of, newest, parsed
+from journal.adapters.items import line_of, newest, parsed, whole
 from journal.adapters.sharing import Use
+from journal.controls import decode
 from journal.errors import EntryError, RefusedError
 from journal.parts import encode_lines
+from journal.who import who
 
 need("openai")  # before it is imported
 
@@ -59,9 +61,9 @@ class JournalSession:
         role: the writer's role, fixed by its first use.
         run_id: noted in each entry.
         on_behalf_of: noted in each entry.
-        strict: refuse to add or pop once another process has written since
-            ``get_items``; what was to be added is parked. Without it such writes
-            are accepted, in the order of their commits, and on record.
+        strict: refuse to add or pop once another process has written, popped or
+            cleared since ``get_items``; what was to be added is parked. Without it such
+            writes are accepted, in the order of their commits, and on record.
 
     Raises:
         EntryError: a session id that no key can be, or a setting that is none.
@@ -85,7 +87,7 @@ class JournalSession:
     ) -> None:
         self.session_id = session_id
         self.session_settings = coerce_session_settings(session_settings or SessionSettings())
-        self._strict = strict
+        self._strict, self._writer = strict, writer
         self._fence: Fence | None = None
         self._mine: set[int] = set()
         self._use = Use(url)
@@ -123,6 +125,8 @@ class JournalSession:
         Raises:
             EntryError: an item that is no JSON.
             SessionTakeover: in strict mode, another has written since; the items are parked.
+            RefusedError: in strict mode, another has popped or replaced items since;
+                these are parked. Or a turn that somebody claimed stands.
 
         """
         del wrapper
@@ -187,23 +191,30 @@ class JournalSession:
         if limit == 0:
             return []
         if limit is None or limit < 0:
-            return list(parsed(self._session.read()))
+            return _items(self._session.read())
         window = limit
         while True:
             lines = newest(self._session, window)
-            items = list(parsed(lines))
+            items = _items(lines)
             if len(items) >= limit or len(lines) < window:
                 return items[-limit:]
-            window *= 2  # some are no JSON; the limit is of items
+            window *= 2  # some are no items, and the limit is of items
 
     def _add(self, lines: list[bytes]) -> None:
         if not lines:
             return
+        since = self._rearranged_since()
+        if since is not None:
+            with self._use.journal.batch() as batch:  # which refuses and parks them
+                batch.extend(self._session, lines, base=since)
         to: Session | Fence = self._session if self._fence is None else self._fence
         # What this one wrote is no takeover of it.
         self._mine.update(entry.instance_id for entry in to.extend(lines))
 
     def _pop(self) -> Item | None:
+        since = self._rearranged_since()
+        if since is not None:
+            self._session.cut(1, base=since, reason="popped")  # is refused, with its evidence
         if self._fence is not None:
             self._fence.check()
         while True:
@@ -212,7 +223,7 @@ class JournalSession:
             if not found:
                 return None
             if found[0].seq <= base and self._cut(1, base):
-                for item in parsed(found):
+                for item in _items(found):
                     return item
 
     def _cut(self, count: int, base: int) -> bool:
@@ -265,8 +276,31 @@ class JournalSession:
         self._mine.update(entry.instance_id for entry in new)
         return True
 
+    def _rearranged_since(self) -> int | None:
+        """Return the fence's position, if another process has popped or replaced items since.
+
+        No line tells a fence of that.
+        """
+        if self._fence is None or not self._session.exists:
+            return None
+        own, since = self._fence.store.instance_of(self._writer), self._fence.mark.seq
+        later = (each.entry for each in who(self._use.journal, self._session.key, after=since))
+        facts = (
+            decode(entry.body)
+            for entry in later
+            if entry.kind == "control" and entry.instance_id != own
+        )
+        # What was read off a mirror's file is the fence's affair.
+        is_so = any(each.get("control") == "layout" and "from_file" not in each for each in facts)
+        return since if is_so else None
+
     def _is_own(self, entry: Entry) -> bool:
         return entry.kind == "control" or entry.instance_id in self._mine
+
+
+def _items(entries: Iterable[Entry]) -> list[Item]:
+    """Return what lines hold; what was redacted is no item that a model could be told."""
+    return list(parsed(line for line in whole(entries) if not line.redacted))
 
 
 def _without_prefix(entries: Sequence[Entry], drop: Callable[[Item], bool]) -> Sequence[Entry]:

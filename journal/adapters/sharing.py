@@ -32,6 +32,7 @@ _Name: TypeAlias = tuple[int, str]  # the process's, and where the database is
 
 MEMORY: Final = ":memory:"
 _PREFIXES: Final = ("sqlite+aiosqlite:///", "sqlite+pysqlite:///", "sqlite:///")
+_MEMORIES: Final = frozenset(f"{prefix}{MEMORY}" for prefix in ("", *_PREFIXES))
 
 
 class Closer:
@@ -103,7 +104,7 @@ class Shared:
             if isinstance(url, Journal):
                 return cls(url, lambda: None).joined()
             text = os.fspath(url)
-            if text == MEMORY:
+            if text in _MEMORIES:
                 return cls._in_memory()
             at = text if is_url(text) else path_of(text)
             name = (os.getpid(), text if is_url(text) else os.path.realpath(at))
@@ -243,7 +244,7 @@ def path_of(url: str) -> Path:
     """
     prefix = next((each for each in _PREFIXES if url.startswith(each)), "")
     text = url.removeprefix(prefix)
-    if not text or "://" in text:
+    if not text or "://" in text or (prefix and "?" in text):
         raise EntryError(
             f"{url!r} names no place to keep a journal in",
             hint="a path, sqlite:///agents.db, or postgresql+psycopg://USER@HOST/DATABASE",

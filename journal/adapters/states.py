@@ -72,8 +72,8 @@ def _read(line: bytes) -> Event:
 
 
 def event_of(entry: Entry) -> Event | None:
-    """Return the event that a line holds; None for a session's first line, and for one that is no event."""
-    if (entry.body or b"").startswith(_FIRST):
+    """Return the event that a line holds; None for a session's first line, and one that is none or redacted."""
+    if entry.redacted or (entry.body or b"").startswith(_FIRST):
         return None
     try:
         return _read(entry.body or b"")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
+from journal.aliases import Aliases
 from journal.audit import adopted, database, keyring, projections, proofs, redactions
 from journal.audit.ahead import Ahead, is_worth
 from journal.audit.anchored import Anchors, numbers_of
@@ -22,6 +24,7 @@ from journal.audit.tally import Tally
 from journal.dialects.address import is_url
 from journal.engine import is_driver_error
 from journal.explanation import counted
+from journal.fields import UNFIT
 from journal.model import REGISTRY_ID, REGISTRY_KEY
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ def audit(  # noqa: PLR0913 - what it is held against
         path: the database file, or ``sqlite:///PATH``.
         key_file: the file with the secret; else as for opening a journal. Without
             the key what can be checked is checked, and the verdict is never ok.
-        sessions: only these, by key; the registry and what belongs to the whole
+        sessions: only these, by key or by what else they are called; the registry and what belongs to the whole
             journal are checked in any case.
         anchors: signed statements of heads, kept elsewhere until now.
         verifiers: public keys of those who may have signed them; the one that is
@@ -159,7 +162,7 @@ class _Audit:
         self.progress = progress
         self.mirrors = mirrors
         self.found = Findings(source.path)
-        self.known = Declarations()
+        self.known = Declarations(aliases=Aliases() if scope.sessions else None)
         self.heads: list[Head] = []
         self.tally = Tally()
         self.counts: dict[str, int] = {}
@@ -210,14 +213,22 @@ class _Audit:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Go on with the other parts if SQLite cannot read this one, and say so."""
+        """Go on with the other parts if SQLite cannot read this one, or what is in it fits no column, and say so."""
         try:
             yield
         except Exception as error:
-            if not is_driver_error(error):
+            is_unfit = isinstance(error, UNFIT) and self._is_unruly  # else it is a bug of ours
+            if not (is_unfit or is_driver_error(error)):
                 raise
             self.found.add("J502", name, evidence={"sqlite": text(str(error))})
             self.open.append(f"{name}: it could not be read whole")
+
+    @cached_property
+    def _is_unruly(self) -> bool:
+        """Whether somebody changed the tables' rules, or put there what they forbid."""
+        odd = Findings(self.source.path)
+        database.check_schema(self.source, odd)
+        return bool(odd) or database.integrity(self.source.path) not in ([], ["ok"])
 
     # -- the parts --------------------------------------------------------------------
 

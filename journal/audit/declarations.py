@@ -6,6 +6,8 @@ what it declared is missing here, and is found missing by whoever needs it.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +15,7 @@ from journal.audit.source import text
 from journal.model import REGISTRY_ID, REGISTRY_KEY, REGISTRY_WRITER, ROLES
 
 if TYPE_CHECKING:
+    from journal.aliases import Aliases
     from journal.model import Row
 
 
@@ -69,6 +72,7 @@ class Declarations:
         eras: what began each later era: its facts, its seq and its time, by number.
         session_ids: the sessions' numbers by key.
         writer_ids: the writers' numbers by name.
+        aliases: by what else sessions are called; None where nobody asks for one by a name.
 
     """
 
@@ -92,6 +96,7 @@ class Declarations:
     eras: dict[int, dict[str, Any]] = field(default_factory=dict)
     session_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_KEY: REGISTRY_ID})
     writer_ids: dict[str, int] = field(default_factory=lambda: {REGISTRY_WRITER: REGISTRY_ID})
+    aliases: Aliases | None = None
 
     def learn(self, row: Row, facts: dict[str, Any]) -> bool:
         """Take in one fact of the registry; False if it is none the format knows.
@@ -112,7 +117,10 @@ class Declarations:
         elif what == "session":
             self._register(row, int(facts["id"]), str(facts["key"]))
         elif what == "names":
-            int(facts["session_id"])  # a name for people: nothing is rebuilt from it
+            int(facts["session_id"])
+            if self.aliases is not None:
+                with suppress(KeyError, TypeError):  # for people: nothing is rebuilt from it
+                    self.aliases.learn(facts)
         elif what in ("key", "era"):
             self._learn_era(row, int(facts["key_id"]), facts)
         else:
@@ -165,6 +173,16 @@ class Declarations:
         """Take a session for registered."""
         self.sessions[number] = session
         self.session_ids[session.key] = number
+
+    def called(self, name: str) -> list[str]:
+        """Return the keys of the sessions that are called so: by their key, or as a migration found them called."""
+        if name in self.session_ids:
+            return [name]
+        if self.aliases is None:
+            return []
+        place = name if "\0" in name else os.path.realpath(name)
+        found = (self.sessions.get(number) for number in self.aliases.called(name, place))
+        return sorted(each.key for each in found if each is not None)
 
     def name_of(self, writer_id: int) -> str:
         """Return a writer's name, or its number where nobody declared it."""

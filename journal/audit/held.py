@@ -126,7 +126,6 @@ class MirrorAudit:
         if session.layouts.extents is None:
             return []
         sealer = self.keyring.sealer(session.session_id, session.key)
-        if sealer is not None:
-            sealer.redacted = session.redacted
-        lines = mirrored.lines(source, session.session_id, session.layouts.extents, sealer)
+        number, extents = session.session_id, session.layouts.extents
+        lines = mirrored.lines(source, number, extents, sealer, session.redacted)
         return mirrored.faults(mirror, session.mirror_state, lines, pieces)

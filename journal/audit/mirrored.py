@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from journal.audit.judging import Linked
 from journal.audit.source import MAX_INT
 from journal.escape import escape
 from journal.filelocks import lock_bytes
@@ -23,7 +24,7 @@ from journal.redacted import is_overwritten
 from journal.seal import body_holds, holds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from journal.audit.declarations import MirrorDeclared
     from journal.audit.layouts import Extent
@@ -49,13 +50,18 @@ class Fault(NamedTuple):
 
 
 def lines(
-    source: Source, session_id: int, extents: Iterable[Extent], sealer: Sealer | None
+    source: Source,
+    session_id: int,
+    extents: Iterable[Extent],
+    sealer: Sealer | None,
+    redacted: Mapping[int, int],
 ) -> Iterator[bytes]:
-    """Yield the lines that a session's file consists of, in its order."""
+    """Yield the lines that a session's file consists of, in its order; ``redacted`` are sizes by seq."""
+    judge = Linked(redacted)
     for first, last in extents:
         rows = source.rows_between(session_id, first, MAX_INT if last is None else last)
         for row in rows:
-            whole = row if sealer is None else sealer.whole(row)
+            whole = judge.whole(row)
             if row.kind != b"control" and whole.body is not None and _is_ours(row, sealer):
                 yield whole.body + whole.terminator
 

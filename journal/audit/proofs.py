@@ -90,6 +90,14 @@ def parked_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | W
             yield Witness(f"parked write {text(row[0])}", epoch=values["epoch_found"])
 
 
+def emptied(rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
+    """Yield the id of each parked write that is open and has its lines no more."""
+    for row in rows:
+        values = dict(zip(_PARKED, row, strict=True))
+        if values["content"] is None and values["settled"] is None:
+            yield text(row[0])
+
+
 def input_faults(rows: Iterable[tuple[Any, ...]], mac: Mac) -> Iterator[str | None]:
     """J416: yield the number of each forged or edited input; None for a true one."""
     for row in rows:
@@ -113,6 +121,11 @@ class ParkedState(NamedTuple):
     writer_id: int
     digest: bytes
     is_applied: bool
+
+    @property
+    def lines(self) -> tuple[int, bytes]:
+        """Whose lines they are, and which."""
+        return self.writer_id, self.digest
 
 
 def parked_state(row: tuple[Any, ...]) -> ParkedState:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from journal.audit.source import text
 from journal.controls import decode
 from journal.fields import UNFIT
-from journal.seal import holds
+from journal.seal import body_holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,12 +30,12 @@ def read(source: Source, session_id: int, sealer: Sealer | None) -> dict[int, Re
     """Return the lines that sealed redactions name, by seq.
 
     They stand after the lines they name, so they are read ahead. Without the key
-    they are believed: then nothing is proved in any case.
+    they are believed, if they were not edited: then nothing is proved in any case.
     """
     found: dict[int, Redacted] = {}
     for row in source.controls(session_id):
         facts = _facts(row)
-        if facts.get("control") == "redaction" and (sealer is None or holds(sealer, row)):
+        if facts.get("control") == "redaction" and _is_whole(row, sealer):
             try:
                 for seq, size in facts["rows"].items():
                     found[int(seq)] = Redacted(
@@ -53,6 +53,14 @@ def sizes(redacted: Mapping[int, Redacted]) -> dict[int, int]:
 
 def _facts(row: Row) -> dict[str, Any]:
     return decode(row.body) if isinstance(row.body, bytes) else {}
+
+
+def _is_whole(row: Row, sealer: Sealer | None) -> bool:
+    """Whether a fact is as it was sealed: what it says is in its body, which the seal alone does not cover."""
+    try:
+        return body_holds(row) and (sealer is None or sealer.seal_holds(row))
+    except UNFIT:
+        return False
 
 
 def table_faults(

@@ -46,17 +46,27 @@ def twice(source: Source, session_id: int, counts: Callable[[Row], bool]) -> Ite
 
 def misstated(source: Source, session_id: int, sealer: Sealer | None) -> Iterator[tuple[str, str]]:
     """J412: yield the requests of parked writes that are not what they say of themselves, and why."""
-    for row in source.table(tables.parked, session_id):
-        state = proofs.parked_state(row)
+    states = [proofs.parked_state(row) for row in source.table(tables.parked, session_id)]
+    # The same lines refused again after they were discarded are parked anew, under the same request.
+    claimed = {
+        (request, *state.lines)
+        for state in states
+        if state.is_applied
+        for request in state.requests
+    }
+    for state in states:
         found = {
-            _is_of(write, state)
+            request: {
+                _is_of(write, state) for write in _applied(source, session_id, request, sealer)
+            }
             for request in state.requests
-            for write in _applied(source, session_id, request, sealer)
         }
-        was_applied = True in found
+        became = {(request, *state.lines) for request, is_its in found.items() if True in is_its}
+        if became and not became <= claimed:
+            yield text(state.requests[0]), _APPLIED
         # Of a write that was erased or edited nobody can tell any more whose it was.
-        if was_applied != state.is_applied and (was_applied or None not in found):
-            yield text(state.requests[0]), _APPLIED if was_applied else _NOT_APPLIED
+        elif state.is_applied and not became and not any(None in each for each in found.values()):
+            yield text(state.requests[0]), _NOT_APPLIED
 
 
 def _applied(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from journal.aliases import ambiguous
 from journal.audit.source import MAX_INT
 from journal.engine import driver
 from journal.errors import NotFoundError
@@ -27,7 +28,7 @@ class Scope(NamedTuple):
     """What to look at.
 
     Attributes:
-        sessions: only these, by key; empty for all.
+        sessions: only these, by key or by what else they are called; empty for all.
         since_us: only those with an entry this new; None for all.
         is_quick: leave out what reads every byte of every line.
 
@@ -41,16 +42,13 @@ class Scope(NamedTuple):
         """Return the numbers of the sessions to look at, and in words what is left out.
 
         Raises:
-            NotFoundError: a session that was asked for is not there.
+            NotFoundError: a session that was asked for is not there, or several are called so.
 
         """
         every = known.sessions.keys() - {REGISTRY_ID}
         chosen, left = set(every), list(_QUICK if self.is_quick else ())
         if self.sessions:
-            missing = [key for key in self.sessions if key not in known.session_ids]
-            if missing:
-                raise NotFoundError(f"there is no session {missing[0]!r}", hint="journal sessions")
-            chosen &= {known.session_ids[key] for key in self.sessions}
+            chosen &= {known.session_ids[_key_of(known, name)] for name in self.sessions}
             left.append(f"{counted(len(every - chosen), 'other session')}, not asked for")
         if self.since_us is not None:
             old = {number for number in chosen if _newest_us(source, number) < self.since_us}
@@ -76,6 +74,17 @@ class Scope(NamedTuple):
             sizes = {}  # the bar is all that wants it; the damage is told where the table is checked
         total = sum(size for number in chosen if isinstance(size := sizes.get(number), int))
         return lambda size: progress(size, total)
+
+
+def _key_of(known: Declarations, name: str) -> str:
+    found = known.called(name)
+    if len(found) > 1:
+        raise ambiguous(name, found)
+    if not found:
+        raise NotFoundError(
+            f"there is no session {name!r}", hint="journal sessions", code="no-session"
+        )
+    return found[0]
 
 
 def _newest_us(source: Source, number: int) -> int:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from journal.redacted import Intent, Piece
     from journal.seal import Mac
 
-_KNOWN_FACTS: Final = frozenset(
+KNOWN_FACTS: Final = frozenset(
     {
         "stray",
         "claim",
@@ -215,7 +215,7 @@ class SessionAudit:
         elif self.session_id == REGISTRY_ID:
             if not self._known.learn(row, facts):
                 self.unknown[what] = self.unknown.get(what, 0) + 1
-        elif what not in _KNOWN_FACTS:
+        elif what not in KNOWN_FACTS:
             self.unknown[what] = self.unknown.get(what, 0) + 1
 
     def _note(self, check: str, cause: str, row: Row) -> None:
@@ -246,6 +246,11 @@ class SessionAudit:
                     evidence = {"id": answer}
                     cause = "the proof does not hold"
                     self._found.add(check, cause, session=self.key, evidence=evidence)
+        # A redaction takes equal lines out of parked writes, too.
+        open_ones = () if self.redacted else self._source.table(tables.parked, self.session_id)
+        for parked_id in proofs.emptied(open_ones):
+            cause = "its lines are gone, and no redaction of the session can have taken them"
+            self._found.add("J411", cause, session=self.key, evidence={"id": parked_id})
         for request, cause in requests.misstated(self._source, self.session_id, self._sealer):
             self._found.add("J412", cause, session=self.key, evidence={"request": request})
 

@@ -3,10 +3,11 @@
 
     python verify.py [--key journal.key]     in the directory where the bundle was unpacked
 
-What it shows. Without the key: that each line is the one its commitment was made for, that
-each entry links to the one before it, and that what a signed anchor names is there. With
-the key: that a holder of the key sealed each entry, here, after that one. What it does not
-show: who held the key, that the times are true, that nothing came after the last entry.
+What it shows. Without the key: that each line is the one its commitment was made for, or was
+erased on record, that each entry links to the one before it, and that what a signed anchor
+names is there. With the key: that a holder of the key sealed each entry, here, after that
+one. What it does not show: who held the key, that the times are true, that nothing came
+after the last entry.
 The encodings are those of docs/format.md. Exit 0: all that was checked holds; 3: something
 does not, is gone or cannot be read, nothing was there to check, or a key was given and there
 are seals that none of its eras made.
@@ -185,7 +186,8 @@ def is_first_here(top: Path, sessions: list[dict], keys: list[tuple]) -> bool:
 def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], given: set, wanted: dict, wrong: list) -> dict:
     """Check one chain; return its counts, and the seals at the anchored places."""
     before, owns = None, owns_of(session, keys)
-    counts = {"entries": 0, "erased": 0, "unproved": 0, "until": 0}
+    counts = {"entries": 0, "unproved": 0, "until": 0}
+    erased, named = set[int](), set[int]()
     for number, line in enumerate(lines, 1):
         with noted(f"{session['key']!r}, line {number} of {session['file']}", wrong):
             row = row_of(line)
@@ -195,7 +197,7 @@ def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], give
             counts["entries"], counts["unproved"] = counts["entries"] + 1, counts["unproved"] + is_lost
             counts["until"] = row["seq"] if is_lost else counts["until"]
             if row["body"] is None and row["salt"] is None:
-                counts["erased"] += 1
+                erased.add(row["seq"])
             elif commitment(row) != row["commitment"]:
                 wrong.append(f"{where}: the line is not the one that was committed to")
             if owns and not is_lost and row["seal"] not in [seal(own, row) for era, own, _ in owns if era == row["key_id"]]:
@@ -209,10 +211,14 @@ def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], give
             if row["seq"] in wanted:
                 wanted[row["seq"]] = row["seal"].hex()
             before = row
+            facts = json.loads(row["body"] or b"{}") if row["kind"] == "control" else {}
+            named.update(map(int, facts["rows"]) if facts.get("control") == "redaction" else ())
+    wrong += [f"{session['key']!r}, seq {seq}: it was erased, and no redaction says so" for seq in sorted(erased - named)]
+    wrong += [f"{session['key']!r}, seq {seq}: a redaction erased it, and it is not" for seq in sorted(named - erased)]
     head = [0, ""] if before is None else [before["seq"], before["seal"].hex()]
     if head != [session["head"]["seq"], session["head"]["seal"]]:
         wrong.append(f"{session['key']!r}: it does not end where the manifest says")
-    return counts
+    return {**counts, "erased": len(erased)}
 
 
 def check_anchor(name: str, data: bytes, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[dict, bool]:

@@ -37,6 +37,10 @@ def command(settings: Settings, file: str | None, signing_key: Path | None, *, f
     """
     from journal.anchor import take  # noqa: PLC0415 - with the rest of the library
 
+    if force and file is None:
+        raise click.UsageError(
+            "--force replaces FILE: name it with -o", click.get_current_context()
+        )
     with opened(settings) as journal:
         target = None if file is None else Path(file).absolute()
         if target is not None:

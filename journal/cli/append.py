@@ -14,6 +14,7 @@ from journal.cli.opening import check_writer, key_to_write, no_line, opened, say
 from journal.cli.options import (
     STDIN,
     Settings,
+    check_pid,
     claim_option,
     json_option,
     pid_option,
@@ -67,6 +68,7 @@ def command(  # noqa: PLR0913 - one for each option
     exactly; together they are one write. Prints the seq of each once it is on disk. A
     SESSION that nobody wrote to is made, and that is said.
     """
+    check_pid(claim, pid)
     with opened(settings) as journal:
         check_writer(journal, writer, role)
         key = key_to_write(journal, session)

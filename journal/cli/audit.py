@@ -77,6 +77,7 @@ def command(  # noqa: PLR0913 - its options
     from journal.audit import AnchorFile, audit  # noqa: PLC0415 - with the rest of the library
     from journal.note import parsed_verifier  # noqa: PLC0415
 
+    _check_usage(flags, has_page=page is not None, is_anchored=bool(anchors or not verifiers))
     path = place_of(settings)
     against: dict[str, Any] = {
         "sessions": sessions,
@@ -95,6 +96,17 @@ def command(  # noqa: PLR0913 - its options
     else:
         output.text(report.as_text())
     return EXIT_FOUND if flags["strict"] and report.verdict != "ok" else report.exit_code
+
+
+def _check_usage(flags: dict[str, bool], *, has_page: bool, is_anchored: bool) -> None:
+    """Refuse what would be asked for in vain."""
+    wrong = None
+    if not has_page and (flags["bodies"] or flags["force"]):
+        wrong = "--bodies and --force are of the page: name it with --html"
+    elif not is_anchored:
+        wrong = "--verifier goes with --anchor"
+    if wrong is not None:
+        raise click.UsageError(wrong, click.get_current_context())
 
 
 def _write_page(path: str, page: Path, against: dict[str, Any], flags: dict[str, bool]) -> Report:

@@ -11,7 +11,7 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
-from journal.cli.opening import hinting, path_of, shown
+from journal.cli.opening import hinting, obey_strict, path_of, shown
 from journal.cli.options import Settings, json_option
 from journal.dialects.address import is_url
 from journal.errors import EntryError
@@ -34,6 +34,7 @@ def command(settings: Settings, file: Path) -> int:
 
     if is_url(settings.db):
         raise _copy_instead(shown(settings), str(file))
+    obey_strict(settings)
     with hinting(file.absolute(), "FILE"):
         copied = back_up(path_of(settings), file.absolute())
     _tell(settings, copied)
@@ -59,5 +60,5 @@ def _tell(settings: Settings, copied: Copied) -> None:
     for finding in report.findings:
         output.say(f"  {finding.id} {finding.severity}: {finding.title}")
     if report.findings:
-        output.say(f"Try: journal -d {copied.path} audit")
+        output.say(f"Try: journal -d {shlex.quote(str(copied.path))} audit")
     output.say("The key is not in it: keep a copy of the key, too (journal key export).")

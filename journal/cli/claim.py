@@ -21,6 +21,7 @@ from journal.cli.opening import (
 )
 from journal.cli.options import (
     Settings,
+    check_pid,
     claim_option,
     json_option,
     pid_option,
@@ -172,6 +173,7 @@ def inputs(  # noqa: PLR0913 - one for each option
     """
     from journal.inputs import Taken  # noqa: PLC0415 - with the rest of the library
 
+    check_pid(claim, pid)
     with opened(settings) as journal:
         key = known_key(journal, session)
         check_writer(journal, writer, role)

@@ -10,8 +10,10 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
+from journal.cli.opening import obey_strict
 from journal.cli.options import Settings, json_option
 from journal.cli.progress import bar, progress
+from journal.dialects.address import is_url
 
 if TYPE_CHECKING:
     from journal.copying import Copied
@@ -49,6 +51,8 @@ def command(settings: Settings, source: str, target: str, *, catch_up: bool) -> 
         )
     from journal.copying import copy  # noqa: PLC0415 - with the rest of the library
 
+    if not is_url(target):
+        obey_strict(settings)
     copied = copy(source, target, catch_up=catch_up, progress=progress, auditing=bar)
     if settings.json:
         output.document("copy", **copied.as_json())

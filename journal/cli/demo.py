@@ -38,6 +38,10 @@ def command(settings: Settings, framework: str | None, store: str | None, keep: 
     With the name of a framework that is installed, openai or adk: its own session store
     and ours, each put through what two processes do to each other on one session.
     """
+    if settings.db_is_named:
+        raise click.UsageError(
+            "the demo has a journal of its own: leave --db out", click.get_current_context()
+        )
     if framework is not None:
         return _compare(settings, framework, is_plain=store is None and keep is None)
     with _place(keep) as directory:

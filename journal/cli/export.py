@@ -10,7 +10,7 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
-from journal.cli.opening import known_key, opened, place_of, shown
+from journal.cli.opening import known_key, named_place, opened, place_of
 from journal.cli.options import Settings, json_option
 from journal.files import refuse_journals_own, write_new
 
@@ -81,6 +81,8 @@ def command(  # noqa: PLR0913 - one for each option
     """
     settings: Settings = ctx.obj
     _check_usage(ctx, sessions, file, directory, bundle, anchors)
+    if force and file is None and bundle is None:
+        raise click.UsageError("--force replaces a FILE: name one with -o or --bundle", ctx)
     if unverified and bundle is not None:
         raise click.UsageError("a --bundle is for verifying: leave --unverified out", ctx)
     if directory is not None:
@@ -189,7 +191,7 @@ def _bundle(
     from journal.bundle import write_bundle  # noqa: PLC0415
 
     path = place_of(settings)
-    refuse_journals_own(target, Path(shown(settings)).absolute(), force=force)
+    refuse_journals_own(target, named_place(settings), force=force)
     held = [AnchorFile(str(each), each.read_bytes()) for each in anchors]
     written = write_bundle(path, target, sessions=sessions, anchors=held, force=force)
     _tell_bundle(settings, written)

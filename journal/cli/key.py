@@ -11,7 +11,7 @@ from journal.cli import output
 from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import place_of, shown
+from journal.cli.opening import named_place, obey_strict, place_of
 from journal.cli.options import Settings, json_option
 from journal.files import refuse_journals_own
 
@@ -52,7 +52,7 @@ def export(settings: Settings, file: Path, *, force: bool) -> None:
     from journal.custody import export_key  # noqa: PLC0415
 
     place, target = place_of(settings), file.absolute()
-    refuse_journals_own(target, Path(shown(settings)).absolute(), force=force)
+    refuse_journals_own(target, named_place(settings), force=force)
     known = export_key(place, target, force=force)
     _tell(settings, "key.export", known, file=target)
     if known.is_shared:
@@ -73,7 +73,7 @@ def import_(settings: Settings, file: Path) -> None:
     from journal.custody import import_key  # noqa: PLC0415
 
     known = import_key(place_of(settings), file.absolute())
-    _tell(settings, "key.import", known)
+    _tell(settings, "key.import", known, added=known.added)
     if known.added:
         secrets = output.counted(known.added, "secret")
         output.say(f"{known.path} has {secrets} that it had not.")
@@ -106,6 +106,7 @@ def adopt(settings: Settings, reason: str, *, without_key: bool) -> None:
     """
     from journal.adopting import adopt_key  # noqa: PLC0415 - with the rest of the library
 
+    obey_strict(settings)
     known = adopt_key(place_of(settings), reason=reason, without_key=without_key)
     _tell(settings, "key.adopt", known)
     if without_key and known.era - 1 not in known.lost:
@@ -115,7 +116,14 @@ def adopt(settings: Settings, reason: str, *, without_key: bool) -> None:
     output.say(with_db("Keep a copy of the new key: journal key export FILE", settings))
 
 
-def _tell(settings: Settings, what: str, known: Custody, *, file: Path | None = None) -> None:
+def _tell(
+    settings: Settings,
+    what: str,
+    known: Custody,
+    *,
+    file: Path | None = None,
+    added: int | None = None,
+) -> None:
     told: dict[str, Any] = {
         "journal": known.journal_id,
         "key": str(known.path),
@@ -129,6 +137,7 @@ def _tell(settings: Settings, what: str, known: Custody, *, file: Path | None = 
     if settings.json:
         told.pop("keys not at hand", None)
         told |= {"era": known.era, "lost": list(known.lost), "shared": known.is_shared}
+        told |= {} if added is None else {"added": added}
         output.document(what, **told)
     else:
         output.facts(told.items())

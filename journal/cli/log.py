@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from journal import Entry, Session
 
-_PAGE: Final = 500
 _FOLLOWED: Final = 10
 
 
@@ -69,7 +69,7 @@ def command(
             output.table(
                 entries.HEADERS, map(entries.cells, read), is_last_cut=True, spare=entries.SPARE
             )
-            entries.say_stepped_over(read.session, read.stepped_over.values())
+            entries.say_stepped_over(read.session, read.stepped_over)
 
 
 def _follow(settings: Settings, session: Session, number: int | None, after: int | None) -> None:
@@ -112,32 +112,25 @@ def _show_json(entry: Entry) -> None:
 
 
 class _Reader:
-    """The entries asked for, a page at a time, so that a long session needs no memory."""
+    """The entries asked for in the file's order, a page at a time, so that a long session needs no memory."""
 
     def __init__(self, session: Session, number: int | None, after: int | None) -> None:
         self.session = session
-        self.stepped_over: dict[int, Entry] = {}
+        self.stepped_over: list[Entry] = []
         self._number = number
         self._after = after
 
     def __iter__(self) -> Iterator[Entry]:
-        if self._number is not None and self._after is None:
-            yield from self._page(0, self._number, newest=True)
-            return
-        after, left = self._after or 0, self._number
-        while left is None or left > 0:
-            wanted = _PAGE if left is None else min(_PAGE, left)
-            page = self._page(after, wanted)
-            yield from page
-            if len(page) < wanted:
-                return
-            after = page[-1].seq
-            left = None if left is None else left - len(page)
+        from journal.reading import oldest  # noqa: PLC0415 - with the rest of the library
 
-    def _page(self, after: int, limit: int, *, newest: bool = False) -> list[Entry]:
-        found = self.session.read(after, limit, newest=newest)
-        self.stepped_over.update((entry.seq, entry) for entry in found.stepped_over)
-        return found
+        if self._number is not None and self._after is None:
+            found = self.session.read(limit=self._number, newest=True)
+            self.stepped_over += found.stepped_over
+            yield from found
+            return
+        # No page could begin behind the last one's seq: a rewrite may have put it anywhere.
+        lines = oldest(self.session.store, self.session.key, self._after or 0, self.stepped_over)
+        yield from islice(lines, self._number)
 
 
 def _write_document(read: _Reader) -> None:
@@ -146,6 +139,6 @@ def _write_document(read: _Reader) -> None:
         "entries",
         map(entries.as_json, read),
         session=lambda: read.session.key,
-        stepped_over=lambda: [entries.brief(entry) for entry in read.stepped_over.values()],
+        stepped_over=lambda: [entries.brief(entry) for entry in read.stepped_over],
     )
-    entries.say_stepped_over(read.session, read.stepped_over.values())
+    entries.say_stepped_over(read.session, read.stepped_over)

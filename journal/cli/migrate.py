@@ -79,6 +79,7 @@ def command(  # noqa: PLR0913 - one for each option
     avoid = [] if is_url(settings.db) else [file_of(settings)]
     found = plan(paths, format=format_, avoid=avoid)
     _check_there(paths, found)
+    result: Result | None = None
     if is_applied:
         result = _apply(settings, found, mirror=is_mirrored)
         if not settings.json:
@@ -93,7 +94,7 @@ def command(  # noqa: PLR0913 - one for each option
             output.say(with_db(f"Nothing was changed. Try: {_applied(paths, format_)}", settings))
         aside, handled = found.set_aside, len(found.files)
     if is_verified:
-        return _verify(settings, found, _applied(paths, format_))
+        return _verify(settings, found, result, _applied(paths, format_))
     migrated.set_aside(aside)
     if not aside:
         return 0
@@ -156,18 +157,26 @@ def _tell_run(settings: Settings, run: Run, files: list[Brought]) -> None:
     output.say(f"Run {run.number}: {run.state}, {output.counted(len(files), 'file')}.")
 
 
-def _verify(settings: Settings, found: Plan, applied: str) -> int:
+def _verify(settings: Settings, found: Plan, done: Result | None, applied: str) -> int:
+    """Compare the files with the journal and tell, with what the run before it came to, if there was one."""
     from journal.migration import verify  # noqa: PLC0415
+    from journal.migration.planned import aside_json  # noqa: PLC0415
 
     if not exists(settings):
         message = f"there is no journal at {shown(settings)} to compare with"
         raise NotFoundError(message, hint=applied, code="no-journal")
     with opened(settings) as journal:
         result = verify(journal, found)
+    # What the run set aside may hold all the same, such as a file that could be no mirror.
+    aside = tuple(dict.fromkeys((*(done.set_aside if done else ()), *result.set_aside)))
     if settings.json:
-        aside = [{"path": each.path, "reason": each.reason} for each in result.set_aside]
-        told = [each.as_json() for each in result.files]
-        output.document("migrate.verify", holds=result.holds, files=told, set_aside=aside)
+        output.document(
+            "migrate.verify",
+            holds=result.holds,
+            files=[each.as_json() for each in result.files],
+            set_aside=[aside_json(each) for each in aside],
+            applied=done and done.as_json(),
+        )
     else:
         rows = [
             (each.key or "-", each.found, each.bytes, each.sha256, each.path)
@@ -185,8 +194,10 @@ def _verify(settings: Settings, found: Plan, applied: str) -> int:
         output.say(said)
         if not result.holds:
             output.say(with_db(f"Try: {applied}", settings))
-    migrated.set_aside(result.set_aside)
-    return 0 if result.holds else EXIT_FOUND
+    migrated.set_aside(aside)
+    if result.holds and not aside:
+        return 0
+    return EXIT_FOUND if result.files else EXIT_FAILED
 
 
 def _applied(paths: tuple[str, ...], format_: str | None) -> str:

@@ -45,13 +45,12 @@ def command() -> None:
 @click.option(
     "--on-edit",
     type=click.Choice(["keep", "refuse"]),
-    default="keep",
-    show_default=True,
-    help="keep: the file stands as it is edited; refuse: stop writing to it until it is resumed.",
+    help="keep: the file stands as it is edited; refuse: stop writing to it until it is resumed. "
+    "Without it a new mirror keeps, and one that is there stays as it was.",
 )
 @json_option
 @click.pass_obj
-def add(settings: Settings, session: str, path: str, on_edit: str) -> int:
+def add(settings: Settings, session: str, path: str, on_edit: str | None) -> int:
     """Make a file the session's mirror, from now on.
 
     A file that is there already is compared, never written over: what it holds that

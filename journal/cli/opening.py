@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from journal.cli import output
@@ -18,7 +19,6 @@ _PIPED: Final = {"append": "lines", "submit": "one"}
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from journal import Journal, Session, Turn, Verdict
     from journal.cli.options import Settings
@@ -80,6 +80,24 @@ def file_of(settings: Settings) -> Path:
     from journal.journal import path_of as named  # noqa: PLC0415
 
     return named(settings.db)
+
+
+def named_place(settings: Settings) -> Path:
+    """Return the path that tells which files are the journal's own, however it was named."""
+    return Path(shown(settings)).absolute() if is_url(settings.db) else file_of(settings)
+
+
+def obey_strict(settings: Settings) -> None:
+    """Refuse to write by a library that --strict rules out; opening a journal does so by itself.
+
+    Raises:
+        UnsafeSQLite: it has the WAL-reset bug.
+
+    """
+    from journal.engine import check_strictly  # noqa: PLC0415 - with the rest of the library
+
+    if settings.strict:
+        check_strictly()
 
 
 def path_of(settings: Settings) -> Path:

@@ -124,6 +124,17 @@ def claim_option(command: F) -> F:
     )(command)
 
 
+def check_pid(claim: int | None, pid: int | None) -> None:
+    """Refuse a process that nothing is asked of: a claim goes with one, a write beside it does not.
+
+    Raises:
+        click.UsageError: ``--pid`` without ``--claim``.
+
+    """
+    if pid is not None and claim is None:
+        raise click.UsageError("--pid goes with --claim", click.get_current_context())
+
+
 def pid_option(command: F) -> F:
     """Add ``--pid``."""
     return click.option(

@@ -10,11 +10,13 @@ from journal.cli import output
 from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import check_writer, known_key, opened
+from journal.cli.opening import check_writer, known_key, opened, turn_of
 from journal.cli.options import (
     Settings,
+    check_pid,
     claim_option,
     json_option,
+    pid_option,
     role_option,
     writer_options,
 )
@@ -94,21 +96,30 @@ def show(settings: Settings, parked_id: str, *, raw: bool) -> None:
 @click.argument("parked_id", metavar="ID")
 @writer_options
 @claim_option
+@pid_option
 @json_option
 @click.pass_obj
-def apply(
-    settings: Settings, parked_id: str, writer: str, role: str | None, claim: int | None
+def apply(  # noqa: PLR0913 - one for each option
+    settings: Settings,
+    parked_id: str,
+    writer: str,
+    role: str | None,
+    claim: int | None,
+    pid: int | None,
 ) -> None:
     """Write a parked write's lines now; prints the seq of each.
 
     They are written as their original writer's, recorded by who applies them, at the end
     of the session. Once. While a turn stands, a run may do it in that turn alone.
     """
+    check_pid(claim, pid)
     with opened(settings) as journal:
         check_writer(journal, writer, role)
         journal.session("-", writer=writer, role=role)  # refuses a role that is not the writer's
         found = journal.parked(parked_id)
         role = role or _role_of(journal.writers(), writer)
+        if claim is not None:  # a token alone opens nothing
+            turn_of(journal.session(found.session, writer=writer, role=role), claim, pid)
         entries = found.apply(writer=writer, role=role, claim=claim)
     told = [{"seq": entry.seq, "epoch": entry.epoch} for entry in entries]
     if settings.json:

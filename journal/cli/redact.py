@@ -77,7 +77,7 @@ def _show(settings: Settings, session: Session, seqs: Sequence[int], command: st
     if settings.json:
         output.document(
             "redact", applied=False, session=session.key,
-            entries=[entries.brief(entry) for entry in found], receipts=[],
+            entries=[entries.brief(entry) for entry in found], erased_before=before, receipts=[],
         )  # fmt: skip
         return
     output.table(entries.HEADERS, map(entries.cells, found), is_last_cut=True, spare=entries.SPARE)

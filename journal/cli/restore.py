@@ -11,7 +11,7 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import file_of, hinting, shown
+from journal.cli.opening import file_of, hinting, obey_strict, shown
 from journal.cli.options import Settings, json_option
 from journal.dialects.address import is_url
 from journal.errors import EntryError
@@ -51,6 +51,8 @@ def command(settings: Settings, file: Path, anchors: tuple[Path, ...], *, is_app
 
     if is_url(settings.db):
         raise _copy_instead(str(file), shown(settings))
+    if is_applied:
+        obey_strict(settings)
     files = [AnchorFile(str(path), path.read_bytes()) for path in anchors]
     with hinting(file.absolute(), "FILE"):
         plan = plan_restore(file.absolute(), file_of(settings), anchors=files)

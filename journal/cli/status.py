@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
@@ -120,7 +121,7 @@ def _unsafe_files(path: Path, told: dict[str, Any]) -> list[str]:
             f"SQLite {told['sqlite']} has the WAL-reset bug: install pysqlite3 0.6.1 or later"
         )
     if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        found.append(f"others may write to {path}: chmod go-w {path}")
+        found.append(f"others may write to {path}: chmod go-w {shlex.quote(str(path))}")
     key = keys.key_path(told["id"] or "unknown")
     told["key"] = str(key)
     if key.absolute().parent == path.parent:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    Moments = click.ParamType[int]
+else:
+    Moments = click.ParamType  # before click 8.4 it takes no parameter
 
 _AGO: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Moment(click.ParamType[int]):
+class Moment(Moments):
     """A moment in microseconds since 1970 UTC: so long ago (90m, 24h, 7d), or a time; without a zone it is local."""
 
     name = "when"

@@ -10,7 +10,7 @@ import click
 from journal.cli import output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import place_of
+from journal.cli.opening import obey_strict, place_of
 from journal.cli.options import Settings, json_option
 from journal.dialects.address import is_url, parsed
 from journal.errors import SchemaError
@@ -42,10 +42,13 @@ def command(settings: Settings, *, apply: bool) -> int:
     path, look, mend = _hands(place)
     version, changes = look()
     if apply and (version < schema.SCHEMA_VERSION or changes):
+        obey_strict(settings)
         mend()
         after, left = look()
+        if left:
+            raise _still(path, changes, left)
         _tell(settings, path, after, changes, applied=True)
-        return _end(path, left)
+        return 0
     _tell(settings, path, version, changes, applied=False)
     return EXIT_FOUND if changes or version < schema.SCHEMA_VERSION else 0
 
@@ -116,11 +119,15 @@ def _tell(
         output.say("The schema is this version's own; there is nothing to do.")
 
 
-def _end(path: str, left: list[tuple[str, Object]]) -> int:
-    if not left:
-        return 0
+def _still(
+    path: str, changes: list[tuple[str, Object]], left: list[tuple[str, Object]]
+) -> SchemaError:
+    """Say what was mended, and return the error of what could not be."""
+    for what, item in changes:
+        if (what, item) not in left:
+            output.say(f"Mended: {what}: the {item.type} {item.name} on {item.table}")
     what, item = left[0]
-    raise SchemaError(
+    return SchemaError(
         f"{path}: still {what}: the {item.type} {item.name}; a table may hold what nobody else has",
         hint="restore a backup",
         code="schema-changed",

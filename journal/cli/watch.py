@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from journal.cli import output
+from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
 from journal.cli.opening import opened_or_made
 from journal.cli.options import Settings, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from journal.watching import Seen
+    from journal.watching import Seen, Watch
 
 
 @make_command(
@@ -34,12 +35,16 @@ if TYPE_CHECKING:
 @click.option(
     "--permit", metavar="REASON", help="The program is known: what it writes is no takeover."
 )
-@click.option("--once", is_flag=True, help="Take in what is there now, and end.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Take in what is there now, and end; exit 3 if a file was set aside.",
+)
 @json_option
 @click.pass_obj
 def command(
     settings: Settings, directories: tuple[Path, ...], permit: str | None, *, once: bool
-) -> None:
+) -> int:
     """Take in what a program writes to its session files, as it happens.
 
     Adopts each session file below DIR, in place and without touching a byte of it, and
@@ -52,12 +57,21 @@ def command(
     with opened_or_made(settings) as journal, _telling(settings) as tell:
         watch = Watch(journal, directories, permit=permit)
         if once:
-            for seen in watch.catch_up():
-                tell(seen)
-            return
+            return _catch_up(watch, tell)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         watch.run(stop, tell)
+    return 0
+
+
+def _catch_up(watch: Watch, tell: Callable[[Seen], None]) -> int:
+    """Take in what is there now; return the exit code."""
+    code = 0
+    for seen in watch.catch_up():
+        tell(seen)
+        if seen.what == "set aside":
+            code = EXIT_FOUND
+    return code
 
 
 @contextmanager

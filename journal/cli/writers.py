@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -86,7 +86,7 @@ def _list(settings: Settings) -> None:
         known = journal.writers()
         processes = _processes(journal, known)
     if settings.json:
-        output.document("writers", writers=[asdict(writer) for writer in known])
+        output.document("writers", writers=[_as_json(writer, processes) for writer in known])
         return
     output.table(
         ("writer", "role", "declared", "standing"), (_cells(writer, processes) for writer in known)
@@ -106,9 +106,13 @@ def _processes(journal: Journal, known: list[Writer]) -> dict[int, str | None]:
 
 def _told(settings: Settings, what: str, writer: Writer, processes: dict[int, str | None]) -> None:
     if settings.json:
-        output.document(f"writers.{what}", writer=asdict(writer))
+        output.document(f"writers.{what}", writer=_as_json(writer, processes))
     else:
         output.table(("writer", "role", "declared", "standing"), [_cells(writer, processes)])
+
+
+def _as_json(writer: Writer, processes: dict[int, str | None]) -> dict[str, Any]:
+    return asdict(writer) | {"revoked_process": processes.get(writer.revoked_instance or 0)}
 
 
 def _cells(writer: Writer, processes: dict[int, str | None]) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ class Fitting:
 def _unnumbered(where: str) -> StorageError:
     return StorageError(
         f"{where}: two entries have one number, and there is no higher one left",
-        hint="journal audit names the rows",
+        hint="journal audit  # names the rows",
         code="unnumbered",
     )
 

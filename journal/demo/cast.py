@@ -60,9 +60,7 @@ class Away:
         return Written(*answer)
 
     def _lost(self, why: str) -> JournalError:
-        return JournalError(
-            f"process {self._process.pid} {why}", hint="journal demo again", code="demo"
-        )
+        return JournalError(f"process {self._process.pid} {why}", hint="journal demo", code="demo")
 
 
 def writes(stage: Stage, session: str, who: str) -> Away:

@@ -254,7 +254,7 @@ def check(cursor: Cursor, address: Address, version: int) -> None:
     if found != version:
         raise errors.SchemaError(
             f"{address.shown} has schema {found}, this version writes {version}",
-            hint="journal upgrade tells what can be done"
+            hint="journal upgrade  # tells what can be done"
             if (found or 0) < version
             else "pip install --upgrade session-journal",
             code="schema-newer" if (found or 0) > version else "schema-older",
@@ -263,7 +263,7 @@ def check(cursor: Cursor, address: Address, version: int) -> None:
     if told:
         raise errors.SchemaError(
             f"{address.shown}: the schema is not the journal's own: {'; '.join(told[:3])}; nothing was written",
-            hint="journal upgrade shows the difference, journal upgrade --apply restores all but tables, "
+            hint="journal upgrade  # shows the difference; journal upgrade --apply restores all but tables, "
             "columns and constraints",
             code="schema-changed",
         )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import LargeBinary, Text, cast, select
 
 from journal.errors import NotFoundError
 from journal.migration import receipts
+from journal.statements import compiled
+from journal.tables import migrations
 
 if TYPE_CHECKING:
     from journal.journal import Journal
@@ -52,14 +57,24 @@ class Brought(NamedTuple):
         return {"session": self.session, **kept}
 
 
-_RUNS = "SELECT id, source, state, files, lines, bytes, started_us, finished_us FROM migrations"
-
-
 def runs(journal: Journal) -> list[Run]:
     """Return every run, oldest first."""
     with journal.store.snapshot() as cursor:
-        rows = cursor.execute(f"{_RUNS} ORDER BY id").fetchall()
-    return [Run(row[0], _sources(row[1]), *row[2:]) for row in rows]
+        rows = cursor.execute(_select()).fetchall()
+    return [Run(row[0], _sources(_text(row[1])), _text(row[2]), *row[3:]) for row in rows]
+
+
+@cache
+def _select() -> str:
+    # Text as bytes: a row put there by plain SQL need not be UTF-8, and the driver would not hand it out.
+    columns = [
+        cast(each, LargeBinary) if isinstance(each.type, Text) else each for each in migrations.c
+    ]
+    return compiled(select(*columns).order_by(migrations.c.id))
+
+
+def _text(value: bytes) -> str:
+    return bytes(value).decode("utf-8", "backslashreplace")
 
 
 def run(journal: Journal, number: int) -> tuple[Run, list[Brought]]:
@@ -85,5 +100,5 @@ def run(journal: Journal, number: int) -> tuple[Run, list[Brought]]:
 def _sources(text: str) -> tuple[str, ...]:
     try:
         return tuple(map(str, json.loads(text)))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return (text,)  # a row that was edited by hand

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
@@ -10,6 +11,7 @@ from journal.audit.judging import Linked, Sealed
 from journal.audit.source import text
 from journal.controls import decode
 from journal.escape import escape
+from journal.fields import UNFIT
 from journal.model import REGISTRY_ID
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from journal.audit.judging import Judge
     from journal.audit.sighting import Sighting
     from journal.model import Row
+    from journal.seal import Sealer
 
 # One letter each, so that a column of them is one string.
 KINDS: Final = {b"line": "l", b"raw": "r", b"part": "p", b"control": "c"}
@@ -104,8 +107,9 @@ class Picture:
         }
 
     def _session(self, number: int, key: str) -> dict[str, Any]:
-        judge = self._judge(number, key)
-        resolved = self._resolved(number)
+        sealer = self._keyring.sealer(number, key)
+        judge = self._judge(number, sealer)
+        resolved = self._resolved(number, sealer)
         columns, link = Columns(), b""
         count = sum(
             1 for _ in self._source.query("SELECT 1 FROM entries WHERE session_id = ?", number)
@@ -119,22 +123,24 @@ class Picture:
             columns.add(row, self._trust(row, status, resolved), _excerpt(row) if shown else None)
         return {"key": escape(key), **columns.as_json()}
 
-    def _judge(self, number: int, key: str) -> Judge:
-        sealer = self._keyring.sealer(number, key)
+    def _judge(self, number: int, sealer: Sealer | None) -> Judge:
         redacted = redactions.sizes(redactions.read(self._source, number, sealer))
         if sealer is None:
             return Linked(redacted)
         sealer.redacted = redacted
         return Sealed(sealer)
 
-    def _resolved(self, number: int) -> dict[int, str]:
+    def _resolved(self, number: int, sealer: Sealer | None) -> dict[int, str]:
+        """Return what sealed resolutions say of entries; without the key they are believed."""
         found: dict[int, str] = {}
-        statement = "SELECT body FROM entries WHERE session_id = ? AND kind = 'control'"
-        for (body,) in self._source.query(statement, number):
-            facts = decode(body) if isinstance(body, bytes) else {}
-            if facts.get("control") == "resolution":
+        judge = None if sealer is None else Sealed(sealer)
+        for row in self._source.controls(number):
+            facts = decode(row.body) if isinstance(row.body, bytes) else {}
+            is_true = judge is None or judge.status(row, b"") == "sealed"
+            if is_true and facts.get("control") == "resolution":
                 verdict = _RESOLVED.get(str(facts.get("verdict")), "external")
-                found.update(dict.fromkeys(facts.get("seqs", ()), verdict))
+                with suppress(KeyError, *UNFIT):  # one that lacks what it says is a finding
+                    found.update(dict.fromkeys(map(int, facts["seqs"]), verdict))
         return found
 
     def _trust(self, row: Row, status: str, resolved: dict[int, str]) -> str:

@@ -238,6 +238,20 @@ def test_sessions_are_listed_by_their_last_update(service: JournalSessionService
     assert [each.state["n"] for each in run(service.list_sessions, **WHERE).sessions] == [2, 0]
 
 
+def test_sessions_of_others_whose_keys_begin_so_are_none_of_its_own(
+    service: JournalSessionService, db: Path
+) -> None:
+    """A name that was misspelt on the command line, say, made one."""
+    run(service.create_session, **ONE)
+    with Journal(url_of(db)) as journal:
+        for key in ("adk:gate:ada", f"{KEY}:x", "adk:gate:%41;da:s", "adk:gate:%FFFFFFFFFF;:s"):
+            journal.session(key, writer="alice", role="operator").append({"n": 1})
+
+    (listed,) = run(service.list_sessions, app_name=APP).sessions
+    assert listed.id == ID
+    assert len(run(service.list_sessions, **WHERE).sessions) == 1
+
+
 def test_a_deleted_session_is_gone_and_its_id_may_be_given_again(
     service: JournalSessionService, db: Path
 ) -> None:
@@ -518,6 +532,19 @@ def test_a_line_that_is_no_event_is_left_out_and_said(
         journal.session(KEY, writer="hand", role="operator").extend([b"no json", {"n": 1}])
     assert texts(run(service.get_session, **ONE)) == []
     assert "is no event" in caplog.text
+
+
+def test_a_redacted_event_is_left_out_and_nothing_is_said(
+    service: JournalSessionService, db: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody wanted it gone: that is no news at each reading."""
+    session = run(service.create_session, **ONE)
+    for text in "ab":
+        run(service.append_event, session=session, event=said(text))
+    with Journal(url_of(db)) as journal:
+        journal.session(KEY, writer="eve", role="operator").redact([2], reason="pasted")
+    assert texts(run(service.get_session, **ONE)) == ["b"]
+    assert caplog.records == []
 
 
 def test_a_service_used_after_close_says_so(db: Path) -> None:

@@ -16,7 +16,14 @@ from agents.models.interface import Model
 from agents.usage import Usage
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 
-from journal import EntryError, Journal, JournalError, SessionTakeover, StorageError
+from journal import (
+    EntryError,
+    Journal,
+    JournalError,
+    RefusedError,
+    SessionTakeover,
+    StorageError,
+)
 from journal.adapters.openai_agents import JournalSession
 from journal.audit import audit
 from tests.adapters.places import is_kept, url_of
@@ -237,6 +244,53 @@ def test_a_strict_session_refuses_to_go_on_from_what_is_stale(db: Path) -> None:
     run(work, db, strict=True)
 
 
+@pytest.mark.parametrize("left", [["1"], []], ids=["popped", "cleared"])
+def test_a_strict_session_refuses_to_go_on_over_what_another_took_out(
+    db: Path, left: list[str]
+) -> None:
+    """No line of anybody's tells of that; what was to be added is parked, and its own pops count for nothing."""
+    with Journal(url_of(db)) as journal:
+        other = journal.session(KEY, writer="other", role="run")
+
+        async def work(session: JournalSession) -> None:
+            await session.add_items([said("1"), said("2"), said("3")])
+            await session.get_items()
+            assert await session.pop_item() == said("3")
+            await session.add_items([said("4")])
+            assert await session.pop_item() == said("4")
+            if left:
+                other.cut(1, base=other.head.seq, reason="popped")
+            else:
+                other.forget(reason="cleared")
+            with pytest.raises(RefusedError) as caught:
+                await session.add_items([said("to 2")])
+            assert caught.value.parked is not None
+            with pytest.raises(RefusedError):
+                await session.pop_item()
+            assert [item["content"] for item in await session.get_items()] == left
+            await session.add_items([said("5")])
+            assert await session.pop_item() == said("5")
+
+        run(work, journal, strict=True)
+
+
+def test_what_was_redacted_is_no_item(db: Path) -> None:
+    """A model would refuse it, and the conversation with it; a limit and a pop go past it."""
+    with Journal(url_of(db)) as journal:
+        operator = journal.session(KEY, writer="eve", role="operator")
+
+        async def work(session: JournalSession) -> None:
+            await session.add_items([said("1"), said("2"), said("3")])
+            operator.redact([2], reason="pasted")
+            assert await session.get_items() == [said("1"), said("3")]
+            assert await session.get_items(2) == [said("1"), said("3")]
+            operator.redact([3], reason="pasted")
+            assert await session.pop_item() == said("1")
+            assert await session.pop_item() is None
+
+        run(work, journal)
+
+
 def test_another_process_is_accepted_by_default_and_on_record(db: Path) -> None:
     async def work(session: JournalSession) -> None:
         await session.add_items([said("1")])
@@ -284,6 +338,7 @@ def test_a_session_in_memory_leaves_nothing(tmp_path: Path) -> None:
     [
         (("mysql://x/y",), {}),
         (("sqlite:///",), {}),
+        (("sqlite+aiosqlite:///a.db?timeout=9",), {}),
         (("/no/such/place/a.db",), {}),
     ],
 )

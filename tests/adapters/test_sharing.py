@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 PATIENCE_S = 20
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def is_closed(journal: Journal) -> bool:
     try:
         journal.sessions()
@@ -42,6 +37,20 @@ def is_closed(journal: Journal) -> bool:
 def writes(use: Use) -> bool:
     """Whether a line can be written by it."""
     return use.journal.session("s", writer="w", role="run").append(LINE).seq > 0
+
+
+@pytest.mark.parametrize("prefix", ["", "sqlite:///", "sqlite+aiosqlite:///"])
+def test_a_journal_in_memory_leaves_no_file_however_it_is_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    """The frameworks' own stores take it as a URL; it made a file called ``:memory:``."""
+    monkeypatch.chdir(tmp_path)
+    one, other = Use(f"{prefix}:memory:"), Use(f"{prefix}:memory:")
+    assert writes(one)
+    assert one.journal.id != other.journal.id
+    one.close()
+    other.close()
+    assert not list(tmp_path.iterdir())
 
 
 class Agent:

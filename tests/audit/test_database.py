@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from journal.audit import audit
-from tests.audit.crimes import Scene, replayed
-from tests.thieves import KEY
+from tests.audit.crimes import Scene, replayed, rewritten
+from tests.thieves import KEY, Thief
 
 
 def test_others_tables_are_counted_and_not_looked_at(report, thief):
@@ -41,6 +41,32 @@ def test_a_directory_that_all_may_write_to_is_told_unless_each_keeps_his_own(rep
         assert report().findings == ()
     finally:
         place.chmod(before)
+
+
+@pytest.mark.parametrize(
+    "table, statement",
+    [
+        ("entries", "UPDATE entries SET seq = 'x' WHERE session_id = 2 AND seq = 3"),
+        ("entries", "UPDATE entries SET seq = 3.5 WHERE session_id = 2 AND seq = 3"),
+        ("sessions", "UPDATE sessions SET head_seq = 'x' WHERE id = 2"),
+        (
+            "migrated_files",
+            "INSERT INTO migrated_files VALUES (1, 1, 2, '', '', NULL, '', '', '', 'x', 'x', 0, 0, 0, '', 0, 0)",
+        ),
+    ],
+)
+def test_what_no_column_takes_ends_no_audit(busy, journal_path, report, table, statement):
+    """Whoever takes a table's rules away, and puts them back, can put anything there."""
+    with rewritten(journal_path, table, "\n) STRICT", "\n)"):
+        believer = Thief(journal_path)
+        with believer.without_triggers():
+            believer.execute(statement)
+        believer.close()
+        loose = report()
+    for told, rule in ((loose, "J503"), (report(), "J505")):
+        assert {"J502", rule} <= {finding.id for finding in told.findings}
+        assert told.verdict == "broken"
+        assert any("could not be read whole" in item for item in told.not_checked)
 
 
 def test_rows_put_back_where_an_honest_writer_found_them_missing(busy, thief, journal_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from journal.audit.redactions import Redacted, sizes, table_faults
+from journal.controls import encode
 from tests.thieves import KEY
 
 KNOWN = {4: Redacted(7, 9, 2, "pasted"), 5: Redacted(8, 9, 2, "pasted")}
@@ -37,6 +38,35 @@ def test_a_redacted_line_that_is_there_again_is_told(busy, thief, report):
     thief.edit("body", 2, body)
     thief.edit("salt", 2, salt)
     assert ("J310", ((2, 2),)) in [(finding.id, finding.ranges) for finding in report().findings]
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_a_fact_that_was_edited_into_a_redaction_hides_no_erased_line(
+    busy, thief, report, tmp_path, has_key
+):
+    """The line's own seal holds without its bytes; only a redaction that is as it was sealed explains that."""
+    heartbeat = busy.session(KEY, writer="heartbeat", role="heartbeat")
+    heartbeat.redact([2], reason="pasted")
+    control, size = heartbeat.head.seq, len(thief.column("body", 3))
+    thief.edit("body", control, encode("redaction", rows={"3": size}, reason="pasted"))
+    for column in ("body", "salt", "line_type", "line_id", "parent_id"):
+        thief.edit(column, 3, None)
+
+    found = report() if has_key else report(key_file=tmp_path / "none")
+
+    told = {(finding.id, finding.ranges) for finding in found.findings}
+    assert {("J303", ((control, control),)), ("J305", ((2, 3),))} <= told
+
+
+def test_a_parked_write_without_its_lines_is_told_unless_a_redaction_can_have_taken_them(
+    busy, thief, report
+):
+    parked_id = thief.ask("SELECT id FROM parked WHERE settled IS NULL")
+    thief.execute("UPDATE parked SET content = NULL")
+    (finding,) = report().findings
+    assert (finding.id, finding.evidence) == ("J411", ({"id": parked_id},))
+    busy.session(KEY, writer="heartbeat", role="heartbeat").redact([2], reason="pasted")
+    assert report().findings == ()
 
 
 def test_a_row_that_somebody_accepted_is_told_no_more_while_it_is_the_same(busy, thief, report):

@@ -9,6 +9,7 @@ import stat
 
 import pytest
 
+from journal import Journal
 from tests.thieves import Thief
 
 
@@ -207,6 +208,24 @@ class TestLog:
         assert [int(row[0]) for row in rows(run("log", session))] == list(range(1, 1207))
         assert len(rows(run("log", session, "-n", "1100"))) == 1100
         assert len(rows(run("log", session, "--after", "3", "-n", "700"))) == 700
+
+    def test_a_rewritten_session_is_listed_in_the_order_of_its_file(self, run, session):
+        """Each line once, however many there are, and wherever a rewrite put which."""
+        with Journal("journal.db") as journal:
+            gateway = journal.session(session, writer="gateway", role="run")
+            gateway.extend([{"n": n} for n in range(1200)])
+            kept = gateway.read()
+            base = gateway.head.seq
+            gateway.rewrite([*kept[499:], {"new": 1}, *kept[:499]], base=base, reason="moved")
+            order = [entry.seq for entry in gateway.read()]
+
+        assert [int(row[0]) for row in rows(run("log", session))] == order
+        entries = document(run("log", session, "--json"))["entries"]
+        assert [entry["seq"] for entry in entries] == order
+        later = [seq for seq in order if seq > 3]
+        for options in (("--after", 3), ("--after", 3, "-n", 700)):
+            wanted = later[: 700 if "-n" in options else None]
+            assert [int(row[0]) for row in rows(run("log", session, *options))] == wanted
 
     def test_a_stray_is_stepped_over_and_said(self, run, session, steal):
         """It is in no list of entries, but on stderr and in the document."""
@@ -462,6 +481,8 @@ class TestWriters:
         assert f" by alice, pid {os.getpid()} on " in rows(run("writers"))[1][3]
         writers = document(run("writers", "--json"))["writers"]
         assert writers[1]["revoked_by"] == "alice"
+        assert writers[1]["revoked_process"].startswith(f"pid {os.getpid()} on ")
+        assert writers[0]["revoked_process"] is None
 
 
 class TestUpgrade:
@@ -491,7 +512,7 @@ class TestUpgrade:
 
         assert (refused.exit_code, still.exit_code) == (12, 12)
         assert (
-            "Try: journal upgrade shows the difference, journal upgrade --apply restores it"
+            "Try: journal upgrade  # shows the difference; journal upgrade --apply restores it"
             in refused.stderr
         )
         assert shown.exit_code == 3
@@ -513,3 +534,19 @@ class TestUpgrade:
         assert done.exit_code == 12
         assert "redactions" in done.stderr
         assert "Try: restore a backup" in done.stderr
+
+    @pytest.mark.usefixtures("session")
+    def test_what_could_be_mended_is_said_beside_what_could_not(self, run):
+        """In one document, which is the error's; nothing says that all is done."""
+        thief = Thief("journal.db")
+        thief.execute("ALTER TABLE redactions ADD COLUMN extra TEXT")
+        dropped = thief.triggers()[0][0]
+        thief.execute(f"DROP TRIGGER {dropped}")
+        thief.close()
+
+        done = run("upgrade", "--apply", "--json")
+
+        assert done.exit_code == 12
+        assert document(done)["schema"] == "journal.error/1"
+        assert f"Mended: missing: the trigger {dropped} on " in done.stderr
+        assert "Done." not in run("upgrade", "--apply").stderr

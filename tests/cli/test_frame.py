@@ -13,6 +13,7 @@ import pytest
 from journal import __version__
 from journal.cli import COMMANDS, cli
 from journal.cli.frame import Command, Group
+from journal.cli.times import Moment
 from journal.errors import JournalError
 
 
@@ -244,3 +245,73 @@ def test_no_help_is_cut_off_or_marked_up(run):
 def test_h_is_help(run):
     for command in ((), ("append",), ("fence", "raise")):
         assert run(*command, "-h").stdout == run(*command, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (("append", "s", "-w", "g", "--pid", "1", "{}"), "--pid goes with --claim"),
+        (("claim", "inputs", "s", "-w", "g", "--pid", "1"), "--pid goes with --claim"),
+        (("audit", "--bodies"), "name it with --html"),
+        (("audit", "--force"), "name it with --html"),
+        (("audit", "--verifier", "x+y+z"), "--verifier goes with --anchor"),
+        (("anchor", "--force"), "name it with -o"),
+        (("export", "s", "--force"), "name one with -o or --bundle"),
+        (("export", "--all", "d", "--force"), "name one with -o or --bundle"),
+        (("-d", "a.db", "demo"), "leave --db out"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(run, session, args, words):
+    """Whoever gives it believes that it does something."""
+    done = run(*args)
+
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+@pytest.mark.usefixtures("session")
+def test_strict_holds_for_each_command_that_writes(run, home, monkeypatch):
+    """Those too that open no journal as others do."""
+    assert run("backup", "kept.db").exit_code == 0
+    before = sorted(each.name for each in home.iterdir())
+    monkeypatch.setattr("journal.engine.wal_reset_fixed", lambda _: False)
+    for args in (
+        ("key", "adopt"),
+        ("copy", "journal.db", "copy.db"),
+        ("backup", "copy.db"),
+        ("restore", "kept.db", "--apply"),
+    ):
+        done = run("--strict", *args)
+        assert (done.exit_code, "has the WAL-reset bug" in done.stderr) == (1, True), args
+    assert sorted(each.name for each in home.iterdir()) == before
+
+
+@pytest.mark.parametrize("named", ["journal.db", "sqlite:///journal.db", "link.db"])
+def test_no_command_writes_over_the_journal_however_it_is_named(run, home, session, named):
+    """A key, a bundle or a page in its place would be the end of it."""
+    before = (home / "journal.db").read_bytes()
+    (home / "link.db").symlink_to("journal.db")
+    for args in (
+        ("key", "export", "journal.db", "--force"),
+        ("export", "--bundle", "journal.db", "--force"),
+        ("export", session, "-o", "journal.db", "--force"),
+        ("audit", "--html", "journal.db", "--force"),
+        ("anchor", "-o", "journal.db", "--force"),
+    ):
+        done = run("-d", named, *args)
+        assert done.exit_code == 1, args
+        # Through a link a journal is opened by nobody; it may be read.
+        assert "belongs to the journal" in done.stderr or "is a symbolic link" in done.stderr, args
+    assert (home / "journal.db").read_bytes() == before
+
+
+def test_the_audit_of_a_copy_with_a_blank_in_its_name_can_be_pasted(run, home, session, steal):
+    """The hint quotes it."""
+    steal()
+    done = run("backup", "a copy.db")
+    assert f"Try: journal -d '{home / 'a copy.db'}' audit" in done.stderr
+
+
+def test_no_type_asks_for_a_newer_click_than_is_promised():
+    """Before 8.4 its types take no parameter: `journal audit` could not even be imported."""
+    assert "__orig_bases__" not in vars(Moment)

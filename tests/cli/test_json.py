@@ -18,7 +18,7 @@ STATUS = (
     "path id schema_version newest_schema_version sqlite driver sqlite_is_safe file_bytes key key_ok sessions "
     "entries bytes parked takeovers mirrors unresolved unsafe"
 )
-WRITER = "id name role declared_us revoked_us reason permitted revoked_by revoked_instance"
+WRITER = "id name role declared_us revoked_us reason permitted revoked_by revoked_instance revoked_process"
 
 
 def fields(text):

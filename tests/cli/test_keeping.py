@@ -68,6 +68,7 @@ def test_a_key_goes_to_another_machine(run, session, home, monkeypatch, key_file
     monkeypatch.delenv("JOURNAL_KEY_FILE")
     assert run("log", session).exit_code == 1  # as on the other machine
     imported = told(run("key", "import", "moved.key", "--json"))
+    assert imported["added"] == 1
     assert imported["fingerprint"] == shown["fingerprint"]
     assert run("log", session).exit_code == 0
     again = run("key", "import", "moved.key")
@@ -90,6 +91,17 @@ def test_another_journals_key_is_not_let_in(run, session, home, monkeypatch):
     missing = run("key", "import", "none.key")
     assert missing.exit_code == 1
     assert "journal key export FILE" in missing.stderr
+
+
+def test_a_key_is_not_exported_over_itself(run, session, key_file):
+    """The file may have other journals' secrets, and the copy would have this one's alone."""
+    before = key_file.read_bytes() + b"cd" * 32 + b" " + b"0" * 32 + b" 2\n"
+    key_file.write_bytes(before)
+
+    outcome = run("key", "export", key_file, "--force")
+
+    assert (outcome.exit_code, "is the key file itself" in outcome.stderr) == (1, True)
+    assert key_file.read_bytes() == before
 
 
 def test_another_file_is_named_as_no_key_and_its_mode_is_left_alone(run, session, home):
@@ -125,6 +137,35 @@ def test_a_migration_is_verified_listed_shown_and_exported_whole(run, home):
     assert (fast.exit_code, "nothing was verified" in fast.stderr) == (0, True)
     assert (home / "fast" / "a.jsonl").read_text() == '{"n":1}\n{"n":2}\n'
     assert run("export", "a", "--unverified").stdout == '{"n":1}\n{"n":2}\n'
+
+
+def test_a_mirror_that_was_refused_is_said_beside_a_verification_that_holds(run, home):
+    """Every byte is there, and the file is not kept alive: that is no 0, and no silence."""
+    store = home / "store"
+    store.mkdir()
+    (store / "a.jsonl").write_text('{"n":1}\n')
+    (home / "second-name").hardlink_to(store / "a.jsonl")
+
+    outcome = run("migrate", store, "--apply", "--mirror", "--verify")
+    assert outcome.exit_code == 3
+    assert "byte for byte" in outcome.stderr
+    assert f"Set aside: {store / 'a.jsonl'}: is no mirror: " in outcome.stderr
+
+    outcome = run("migrate", store, "--apply", "--mirror", "--verify", "--json")
+    assert outcome.exit_code == 3
+    document = told(outcome)
+    assert (document["holds"], [each["code"] for each in document["set_aside"]]) == (
+        True,
+        ["no-mirror"],
+    )
+    assert document["applied"]["counts"]["already"] == 1
+    assert told(run("migrate", store, "--verify", "--json"))["applied"] is None
+
+
+def test_a_verification_of_nothing_but_what_is_set_aside_could_not_be_done(run, home):
+    (home / "bad.jsonl").symlink_to("good.jsonl")
+    assert run("init").exit_code == 0
+    assert run("migrate", home / "bad.jsonl", "--verify").exit_code == 1
 
 
 def test_export_has_one_way_at_a_time(run, session):

@@ -292,6 +292,19 @@ def test_a_refused_edit_stops_the_mirror_until_it_is_resumed(run, session, home)
     assert run("mirror", "resume", session, "--reason", "again").exit_code == 1
 
 
+def test_another_way_to_treat_edits_is_not_taken_for_granted(run, file, session):
+    """A mirror that is there stays as it was; to ask for the other way is no success."""
+    done = run("mirror", "add", session, file, "--on-edit", "refuse")
+    assert done.exit_code == 1
+    assert "on edit keep" in done.stderr
+    for same in ((), ("--on-edit", "keep")):
+        assert run("mirror", "add", session, file, *same).exit_code == 0
+    assert run("mirror", "remove", session).exit_code == 0
+    assert run("mirror", "add", session, file, "--on-edit", "refuse").exit_code == 0
+    assert run("mirror", "add", session, file).exit_code == 0
+    assert told(run("mirror", "list", "--json"))["mirrors"][0]["on_edit"] == "refuse"
+
+
 def test_a_mirror_whose_file_is_gone_is_removed_as_such(run, file, session):
     """Nobody is told of a file that is not there."""
     file.unlink()

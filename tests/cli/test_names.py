@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.cli.test_commands import document, rows
@@ -99,3 +101,30 @@ def test_after_a_reset_an_alias_is_the_new_sessions_for_every_command(run, tmp_p
 
         assert document(run("log", ALIAS, "--json"))["session"] == key
         assert document(run("append", ALIAS, '{"n":1}', *WHO, "--json"))["session"] == key
+
+
+def test_an_audit_and_a_bundle_take_the_names_too(run, migrated):
+    """Those of an index and of a file; one that several have, or none, is refused as anywhere."""
+    for name in (ALIAS, f"{migrated}.jsonl", migrated):
+        heads = json.loads(run("audit", name, "--json").stdout)["heads"]
+        assert [each["session"] for each in heads] == ["journal:", migrated]
+    assert run("export", "--bundle", "b.zip", ALIAS).exit_code == 0
+    refused = run("audit", "agent:main:mian", "--json")
+    assert (refused.exit_code, document(refused)["code"]) == (10, "no-session")
+
+
+def test_an_audit_of_a_name_that_several_have_names_them(run, tmp_path):
+    """As any other command does."""
+    for key in ("one", "two"):
+        directory = tmp_path / key / "main" / "sessions"
+        directory.mkdir(parents=True)
+        header = (
+            '{"type":"session","version":3,"id":"%s","timestamp":"2026-01-01T00:00:00Z","cwd":"/"}'
+        )
+        (directory / f"{key}.jsonl").write_text(f"{header % key}\n")
+        (directory / "sessions.json").write_text(f'{{"{ALIAS}":{{"sessionId":"{key}"}}}}')
+        assert run("migrate", tmp_path / key, "--apply").exit_code == 0
+
+    for words in (("log",), ("audit",)):
+        refused = run(*words, ALIAS, "--json")
+        assert (refused.exit_code, document(refused)["code"]) == (10, "ambiguous")

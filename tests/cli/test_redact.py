@@ -83,6 +83,7 @@ def test_what_was_erased_before_is_said(run, session):
     assert shown.exit_code == 0
     assert len(rows(shown)) == 1
     assert "Erased before: 2" in shown.stderr
+    assert document(run("redact", session, "1", "2", *WHY, "--json"))["erased_before"] == [2]
 
 
 def test_who_marks_what_was_redacted(run, session):

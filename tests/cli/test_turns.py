@@ -348,8 +348,11 @@ def test_a_run_applies_a_parked_write_in_its_own_turn_by_the_claim(run, session,
     """Each command of a shell is a process of its own: the token says whose turn it is."""
     token = run("claim", "take", session, "-w", "heir", "--role", "run", "--supersede", "x").stdout
     apply = ("parked", "apply", parked, "-w", "heir")
-    for claim in ((), ("--claim", int(token) + 1)):
+    for claim, code in (((), 11), (("--claim", int(token) + 1), 10)):
         refused = run(*apply, *claim)
+        assert (refused.exit_code, refused.stdout) == (code, "")
+    for other in (("-w", "other"), ("-w", "heir", "--pid", os.getpid())):
+        refused = run("parked", "apply", parked, *other, "--role", "run", "--claim", token.strip())
         assert (refused.exit_code, refused.stdout) == (11, "")
 
     done = run(*apply, "--claim", token.strip())

@@ -100,8 +100,9 @@ def test_one_name_that_is_no_text_ends_nothing(run, store):
     assert [each["session"] for each in mirrors] == ["s-0", "s-2"]
     for _ in range(2):
         seen = run("watch", "--once", "--json", store)
-        assert (seen.exit_code, json.loads(seen.stdout)["what"]) == (0, "set aside")
+        assert (seen.exit_code, json.loads(seen.stdout)["what"]) == (3, "set aside")
     seen = run("watch", "--once", store)
+    assert seen.exit_code == 3
     assert [line.split("\t")[0] for line in seen.stdout.splitlines()] == ["set aside"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from journal import NotFoundError
 from journal.migration import apply, plan, run, runs, verify
 from tests.migration.conftest import session_file
+from tests.thieves import thief_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,19 @@ def test_runs_are_listed_and_shown(store: Path, journal: Journal) -> None:
     assert (brought.session, brought.receipt.name) == ("s-1", "a.jsonl")
     with pytest.raises(NotFoundError):
         run(journal, 3)
+
+
+@pytest.mark.parametrize("source", [b"\xff", b"[" * 100_000, b"5"])
+def test_a_record_that_somebody_changed_hides_no_run(
+    store: Path, journal: Journal, source: bytes
+) -> None:
+    session_file(store / "a.jsonl", {"n": 1})
+    apply(journal, plan([str(store)]))
+    thief = thief_at(journal.path)
+    thief.execute("UPDATE migrations SET source = CAST(? AS TEXT)", source)
+    thief.close()
+    ((found,), _) = runs(journal), run(journal, 1)
+    assert (found.number, found.sources) == (1, (source.decode("utf-8", "backslashreplace"),))
 
 
 def test_a_mirror_in_place_touches_nothing_and_lives(store: Path, journal: Journal) -> None:

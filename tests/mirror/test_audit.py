@@ -137,6 +137,16 @@ def test_a_forged_slot(mirrored: Session, journal_path: Path, found: Callable[[]
     assert found() == {}
 
 
+def test_a_redacted_line_is_looked_for_without_the_key_too(
+    mirrored: Session, journal_path: Path, tmp_path: Path
+) -> None:
+    mirrored.redact([2], reason="pasted")
+
+    report = audit(journal_path, key_file=tmp_path / "none")
+
+    assert {finding.id for finding in report.findings} == {"J101"}
+
+
 def test_a_rewritten_session(mirrored: Session, found: Callable[[], Any]) -> None:
     kept = list(mirrored.read())
     mirrored.rewrite([kept[2], {"new": 1}, kept[0]], base=mirrored.head.seq, reason="compacted")

@@ -10,26 +10,41 @@ import contextlib
 import json
 import os
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, Journal, MirrorError, mending, reconciling
+from journal import (
+    BusyError,
+    EntryError,
+    Journal,
+    MirrorError,
+    SessionTakeover,
+    mending,
+    reconciling,
+)
 from journal import ledger as ledger_module
 from journal import mirrors as mirrors_module
+from journal.audit import audit
 from journal.controls import decode
+from journal.guards import descriptors_of, identity_of
 from journal.lines import LINE_LIMIT
+from journal.mirror import Mirror
 from journal.mirrorfile import MirrorFile
 from journal.pages import rows_of
 from journal.parts import PART_SIZE
 from journal.process import this_process
-from journal.sidefile import SideFile
+from journal.serving import served
+from journal.sidefile import Known, SideFile
+from journal.store import Store
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from journal import Session
     from journal.registry import MirrorFact
@@ -255,6 +270,71 @@ def refuse_writing(*_: object) -> None:
     raise PermissionError(13, "Permission denied")
 
 
+def test_a_file_that_lacks_much_is_given_it_in_pieces(
+    journal: Journal,
+    mirrored: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MirrorFile, "append", refuse_writing)
+        for n in range(4):
+            mirrored.append({"m": n})
+    pieces: list[bytes] = []
+    add = MirrorFile.append
+
+    def noted(self: MirrorFile, data: bytes) -> None:
+        pieces.append(data)
+        add(self, data)
+
+    monkeypatch.setattr(MirrorFile, "append", noted)
+    monkeypatch.setattr(reconciling, "_WORTH_A_TICK", 10)
+    journal.mirrors.reconcile(2)
+
+    assert pieces == [b'{"m":0}\n{"m":1}\n', b'{"m":2}\n{"m":3}\n']
+    assert in_step()
+
+
+def test_a_large_file_that_was_just_changed_is_vouched_for_a_tick_later(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To wait it out takes less than to read all of it once more."""
+    mirrored.fence()
+    monkeypatch.setattr(reconciling, "_WORTH_A_TICK", 1)
+    monkeypatch.setattr(reconciling, "TICK_NS", 300_000_000)
+    os.utime(path)
+    journal.mirrors.reconcile(2)
+
+    mirror: Any = journal.mirrors.mirror(2)
+    assert mirror.known().mtime_ns == path.stat().st_mtime_ns
+
+
+def test_a_file_that_changes_at_each_look_is_told_and_what_came_is_kept(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_step: Callable[[], bool],
+) -> None:
+    compare = reconciling._compare
+    came: list[bytes] = []
+
+    def meanwhile(*given: Any) -> Any:
+        came.append(b'{"x":%d}\n' % len(came))
+        with path.open("ab") as file:
+            file.write(came[-1])
+        return compare(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reconciling, "_compare", meanwhile)
+        with pytest.raises(MirrorError, match="faster than it can be compared; 8 lines became"):
+            journal.mirrors.reconcile(2)
+
+    assert len(came) == 8
+    assert [entry.data for entry in mirrored.read(trusted=False)] == came
+    assert in_step()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
@@ -412,6 +492,30 @@ def test_a_directory_on_the_way_swapped_for_a_link(
     assert "a link was put into its path" in str(status.detail)
 
 
+def test_a_directory_that_cannot_be_searched_is_no_file_that_is_gone(
+    mirrored: Session, path: Path, tmp_path: Path
+) -> None:
+    """Not looked at is neither accepted nor a takeover, and nothing is sealed of it."""
+    path.parent.rename(tmp_path / "aside")
+    path.parent.symlink_to(path.parent)  # as of a mode, or a server that went away, lstat() says no
+    database = mirrored.store.path
+    with Journal(database) as other:
+        handle = other.session(KEY, writer="heartbeat", role="heartbeat")
+        handle.append({"hb": 1})
+        with pytest.raises(MirrorError, match="cannot be used"):
+            handle.fence()
+        (status,) = other.mirrors.status()
+    assert [status.state, *(each.state for each in served(database))] == ["failing", "failing"]
+    assert facts(mirrored, "edit") == []
+
+    path.parent.unlink()
+    (tmp_path / "aside").rename(path.parent)
+    with mirrored.fence():
+        mirrored.append({"n": 3})
+    assert path.read_bytes().endswith(b'{"hb":1}\n{"n":3}\n')
+    assert [each.state for each in served(database)] == ["on"]
+
+
 def test_a_mirror_on_another_host_is_not_served_here(
     journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -485,7 +589,7 @@ def test_fences_and_close_sync(
     mirrored.fence()
     assert synced == [32]  # nothing new to sync
     mirrored.append({"n": 4})
-    journal.mirrors.close()
+    journal.mirrors.sync()
     assert synced == [32, 40]
 
 
@@ -527,6 +631,93 @@ def test_a_forked_child_leaves_its_parents_files_and_locks_alone(
     assert in_step()
 
 
+# -- threads --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def second(journal: Journal, mirrored: Session, tmp_path: Path) -> Iterator[Journal]:
+    """Open a journal of two mirrored sessions anew; nobody else has it open."""
+    journal.session("other", writer="gateway", role="run", mirror=tmp_path / "other").append({})
+    journal.close()
+    with Journal(journal.path) as opened:
+        opened.session(KEY)
+        yield opened
+
+
+def test_two_threads_that_come_first_at_once_share_one_mirror(
+    second: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else neither would wait for the other, and each would write what the file lacks."""
+    number, both = second.store.registry.session_ids["other"], threading.Barrier(2)
+
+    def made(*arguments: Any) -> Mirror:
+        both.wait(10)
+        return Mirror(*arguments)
+
+    monkeypatch.setattr(mirrors_module, "Mirror", made)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(second.mirrors.mirror, [number, number])
+    assert one is other
+
+
+def test_a_file_is_looked_at_though_another_write_was_rolled_back_meanwhile(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a writer's first write all that is known of writers and mirrors goes, until somebody looks again."""
+    mirrored.append({"n": 3}, request_id="r")
+    fence = mirrored.fence()
+    with path.open("ab") as file:
+        file.write(b'{"foreign":1}\n')
+    reconcile = journal.mirrors.reconcile
+
+    def after_a_rollback(*arguments: Any, **options: Any) -> Any:
+        batch = journal.batch()
+        batch.append(journal.session("new", writer="newcomer", role="tool"), {})
+        batch.append(mirrored, {"n": 4}, request_id="r")
+        with pytest.raises(EntryError), batch:
+            pass
+        assert not journal.store.registry.mirrors
+        return reconcile(*arguments, **options)
+
+    monkeypatch.setattr(journal.mirrors, "reconcile", after_a_rollback)
+    with pytest.raises(SessionTakeover):
+        fence.check()
+
+
+@pytest.mark.parametrize("when", ["while the files are made durable", "before the store is closed"])
+def test_a_thread_that_opens_a_mirror_while_a_journal_is_closed_leaves_nothing_open(
+    second: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    number = second.store.registry.session_ids["other"]
+    home: Any = Store if when == "before the store is closed" else Mirror
+    name = "close" if home is Store else "settle"
+    act = getattr(home, name)
+
+    def act_after(each: Any) -> None:
+        second.mirrors.serve(number)
+        act(each)
+
+    monkeypatch.setattr(home, name, act_after)
+    second.close()
+    monkeypatch.undo()
+    for path in (tmp_path / "other", Path(f"{second.path}-mirrors")):
+        assert descriptors_of(identity_of(path.stat())) == set()
+
+
+def test_a_side_file_that_is_closed_writes_to_no_other_file(
+    second: Journal, tmp_path: Path
+) -> None:
+    """Its number may be that file's; a thread that serves a mirror yet learns of it."""
+    side = SideFile(str(tmp_path / "side"), second.store.mac)
+    side.close()
+    with (tmp_path / "innocent").open("wb") as innocent:
+        for act in (lambda: side.write(1, Known()), lambda: side.lock(1), lambda: side.read(1)):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                act()
+        side.unlock(1)
+        assert os.fstat(innocent.fileno()).st_size == 0
+
+
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone(
     journal: Journal,
@@ -557,6 +748,26 @@ def test_who_writes_while_a_mirror_is_added_takes_no_file_for_gone(
     assert path.read_bytes() == b'{"n":1}\n{"n":2}\n'
     assert in_step()
     assert facts(session, "edit") == []
+
+
+def test_who_removes_a_mirror_removes_none_that_came_in_its_place(
+    journal: Journal, mirrored: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, other = journal.mirrors.of, tmp_path / "other.jsonl"
+
+    def meanwhile(key: str) -> MirrorFact:
+        found = of(key)
+        with Journal(mirrored.store.path) as another:
+            another.mirrors.remove(key)
+            another.mirrors.add(key, other)
+        return found
+
+    monkeypatch.setattr(journal.mirrors, "of", meanwhile)
+
+    journal.mirrors.remove(KEY)
+
+    assert of(KEY).path == str(other)
+    assert audit(journal.path).findings == ()
 
 
 def test_a_mirror_whose_file_cannot_be_made_is_not_registered(

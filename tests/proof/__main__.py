@@ -3,7 +3,7 @@
     python -m tests.proof --minutes N [--seed S] [--out FILE] [--page FILE]
 
 In a short run each ring gets the same share of the time. In one of more than ten minutes that is the
-first tenth of it; the rest is shared so that what a ring still lacks of its aim is reached by all at
+first twentieth of it; the rest is shared so that what a ring still lacks of its aim is reached by all at
 once, each by the rate that it had. The seed makes the same choices again. It ends with 0 if nothing
 broke, and with 1 otherwise.
 """

@@ -27,7 +27,7 @@ same. A figure here is what one run counted, on a machine that may have had othe
 | hostile input | bytes that nobody would write, drawn by hypothesis | bytes are kept; no parser ends with an error; a mirror's plan accounts for every line; nothing unsafe is shown |
 | hostile input, guided | the same, and what else takes bytes from anybody, drawn by atheris, led by the branches that they reach | the same |
 
-A short run gives each ring the same time. One of ten minutes or more gives them the first tenth so, and shares the rest by what each still lacks of its aim and by
+A short run gives each ring the same time. One of ten minutes or more gives them the first twentieth so, and shares the rest by what each still lacks of its aim and by
 its own rate, so that all get there at once. An operation of a history is a call that was answered: a line that was acknowledged, a claim, or a refusal.
 
 ## How a crash point is tried

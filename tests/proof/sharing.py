@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from tests.proof.rings import Told
 
 _SHORT_S: Final = 600  # in less the rings get the same
-_FIRST: Final = 0.1  # of the time, for the rings to show how quick they are
+_FIRST: Final = 0.05  # of the time, for the rings to show how quick they are
 _SLICES: Final = 3
-_WITHOUT_AIM: Final = 0.02  # for each ring that should do as much as it can
+_WITHOUT_AIM: Final = 0.01  # for each ring that should do as much as it can
 
 
 def slices(seconds: float) -> Iterator[float]:

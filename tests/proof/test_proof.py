@@ -129,7 +129,7 @@ class TestShares:
         """By its own rate: the one lacks 90 s of work, the other 30; what has no aim has its part."""
         rings = [self.told(100, 10, 10), self.told(400, 100, 10), self.told(None, 7, 10)]
 
-        assert shares(rings, 100) == pytest.approx([73.5, 24.5, 2])
+        assert shares(rings, 100) == pytest.approx([74.25, 24.75, 1])
 
     def test_who_has_reached_its_aim_gets_nothing_while_another_has_not(self):
         assert shares([self.told(10, 10, 5), self.told(10, 5, 5)], 60) == pytest.approx([0, 60])

@@ -108,6 +108,30 @@ def test_every_finding_and_gap_is_on_it(path: Path) -> None:
     assert f"<h1>{report.verdict}</h1>" in page
 
 
+@pytest.mark.parametrize("seqs", [[1], 7, [[1]], None])
+def test_a_resolution_that_nobody_sealed_colours_no_entry(
+    journal_path: Path, tmp_path: Path, seqs: object
+) -> None:
+    """Nor does it end the page, whatever plain SQL has put into it."""
+    file = tmp_path / "s.jsonl"
+    file.write_bytes(b'{"from":"outside"}\n')
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run", mirror=file).append({"n": 1})
+    _, page = write_page(journal_path)
+    assert "e" in data_of(page)["sessions"][0]["trust"]
+    thief = Thief(journal_path)
+    told = {
+        "control": "resolution",
+        "verdict": "accept",
+        "seqs": [*range(1, 9)] if seqs == [1] else seqs,
+    }
+    thief.insert_copy(body=json.dumps(told).encode(), kind="control")
+    thief.close()
+    _, page = write_page(journal_path)
+    trust = data_of(page)["sessions"][0]["trust"]
+    assert ("e" in trust, "y" in trust, trust.count("s")) == (True, False, 1)
+
+
 def test_one_session_can_be_shown_alone(path: Path) -> None:
     _, page = write_page(path, sessions=[KEY])
     assert [session["key"] for session in data_of(page)["sessions"]] == [KEY]

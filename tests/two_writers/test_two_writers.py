@@ -11,6 +11,7 @@ import pytest
 
 from journal import EntryError
 from journal.testing.two_writers import TRIALS, score
+from journal.testing.two_writers.hands import Hand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,25 @@ def test_a_fault_is_named(store: str, names: tuple[str, ...]) -> None:
 def test_what_a_store_does_not_offer_is_not_counted() -> None:
     found = scored("journal.testing.stores:FlatFile", "another's item", "lost update")
     assert (found.points, found.of, found.is_full) == (1, 1, True)
+
+
+def test_a_store_of_which_nothing_was_tried_has_passed_nothing() -> None:
+    found = scored("journal.testing.stores:FlatFile", "another's item")
+    assert (found.points, found.of, found.is_full) == (0, 0, False)
+
+
+def test_a_process_that_ended_by_itself_is_an_answer_and_no_error_of_the_suites(
+    tmp_path: Path,
+) -> None:
+    """It can be told nothing any more; the next time it is started anew."""
+    hand = Hand("journal.testing.stores:FlatFile")
+    process = hand.start()
+    assert "error" not in hand.ask("open", place=str(tmp_path))
+    process.kill()
+    process.wait()
+    assert hand.ask("add", text="1") == {"error": "the process ended"}
+    assert "error" not in hand.ask("open", place=str(tmp_path))
+    hand.kill()
 
 
 @pytest.mark.parametrize("store", ["none", "no.such:store", "journal.testing.stores:None", "json:"])

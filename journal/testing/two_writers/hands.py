@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,8 +33,9 @@ class Hand:
         """Say what to do, and do not wait for it."""
         stdin = self._running().stdin
         assert stdin is not None  # noqa: S101 - it was asked for as a pipe
-        stdin.write(json.dumps({"do": do, **more}) + "\n")
-        stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, as its answer says
+            stdin.write(json.dumps({"do": do, **more}) + "\n")
+            stdin.flush()
 
     def answer(self) -> dict[str, Any]:
         """Return what came of it; an answer with "error" where it did not go well."""
@@ -73,7 +75,8 @@ class Hand:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):  # what was never read is still in it
+                        pipe.close()
         self._answers = SimpleQueue()
 
     def start(self, *, behind_s: int = 0) -> subprocess.Popen[str]:

@@ -40,8 +40,8 @@ class Score(NamedTuple):
 
     @property
     def is_full(self) -> bool:
-        """Whether it passed all of them."""
-        return self.points == self.of
+        """Whether it passed all of them; where nothing was tried, nothing was passed."""
+        return 0 < self.points == self.of
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it stands in a document."""
