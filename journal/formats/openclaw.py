@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal.formats import pi
 from journal.formats.shape import FileClass, Header, base_name, folders, loads, text
+from journal.lines import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,12 +99,28 @@ def index(data: bytes) -> dict[str, str]:
 
 
 def entries(data: bytes) -> dict[str, str]:
-    """Return what ``sessions.json`` says of each session key that names a file, as compact JSON."""
+    """Return what ``sessions.json`` says of each session key that names a file, as compact JSON.
+
+    Of what is nested so deep that not every reader could read it again, and of NaN and
+    its like, the rest is returned.
+    """
     found = loads(data)
     if not isinstance(found, dict):
         return {}
     named = ((key, entry) for key, entry in found.items() if text(key) and _file_of(entry))
-    return {key: json.dumps(entry, separators=(",", ":")) for key, entry in named}
+    return {key: _told(entry) for key, entry in named}
+
+
+def _told(entry: dict[str, Any]) -> str:
+    try:
+        told = json.dumps(entry, separators=(",", ":"))
+        is_whole = parse(told.encode()).kind == "line"
+    except RecursionError:
+        is_whole = False
+    if is_whole:
+        return told
+    plain = {name: value for name, value in entry.items() if isinstance(value, (str, int))}
+    return json.dumps(plain, separators=(",", ":"))
 
 
 def _file_of(entry: object) -> str | None:

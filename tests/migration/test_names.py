@@ -103,6 +103,21 @@ def test_a_broken_index_loses_nothing(home, store, migrate, content):
     assert migrate(store).counts == {"migrated": 2}
 
 
+@pytest.mark.parametrize(
+    "value", [b"[" * depth + b"]" * depth for depth in (700, 900, 930, 980)] + [b"NaN"]
+)
+def test_what_no_reader_could_read_in_an_index_stops_nothing(home, store, migrate, value):
+    """Nor does it keep the rest of what was said of the file from being kept, once."""
+    entry = b'{"sessionId": "11111111-1111-1111-1111-111111111111", "model": "m", "x": %b}' % value
+    (home / "sessions.json").write_bytes(b'{"agent:main:main": %b}' % entry)
+
+    assert migrate(store).counts == {"migrated": 2}
+    assert migrate(store).counts == {"already": 2}
+    for each in plan([store]).files:
+        for _, told in each.indexed:
+            assert json.loads(told).keys() == {"sessionId", "model"}
+
+
 def test_a_long_number_in_an_index_is_kept_as_it_is(home, store):
     entry = b'{"sessionId": "11111111-1111-1111-1111-111111111111", "n": 123456789012345678901}'
     (home / "sessions.json").write_bytes(b'{"agent:main:main": %b}' % entry)
