@@ -8,6 +8,7 @@ import re
 import secrets
 import stat
 from contextlib import contextmanager, suppress
+from errno import ENOSYS, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from journal.descriptors import NO_LINK, sync
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_NO_LINKS: Final = (EPERM, EOPNOTSUPP, ENOSYS)  # of a file system such as a memory stick's (FAT)
 _DRAFT_LIMIT: Final = 200  # bytes: a dot and a number are added, and 255 are the most there can be
 
 
@@ -120,10 +122,25 @@ def put_in_place(draft: Path, target: Path, *, force: bool) -> None:
         draft.replace(target)
     else:
         try:
-            os.link(draft, target)  # unlike a rename, it never replaces what came in between
+            _put_where_none_is(draft, target)
         except FileExistsError:
             raise is_there(target) from None
     sync_directory(target.parent)
+
+
+def _put_where_none_is(draft: Path, target: Path) -> None:
+    try:
+        os.link(draft, target)  # unlike a rename, it never replaces what came in between
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # The name is taken first, by an empty file of ours, and that is what the rename replaces.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            draft.replace(target)
+        except BaseException:
+            target.unlink()
+            raise
 
 
 def forget_drafts(path: Path) -> None:

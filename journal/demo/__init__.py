@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Final
 from journal import Journal
 from journal.demo.acts import honest, theft
 from journal.demo.by_file import theft_by_file
+from journal.demo.cast import end_all
 from journal.demo.ending import attribute, audit_all
 from journal.demo.opening import migrate, set_stage
 from journal.demo.story import Claim, Share, Step, Story
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from journal.demo.story import Stage
 
 STORE: Final = Path(__file__).parent.parent / "demo_store"
 
@@ -37,6 +40,14 @@ def play(directory: Path, store: Path | None, tell: Callable[[Step], None]) -> S
     """
     story = Story(tell)
     stage = set_stage(directory, STORE if store is None else store, story)
+    try:
+        _play_on(stage, story)
+    finally:
+        end_all()
+    return story
+
+
+def _play_on(stage: Stage, story: Story) -> None:
     with Journal(stage.database, key_file=stage.key_file) as journal:
         story.session = migrate(journal, stage, story)
         gateway = journal.session(story.session, writer="gateway", role="run")
@@ -45,4 +56,3 @@ def play(directory: Path, store: Path | None, tell: Callable[[Step], None]) -> S
         theft_by_file(journal, gateway, stage, story)
         attribute(gateway, story)
     audit_all(stage, story)
-    return story

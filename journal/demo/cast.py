@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 from contextlib import closing
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -33,6 +35,9 @@ class Written(NamedTuple):
     offset: int = 0
 
 
+_AWAY: Final[set[Away]] = set()
+
+
 class Away:
     """A process that has been started and will tell what it wrote."""
 
@@ -41,26 +46,52 @@ class Away:
         context = multiprocessing.get_context("spawn")
         self._answer, theirs = context.Pipe(duplex=False)
         self._process = context.Process(target=_act, args=(theirs, action, args), daemon=True)
-        self._process.start()
+        # A Ctrl-C at a terminal is for all of its processes, and is told once: by whoever started them.
+        resource_tracker.ensure_running()  # else the start does it, and lets signals in again
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._process.start()
+            _AWAY.add(self)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
     def back(self) -> Written:
         """Wait for it to end and return what it did."""
         try:
-            if not self._answer.poll(PATIENCE_S):
-                raise self._lost(f"gave no answer in {PATIENCE_S:.0f} seconds")
-            answer = self._answer.recv()
+            answer = self._awaited()
         except EOFError:
             raise self._lost("ended without an answer") from None
+        except BaseException:
+            self.end()  # before its pipe is closed
+            raise
         finally:
             self._answer.close()
             self._process.join(PATIENCE_S)
+            _AWAY.discard(self)
         if isinstance(answer, JournalError):
             raise answer
         return Written(*answer)
 
+    def _awaited(self) -> Any:  # noqa: ANN401 - whatever came through the pipe
+        if not self._answer.poll(PATIENCE_S):
+            raise self._lost(f"gave no answer in {PATIENCE_S:.0f} seconds")
+        return self._answer.recv()
+
     def _lost(self, why: str) -> JournalError:
         return JournalError(f"process {self._process.pid} {why}", hint="journal demo", code="demo")
+
+    def end(self) -> None:
+        """End it, wherever it is."""
+        self._process.kill()
+        self._process.join()
+        _AWAY.discard(self)
+
+
+def end_all() -> None:
+    """End whoever is still away: what they work on is about to be removed."""
+    for each in list(_AWAY):
+        each.end()
 
 
 def writes(stage: Stage, session: str, who: str) -> Away:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -39,6 +40,22 @@ def test_it_goes_as_told(start, home, tmp_path, key_file):
     assert list(home.iterdir()) == []
     assert not key_file.exists()
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("after", [b"lets go while the model thinks", b"a thief comes too"])
+def test_an_interrupt_is_told_once(start, tmp_path, monkeypatch, after):
+    """At a terminal it is for the processes of the cast as well; what was played in is removed."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    process = start("demo", start_new_session=True)
+    while after not in process.stdout.readline():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+
+    assert (process.returncode, err.strip()) == (130, b"Interrupted.")
+    assert list(place.iterdir()) == []
 
 
 def test_it_tells_a_program_too(run):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 import journal.migration
+from journal.files import put_in_place
 from tests.thieves import Thief
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -196,6 +199,31 @@ class TestExport:
         assert (home / "out.jsonl").read_text() == "mine"
         assert run("export", session, "-o", "out.jsonl", "--force").exit_code == 0
         assert (home / "out.jsonl").read_text() != "mine"
+
+    @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+    def test_a_place_without_links_will_do(self, run, home, session, monkeypatch, number):
+        """A memory stick, say, which is where an anchor belongs: what is there is still never replaced."""
+
+        def link(*_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "link", link)
+        for args in (("export", session, "-o", "out"), ("backup", "copy.db")):
+            assert run(*args).exit_code == 0
+            content = (home / args[-1]).read_bytes()
+            assert content
+            assert run(*args).exit_code == 1
+            assert (home / args[-1]).read_bytes() == content
+        assert not [each for each in home.iterdir() if each.name.startswith(".")]
+
+    def test_nothing_is_left_there_where_the_file_cannot_take_its_name(self, home, monkeypatch):
+        def link(*_):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", link)
+        with pytest.raises(FileNotFoundError):
+            put_in_place(home / "no draft", home / "out", force=False)
+        assert list(home.iterdir()) == []
 
     def test_a_link_is_replaced_never_followed(self, run, home, session):
         """--force puts a file in its place and leaves what it pointed to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -109,3 +110,28 @@ def test_the_command_prints_a_table_and_a_document(tmp_path: Path) -> None:
     assert (only["points"], only["of"]) == (2, 2)
     done = subprocess.run([*command, "no:store"], capture_output=True, text=True, check=False)
     assert (done.returncode, "Try: " in done.stderr) == (2, True)
+
+
+def test_what_a_store_prints_is_no_answer_and_in_no_document(tmp_path: Path) -> None:
+    """When it is imported, when it is used, and past Python: none of it makes a store fail."""
+    (tmp_path / "prints.py").write_text(
+        "import os\n"
+        "from journal.testing.stores import FlatFile\n"
+        "print('{}')\n"
+        "class Prints(FlatFile):\n"
+        "    def add(self, text):\n"
+        "        print('[')\n"
+        "        os.write(1, b'not JSON\\n')\n"
+        "        super().add(text)\n"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "journal.testing.two_writers", "--trial", "lost update"),
+            *("--json", "prints:Prints"),
+        ],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+    )
+    (only,) = json.loads(done.stdout)["scores"]
+    assert (done.returncode, only["points"], only["of"]) == (0, 1, 1)

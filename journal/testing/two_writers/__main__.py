@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import redirect_stdout
 
 from journal.errors import JournalError
 from journal.testing.two_writers.scoring import score, table
@@ -26,7 +27,8 @@ def main() -> int:
     try:
         wanted = given.trial or names
         trials = [trial for trial in TRIALS if trial.name in wanted]
-        scores = [score(store, trials) for store in given.store]
+        with redirect_stdout(sys.stderr):  # what a store prints does not belong to the document
+            scores = [score(store, trials) for store in given.store]
     except JournalError as error:
         sys.stderr.write(f"Error: {error}\nTry: {error.hint}\n")
         return error.exit_code

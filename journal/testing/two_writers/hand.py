@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from journal.testing.two_writers.writer import factory_of
 
@@ -123,13 +123,19 @@ def _set_back(behind_s: int) -> None:
     time.time_ns = lambda: now_ns() - behind_s * 1_000_000_000
 
 
+def _answers() -> TextIO:
+    """Return where answers go; whatever a store prints, itself or by a program it starts, goes elsewhere."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
 def main() -> None:
     """Do what comes in at stdin until it ends."""
     if len(sys.argv) > 2:  # noqa: PLR2004 - the factory, and perhaps the seconds
         _set_back(int(sys.argv[2]))  # before a store is imported, for it may keep the clock
+    answers = _answers()  # before a store is imported, for it may print then
     hand = Hand(factory_of(sys.argv[1]))
-    # Whatever a store prints does not belong to the answers.
-    answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         for answer in hand.do(json.loads(line)):
             answers.write(json.dumps(answer) + "\n")
