@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, suppress
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from journal import guards
 from journal.durability import copied
@@ -72,6 +72,34 @@ class NotOurs(NoPins):
     def check(self) -> None:
         """Refuse to commit what the parent began."""
         raise forked("this transaction was begun before a fork; it is the parent's")
+
+
+class Watched(NoPins):
+    """Where there are no pins: Python code in this process is kept off the live files all the same."""
+
+    _users: ClassVar[dict[guards.Identity, int]] = {}
+
+    def __init__(self, path: str) -> None:
+        with guards.door:
+            named = [(each, os.stat(each)) for each in (path, f"{path}-shm")]  # noqa: PTH116 - by path
+            self._files = [guards.identity_of(status) for _, status in named]
+            for (each, _), identity in zip(named, self._files, strict=True):
+                self._users[identity] = self._users.get(identity, 0) + 1
+                guards.guard(each, identity, driver().__name__)
+
+    def tidy(self) -> None:
+        """After the connection was closed: let its files be opened, if no other journal has them open here."""
+        with guards.door:
+            for identity in self._files:
+                self._users[identity] -= 1
+                if not self._users[identity]:
+                    del self._users[identity]
+                    guards.unguard(identity)
+
+    def abandon(self) -> None:
+        """In a forked child, which has no locks to lose."""
+        for identity in self._files:
+            self._users.pop(identity, None)
 
 
 class _Pin:

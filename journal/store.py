@@ -29,7 +29,7 @@ from journal.forks import check_not_inherited, forked, keep, open_here
 from journal.group import Group, Ride
 from journal.keyfinding import check_newest, find_keys
 from journal.ledger import Ledger, now_us
-from journal.pins import CAN_PIN, NoPins, NotOurs, Pins
+from journal.pins import CAN_PIN, NoPins, NotOurs, Pins, Watched
 from journal.registry import Registry
 from journal.ticket import Ticket
 from journal.transaction import Transaction
@@ -80,8 +80,7 @@ class Store(Ledger):
         self.cursor: Cursor = self._raw.cursor()
         try:
             schema.check(self.cursor.execute, path)
-            if CAN_PIN:  # pragma: no branch - elsewhere there are no such locks
-                self.guard = Pins(path)
+            self.guard = Pins(path) if CAN_PIN else Watched(path)
             if is_ours:
                 self.durability = LogSync(path)
             self.journal_id, self.keys = find_keys(self.cursor, path, key_file)

@@ -27,6 +27,7 @@ from journal.parts import encode_lines
 from journal.store import Store
 from journal.ticket import Ticket
 from journal.writing import write
+from tests.systems import LINUX
 from tests.test_group import outcome, together, until
 from tests.test_worst_moments import GREAT, LINE, fail_after, in_another_thread
 from tests.thieves import KEY
@@ -194,6 +195,7 @@ def test_who_syncs_is_the_journal_itself_where_it_can(open_journal, durability, 
     assert sys.platform != "linux" or CAN_SYNC
 
 
+@LINUX
 def test_a_number_that_another_file_was_given_is_no_log(base, journal_path, tmp_path, monkeypatch):
     """Synced in its place, that file would have everything called durable that is not."""
     log, found = Path(f"{journal_path}-wal"), durability.descriptors_of  # type: ignore[attr-defined]

@@ -179,7 +179,9 @@ def _helpers_for(path: str) -> int:
         return 0
     # What was frozen into one program has no interpreter to start: it would start itself.
     is_python = bool(sys.executable) and not getattr(sys, "frozen", False)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     can = os.name == "posix" and is_python
     return min(_MOST, cores - 1) if size >= WORTH_BYTES and can else 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+FOLLOW = "tests/cli/test_follow.py::test_it_ends_when_its_reader_has_left_though_nobody_writes"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there it is no emulation")
 
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there it is no 
     [
         ("tests/darwin/test_macos.py", "tests/test_process.py"),
         (
-            *("tests/test_fence.py", "tests/test_ticket.py", "tests/cli/test_follow.py"),
+            *("tests/test_fence.py", "tests/test_ticket.py", FOLLOW),
             *(f"tests/mirror/test_{name}.py" for name in ("edits", "hardening", "power_cuts")),
         ),
     ],

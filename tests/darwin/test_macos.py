@@ -21,7 +21,7 @@ from journal.descriptors import opened_again
 from journal.durability import BySQLite
 from journal.filelocks import AT_ONCE, OVER, RDLCK, WRLCK, lock_bytes, turn
 from journal.mirrorfile import real_path
-from journal.pins import NoPins, is_open
+from journal.pins import Watched, is_open
 from journal.process import is_dead, liveness, other_process, start_time, this_process
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_what_is_kept_is_on_the_medium(journal_path):
             assert asked("PRAGMA fullfsync").fetchone() == (1,)
             assert asked("PRAGMA synchronous").fetchone() == (synchronous,)
             assert isinstance(journal.store.durability, BySQLite)
-            assert isinstance(journal.store.guard, NoPins)
+            assert isinstance(journal.store.guard, Watched)
 
 
 @pytest.mark.parametrize("sync", [descriptors.sync, descriptors.sync_data])
@@ -148,6 +148,33 @@ def test_a_file_opened_again_is_the_same_file(tmp_path):
         path.write_bytes(b"another")
         with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
             opened_again(file.fileno(), str(path), os.O_RDWR)
+
+
+@pytest.mark.parametrize("end", ["", "-shm"])
+def test_python_code_may_not_open_a_live_file(journal_path, end):
+    """Until the last journal that has it open here is closed: to close it would end SQLite's locks."""
+    path = Path(f"{journal_path}{end}")
+    with Journal(journal_path) as journal:
+        journal.session("s", writer="w", role="run").append({"n": 1})
+        with Journal(journal_path) as other:
+            assert other.id == journal.id
+        for touch in (Path.read_bytes, lambda path: shutil.copy(path, f"{path}.copy")):
+            with pytest.raises(UnsafeSQLite) as caught:
+                touch(path)
+            assert caught.value.code == "live-file"
+        journal.session("s", writer="w", role="run").append({"n": 2})
+    assert journal_path.read_bytes().startswith(b"SQLite format 3\0")
+
+
+def test_a_forked_child_may_open_what_it_has_no_locks_on(journal_path):
+    with Journal(journal_path) as journal:
+        journal.session("s", writer="w", role="run").append({"n": 1})
+        pid = os.fork()
+        if not pid:
+            os._exit(not journal_path.read_bytes())
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        with pytest.raises(UnsafeSQLite):
+            journal_path.read_bytes()
 
 
 # -- processes ------------------------------------------------------------------------
