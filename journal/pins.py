@@ -77,29 +77,29 @@ class NotOurs(NoPins):
 class Watched(NoPins):
     """Where there are no pins: Python code in this process is kept off the live files all the same."""
 
-    _users: ClassVar[dict[guards.Identity, int]] = {}
+    _users: ClassVar[dict[guards.Identity, set[Watched]]] = {}
 
     def __init__(self, path: str) -> None:
         with guards.door:
             named = [(each, os.stat(each)) for each in (path, f"{path}-shm")]  # noqa: PTH116 - by path
             self._files = [guards.identity_of(status) for _, status in named]
             for (each, _), identity in zip(named, self._files, strict=True):
-                self._users[identity] = self._users.get(identity, 0) + 1
+                self._users.setdefault(identity, set()).add(self)
                 guards.guard(each, identity, driver().__name__)
 
     def tidy(self) -> None:
         """After the connection was closed: let its files be opened, if no other journal has them open here."""
         with guards.door:
-            for identity in self._files:
-                self._users[identity] -= 1
-                if not self._users[identity]:
-                    del self._users[identity]
-                    guards.unguard(identity)
+            self.abandon()
 
     def abandon(self) -> None:
-        """In a forked child, which has no locks to lose."""
+        """In a forked child, which has no locks to lose: the same, but who held the door is not there."""
         for identity in self._files:
-            self._users.pop(identity, None)
+            users = self._users.get(identity, set())
+            users.discard(self)
+            if not users:
+                self._users.pop(identity, None)
+                guards.unguard(identity)
 
 
 class _Pin:

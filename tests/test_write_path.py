@@ -444,6 +444,7 @@ def test_after_a_sync_that_failed_nothing_is_begun_nor_read(base, journal, thief
     assert thief.count("entries") == begun
 
 
+@LINUX
 def test_a_sync_is_made_once_for_all_that_it_covers(base, journal, monkeypatch):
     synced: list[int] = []
     log = LogSync(journal.store.path)
@@ -457,6 +458,7 @@ def test_a_sync_is_made_once_for_all_that_it_covers(base, journal, monkeypatch):
     log.close()
 
 
+@LINUX
 def test_closing_waits_for_a_sync_that_is_under_way(base, journal, monkeypatch):
     """Its descriptor would be gone, or another file's: a committed line would end as an error of the disk."""
     begun, go_on = threading.Event(), threading.Event()
@@ -487,6 +489,7 @@ def is_in(function: Callable[..., object]) -> bool:
     )
 
 
+@LINUX
 def test_what_was_committed_before_it_was_closed_is_durable_after_it(base, journal, monkeypatch):
     synced: list[int] = []
     log = LogSync(journal.store.path)
@@ -499,6 +502,7 @@ def test_what_was_committed_before_it_was_closed_is_durable_after_it(base, journ
     assert (caught.value.code, len(synced)) == ("closed", 1)
 
 
+@LINUX
 def test_a_last_sync_that_fails_is_told_to_whoever_waits(base, journal, monkeypatch):
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")

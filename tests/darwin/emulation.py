@@ -40,7 +40,7 @@ BEFORE: Final = (
 BOOT_SESSION: Final = "0E5B3A4C-8C5F-4E0F-9C62-7A0D4E1B2F33"
 
 _open, _fcntl, _readlink, _cdll = os.open, fcntl.fcntl, os.readlink, ctypes.CDLL
-_poll = select.poll
+_poll, _encoded, _decoded = select.poll, os.fsencode, os.fsdecode  # some test breaks each
 _OFD: Final = {90: 37, 91: 38, 92: 36}
 _KINDS: Final = {1: fcntl.F_RDLCK, 2: fcntl.F_UNLCK, 3: fcntl.F_WRLCK}
 _THERE: Final = {here: there for there, here in _KINDS.items()}
@@ -70,7 +70,7 @@ class _AsLinux:
 def _refused(path: object) -> bool:
     if getattr(_within, "depth", 0) or not isinstance(path, str | bytes | os.PathLike):
         return False
-    name = os.fsdecode(path)
+    name = _decoded(path)
     return name == "/proc" or name.startswith("/proc/")
 
 
@@ -97,7 +97,7 @@ def translated(descriptor: Any, command: int, argument: Any = 0) -> Any:
         return 0
     if command == 50:  # F_GETPATH
         with _AsLinux():
-            path = os.fsencode(_readlink(f"/proc/self/fd/{number}"))
+            path = _encoded(_readlink(f"/proc/self/fd/{number}"))
         return path.ljust(len(argument), b"\0")
     if command in (36, 37, 38):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -131,7 +131,7 @@ def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = Non
     how = struct.pack("QQQ", (flags & ~_NO_LINK_AT_ALL) | os.O_CLOEXEC, 0, _NO_SYMLINKS)
     at = -100 if dir_fd is None else dir_fd  # AT_FDCWD
     library = _cdll(None, use_errno=True)
-    found = library.syscall(_OPENAT2, at, os.fsencode(path), how, len(how))
+    found = library.syscall(_OPENAT2, at, _encoded(path), how, len(how))
     if found < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
     return int(found)
@@ -202,7 +202,7 @@ def _sysctlbyname(name: bytes, found: Any, size: Any, *unused: object) -> int:
 
 
 def _statfs(path: bytes, found: Any) -> int:
-    if not Path(os.fsdecode(path)).exists():
+    if not Path(_decoded(path)).exists():
         ctypes.set_errno(errno.ENOENT)
         return -1
     kind = os.environ.get("JOURNAL_TEST_FILE_SYSTEM", "apfs").encode()
