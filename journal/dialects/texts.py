@@ -23,6 +23,7 @@ _WORDS: Final = (
     (re.compile(r"\bx'([0-9a-fA-F]*)'"), r"'\\x\1'::bytea"),
     (re.compile(r"hex\(randomblob\(8\)\)"), "replace(gen_random_uuid()::text, '-', '')"),
     (re.compile(r"\bsubstr\((\w+), (\d+), \?\)"), r"substr(\1, \2, ?::int)"),
+    (re.compile(r"\binstr\((\w+), \?\)"), r"strpos(\1, ?)"),
 )
 
 

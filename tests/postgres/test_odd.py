@@ -44,6 +44,7 @@ def gateway(journal: Journal) -> Any:
         ("a <> x''", r"a <> '\x'::bytea"),
         ('CAST(sessions."key" AS BLOB)', "convert_to(sessions.\"key\", 'UTF8')"),
         ("request_id = CAST(? AS TEXT)", "request_id = convert_from($1, 'UTF8')"),
+        ("a = ? AND instr(b, ?) > 0", "a = $1 AND strpos(b, $2) > 0"),
     ],
 )
 def test_a_statement_is_turned(ours: str, theirs: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from journal import (
+    ClaimedError,
     EntryError,
     Journal,
     JournalError,
@@ -369,6 +370,22 @@ def test_the_command_line_takes_a_url(journal_path: str) -> None:
     done = run(journal_path, "audit")
     assert done.exit_code == 0, done.output
     assert "not anchored" in done.output
+
+
+def test_what_became_of_a_refused_write_is_told(
+    journal: Journal, gateway: Any, journal_path: str
+) -> None:
+    other = journal.session(KEY, writer="other", role="run")
+    with other.claim(), pytest.raises(ClaimedError) as caught:
+        gateway.append({"n": 2})
+    number = str(caught.value.parked)
+    done = run(journal_path, "why", number)
+    assert (done.exit_code, number in done.output) == (0, True), done.output
+    journal.parked(number).discard(writer="alice", role="operator", reason="too late")
+    settled = journal.parked(number).settlement()
+    assert settled is not None
+    assert (settled.by, settled.reason) == ("alice", "too late")
+    assert "too late" in run(journal_path, "parked", "show", number).output
 
 
 def test_the_command_line_tells_a_wrong_password(server: Server) -> None:
