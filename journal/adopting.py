@@ -294,15 +294,16 @@ class _Adoption:
             'SELECT id, CAST("key" AS BLOB), examined_seq, examined_mac FROM sessions'
         )
         for number, key, seq, mac in found.fetchall():
-            name = key.decode("utf-8", "replace")
-            # Nobody can tell whether it was forged without the old key: then all is examined again.
-            at = 0 if old is None else seq
+            name, at, proof = key.decode("utf-8", "replace"), seq, mac
             if old is None or mac == old.sealer(number, name).examined_mac(seq):
+                # Nobody can tell whether it was forged without the old key: then all is examined again.
+                at = 0 if old is None else seq
                 proof = new.sealer(number, name).examined_mac(at) if seq or mac else mac
-                self.cursor.execute(
-                    "UPDATE sessions SET examined_seq = ?, examined_mac = ? WHERE id = ?",
-                    (at, proof, number),
-                )
+            # Every row, be it as it was: a server refuses by that who began before with the old key.
+            self.cursor.execute(
+                "UPDATE sessions SET examined_seq = ?, examined_mac = ? WHERE id = ?",
+                (at, proof, number),
+            )
 
 
 def _holds(mac: Mac, kind: str, values: Any, proof: object) -> bool:  # noqa: ANN401 - a row's columns

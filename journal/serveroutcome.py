@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from journal.serverlink import Link
 
 LOCK_ONE: Final = "SELECT 1 FROM sessions WHERE id = ? FOR UPDATE"
+LOCK_IF_WRITTEN: Final = "SELECT 1 FROM sessions WHERE id = ? AND pg_current_xact_id_if_assigned() IS NOT NULL FOR UPDATE"
 _IS_THERE: Final = "SELECT 1 FROM entries WHERE session_id = ? AND seq = ? AND seal = ?"
 
 

@@ -35,7 +35,7 @@ from journal.schema import SCHEMA_VERSION
 from journal.serverchanges import ServerChanges
 from journal.servergroup import PatientGroup, patiently
 from journal.serverlink import Link
-from journal.serveroutcome import LOCK_ONE, has_entries, unknown
+from journal.serveroutcome import LOCK_IF_WRITTEN, LOCK_ONE, has_entries, unknown
 from journal.serverplace import mirrors_path, place_of
 from journal.serverqueue import Queue
 from journal.store import Store
@@ -201,7 +201,7 @@ class ServerStore(Store):
         self._check_process()
         if self._put_off:
             self.settle()
-        if self._link.commits.is_replicated:
+        if self._flush is None and self.touched and not self._moved():
             self._commit_behind_what_was_found()
         try:
             self._commit_for_sure()
@@ -251,12 +251,18 @@ class ServerStore(Store):
         return [chain for chain, before in self.touched if chain.head != before[0]]
 
     def _commit_behind_what_was_found(self) -> None:
-        """Make a transaction that answers with what another wrote wait for the standbys as well.
+        """Make a transaction that moves no head wait for the standbys as well, if they are waited for.
 
-        It may have been committed on this server alone; the lock is a write behind it.
+        What it answers with may have been committed on this server alone; the lock is a write behind
+        it. And what it has written itself, a parked write, is refused by the lock where a new key
+        was adopted since it began, as the move of a head is: nobody would believe it. A block has the
+        heads from its beginning.
         """
-        if self._flush is None and self.touched and not self._moved():
-            self._link.cursor.execute(LOCK_ONE, (self.touched[-1][0].session_id,))
+        number = self.touched[-1][0].session_id
+        if self._link.commits.is_replicated:
+            self._link.cursor.execute(LOCK_ONE, (number,))
+        elif not self._runs_once:
+            self._link.cursor.execute(LOCK_IF_WRITTEN, (number,))
 
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.

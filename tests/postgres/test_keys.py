@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, KeyMissing, StorageError, adopting, exclusive
+from journal import (
+    ClaimedError,
+    Journal,
+    KeyMissing,
+    StorageError,
+    adopting,
+    exclusive,
+    parking,
+)
+from journal.admission import put
 from journal.adopting import adopt_key
 from journal.audit import audit
+from journal.dialects.flush import Flush, UnforeseenError
+from journal.parts import encode_lines
 from tests.test_adopting import (  # noqa: F401 - run here as well
     filled,
     key_path,
@@ -67,6 +78,51 @@ def test_nobody_writes_beside_a_new_key(journal_path: str) -> None:
     with Journal(journal_path) as journal:
         assert len(journal.session(KEY).read()) == sum(counts)
     assert audit(journal_path).findings == ()
+
+
+def test_a_line_that_was_begun_before_a_new_key_is_refused(journal_path: str) -> None:
+    """Of a session that was begun and has no line, too; it would be acknowledged, and no line of any era."""
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.submit({"n": 1})
+        lines, adopted = encode_lines([{"n": 2}]), list[int]()
+
+        def work(cursor: Any) -> Any:
+            if isinstance(cursor, Flush):
+                raise UnforeseenError
+            if not adopted:
+                adopted.append(adopt_key(journal_path).era)
+            return put(cursor, session, lines, None)
+
+        with pytest.raises(KeyMissing):
+            journal.store.group.write(work)
+    assert adopted == [2]
+    assert audit(journal_path).findings == ()
+
+
+def test_what_was_about_to_be_parked_before_a_new_key_is_not_said_to_be(
+    journal_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be kept under the old key, and nobody would believe it."""
+    park, adopted = parking.park, list[int]()
+
+    def late(cursor: Any, *more: Any) -> Any:
+        if not adopted and not isinstance(cursor, Flush):
+            adopted.append(adopt_key(journal_path).era)
+        return park(cursor, *more)
+
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        journal.session(KEY, writer="other", role="run").claim()
+        with pytest.raises(ClaimedError):
+            session.append({"n": 1})
+        monkeypatch.setattr(parking, "park", late)
+        with pytest.raises(KeyMissing):
+            session.append({"n": 2})
+    assert adopted == [2]
+    assert not [each for each in audit(journal_path).findings if each.severity == "broken"]
+    with Journal(journal_path) as journal:
+        assert len(journal.session(KEY).parked()) == 1
 
 
 def cut_the_commit(
