@@ -90,7 +90,11 @@ class Link:
                 raise
             # They were good a moment ago: it has no room for us now, or is not itself yet.
             raise StorageError(*error.args, hint=error.hint, code=postgres.GONE) from error
-        catalog.check(self.cursor, self._address, SCHEMA_VERSION)
+        try:
+            catalog.check(self.cursor, self._address, SCHEMA_VERSION)
+        except BaseException:
+            self.raw.close()  # or who comes next would take it for one that was looked at
+            raise
 
     @property
     def has_ended(self) -> bool:

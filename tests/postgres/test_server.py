@@ -178,6 +178,24 @@ def test_a_newer_schema_is_refused(journal: Journal, journal_path: str, server: 
     assert refused(journal_path).code == "schema-newer"
 
 
+def test_a_schema_that_was_changed_meanwhile_is_refused_until_it_is_mended(
+    journal: Journal, gateway: Any, journal_path: str, server: Server
+) -> None:
+    """When the journal connects again, and not at the first write alone."""
+    schema = parsed(journal_path).schema
+    with server.connect() as owner:
+        owner.execute(f"CREATE INDEX foreign_one ON {schema}.entries (seq)")
+        journal.store._raw.close()
+        for _ in range(2):
+            for ask in (lambda: gateway.append({"n": 2}), gateway.read, gateway.claim):
+                with pytest.raises(SchemaError) as caught:
+                    ask()
+                assert caught.value.code == "schema-changed"
+        owner.execute(f"DROP INDEX {schema}.foreign_one")
+    gateway.append({"n": 2})
+    assert [entry.json() for entry in gateway.read()] == [{"n": 1}, {"n": 2}]
+
+
 # -- a server that forgets ----------------------------------------------------------------
 
 
