@@ -152,8 +152,7 @@ class ServerStore(Store):
             start()
         except BaseException as error:
             if self._has_lock():  # else interrupted before it came: what stands is another thread's
-                self._undo()
-                self.lock.release()
+                self._undo_and_let_go()
             told = self.told(error)
             if told is error:
                 raise
@@ -296,11 +295,19 @@ class ServerStore(Store):
         if self._committing and not isinstance(error, Exception):
             self._let_go(ride)  # a signal came after the commit
             return
+        self._undo_and_let_go()
+
+    def _undo_and_let_go(self) -> None:
+        """Undo, whatever interrupts come while the server is waited for, and let the lock go, once."""
         try:
             self._undo()
         finally:
-            self._inside = False  # what an interrupt leaves is undone by whoever comes next
-            self.lock.release()
+            try:
+                if self._inside:  # one came before its last step
+                    self._undo()
+            finally:  # and what a second one leaves is undone by whoever begins or reads next
+                self._inside = False
+                self.lock.release()
 
     def _let_go(self, ride: Ride) -> list[Callable[[], None]]:
         done, self._done = self._done, []

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import Journal, JournalError, LockLost, SchemaError
+from journal.admission import put
 from journal.audit import audit, database
 from journal.audit.findings import Findings
 from journal.audit.source import opened
 from journal.dialects import catalog
+from journal.dialects.flush import Flush
 from journal.dialects.texts import turned
+from journal.parts import encode_lines
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -145,6 +148,59 @@ def test_an_interrupt_leaves_the_journal_usable(gateway: Any, journal_path: str)
     seqs = [entry.seq for entry in gateway.read()]
     assert seqs == list(range(1, len(seqs) + 1))
     assert acknowledged < len(seqs)
+    assert audit(journal_path).findings == ()
+
+
+class Stopped:
+    """A connection whose next rollbacks, so many, are stopped by Ctrl-C before they are sent."""
+
+    def __init__(self, link: Any, times: int) -> None:
+        self._roll_back, self._times = link.roll_back, times
+        link.roll_back = self
+
+    def __call__(self) -> None:
+        self._times -= 1
+        if self._times >= 0:
+            raise KeyboardInterrupt
+        self._roll_back()
+
+
+def fail() -> None:
+    raise ValueError("the block's own")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_of_a_rollback_leaves_nothing_behind(
+    journal: Journal, gateway: Any, journal_path: str, times: int
+) -> None:
+    """Neither the lock, nor what the block had made known, nor a reading that takes it for its own."""
+    gateway.append({"n": 1})
+    store: Any = journal.store
+
+    def block() -> None:
+        with store.transaction() as cursor:
+            put(cursor, gateway, encode_lines([{"n": 2}]), None)
+            Stopped(store._link, times)
+            fail()
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert not store._has_lock()
+    assert gateway.head.seq == 1
+    assert [entry.json() for entry in gateway.read()] == [{"n": 1}]
+    gateway.append({"n": 3})
+
+    def work(cursor: Any) -> None:
+        put(cursor, gateway, encode_lines([{"n": 4}]), None)
+        if not isinstance(cursor, Flush):
+            Stopped(store._link, times)
+        fail()
+
+    with pytest.raises(KeyboardInterrupt):
+        store.group.write(work)
+    assert not store._has_lock()
+    assert gateway.append({"n": 5}).seq == 3
+    assert [entry.json() for entry in gateway.read()] == [{"n": 1}, {"n": 3}, {"n": 5}]
     assert audit(journal_path).findings == ()
 
 
