@@ -66,10 +66,16 @@ class PatientGroup(Group):
                 if getattr(error, "code", None) == UNKNOWN:
                     self._tell(error, ride.writes)  # type: ignore[arg-type] # by its code it is ours
                     raise
-                if way is not Way.LOOKING:
+                if (
+                    isinstance(error, BusyError)
+                    and not ride.writes
+                    and time.monotonic() >= deadline
+                ):
+                    pass  # it has waited for as long as it may, whichever way it was sent
+                elif way is not Way.LOOKING:
                     way = self._way_after(way, error)
                     continue
-                if postgres.is_transient(error):
+                elif postgres.is_transient(error):
                     tries += 1
                     if time.monotonic() < deadline:
                         way = self._way_once_seen(tries)

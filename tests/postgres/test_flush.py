@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, NotTrusted, StorageError
+from journal import BusyError, Journal, NotTrusted, StorageError
 from journal.admission import Put, put
 from journal.audit import audit
 from journal.dialects.flush import Flush, UnforeseenError
@@ -155,6 +155,22 @@ def test_a_flush_holds_only_where_all_is_as_it_was(
     store.flushes = False
     assert watched.ends == ["sent", "UnforeseenError"]
     assert thief.count("entries") == before - ("DELETE FROM entries" in statement)
+
+
+def test_who_waited_for_the_heads_in_vain_waits_once(
+    journal_path: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the time-out, and not once for each way in which a write can be sent."""
+    with Journal(journal_path, busy_timeout=0.2) as journal, server.connect() as holding:
+        gateway = journal.session(KEY, writer="gateway", role="run")
+        gateway.append({"n": 1})
+        watched, store = Watched(journal.store), journal.store
+        monkeypatch.setattr(store, "_start_alike", lambda: watched.ends.append("looked"))
+        holding.execute(f"BEGIN; LOCK TABLE {store.address.schema}.sessions")  # type: ignore[attr-defined]
+        with pytest.raises(BusyError):
+            gateway.append({"n": 2})
+        holding.execute("ROLLBACK")
+    assert watched.ends == ["LockNotAvailable"]
 
 
 def test_a_revocation_elsewhere_stops_the_next_flush(gateway: Any, journal_path: str) -> None:
