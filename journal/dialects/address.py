@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from journal.errors import EntryError
 
@@ -96,4 +96,5 @@ def _shown(netloc: str, path: str, schema: str, others: list[tuple[str, str]]) -
     if schema != SCHEMA:
         kept.append(("schema", schema))
     query = urlencode(kept, quote_via=quote)
-    return f"{SCHEMES[0]}://{user}{at}{host}{unquote(path)}" + (f"?{query}" if query else "")
+    # The path as it came: what is shown is taken apart again, and may be pasted.
+    return f"{SCHEMES[0]}://{user}{at}{host}{path}" + (f"?{query}" if query else "")

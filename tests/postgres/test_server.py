@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from journal import (
+    BusyError,
     ClaimedError,
     EntryError,
     Journal,
@@ -71,6 +72,17 @@ def found(url: str) -> set[str]:
 )
 def test_a_password_is_never_part_of_what_is_shown(url: str, shown: str) -> None:
     assert parsed(url).shown == shown
+
+
+@pytest.mark.parametrize("name", ["a%40b", "a%3Fb", "a%23b", "100%25", "a%0Ab"])
+def test_what_is_shown_is_an_address_whatever_the_database_is_called(name: str) -> None:
+    """Else no error of such a server's could be told, nor a write that lost a race be run again."""
+    address = parsed(f"postgresql://u:pw@h/{name}?schema=a")
+    again = parsed(address.shown)
+    assert (again.shown, again.schema) == (address.shown, "a")
+    assert again.conninfo == f"postgresql://u@h/{name}"
+    lost_race = translated(driver().errors.SerializationFailure("lost"), address.shown)
+    assert (type(lost_race), lost_race.code) == (BusyError, "contended")
 
 
 @pytest.mark.parametrize("password", ["1/2", "1?2", "p#w", "1#2", "p@w/2@x"])
