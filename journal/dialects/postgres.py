@@ -26,6 +26,8 @@ OLDEST: Final = 130000  # gen_random_uuid without an extension
 CONTENDED: Final = "contended"
 GONE: Final = "server-gone"
 _CONTENDED: Final = ("40001", "40P01")  # serialization failure, deadlock
+_LONGEST_MS: Final = 2**31 - 1
+_PING_S: Final = 5
 # The server ends, is starting, or cut the connection; all of class 08 as well.
 _GONE: Final = ("57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04")
 _SETTINGS: Final = (
@@ -190,9 +192,13 @@ def _set_up(connection: Any, address: Address, wait_s: float, *, text_as_bytes: 
     adapters.register_dumper(bool, Flag)
     if text_as_bytes:
         adapters.register_loader("text", _bytes_loader())
-    # Temporary tables are looked for last: unnamed, they would come before ours.
-    connection.execute(f"SET search_path = {quoted(address.schema)}, pg_temp")
-    connection.execute(f"SET lock_timeout = {max(1, int(wait_s * 1000))}")
+    connection.execute(
+        # Temporary tables are looked for last: unnamed, they would come before ours.
+        f"SET search_path = {quoted(address.schema)}, pg_temp; "
+        f"SET lock_timeout = {min(max(1, int(wait_s * 1000)), _LONGEST_MS)}; "
+        # What waits for a lock first is to see what was done meanwhile, whatever the database's default.
+        "SET default_transaction_isolation = 'read committed'"
+    )
 
 
 @cache
@@ -241,7 +247,9 @@ def _refused(address: Address, error: BaseException) -> errors.JournalError:
 def _no_answer(address: Address) -> errors.JournalError | None:
     """Return why no server answers; None if one does."""
     psycopg = driver()
-    ping = psycopg.pq.PGconn.ping(address.conninfo.encode())
+    # Whoever takes connections and never says a word would be waited for without end.
+    briefly = psycopg.conninfo.make_conninfo(address.conninfo, connect_timeout=_PING_S)
+    ping = psycopg.pq.PGconn.ping(briefly.encode())
     if ping == psycopg.pq.Ping.NO_ATTEMPT:
         return errors.EntryError(
             f"{address.shown}: the driver does not take what stands in the URL",
@@ -374,6 +382,12 @@ _STATES: Final[dict[str, tuple[type[errors.JournalError], str, str, str | None]]
         "no space left on the server; nothing of this write was kept",
         "free some space and try again",
         None,
+    ),
+    "57014": (
+        errors.StorageError,
+        "the server ended it before it was done",
+        "try again; where a statement_timeout ends it: ALTER ROLE USER SET statement_timeout = 0",
+        "canceled",
     ),
     "25006": (
         errors.ReadOnlyError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from journal import (
 )
 from journal.audit import audit
 from journal.cli import cli
-from journal.dialects import catalog
+from journal.dialects import catalog, postgres
 from journal.dialects.address import parsed
 from journal.dialects.postgres import driver, translated
 from tests.postgres.server import PASSWORD, QUOTED
@@ -126,6 +127,18 @@ def test_no_server_at_all(server: Server) -> None:
     assert refused(server.url().replace(f":{server.port}", ":1")).code == "server-gone"
 
 
+def test_a_port_that_takes_connections_and_says_nothing_is_no_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres, "_PING_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/d"
+        error = postgres._no_answer(parsed(url))
+    assert error is not None
+    assert error.code == "server-gone"
+    assert "s3cret" not in str(error)
+
+
 def test_no_address_at_all(server: Server) -> None:
     error = refused("postgresql+psycopg://u:s3cret@127.0.0.1:port/d")
     assert isinstance(error, EntryError)
@@ -222,6 +235,27 @@ def as_role(server: Server, journal: Journal, journal_path: str) -> Iterator[Any
     yield set_it
     owner.execute("ALTER ROLE journal RESET ALL")
     owner.close()
+
+
+def test_many_open_a_new_journal_where_a_transaction_sees_one_state(
+    as_role: Any, server: Server
+) -> None:
+    as_role("SET default_transaction_isolation = 'serializable'")
+    test_many_may_open_a_new_journal_at_once(server.url("serializable"))
+
+
+def test_a_statement_that_the_server_ends_is_told_as_that(
+    as_role: Any, journal_path: str, server: Server
+) -> None:
+    as_role("SET statement_timeout = '100ms'")
+    with Journal(journal_path) as journal, server.connect() as holding:
+        holding.execute(f"BEGIN; LOCK TABLE {parsed(journal_path).schema}.sessions")
+        session = journal.session(KEY, writer="gateway", role="run")
+        with pytest.raises(StorageError) as caught:
+            session.append({"n": 1})
+        holding.execute("ROLLBACK")
+    assert caught.value.code == "canceled"
+    assert "statement_timeout" in str(caught.value.hint)
 
 
 def test_a_server_that_forgets_commits_is_refused(as_role: Any, journal_path: str) -> None:
