@@ -204,7 +204,7 @@ def _opened_on_server(address: Address) -> Iterator[Source]:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield ServerSource(address, connection)
     except postgres.driver().Error as error:
-        raise translated(error, address.shown) from error
+        raise postgres.reading_ended(error, address.shown) from error
     finally:
         connection.close()
 

@@ -349,6 +349,18 @@ def is_transient(error: BaseException) -> bool:
     return getattr(error, "sqlstate", None) in _CONTENDED or is_lost(error)
 
 
+def reading_ended(error: BaseException, where: str) -> errors.JournalError:
+    """Return the journal's own error for one that a read-only transaction ended with."""
+    if getattr(error, "sqlstate", None) not in _CONTENDED:
+        return translated(error, where)
+    # Who only reads meets nobody: a standby took away what was read, to keep up with its primary.
+    return errors.StorageError(
+        f"{where}: the standby ended the reading, to keep up with its primary",
+        hint="try again; hot_standby_feedback = on there, or a longer max_standby_streaming_delay, lets it end",
+        code="standby-conflict",
+    )
+
+
 def translated(error: BaseException, where: str) -> errors.JournalError:
     """Return the journal's own error for the driver's, told by SQLSTATE and never by its text."""
     state = getattr(error, "sqlstate", None) or ""

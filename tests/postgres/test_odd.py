@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, JournalError, LockLost, SchemaError
+from journal import Journal, JournalError, LockLost, SchemaError, StorageError
 from journal.admission import put
 from journal.audit import audit, database
 from journal.audit.findings import Findings
 from journal.audit.source import opened
 from journal.dialects import catalog
 from journal.dialects.flush import Flush
+from journal.dialects.postgres import driver
 from journal.dialects.texts import turned
 from journal.parts import encode_lines
 from tests.thieves import KEY
@@ -229,6 +230,14 @@ def test_an_error_of_the_servers_driver_is_raised_as_ours_by_an_audit_too(
 ) -> None:
     with pytest.raises(SchemaError), opened(journal_path) as source:
         source.query("SELECT * FROM nowhere")
+
+
+def test_a_reading_that_a_standby_ends_met_no_writer(journal_path: str, journal: Journal) -> None:
+    conflict = driver().errors.SerializationFailure("conflict with recovery")
+    with pytest.raises(StorageError) as caught, opened(journal_path):
+        raise conflict
+    assert caught.value.code == "standby-conflict"
+    assert "others wrote" not in str(caught.value)
 
 
 def test_a_schema_of_no_version_is_told(
