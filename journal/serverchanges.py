@@ -86,7 +86,7 @@ class ServerChanges(Changes):
         return version
 
     def _opened_again(self) -> Listener | None:
-        with suppress(JournalError, postgres.driver().Error):
+        with suppress(JournalError, postgres.driver().Error, OSError):  # no descriptor is left, say
             listener = self._opened()
             self.tell()
             return listener

@@ -52,12 +52,13 @@ class Listener:
 
     def __init__(self, address: Address) -> None:
         self._schema, self._said = address.schema, list[str]()
-        self._connection = connect(address)
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)  # noqa: FBT003 - the library's own way
         self._ready = selectors.DefaultSelector()
+        self._connection: Any = None
         self.is_flagged = False
         try:
+            self._connection = connect(address)
             self._connection.add_notify_handler(lambda note: self._said.append(note.payload))
             self._connection.execute(f"LISTEN {_channel(self._schema)}")
             self.flag()
@@ -122,7 +123,8 @@ class Listener:
             if self.is_flagged and not self._connection.closed:
                 self._connection.execute("SELECT pg_advisory_unlock(%s)", (lock_of(self._schema),))
                 tell(Cursor(self._connection), self._schema, LEFT)
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
         self._ready.close()
         self._inner.close()
         self._outer.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -126,6 +128,32 @@ def test_a_follower_outlives_its_connection(
     with Journal(journal_path) as other:
         other.session(KEY, writer="cron", role="cron").append({"n": "end"})
     assert follower.has([0, "end"])
+
+
+def test_a_follower_outlives_the_want_of_a_descriptor(
+    journal: Journal, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it connects again; it is tried until it can be done."""
+    monkeypatch.setattr(serverchanges, "GLANCE_S", 0.05)
+    follower = Follower(journal)
+    assert follower.has([0])
+    pair, refused = socket.socketpair, list[int]()
+
+    def none_left() -> Any:
+        if len(refused) == 2:
+            return pair()
+        refused.append(errno.EMFILE)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", none_left)
+    changes: Any = journal.store.changes
+    listening = changes._listener._connection.info.backend_pid
+    with server.connect() as asking:
+        asking.execute("SELECT pg_terminate_backend(%s, 5000)", (listening,))
+    journal.session(KEY, writer="gateway", role="run").append({"n": "end"})
+    assert follower.has([0, "end"])
+    assert follower.ended()
+    assert len(refused) == 2
 
 
 def test_nobody_is_told_where_nobody_follows(journal: Journal, server: Server) -> None:
