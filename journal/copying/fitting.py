@@ -1,11 +1,12 @@
 """What the other engine cannot hold as it stands: put there by plain SQL, for no writer can write it.
 
-A server takes no text that is not UTF-8 or holds a NUL; a file takes each row number
-and each writer's name once. Such a row is kept in words that can be, and told.
+A server takes no text that is not UTF-8 or holds a NUL; a file takes each row's number or id,
+each writer's name and each session's key once. Such a row is kept in words that can be, and told.
 """
 
 from __future__ import annotations
 
+from heapq import heappop, heappush, merge
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
@@ -14,7 +15,7 @@ from journal.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Table
+    from sqlalchemy import Column, Table
 
     from journal.audit.source import Source
     from journal.copying.target import Values
@@ -25,6 +26,7 @@ _AGAIN: Final = (
     "row_number() OVER (PARTITION BY id ORDER BY session_id, seq) AS place FROM entries) AS numbered "
     "WHERE place > 1 ORDER BY id, session_id, seq"
 )
+_NAMES: Final = (tables.writers, tables.sessions)  # have a number, and a name that a file has once
 _HIGHEST: Final = 2**63 - 1
 _SHOWN: Final = 100
 
@@ -48,14 +50,13 @@ class Fitting:
 
     def rows(self, table: Table, after: int | None = None) -> Iterator[Values]:
         """Yield a table's rows in order, each as it can be held."""
-        found: Iterable[Values] = self._source.ordered(table, after)
         if self._escapes:
-            return self._escaped(table, found)
+            return self._escaped_in_order(table, after)
         if self._numbers and table is tables.entries:
             return self._numbered(after)
-        if self._numbers and table is tables.writers:
-            return self._named(found)
-        return iter(found)
+        if self._numbers:
+            return self._once(table)
+        return iter(self._source.ordered(table, after))
 
     def _tell(self, table: Table, key: Any, what: str) -> None:  # noqa: ANN401 - a number or text
         if (table.name, key) not in self.told:
@@ -63,10 +64,18 @@ class Fitting:
             if len(self.told) < _SHOWN:
                 self.told[table.name, key] = what
 
+    def _escaped_in_order(self, table: Table, after: int | None) -> Iterator[Values]:
+        """Yield a table's rows by key as it is put: what is escaped in one stands elsewhere than before."""
+        key, rows = next(iter(table.primary_key)), self._source.ordered
+        statement = f"SELECT {key.name} FROM {table.name}"  # noqa: S608 - names of our own
+        if not _is_text(key) or all(_is_plain(each) for (each,) in self._source.query(statement)):
+            return self._escaped(table, rows(table, after))
+        odd = self._escaped(table, (row for row in rows(table) if not _is_plain(row[0])))
+        plain = self._escaped(table, (row for row in rows(table) if _is_plain(row[0])))
+        return merge(plain, sorted(odd, key=_two), key=_two)
+
     def _escaped(self, table: Table, rows: Iterable[Values]) -> Iterator[Values]:
-        texts = [
-            at for at, column in enumerate(table.c) if issubclass(column.type.python_type, str)
-        ]
+        texts = [at for at, column in enumerate(table.c) if _is_text(column)]
         names = [column.name for column in table.c]
         for row in rows:
             odd = [at for at in texts if row[at] is not None and not _is_plain(row[at])]
@@ -103,19 +112,59 @@ class Fitting:
             )
             yield (number, *row[1:])
 
-    def _named(self, rows: Iterable[Values]) -> Iterator[Values]:
+    def _once(self, table: Table) -> Iterator[Values]:
+        """Yield a table's rows with each number, id and name once that a file has once."""
+        at = 1 if table in _NAMES else 0
+        found, column = self._source.ordered(table), list(table.c)[at]
+        keys = [each.name for each in table.primary_key]
+        if at == 0 and tables.server_key(table) == keys:
+            return iter(found)
+        name = f'"{column.name}"'
+        again = f"SELECT {name} FROM {table.name} GROUP BY {name} HAVING count(*) > 1"  # noqa: S608 - names of our own
+        twice = {value for (value,) in self._source.query(again).fetchall()}
+        if not twice:
+            return iter(found)
+        return (self._renamed if _is_text(column) else self._renumbered)(table, found, twice)
+
+    def _renamed(self, table: Table, found: Iterable[Values], twice: set[Any]) -> Iterator[Values]:
+        """Yield rows with each name once: one that comes again gets the row's, or its session's, number behind it."""
+        at = 1 if table in _NAMES else 0
         seen: set[bytes] = set()
-        for row in rows:
-            number, name = row[0], row[1]
-            if name in seen:
-                self._tell(
-                    tables.writers,
-                    number,
-                    f"writers {number}: another has that name, so its number was added",
-                )
-                name = b"%b (%d)" % (name, number)
-            seen.add(name)
-            yield (number, name, *row[2:])
+        late: list[Values] = []
+        for row in found:
+            while late and late[0][0] < row[0]:
+                yield heappop(late)
+            value = row[at]
+            if value not in seen:
+                seen |= {value} & twice
+                yield row
+                continue
+            name = b"%b (%d)" % (value, row[1 - at])
+            what = "name" if at else "id"
+            words = f"{table.name} {_shown(row[0])}: another has that {what}, so a number was added"
+            self._tell(table, row[:2], words)
+            heappush(late, (*row[:at], name, *row[at + 1 :]))
+        yield from sorted(late)
+
+    def _renumbered(
+        self, table: Table, found: Iterable[Values], twice: set[Any]
+    ) -> Iterator[Values]:
+        """Yield rows with each number once: one that comes again gets one behind the last."""
+        seen: set[int] = set()
+        late: list[Values] = []
+        for row in found:
+            if row[0] in seen:
+                late.append(row)
+                continue
+            seen |= {row[0]} & twice
+            yield row
+        (highest,) = self._source.query(f"SELECT max(id) FROM {table.name}").fetchone()  # noqa: S608 - as above
+        for number, row in enumerate(late, highest + 1):
+            if number > _HIGHEST:
+                raise _unnumbered(self._source.path)
+            words = f"{table.name} {row[0]}: another has that number, so it is {number}"
+            self._tell(table, row[:2], words)
+            yield (number, *row[1:])
 
 
 def _unnumbered(where: str) -> StorageError:
@@ -124,6 +173,14 @@ def _unnumbered(where: str) -> StorageError:
         hint="journal audit  # names the rows",
         code="unnumbered",
     )
+
+
+def _is_text(column: Column[Any]) -> bool:
+    return issubclass(column.type.python_type, str)
+
+
+def _two(row: Values) -> tuple[Any, ...]:
+    return row[:2]
 
 
 def _is_plain(value: bytes) -> bool:

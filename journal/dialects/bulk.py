@@ -99,8 +99,9 @@ def _ordered(table: Table) -> Iterator[str]:
     for column in table.primary_key:
         is_text = issubclass(column.type.python_type, str)
         yield f'"{column.name}" COLLATE "C"' if is_text else f'"{column.name}"'
-    if table is tables.entries:
-        yield from ("session_id", "seq")  # the number is not unique on a server
+    keys = {column.name for column in table.primary_key}
+    # A number or id alone is not unique on a server.
+    yield from (name for name in tables.server_key(table) if name not in keys)
 
 
 @contextmanager

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, JournalError, KeyMissing, NotFoundError, SchemaError, StorageError
+from journal import (
+    Journal,
+    JournalError,
+    KeyMissing,
+    NotFoundError,
+    SchemaError,
+    StorageError,
+    tables,
+)
 from journal.anchor import take
 from journal.audit import AnchorFile, audit
+from journal.audit.source import opened as source_of
 from journal.backup import back_up
 from journal.copying import Copied, copy, running, transfer
+from journal.copying.fitting import Fitting
 from journal.copying.intofile import FileTarget
 from journal.copymark import CopyMark
 from journal.schema import run_migrations
@@ -456,3 +466,23 @@ def test_a_copy_that_was_written_to_does_not_catch_up(source: Path, target: Path
     assert caught.value.code == "copy-was-written"
     assert rows(target) == before
     assert audit(target).verdict == "ok, not anchored"
+
+
+def test_rows_whose_ids_are_escaped_come_in_the_order_that_they_are_put_in(
+    tmp_path: Path, key_file: Path
+) -> None:
+    """A server has them by the id that it holds; to compare takes both in one order."""
+    with Journal(tmp_path / "a.db", key_file=key_file) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append({"n": 1})
+        for _ in range(4):
+            session.fence().stored()
+    thief = Thief(tmp_path / "a.db")
+    thief.execute("UPDATE fences SET id = CAST(x'ff' || id AS TEXT) WHERE rowid < 3")
+    thief.close()
+    with source_of(str(tmp_path / "a.db")) as source:
+        fitting = Fitting(source, into_server=True)
+        ids = [row[0] for row in fitting.rows(tables.fences)]
+    assert ids == sorted(ids)
+    assert [b"\\xff" in each for each in ids] == [True, True, False, False]
+    assert fitting.count == 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, JournalError, SchemaError
+from journal import Journal, JournalError, SchemaError, tables
 from journal.audit import audit
 from journal.audit.source import opened
 from journal.copying import copy, running
@@ -114,6 +114,24 @@ def test_text_that_a_server_cannot_hold_is_escaped_and_told(source: Path, url: s
     assert copy(source, url).was_there  # and it compares as it was put
 
 
+def test_an_id_that_is_escaped_stands_where_it_belongs_then(source: Path, url: str) -> None:
+    """Last among the ids as it was, and before them as it is put."""
+    thief = Thief(source)
+    for name in ("fences", "verdicts", "parked"):
+        columns = [column.name for column in tables.metadata.tables[name].c]
+        others = ", ".join(columns[1:])
+        thief.execute(
+            f"INSERT INTO {name} (id, {others}) SELECT CAST(x'ff' || id AS TEXT), {others} FROM {name}"
+        )
+    thief.close()
+    copied = copy(source, url)
+    assert copied.escaped_count == sum(
+        len(rows(source)[name]) // 2 for name in ("fences", "verdicts", "parked")
+    )
+    assert copied.escaped_count > 2
+    assert copy(source, url).was_there
+
+
 def test_numbers_that_a_file_has_once_are_given_anew_and_told(
     source: Path, target: Path, url: str
 ) -> None:
@@ -127,6 +145,36 @@ def test_numbers_that_a_file_has_once_are_given_anew_and_told(
     assert copied.escaped_count == 2
     assert {each.id for each in copied.after.findings} >= {"J301", "J405"}
     assert len(rows(target)["entries"]) == len(rows(url)["entries"])
+    assert copy(url, target).was_there
+
+
+def test_ids_and_keys_that_a_file_has_once_are_given_anew_and_told(
+    source: Path, target: Path, url: str
+) -> None:
+    """Whoever may write to the journal may put such a row there, and must keep nobody from a copy."""
+    copy(source, url)
+    thief = thief_at(url)
+    for table in ("fences", "verdicts", "parked", "pending_inputs", "mirrors", "migrated_files"):
+        columns = [column.name for column in tables.metadata.tables[table].c]
+        names = ", ".join(columns)
+        others = names.replace("session_id", "77")
+        thief.execute(f"INSERT INTO {table} ({names}) SELECT {others} FROM {table}")
+    thief.execute(
+        "INSERT INTO sessions SELECT 77, key, 0, 0, 0, 0, '', 0, 0 FROM sessions WHERE id = 2"
+    )
+    thief.close()
+    there = rows(url)
+    copied = copy(url, target)
+    again = sum(
+        len(there[name]) // 2 for name in ("fences", "verdicts", "parked", "pending_inputs")
+    )
+    again += sum(len(there[name]) // 2 for name in ("mirrors", "migrated_files"))
+    assert again > 4
+    assert copied.escaped_count == again + 1
+    here = rows(target)
+    assert {name: len(held) for name, held in here.items()} == {
+        name: len(held) for name, held in there.items()
+    }
     assert copy(url, target).was_there
 
 
