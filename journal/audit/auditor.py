@@ -215,7 +215,8 @@ class _Audit:
     def part(self, name: str) -> Iterator[None]:
         """Go on with the other parts if SQLite cannot read this one, or what is in it fits no column, and say so."""
         try:
-            yield
+            with self.source.apart():
+                yield
         except Exception as error:
             is_unfit = isinstance(error, UNFIT) and self._is_unruly  # else it is a bug of ours
             if not (is_unfit or is_driver_error(error)):

@@ -6,12 +6,12 @@ state. Text comes as bytes, for a row put there by plain SQL need not be UTF-8.
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import schema, tables
-from journal.dialects import bulk, catalog, postgres
+from journal.dialects import bulk, catalog, postgres, readings
 from journal.dialects.address import is_url, parsed
 from journal.engine import connect, driver, reading_engine, translated
 from journal.errors import NotFoundError
@@ -67,6 +67,10 @@ class Source:
     def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
         """Run one statement on a cursor of its own; its rows are fetched as they are wanted."""
         return self._connection.cursor().execute(statement, values)
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Give a block: where it cannot read something, the rest can be read all the same."""
+        return nullcontext()
 
     def rows(self, session_id: int, *, lines: bool = True) -> Iterator[Row]:
         """Yield every row that claims a session, in the order of seq; perhaps without the bodies of lines."""
@@ -172,6 +176,15 @@ class ServerSource(Source):
         """Run one statement on a cursor of its own."""
         return postgres.Cursor(self._connection).execute(statement, values)
 
+    def apart(self) -> AbstractContextManager[None]:
+        """Give a block; as :meth:`Source.apart`.
+
+        Raises:
+            JournalError: the reading has ended: it was not the rows that could not be read.
+
+        """
+        return readings.apart(self._connection, self.path)
+
     def rows(self, session_id: int, *, lines: bool = True) -> Iterator[Row]:
         """Yield every row that claims a session; as :meth:`Source.rows`, some at a time."""
         select = _ROWS if lines else _WITHOUT_LINES
@@ -204,7 +217,7 @@ def _opened_on_server(address: Address) -> Iterator[Source]:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield ServerSource(address, connection)
     except postgres.driver().Error as error:
-        raise postgres.reading_ended(error, address.shown) from error
+        raise readings.ended(error, address.shown) from error
     finally:
         connection.close()
 

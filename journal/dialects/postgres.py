@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OLDEST: Final = 130000  # gen_random_uuid without an extension
 CONTENDED: Final = "contended"
 GONE: Final = "server-gone"
-_CONTENDED: Final = ("40001", "40P01")  # serialization failure, deadlock
+CONTENDED_STATES: Final = ("40001", "40P01")  # serialization failure, deadlock
 _LONGEST_MS: Final = 2**31 - 1
 _PING_S: Final = 5
 # The server ends, is starting, or cut the connection; all of class 08 as well.
@@ -346,19 +346,7 @@ def is_transient(error: BaseException) -> bool:
     """Whether the whole transaction may be run again: another was faster, or the connection is gone."""
     if isinstance(error, errors.JournalError):
         return error.code in (CONTENDED, GONE)
-    return getattr(error, "sqlstate", None) in _CONTENDED or is_lost(error)
-
-
-def reading_ended(error: BaseException, where: str) -> errors.JournalError:
-    """Return the journal's own error for one that a read-only transaction ended with."""
-    if getattr(error, "sqlstate", None) not in _CONTENDED:
-        return translated(error, where)
-    # Who only reads meets nobody: a standby took away what was read, to keep up with its primary.
-    return errors.StorageError(
-        f"{where}: the standby ended the reading, to keep up with its primary",
-        hint="try again; hot_standby_feedback = on there, or a longer max_standby_streaming_delay, lets it end",
-        code="standby-conflict",
-    )
+    return getattr(error, "sqlstate", None) in CONTENDED_STATES or is_lost(error)
 
 
 def translated(error: BaseException, where: str) -> errors.JournalError:

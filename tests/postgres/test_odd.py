@@ -13,7 +13,7 @@ import pytest
 
 from journal import Journal, JournalError, LockLost, SchemaError, StorageError
 from journal.admission import put
-from journal.audit import audit, database
+from journal.audit import audit, database, proofs
 from journal.audit.findings import Findings
 from journal.audit.source import opened
 from journal.dialects import catalog
@@ -21,7 +21,7 @@ from journal.dialects.flush import Flush
 from journal.dialects.postgres import driver
 from journal.dialects.texts import turned
 from journal.parts import encode_lines
-from tests.thieves import KEY
+from tests.thieves import KEY, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,6 +238,39 @@ def test_a_reading_that_a_standby_ends_met_no_writer(journal_path: str, journal:
         raise conflict
     assert caught.value.code == "standby-conflict"
     assert "others wrote" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name, code",
+    [("SerializationFailure", "standby-conflict"), ("QueryCanceled", "canceled")],
+)
+def test_an_audit_that_was_ended_says_so_and_finds_nothing(
+    journal_path: str, gateway: Any, monkeypatch: pytest.MonkeyPatch, name: str, code: str
+) -> None:
+    """By what ended it, and not by what the server says to whatever is asked afterwards."""
+    gateway.append({"n": 1})
+
+    def ended(*_: object) -> None:
+        raise getattr(driver().errors, name)("the reading ends here")
+
+    monkeypatch.setattr(proofs, "instance_faults", ended)
+    with pytest.raises(StorageError) as caught:
+        audit(journal_path)
+    assert caught.value.code == code
+
+
+def test_what_an_audit_cannot_read_is_told_beside_what_it_can(
+    journal_path: str, gateway: Any
+) -> None:
+    gateway.append({"n": 1})
+    thief = thief_at(journal_path)
+    thief.execute("DROP TABLE parked")
+    thief.close()
+    report = audit(journal_path)
+    found = {(each.id, each.cause) for each in report.findings}
+    assert ("J502", "the table parked") in found
+    assert "J503" in {each.id for each in report.findings}
+    assert report.verdict == "broken"
 
 
 def test_a_schema_of_no_version_is_told(
