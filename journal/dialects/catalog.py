@@ -176,7 +176,9 @@ def create(
             cursor.execute("SELECT pg_advisory_xact_lock(?)", (_ONE_AT_A_TIME,))
             if version_in(cursor, address) is not None:
                 return False
-            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(address.schema)}")
+            if cursor.execute(_COMMENT, (address.schema,)).fetchone() is None:
+                # Only then: with IF NOT EXISTS, too, it takes somebody who may make schemas.
+                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(address.schema)}")
             migrate(own)
             cursor.execute(commented(address, comment))
             genesis(cursor)

@@ -81,6 +81,19 @@ def test_a_writer_can_do_what_writers_do(as_who: Any, journal_path: str, tmp_pat
     assert audit(journal_path).findings == ()
 
 
+def test_who_may_make_no_schema_makes_a_journal_in_one_that_is_his(server: Server) -> None:
+    with server.connect() as owner:
+        owner.execute("CREATE ROLE journal_maker LOGIN PASSWORD 'pw'")
+        owner.execute("CREATE SCHEMA made_for_him AUTHORIZATION journal_maker")
+        url = server.url("made_for_him", user="journal_maker", password="pw")  # noqa: S106
+        try:
+            with Journal(url) as journal:
+                assert journal.session(KEY, writer="cron", role="cron").append({"n": 1}).seq == 1
+            assert audit(url).findings == ()
+        finally:
+            owner.execute("DROP OWNED BY journal_maker CASCADE; DROP ROLE journal_maker")
+
+
 @pytest.mark.parametrize(
     "statement",
     [
