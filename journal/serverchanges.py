@@ -37,10 +37,17 @@ class ServerChanges(Changes):
         self._wake()
 
     def close(self) -> None:
-        """End the thread, and its connection; as :meth:`Changes.close`."""
+        """End the thread, and its connection; as :meth:`Changes.close`.
+
+        One that is just looking for a server that is away is left to end by itself: there is no
+        file that it might keep open.
+        """
         self._end.set()
         self._wake()
-        super().close()
+        with self._beginning:
+            thread = self._thread
+        if thread is not None:
+            thread.join(GLANCE_S)
 
     def _wake(self) -> None:
         listener = self._listener

@@ -156,6 +156,37 @@ def test_a_follower_outlives_the_want_of_a_descriptor(
     assert len(refused) == 2
 
 
+def test_a_journal_is_closed_while_its_server_is_looked_for(
+    journal: Journal, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that does not answer may be waited for for minutes."""
+    monkeypatch.setattr(serverchanges, "GLANCE_S", 0.05)
+    follower = Follower(journal)
+    assert follower.has([0])
+    changes: Any = journal.store.changes
+    opened, is_asked, is_there = changes._opened, threading.Event(), threading.Event()
+
+    def found_at_last() -> Any:
+        is_asked.set()
+        is_there.wait(60)
+        return opened()
+
+    monkeypatch.setattr(changes, "_opened", found_at_last)
+    with server.connect() as asking:
+        listening = changes._listener._connection.info.backend_pid
+        asking.execute("SELECT pg_terminate_backend(%s, 5000)", (listening,))
+    assert is_asked.wait(30)
+    closing = threading.Thread(target=journal.close)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert follower.ended()
+    thread = changes._thread
+    is_there.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 def test_nobody_is_told_where_nobody_follows(journal: Journal, server: Server) -> None:
     """A notification costs a transaction: it is sent only where somebody asked for it."""
     store: Any = journal.store
