@@ -197,7 +197,9 @@ def _set_up(connection: Any, address: Address, wait_s: float, *, text_as_bytes: 
         f"SET search_path = {quoted(address.schema)}, pg_temp; "
         f"SET lock_timeout = {min(max(1, int(wait_s * 1000)), _LONGEST_MS)}; "
         # What waits for a lock first is to see what was done meanwhile, whatever the database's default.
-        "SET default_transaction_isolation = 'read committed'"
+        "SET default_transaction_isolation = 'read committed'; "
+        # A role may be spared warnings, and one of them says that a standby has not what was committed.
+        "SET client_min_messages = 'warning'; SET standard_conforming_strings = on"
     )
 
 

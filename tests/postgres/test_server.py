@@ -258,6 +258,17 @@ def test_a_statement_that_the_server_ends_is_told_as_that(
     assert "statement_timeout" in str(caught.value.hint)
 
 
+def test_what_a_commit_is_warned_of_is_heard_by_a_role_that_is_spared_warnings(
+    as_role: Any, journal_path: str
+) -> None:
+    as_role("SET client_min_messages = 'error'")
+    with Journal(journal_path) as journal:
+        link: Any = journal.store._link  # type: ignore[attr-defined]
+        with pytest.raises(StorageError) as caught, link.commits.confirmed(10):
+            link.raw.execute("DO $$ BEGIN RAISE WARNING 'the wait was ended'; END $$")
+    assert caught.value.code == "server-gone"
+
+
 def test_a_server_that_forgets_commits_is_refused(as_role: Any, journal_path: str) -> None:
     as_role("SET synchronous_commit = off")
     error = refused(journal_path)
