@@ -6,7 +6,7 @@ A schema is a journal's by the comment on it, which only its owner can set.
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import copymark, errors
@@ -30,6 +30,7 @@ TRIGGERS: Final = frozenset(
 )
 # What our catalogue says, by version; a test holds it to the migrations.
 DIGESTS: Final = {1: "7636e6cea47f8284d4b5235d7d7c45d0256998925386ba4751436137168f89c6"}
+_WAIT_S: Final = 30.0
 _ONE_AT_A_TIME: Final = 0x534A524E  # of the server's advisory locks, while a journal is made
 
 _COMMENT: Final = (
@@ -170,8 +171,8 @@ def create(
     """
     with closing(connect(address)) as connection:
         check_server(connection, address.shown, durability="normal")
-        standbys.check(connection, address.shown, address.standbys, durability="full")
-        with migrating(connection, address) as own:
+        count = standbys.check(connection, address.shown, address.standbys, durability="full")
+        with _confirmed(connection, address, count), migrating(connection, address) as own:
             cursor = Cursor(connection)
             cursor.execute("SELECT pg_advisory_xact_lock(?)", (_ONE_AT_A_TIME,))
             if version_in(cursor, address) is not None:
@@ -183,6 +184,23 @@ def create(
             cursor.execute(commented(address, comment))
             genesis(cursor)
     return True
+
+
+@contextmanager
+def _confirmed(connection: Any, address: Address, count: int) -> Iterator[None]:  # noqa: ANN401
+    """Wait for so many standbys with what is committed within, and no longer than with any commit."""
+    commits = standbys.Commits(connection, count)
+    try:
+        with commits.confirmed(_WAIT_S) if count else nullcontext():
+            yield
+    except errors.StorageError as error:
+        if not commits.is_in_doubt:
+            raise
+        raise errors.StorageError(
+            f"{address.shown}: no standby confirmed that the journal was made",
+            hint="when the standby is back, do the same again: what is there is used",
+            code="outcome-unknown",
+        ) from error
 
 
 @contextmanager

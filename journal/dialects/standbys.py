@@ -92,6 +92,11 @@ class Commits:
         self._guard = threading.Lock()  # a wait that is ended late may not meet the next statement
         connection.add_notice_handler(self._hear)
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether no standby confirmed what was committed last."""
+        return self._is_in_doubt
+
     def _hear(self, notice: Any) -> None:  # noqa: ANN401
         if notice.severity_nonlocalized == "WARNING":
             self._is_in_doubt = True

@@ -11,6 +11,7 @@ import pytest
 from journal import EntryError, Journal, ReadOnlyError, StorageError, exclusive
 from journal.adopting import adopt_key
 from journal.audit import audit
+from journal.dialects import catalog
 from journal.dialects.address import parsed
 from journal.dialects.standbys import waited_for
 from tests.crash.parties import apart
@@ -212,6 +213,22 @@ def test_a_standby_that_stays_away_is_told_within_the_time_out(pair: tuple[Node,
         standby.start()
         assert session.append({"n": 2}, request_id="r").seq == 2
         assert [entry.json()["n"] for entry in session.read()] == [1, 2]
+
+
+def test_a_journal_is_not_said_to_be_made_before_a_standby_has_it(
+    pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the standby waited for without end."""
+    primary, standby = pair
+    monkeypatch.setattr(catalog, "_WAIT_S", 5.0)
+    standby.stop()
+    with pytest.raises(StorageError) as caught:
+        Journal(primary.url())
+    assert caught.value.code == "outcome-unknown"
+    standby.start()
+    with Journal(primary.url()) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+    assert audit(primary.url()).findings == ()
 
 
 def test_a_new_key_is_not_told_before_a_standby_has_its_era(
