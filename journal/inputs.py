@@ -25,7 +25,7 @@ from journal.tables import pending_inputs
 from journal.writing import Author
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from journal.chain import Chain
     from journal.engine import Cursor
@@ -39,6 +39,7 @@ PENDING: Final = "pending"
 TAKEN: Final = "taken"
 NOT_BELIEVED: Final = "not believed"
 REVOKED: Final = "its writer was revoked"
+_SOME: Final = 16  # rows at once: each may have 8 MiB
 _IS_TEXT: Final = tuple(isinstance(column.type, Text) for column in pending_inputs.c)
 
 
@@ -183,13 +184,19 @@ def _next_id(cursor: Cursor, store: Store) -> int:
     Numbers tell the order in which inputs are taken, so a forged one high up
     must not push honest ones out of it.
     """
-    cursor.execute(f"{sql.all_of(pending_inputs)} ORDER BY id DESC")
-    rows = map(InputRow.read, iter(cursor.fetchone, None))
-    number = next((row.id for row in rows if row.holds(store)), 0) + 1
+    number = next((row.id for row in _newest(cursor) if row.holds(store)), 0) + 1
     taken = "SELECT 1 FROM pending_inputs WHERE id = ?"
     while cursor.execute(taken, (number,)).fetchone() is not None:
         number += 1
     return number
+
+
+def _newest(cursor: Cursor) -> Iterator[InputRow]:
+    """Yield all rows, the newest first; some at a time, for a server hands out all that it is asked for."""
+    count, limit = 0, 1
+    while rows := _select(cursor, "ORDER BY id DESC, session_id LIMIT ? OFFSET ?", limit, count):
+        yield from rows
+        count, limit = count + len(rows), _SOME
 
 
 # -- taking -------------------------------------------------------------------------------
