@@ -16,7 +16,7 @@ from journal.controls import CONTROL
 from journal.errors import NotFoundError
 from journal.inspection import is_resolved, learn_erased
 from journal.model import Row, check_key
-from journal.pages import PAGE_BYTES, alike_page, page_of, sealed_page
+from journal.pages import PAGE_BYTES, alike_page, bare_rows, page_of, sealed_page
 from journal.sealing import alike, whole_alike, whole_lines
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _bare_page(
     parts: list[bytes] = []
     size = 0
     with store.snapshot() as cursor:
-        for body, terminator in cursor.execute(sql.BARE_BETWEEN, (session_id, first, end)):
+        for body, terminator in bare_rows(cursor, session_id, first, end):
             if body is None:
                 return None
             parts += (body, terminator)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import statements as sql
+from journal.dialects.postgres import Cursor as ServerCursor
 from journal.model import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from journal.engine import Cursor
 
@@ -34,13 +36,45 @@ def sealed_page(
     """Return the next rows as :func:`~journal.statements.sealed_between` has them; as many as :func:`page_of`."""
     rows: list[tuple[Any, ...]] = []
     size = 0
-    cursor.execute(sql.sealed_between(), (session_id, first, last, limit))
-    for found in iter(cursor.fetchone, None):
+    for found in _handed_out(cursor, sql.sealed_between(), (session_id, first, last, limit)):
         rows.append(found)
         size += len(found[-1] or b"")
         if size >= PAGE_BYTES:
             break
     return rows
+
+
+def bare_rows(
+    cursor: Cursor, session_id: int, first: int, last: int
+) -> Iterable[tuple[bytes | None, bytes]]:
+    """Return the bodies and line ends of what stands in a session's file; of a server's as many as make 4 MiB."""
+    values = (session_id, first, last)
+    if not isinstance(cursor, ServerCursor):
+        return cursor.execute(sql.BARE_BETWEEN, values)
+    found = cursor.execute(_up_to_a_page(sql.BARE_WITH_SEQ), values).fetchall()
+    return [(body, terminator) for body, terminator, *_ in found]
+
+
+def _handed_out(cursor: Cursor, statement: str, values: tuple[int, ...]) -> Iterable[Any]:
+    """Return a statement's rows as they are fetched; of a server's, which come all at once, as many as make 4 MiB."""
+    if not isinstance(cursor, ServerCursor):
+        cursor.execute(statement, values)
+        return iter(cursor.fetchone, None)
+    found = cursor.execute(_up_to_a_page(statement), values).fetchall()
+    return [row[:-1] for row in found]
+
+
+@cache
+def _up_to_a_page(statement: str) -> str:
+    """Have a server hand out of a statement's rows only the first that make 4 MiB, and behind each row their size.
+
+    A page may have 2000 rows, and each of them 8 MiB: they would all be sent, and held here, for each page anew.
+    """
+    return (
+        "SELECT * FROM (SELECT page.*, sum(octet_length(page.body)) OVER (ORDER BY page.seq) AS size "  # noqa: S608 - our own words
+        f"FROM ({statement}) AS page) AS sized "
+        f"WHERE COALESCE(size, 0) - COALESCE(octet_length(body), 0) < {PAGE_BYTES} ORDER BY seq"
+    )
 
 
 def alike_page(
@@ -64,8 +98,7 @@ def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) 
     """Return the next whole rows: so many, or the first that make 4 MiB; none at the end."""
     rows: list[Row] = []
     size = 0
-    cursor.execute(sql.rows_between(), (session_id, first, last, limit))
-    for found in iter(cursor.fetchone, None):
+    for found in _handed_out(cursor, sql.rows_between(), (session_id, first, last, limit)):
         rows.append(Row._make(found))
         size += len(rows[-1].body or b"")
         if size >= PAGE_BYTES:

@@ -125,6 +125,7 @@ BARE_BETWEEN: Final = (
     "SELECT body, terminator FROM entries "
     "WHERE session_id = ? AND seq BETWEEN ? AND ? AND kind <> 'control' ORDER BY seq"
 )
+BARE_WITH_SEQ: Final = BARE_BETWEEN.replace("terminator", "terminator, seq", 1)
 # The seq of one of those, by its place: (session_id, first, last, place).
 BARE_SEQ: Final = (
     "SELECT seq FROM entries "

@@ -20,6 +20,8 @@ from journal.dialects import catalog
 from journal.dialects.flush import Flush
 from journal.dialects.postgres import driver
 from journal.dialects.texts import turned
+from journal.export import export
+from journal.pages import MAX_SEQ, bare_rows, page_of, rows_of, sealed_page
 from journal.parts import encode_lines
 from tests.thieves import KEY, thief_at
 
@@ -64,6 +66,24 @@ def test_lines_of_any_size_and_any_bytes(gateway: Any, journal_path: str) -> Non
     gateway.extend(given)
     assert b"".join(entry.data for entry in gateway.read()) == b"\n".join([*given, b""])
     assert audit(journal_path).findings == ()
+
+
+def test_no_more_comes_from_the_server_than_a_page_takes(journal: Journal, gateway: Any) -> None:
+    """It hands out all that it is asked for at once, and a page of small lines has two thousand."""
+    given = [b"%d" % n + b"x" * (n % 3 << 20) for n in range(12)]
+    gateway.extend(given)
+    number = journal.store.registry.session_ids[KEY]
+    with journal.store.snapshot() as cursor:
+        for page in (page_of, sealed_page):
+            rows: Any = page(cursor, number, 1, MAX_SEQ, 2000)
+            assert (len(rows), cursor.rowcount) == (5, 5)  # of 0, 1, 2, 0 and 1 MiB
+        assert [body for body, _ in bare_rows(cursor, number, 3, MAX_SEQ)] == given[2:6]
+        assert [row.seq for row in rows_of(cursor, number, 2, 11)] == list(range(2, 12))
+    whole = b"\n".join([*given, b""])
+    for verified in (True, False):
+        exported = export(journal, KEY, verified=verified)
+        assert b"".join(exported) == whole
+        assert exported.lines == 12
 
 
 def test_many_lines_at_once(gateway: Any, journal_path: str) -> None:
