@@ -79,8 +79,12 @@ class Link:
         self.wire = Wire(raw)
 
     def connect_again(self) -> None:
-        """Let the connection go and make another, to a schema that is still ours."""
+        """Let the connection go and make another, to a schema that is still ours.
+
+        The server may take the old one's client for alive for hours, and it may hold the heads.
+        """
         log.info("%s: connecting again", self._address.shown)
+        ghost = self.mark
         with suppress(Exception):
             self.raw.close()
         try:
@@ -91,6 +95,7 @@ class Link:
             # They were good a moment ago: it has no room for us now, or is not itself yet.
             raise StorageError(*error.args, hint=error.hint, code=postgres.GONE) from error
         try:
+            ghosts.end(self.cursor, ghost)
             catalog.check(self.cursor, self._address, SCHEMA_VERSION)
         except BaseException:
             self.raw.close()  # or who comes next would take it for one that was looked at

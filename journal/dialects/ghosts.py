@@ -25,12 +25,17 @@ def marked(cursor: Any) -> int:  # noqa: ANN401 - the driver's, as ours wraps it
     return mark
 
 
+def end(cursor: Any, mark: int) -> None:  # noqa: ANN401 - the driver's, as ours wraps it
+    """Have the server end the connection with this mark, if it is there still, and what it holds; wait for nothing."""
+    cursor.execute(_END, (mark,))
+
+
 def outlive(cursor: Any, mark: int) -> None:  # noqa: ANN401 - the same
     """Return once the connection with this mark has ended on the server, whatever became of its work.
 
     What is seen from then on need not be durable yet: commit something of your own before
     it is believed.
     """
-    cursor.execute(_END, (mark,))
+    end(cursor, mark)
     cursor.execute("SELECT pg_advisory_lock(?)", (mark,))
     cursor.execute("SELECT pg_advisory_unlock(?)", (mark,))

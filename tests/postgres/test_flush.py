@@ -157,6 +157,26 @@ def test_a_flush_holds_only_where_all_is_as_it_was(
     assert thief.count("entries") == before - ("DELETE FROM entries" in statement)
 
 
+def test_what_a_lost_connection_held_is_let_go_by_the_next(
+    journal: Journal, gateway: Any, proxy: Proxy
+) -> None:
+    """The server does not see that its client is gone, and the heads would be held for hours."""
+
+    def lose() -> None:
+        with journal.store.transaction() as cursor:
+            proxy.cut = "both"
+            cursor.execute("SELECT 1")
+
+    with pytest.raises(StorageError) as caught:
+        lose()
+    assert caught.value.code == "server-gone"
+    assert len(proxy.kept) == 1
+    gateway.append({"n": 1})
+    with gateway.claim() as turn:
+        turn.append({"n": 2})
+    assert numbers(gateway) == [1, 2]
+
+
 def test_who_waited_for_the_heads_in_vain_waits_once(
     journal_path: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
