@@ -12,8 +12,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import errors
-from journal.dialects import grants, quoted
+from journal.dialects import grants
 from journal.dialects.address import is_url, parsed
+from journal.dialects.settings import alive, set_up
 from journal.dialects.texts import turned
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ OLDEST: Final = 130000  # gen_random_uuid without an extension
 CONTENDED: Final = "contended"
 GONE: Final = "server-gone"
 CONTENDED_STATES: Final = ("40001", "40P01")  # serialization failure, deadlock
-_LONGEST_MS: Final = 2**31 - 1
 _PING_S: Final = 5
 # The server ends, is starting, or cut the connection; all of class 08 as well.
 _GONE: Final = ("57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04")
@@ -150,6 +150,7 @@ def connect(address: Address, *, busy_timeout_s: float = 30.0, text_as_bytes: bo
             autocommit=True,
             client_encoding="utf8",
             fallback_application_name="session-journal",
+            **alive(psycopg.conninfo.conninfo_to_dict(address.conninfo)),
         )
     except psycopg.OperationalError as error:
         raise _refused(address, error) from None  # its own words may hold what we never show
@@ -167,53 +168,13 @@ def connect(address: Address, *, busy_timeout_s: float = 30.0, text_as_bytes: bo
             code="url",
         ) from None
     try:
-        _set_up(connection, address, busy_timeout_s, text_as_bytes=text_as_bytes)
+        set_up(connection, address, busy_timeout_s, text_as_bytes=text_as_bytes)
     except BaseException as error:
         connection.close()
         if isinstance(error, psycopg.Error):
             raise translated(error, address.shown) from error
         raise
     return connection
-
-
-def _set_up(connection: Any, address: Address, wait_s: float, *, text_as_bytes: bool) -> None:  # noqa: ANN401
-    numeric = importlib.import_module("psycopg.types.numeric")
-    adapters = connection.adapters
-
-    class Flag(numeric.Int8Dumper):  # type: ignore[misc, name-defined] # loaded when needed
-        """A truth value in one of our columns of whole numbers."""
-
-        def dump(self, obj: Any) -> Any:  # noqa: ANN401
-            return super().dump(int(obj))
-
-    # One type for all whole numbers: the driver would otherwise send 1 as another type
-    # than 100000, and have the server plan each statement anew.
-    adapters.register_dumper(int, numeric.Int8Dumper)
-    adapters.register_dumper(bool, Flag)
-    if text_as_bytes:
-        adapters.register_loader("text", _bytes_loader())
-    connection.execute(
-        # Temporary tables are looked for last: unnamed, they would come before ours.
-        f"SET search_path = {quoted(address.schema)}, pg_temp; "
-        f"SET lock_timeout = {min(max(1, int(wait_s * 1000)), _LONGEST_MS)}; "
-        # What waits for a lock first is to see what was done meanwhile, whatever the database's default.
-        "SET default_transaction_isolation = 'read committed'; "
-        # A role may be spared warnings, and one of them says that a standby has not what was committed.
-        "SET client_min_messages = 'warning'; SET standard_conforming_strings = on"
-    )
-
-
-@cache
-def _bytes_loader() -> Any:  # noqa: ANN401
-    adapt = importlib.import_module("psycopg.adapt")
-
-    class AsBytes(adapt.Loader):  # type: ignore[misc, name-defined]
-        """Text as the bytes it is."""
-
-        def load(self, data: Any) -> bytes:  # noqa: ANN401
-            return bytes(data)
-
-    return AsBytes
 
 
 def _refused(address: Address, error: BaseException) -> errors.JournalError:

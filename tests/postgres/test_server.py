@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -193,6 +194,18 @@ def test_many_may_open_a_new_journal_at_once(journal_path: str) -> None:
         thread.join(60)
     assert len(made) == 6
     assert len(set(made)) == 1
+
+
+def test_each_end_soon_sees_that_the_others_host_is_gone(journal_path: str) -> None:
+    def idle_s(url: str) -> tuple[int, str]:
+        with Journal(url) as journal:
+            raw = journal.store._raw
+            with socket.socket(fileno=os.dup(raw.fileno())) as own:
+                found = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            return found, raw.execute("SHOW tcp_keepalives_idle").fetchone()[0]
+
+    assert idle_s(journal_path) == (30, "30")
+    assert idle_s(f"{journal_path}&keepalives_idle=7") == (7, "30")
 
 
 def test_a_newer_schema_is_refused(journal: Journal, journal_path: str, server: Server) -> None:
