@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from journal.changes import Changes
@@ -12,7 +12,7 @@ from journal.dialects.notices import LEFT, Listener
 from journal.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from journal.dialects.address import Address
 
@@ -55,11 +55,21 @@ class ServerChanges(Changes):
             listener.wake()
 
     def _opened(self) -> Listener:
-        self._listener = Listener(self._address)
+        with self._told():
+            self._listener = Listener(self._address)
         return self._listener
 
     def _version(self, connection: Any) -> Any:  # noqa: ANN401 - a listener, and what it sees
-        return connection.version()
+        with self._told():
+            return connection.version()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Have whoever begins to follow meet an error of ours."""
+        try:
+            yield
+        except postgres.driver().Error as error:
+            raise postgres.translated(error, self._path) from error
 
     def _watch(self, connection: Any, seen: object) -> None:  # noqa: ANN401 - a listener
         listener: Listener | None = connection

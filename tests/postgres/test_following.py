@@ -14,6 +14,7 @@ import pytest
 from journal import Journal, StorageError, serverchanges
 from journal.changes import Following
 from journal.dialects import notices
+from journal.dialects.postgres import driver
 from tests.thieves import KEY, thief_at
 
 if TYPE_CHECKING:
@@ -185,6 +186,20 @@ def test_a_journal_is_closed_while_its_server_is_looked_for(
     is_there.set()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_who_cannot_begin_to_follow_is_told_so_by_the_journal(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by the driver."""
+
+    def lost(_: object) -> bool:
+        raise driver().OperationalError("the connection was lost")
+
+    monkeypatch.setattr(notices.Listener, "flag", lost)
+    with pytest.raises(StorageError) as caught:
+        next(iter(journal.session(KEY).tail()))
+    assert caught.value.code == "server-gone"
 
 
 def test_nobody_is_told_where_nobody_follows(journal: Journal, server: Server) -> None:
