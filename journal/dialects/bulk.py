@@ -212,7 +212,8 @@ class ServerTarget:
 
     def highest(self) -> int | None:
         """Return the highest number of an entry that is there; None if there is none."""
-        found: int | None = self._raw.execute("SELECT max(id) FROM entries").fetchone()[0]
+        with self._told():
+            found: int | None = self._raw.execute("SELECT max(id) FROM entries").fetchone()[0]
         return found
 
     def add(self, rows: list[tuple[Any, ...]]) -> None:

@@ -132,7 +132,7 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
 
 def unfinished_at(address: Address) -> copymark.CopyMark | None:
     """Return what is being copied into a schema; None if it is no unfinished copy."""
-    with closing(connect(address)) as connection:
+    with _asked(address) as connection:
         found = Cursor(connection).execute(_COMMENT, (address.schema,)).fetchone()
     comment = "" if found is None else str(found[0] or "")
     if not comment.startswith(copymark.COMMENT):

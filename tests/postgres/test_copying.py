@@ -245,6 +245,26 @@ def test_two_do_not_copy_into_one_place(
     first.close()
 
 
+def test_a_connection_that_is_lost_where_a_copy_goes_on_is_told(
+    source: Path, url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an error of the journal's, with what to do."""
+    highest = ServerTarget.highest
+
+    def cut(target: ServerTarget) -> int | None:
+        with server.connect() as owner:
+            pid = target._raw.info.backend_pid
+            owner.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        return highest(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServerTarget, "highest", cut)
+        error = refused(source, url)
+    assert error.code == "server-gone"
+    assert "goes on where it was" in str(error.hint)
+    assert copy(source, url).is_clean
+
+
 def test_a_server_serves_none_of_the_files(tmp_path: Path, url: str, target: Path) -> None:
     path, file = tmp_path / "own.db", tmp_path / "session.jsonl"
     with Journal(path) as journal:
