@@ -329,10 +329,10 @@ class ServerStore(Store):
         """Read one state of the database; nothing is locked and nothing written."""
         with self.lock:
             self._check_process()
-            if self._flush is not None:
-                raise UnforeseenError
             nested = self._inside or self._reading
-            if not nested and (self.touched or self._new_instances):
+            if nested and self._flush is not None:
+                raise UnforeseenError
+            if not nested and (self.touched or self._new_instances or self._flush is not None):
                 self._undo()  # by half: an interrupt came in between
             try:
                 if not nested:
