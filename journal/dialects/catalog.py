@@ -194,7 +194,7 @@ def _confirmed(connection: Any, address: Address, count: int) -> Iterator[None]:
         with commits.confirmed(_WAIT_S) if count else nullcontext():
             yield
     except errors.StorageError as error:
-        if not commits.is_in_doubt:
+        if not count or not commits.is_in_doubt:
             raise
         raise errors.StorageError(
             f"{address.shown}: no standby confirmed that the journal was made",
