@@ -24,6 +24,7 @@ _INTEGER: Final = Struct("!q")
 _INT8: Final = 20  # the type's number on every server
 _BINARY: Final = 1
 _SYNC: Final = 10  # PGRES_PIPELINE_SYNC
+_NOT_PREPARED: Final = "26000"
 _DONE: Final = (1, 2)  # PGRES_COMMAND_OK, PGRES_TUPLES_OK
 
 
@@ -104,6 +105,9 @@ class Wire:
         error = driver().errors.error_from_result(result)
         if error.sqlstate is None:  # libpq's own word, not the server's: nobody is there
             error = driver().OperationalError(str(error))
+        if error.sqlstate == _NOT_PREPARED:
+            # The driver lets go of all with its own (DEALLOCATE ALL, after some rollbacks).
+            self._names.clear()
         grants.note(error, text, self.connection)
         raise error
 

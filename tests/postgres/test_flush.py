@@ -157,6 +157,17 @@ def test_a_flush_holds_only_where_all_is_as_it_was(
     assert thief.count("entries") == before - ("DELETE FROM entries" in statement)
 
 
+def test_a_statement_that_was_let_go_is_prepared_anew(journal: Journal, gateway: Any) -> None:
+    """The driver lets go of all of a connection's, with its own, after some rollbacks."""
+    watched = Watched(journal.store)
+    journal.store._raw.execute("DEALLOCATE ALL")
+    for n in range(10):
+        gateway.append({"n": n})
+    assert watched.ends[-1] == "sent"
+    assert watched.ends.count("InvalidSqlStatementName") == 1
+    assert numbers(gateway) == list(range(10))
+
+
 def test_what_a_lost_connection_held_is_let_go_by_the_next(
     journal: Journal, gateway: Any, proxy: Proxy
 ) -> None:
