@@ -7,6 +7,7 @@ mended: it was changed in the journal since a copy was begun that is gone on wit
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
@@ -69,8 +70,9 @@ def settle(target: Target, fitting: Fitting, told: Callable[[int], None]) -> int
     for _ in range(_PASSES):
         target.replace((table, fitting.rows(table)) for table in SMALL)
         wrong = _mend(target, fitting, told)
-        odd = next(others(fitting, target.ordered), None)
-        if not wrong and odd is None:
+        # To their end: a server's answer that is given up in the middle ends the state that is read.
+        odd = deque(others(fitting, target.ordered), maxlen=1)
+        if not wrong and not odd:
             return mended
         mended += wrong
         told = _unsaid
