@@ -327,6 +327,8 @@ class ServerStore(Store):
     @contextmanager
     def snapshot(self) -> Iterator[Cursor]:
         """Read one state of the database; nothing is locked and nothing written."""
+        # From before the lock: threads that wait for a server wait together, not one after the other.
+        until = time.monotonic() + self.busy_timeout_s
         with self.lock:
             self._check_process()
             nested = self._inside or self._reading
@@ -337,7 +339,7 @@ class ServerStore(Store):
             try:
                 if not nested:
                     self._reading = True
-                    self._begin_reading()
+                    self._begin_reading(until)
                 yield self._link.cursor
             except Exception as error:
                 told = self.told(error)
@@ -349,15 +351,15 @@ class ServerStore(Store):
                     self._reading = False
                     self._link.roll_back()
 
-    def _begin_reading(self) -> None:
-        """Begin a snapshot and learn what others did; wait for a server that is away."""
+    def _begin_reading(self, until: float) -> None:
+        """Begin a snapshot and learn what others did; wait for a server that is away until then."""
         news = _HAS_NEWS.format(self.registry.read_up_to)
         words = f"{_BEGIN} READ ONLY; SELECT {news}"
 
         def begin() -> None:
             self._learn(*self._link.start(words))
 
-        patiently(begin, self.busy_timeout_s, postgres.is_lost)
+        patiently(begin, max(until - time.monotonic(), 0), postgres.is_lost)
 
     def _undo(self) -> None:
         if self._raw is None or self.forked:

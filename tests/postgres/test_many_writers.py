@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, StorageError
+from journal import Journal, StorageError, serverstore
 from journal.audit import audit
 from journal.dialects import catalog, postgres
 from tests.postgres.writing import append_many, append_until_killed, started
@@ -139,6 +140,24 @@ def test_a_reader_waits_for_the_server_too(journal: Journal, server: Server) -> 
     fence = session.fence()
     assert [entry.seq for entry in session.read()] == [1]
     assert fence.check().accepted
+
+
+def test_a_reader_who_waited_for_another_reader_has_waited_for_the_server(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or sixteen threads would wait one after the other, each for the whole time-out."""
+    waits: list[float] = []
+    clock = iter((0.0, 31.0))
+
+    def noted(work: Any, wait_s: float, _: Any) -> None:
+        waits.append(wait_s)
+        work()
+
+    monkeypatch.setattr(serverstore, "patiently", noted)
+    monkeypatch.setattr(serverstore, "time", SimpleNamespace(monotonic=clock.__next__))
+    with journal.store.snapshot():
+        pass
+    assert waits == [0]
 
 
 def test_a_connection_lost_while_a_journal_is_looked_for_is_told(
