@@ -135,8 +135,8 @@ def _say(
     return exit_code
 
 
-def _shown(db: str) -> str:
-    """Return how the journal was named, without a password: it is printed."""
+def named(db: str) -> str:
+    """Return how a journal was named, without a password: it is printed."""
     try:
         return parsed(db).shown if is_url(db) else db
     except JournalError:
@@ -147,7 +147,7 @@ def with_db(hint: str, settings: Settings) -> str:
     """Return the hint with the journal's name in its commands, where a copied one would miss it."""
     if not settings.db_is_named:
         return hint
-    return _COMMAND.sub(lambda found: f"{found[0]}-d {shlex.quote(_shown(settings.db))} ", hint)
+    return _COMMAND.sub(lambda found: f"{found[0]}-d {shlex.quote(named(settings.db))} ", hint)
 
 
 _COMMAND: Final = re.compile(

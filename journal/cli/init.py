@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from journal.cli import output
+from journal.cli.failing import named
 from journal.cli.frame import command as make_command
 from journal.cli.opening import KEEP_ITS_KEY, exists, key_of, opened
 from journal.cli.options import Settings, json_option, name_db, settings_of
@@ -30,7 +31,7 @@ def command(ctx: click.Context, path: str | None) -> None:
 def _check_one(settings: Settings, path: str) -> None:
     """Refuse two names for one journal: whichever was made, the other would be missed."""
     if settings.db_is_named and settings.db != path:
-        raise click.UsageError(f"-d names {settings.db}, and PATH {path}: name one")
+        raise click.UsageError(f"-d names {named(settings.db)}, and PATH {named(path)}: name one")
 
 
 def _init(settings: Settings) -> None:

@@ -476,6 +476,13 @@ def test_what_became_of_a_refused_write_is_told(
     assert "too late" in run(journal_path, "parked", "show", number).output
 
 
+def test_a_password_is_not_said_where_two_journals_are_named(journal_path: str) -> None:
+    for other in ("other.db", journal_path + "_too"):
+        done = run(journal_path, "init", other)
+        assert done.exit_code == 2
+        assert f"-d names {parsed(journal_path).shown}, and PATH " in done.output
+
+
 def test_the_command_line_tells_a_wrong_password(server: Server) -> None:
     done = run(server.url(password="wrong"), "status")  # noqa: S106
     assert done.exit_code == 1
