@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from journal.errors import StorageError
+from journal.model import REGISTRY_ID
 from journal.servergroup import UNKNOWN
 
 if TYPE_CHECKING:
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from journal.serverlink import Link
 
 LOCK_ONE: Final = "SELECT 1 FROM sessions WHERE id = ? FOR UPDATE"
-LOCK_IF_WRITTEN: Final = "SELECT 1 FROM sessions WHERE id = ? AND pg_current_xact_id_if_assigned() IS NOT NULL FOR UPDATE"
+# The registry's row, which no append moves. Others who lock it so are not waited for.
+HOLD_IF_WRITTEN: Final = (
+    f"SELECT 1 FROM sessions WHERE id = {REGISTRY_ID} "  # noqa: S608 - our own number
+    "AND pg_current_xact_id_if_assigned() IS NOT NULL FOR SHARE"
+)
 _IS_THERE: Final = "SELECT 1 FROM entries WHERE session_id = ? AND seq = ? AND seal = ?"
 
 

@@ -35,7 +35,7 @@ from journal.schema import SCHEMA_VERSION
 from journal.serverchanges import ServerChanges
 from journal.servergroup import PatientGroup, patiently
 from journal.serverlink import Link
-from journal.serveroutcome import LOCK_IF_WRITTEN, LOCK_ONE, has_entries, unknown
+from journal.serveroutcome import HOLD_IF_WRITTEN, LOCK_ONE, has_entries, unknown
 from journal.serverplace import mirrors_path, place_of
 from journal.serverqueue import Queue
 from journal.store import Store
@@ -257,11 +257,10 @@ class ServerStore(Store):
         was adopted since it began, as the move of a head is: nobody would believe it. A block has the
         heads from its beginning.
         """
-        number = self.touched[-1][0].session_id
         if self._link.commits.is_replicated:
-            self._link.cursor.execute(LOCK_ONE, (number,))
+            self._link.cursor.execute(LOCK_ONE, (self.touched[-1][0].session_id,))
         elif not self._runs_once:
-            self._link.cursor.execute(LOCK_IF_WRITTEN, (number,))
+            self._link.cursor.execute(HOLD_IF_WRITTEN)
 
     def _was_committed(self) -> bool:
         """Find out what became of a commit whose answer was lost.
