@@ -136,7 +136,7 @@ def asked(address: Address) -> Iterator[Health]:
         StorageError: the server cannot be reached, or did not answer.
 
     """
-    connection = connect(address, busy_timeout_s=_PATIENCE_MS / 1000)
+    connection = connect(address, busy_timeout_s=_PATIENCE_MS / 1000, is_brief=True)
     try:
         connection.execute("SET default_transaction_read_only = on")
         connection.execute(f"SET statement_timeout = {_PATIENCE_MS}")

@@ -27,7 +27,7 @@ OLDEST: Final = 130000  # gen_random_uuid without an extension
 CONTENDED: Final = "contended"
 GONE: Final = "server-gone"
 CONTENDED_STATES: Final = ("40001", "40P01")  # serialization failure, deadlock
-_PING_S: Final = 5
+_SOON_S: Final = 5
 # The server ends, is starting, or cut the connection; all of class 08 as well.
 _GONE: Final = ("57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04")
 _SETTINGS: Final = (
@@ -136,8 +136,14 @@ _UNKNOWN_WORD: Final = re.compile(
 )
 
 
-def connect(address: Address, *, busy_timeout_s: float = 30.0, text_as_bytes: bool = False) -> Any:  # noqa: ANN401
-    """Open one connection, its search path the journal's own schema.
+def connect(
+    address: Address,
+    *,
+    busy_timeout_s: float = 30.0,
+    text_as_bytes: bool = False,
+    is_brief: bool = False,
+) -> Any:  # noqa: ANN401
+    """Open one connection, its search path the journal's own schema; briefly, if it comes within seconds.
 
     Raises:
         StorageError: the server cannot be reached, or does not let us in.
@@ -145,12 +151,13 @@ def connect(address: Address, *, busy_timeout_s: float = 30.0, text_as_bytes: bo
     """
     psycopg = driver()
     try:
+        given = psycopg.conninfo.conninfo_to_dict(address.conninfo)
         connection = psycopg.connect(
             address.conninfo,
             autocommit=True,
             client_encoding="utf8",
             fallback_application_name="session-journal",
-            **alive(psycopg.conninfo.conninfo_to_dict(address.conninfo)),
+            **alive(given, _SOON_S if is_brief else None),
         )
     except psycopg.OperationalError as error:
         raise _refused(address, error) from None  # its own words may hold what we never show
@@ -211,7 +218,7 @@ def _no_answer(address: Address) -> errors.JournalError | None:
     """Return why no server answers; None if one does."""
     psycopg = driver()
     # Whoever takes connections and never says a word would be waited for without end.
-    briefly = psycopg.conninfo.make_conninfo(address.conninfo, connect_timeout=_PING_S)
+    briefly = psycopg.conninfo.make_conninfo(address.conninfo, connect_timeout=_SOON_S)
     ping = psycopg.pq.PGconn.ping(briefly.encode())
     if ping == psycopg.pq.Ping.NO_ATTEMPT:
         return errors.EntryError(

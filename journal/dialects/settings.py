@@ -47,10 +47,12 @@ def set_up(connection: Any, address: Address, wait_s: float, *, text_as_bytes: b
     )
 
 
-def alive(given: dict[str, Any]) -> dict[str, int]:
-    """Return how soon the system is to look whether the server's host is there, as far as the URL does not say it."""
-    names = {f"keepalives_{name}": value for name, value in _ALIVE.items()}
-    return {name: value for name, value in names.items() if name not in given}
+def alive(given: dict[str, Any], connect_s: int | None) -> dict[str, int]:
+    """Return how long a server's host is waited for that does not answer, as far as the URL does not say it."""
+    words = {f"keepalives_{name}": value for name, value in _ALIVE.items()}
+    if connect_s is not None:
+        words["connect_timeout"] = connect_s
+    return {name: value for name, value in words.items() if name not in given}
 
 
 @cache

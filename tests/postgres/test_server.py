@@ -27,6 +27,8 @@ from journal.cli import cli
 from journal.dialects import catalog, postgres
 from journal.dialects.address import parsed
 from journal.dialects.postgres import driver, translated
+from journal.doctor import PROBLEM
+from journal.serverdoctor import examine_server
 from tests.postgres.server import PASSWORD, QUOTED
 from tests.thieves import KEY, Thief, thief_at
 
@@ -131,13 +133,13 @@ def test_no_server_at_all(server: Server) -> None:
 def test_a_port_that_takes_connections_and_says_nothing_is_no_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(postgres, "_PING_S", 1)
+    """A doctor is answered soon: it may be that server that he was called for."""
+    monkeypatch.setattr(postgres, "_SOON_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/d"
-        error = postgres._no_answer(parsed(url))
-    assert error is not None
-    assert error.code == "server-gone"
-    assert "s3cret" not in str(error)
+        (fact,) = examine_server(url)
+    assert (fact.name, fact.state, fact.details["code"]) == ("server", PROBLEM, "server-gone")
+    assert "s3cret" not in fact.words
 
 
 def test_no_address_at_all(server: Server) -> None:
