@@ -262,7 +262,7 @@ def test_many_open_a_new_journal_where_a_transaction_sees_one_state(
 def test_a_statement_that_the_server_ends_is_told_as_that(
     as_role: Any, journal_path: str, server: Server
 ) -> None:
-    as_role("SET statement_timeout = '100ms'")
+    as_role("SET statement_timeout = '1s'")
     with Journal(journal_path) as journal, server.connect() as holding:
         holding.execute(f"BEGIN; LOCK TABLE {parsed(journal_path).schema}.sessions")
         session = journal.session(KEY, writer="gateway", role="run")
