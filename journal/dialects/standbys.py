@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal.dialects.postgres import GONE
 from journal.errors import StorageError
+from journal.process import begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,8 @@ class Commits:
         """Run a commit within, which waits for standbys no longer than so many seconds.
 
         Raises:
-            StorageError: ``server-gone``, where no standby confirmed it.
+            StorageError: ``server-gone``, where no standby confirmed it; ``no-thread``, where nobody
+                could end the wait: then nothing is run.
 
         """
         self._is_in_doubt = False
@@ -123,7 +125,7 @@ class Commits:
     def _started(self, wait_s: float) -> threading.Timer:
         timer = threading.Timer(max(wait_s, 0), lambda: self._end_wait(timer))
         timer.daemon = True
-        timer.start()
+        begin(timer)
         return timer
 
     def _end_wait(self, timer: threading.Timer) -> None:

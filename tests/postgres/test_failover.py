@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from journal.adopting import adopt_key
 from journal.audit import audit
 from journal.dialects import catalog
 from journal.dialects.address import parsed
-from journal.dialects.standbys import waited_for
+from journal.dialects.standbys import Commits, waited_for
 from tests.crash.parties import apart
 from tests.postgres.cluster import Node, awaited
 from tests.postgres.failovers import KEYS, Heard
@@ -252,6 +253,20 @@ def test_a_new_key_is_not_told_before_a_standby_has_its_era(
         journal.session(KEY, writer="gateway", role="run").append({"n": 2})
     assert audit(primary.url()).findings == ()
     assert adopt_key(primary.url()).era > 1
+
+
+def test_a_commit_whose_wait_nobody_could_end_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system gives no thread now: that is told, by an error of the journal's."""
+
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    commits = Commits(SimpleNamespace(add_notice_handler=lambda _: None), 1)
+    sent: list[str] = []
+    with pytest.raises(StorageError) as caught, commits.confirmed(1):
+        sent.append("COMMIT")
+    assert (caught.value.code, sent) == ("no-thread", [])
 
 
 # -- standbys that the URL claims -----------------------------------------------------------
