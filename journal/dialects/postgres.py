@@ -356,7 +356,7 @@ _STATES: Final[dict[str, tuple[type[errors.JournalError], str, str, str | None]]
     "57014": (
         errors.StorageError,
         "the server ended it before it was done",
-        "try again; where a statement_timeout ends it: ALTER ROLE USER SET statement_timeout = 0",
+        "try again; where a statement_timeout ends it: ALTER ROLE NAME SET statement_timeout = 0",
         "canceled",
     ),
     "25006": (
