@@ -39,6 +39,7 @@ _MOST_ROWS: Final = 2000
 _FETCH_BYTES: Final = 4 * 1024 * 1024
 _BODY: Final = -1  # of an entry's columns, the last
 _cursors = itertools.count(1)
+_IS_OPEN: Final = "SELECT 1 FROM pg_cursors WHERE name = %s"
 # By the schema's own number: copies into two schemas do not wait for each other.
 _LOCK: Final = "SELECT pg_advisory_lock(?::int, (?::regnamespace)::oid::int)"
 _NUMBERED: Final = (
@@ -81,7 +82,8 @@ def unloaded(connection: Any, table: Table, after: int | None = None) -> Iterato
 
 def streamed(connection: Any, statement: str, values: tuple[object, ...]) -> Iterator[Any]:  # noqa: ANN401 - the driver's
     """Yield a statement's rows a few MiB at a time, while others are asked; inside a transaction."""
-    cursor = driver().RawServerCursor(connection, f"rows_{next(_cursors)}")
+    name, is_over = f"rows_{next(_cursors)}", False
+    cursor = driver().RawServerCursor(connection, name)
     try:
         cursor.execute(turned(statement).sql, values)
         count = _FIRST_ROWS
@@ -90,9 +92,14 @@ def streamed(connection: Any, statement: str, values: tuple[object, ...]) -> Ite
             yield from rows
             # By what these came to: a line may have 8 MiB, and most have a few hundred bytes.
             count = max(1, min(_MOST_ROWS, _FETCH_BYTES * len(rows) // max(size, 1)))
+        is_over = True
     finally:
         with suppress(driver().Error):  # a failed transaction has closed it already
-            cursor.close()
+            # One that was given up may be gone with what was rolled back within the transaction,
+            # and to close what is not there would end that.
+            if is_over or connection.execute(_IS_OPEN, (name,)).fetchone() is not None:
+                cursor.close()
+        driver().Cursor.close(cursor)  # here, whatever is there
 
 
 def _ordered(table: Table) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -277,6 +278,25 @@ def test_an_audit_that_was_ended_says_so_and_finds_nothing(
     with pytest.raises(StorageError) as caught:
         audit(journal_path)
     assert caught.value.code == code
+
+
+def test_what_is_given_up_with_what_failed_does_not_end_the_reading(
+    journal: Journal, journal_path: str, gateway: Any
+) -> None:
+    """Rows that are handed out some at a time are gone on the server with what was rolled back."""
+    gateway.extend([{"n": n} for n in range(40)])
+    number = journal.store.registry.session_ids[KEY]
+    with opened(journal_path) as source:
+
+        def fail_among_rows() -> None:
+            with source.apart():
+                for _ in source.rows(number):
+                    source.query("SELECT * FROM nowhere")
+
+        with pytest.raises(driver().errors.UndefinedTable):
+            fail_among_rows()
+        gc.collect()
+        assert len(list(source.rows(number))) == 40
 
 
 def test_what_an_audit_cannot_read_is_told_beside_what_it_can(
