@@ -160,7 +160,7 @@ def test_a_policy_that_would_have_to_be_awaited_is_refused(policy):
 
 def test_so_is_an_answer_that_would():
     with pytest.raises(EntryError) as caught:
-        lets_pass(awaited, A25["label"])
+        lets_pass(awaited, A25["label"])  # type: ignore[arg-type]
     assert caught.value.code == "policy"
 
 
