@@ -38,7 +38,8 @@ def check_place(path: Path) -> None:
 
     Raises:
         NotFoundError: its directory does not exist.
-        StorageError: it is a directory, a device, a link or the like.
+        StorageError: it is a directory, a device, a link or the like, or belongs to another
+            database.
         UnsafeSQLite: a hard link, a bind-mounted file, or a network file system.
 
     """
@@ -56,6 +57,7 @@ def check_place(path: Path) -> None:
         ) from error
     if status is not None:
         check_file(path, status)
+    _check_name(path)
     _check_mount(path)
 
 
@@ -100,15 +102,29 @@ def unusable(path: str, error: OSError) -> StorageError:
     return StorageError(what, hint="journal doctor")
 
 
+def _check_name(path: Path) -> None:
+    """Refuse a name that another database's file has, or SQLite would take for one of its own."""
+    for end in (*SIDE_FILES, "-journal"):
+        whose = path.with_name(path.name.removesuffix(end) or path.name)
+        if path.name.endswith(end) and os.path.lexists(whose) and whose != path:
+            raise StorageError(
+                f"{path} belongs to {whose}",
+                hint=f"name that one, or another: {whose}",
+                code="own-file",
+            )
+
+
 def _check_mount(path: Path) -> None:
-    mount = mount_of(path)
+    # A link may lead to another file system, and ".." out of one.
+    real = Path(os.path.realpath(path.parent), path.name)
+    mount = mount_of(real)
     if mount is None:
         return
     if mount.file_system in UNSAFE_FILE_SYSTEMS:
         raise UnsafeSQLite(
             f"{path} is on {mount.file_system}, where locks do not hold", hint=_LOCAL_HINT
         )
-    if mount.point == str(path):
+    if mount.point == str(real):
         raise UnsafeSQLite(
             f"{path} is a bind mount of a single file: its -wal would be elsewhere",
             hint="mount the directory instead",
