@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from errno import EACCES, EDQUOT, ELOOP, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from shlex import quote
 from typing import Final, NamedTuple
@@ -43,22 +43,33 @@ def check_place(path: Path) -> None:
         UnsafeSQLite: a hard link, a bind-mounted file, or a network file system.
 
     """
-    if not path.parent.is_dir():
+    parent = status_of(path.parent)
+    if parent is None or not stat.S_ISDIR(parent.st_mode):
         raise NotFoundError(
             f"{path.parent} is no directory", hint=f"mkdir -p {quote(str(path.parent))}"
         )
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        status = None
-    except OSError as error:
-        raise StorageError(
-            f"{path}: {error.strerror}", hint="name another file with --db"
-        ) from error
+    status = status_of(path, is_followed=False)
     if status is not None:
         check_file(path, status)
     _check_name(path)
     _check_mount(path)
+
+
+def status_of(path: Path, *, is_followed: bool = True) -> os.stat_result | None:
+    """Return what the system says of a path, or of the link that stands there; None where nothing does.
+
+    Raises:
+        StorageError: the system does not say: nobody may look there, or there can be no such name.
+
+    """
+    try:
+        return path.stat(follow_symlinks=is_followed)
+    except OSError as error:
+        if error.errno in (ENOENT, ENOTDIR, ELOOP):
+            return None
+        raise StorageError(
+            f"{path}: {error.strerror}", hint="name another file with --db"
+        ) from error
 
 
 def check_file(path: Path, status: os.stat_result) -> None:
