@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from errno import EACCES, EDQUOT, ELOOP, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from shlex import quote
 from typing import Final, NamedTuple
@@ -41,25 +41,38 @@ def check_place(path: Path) -> None:
 
     Raises:
         NotFoundError: its directory does not exist.
-        StorageError: it is a directory, a device, a link or the like.
+        StorageError: it is a directory, a device, a link or the like, or belongs to another
+            database.
         UnsafeSQLite: a hard link, a bind-mounted file, or a network file system.
 
     """
-    if not path.parent.is_dir():
+    parent = status_of(path.parent)
+    if parent is None or not stat.S_ISDIR(parent.st_mode):
         raise NotFoundError(
             f"{path.parent} is no directory", hint=f"mkdir -p {quote(str(path.parent))}"
         )
+    status = status_of(path, is_followed=False)
+    if status is not None:
+        check_file(path, status)
+    _check_name(path)
+    _check_mount(path)
+
+
+def status_of(path: Path, *, is_followed: bool = True) -> os.stat_result | None:
+    """Return what the system says of a path, or of the link that stands there; None where nothing does.
+
+    Raises:
+        StorageError: the system does not say: nobody may look there, or there can be no such name.
+
+    """
     try:
-        status = path.lstat()
-    except FileNotFoundError:
-        status = None
+        return path.stat(follow_symlinks=is_followed)
     except OSError as error:
+        if error.errno in (ENOENT, ENOTDIR, ELOOP):
+            return None
         raise StorageError(
             f"{path}: {error.strerror}", hint="name another file with --db"
         ) from error
-    if status is not None:
-        check_file(path, status)
-    _check_mount(path)
 
 
 def check_file(path: Path, status: os.stat_result) -> None:
@@ -103,15 +116,29 @@ def unusable(path: str, error: OSError) -> StorageError:
     return StorageError(what, hint="journal doctor")
 
 
+def _check_name(path: Path) -> None:
+    """Refuse a name that another database's file has, or SQLite would take for one of its own."""
+    for end in (*SIDE_FILES, "-journal"):
+        whose = path.with_name(path.name.removesuffix(end) or path.name)
+        if path.name.endswith(end) and os.path.lexists(whose) and whose != path:
+            raise StorageError(
+                f"{path} belongs to {whose}",
+                hint=f"name that one, or another: {whose}",
+                code="own-file",
+            )
+
+
 def _check_mount(path: Path) -> None:
-    mount = mount_of(path)
+    # A link may lead to another file system, and ".." out of one.
+    real = Path(os.path.realpath(path.parent), path.name)
+    mount = mount_of(real)
     if mount is None:
         return
     if mount.file_system in UNSAFE_FILE_SYSTEMS:
         raise UnsafeSQLite(
             f"{path} is on {mount.file_system}, where locks do not hold", hint=_LOCAL_HINT
         )
-    if mount.point == str(path):
+    if mount.point == str(real):
         raise UnsafeSQLite(
             f"{path} is a bind mount of a single file: its -wal would be elsewhere",
             hint="mount the directory instead",

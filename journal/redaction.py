@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 _AT_ONCE: Final = 1000
+_NAMED: Final = 20
 _WITH_BYTES: Final = "FROM entries WHERE session_id = ? AND kind <> 'control' AND length(body) > 0"
 _BEYOND: Final = (
     "backups, exports, bundles, the file a session was migrated from, snapshots of the file system, "
@@ -144,7 +145,23 @@ def forget(session: Session, reason: str) -> list[Receipt]:
     ended = erase_settled(session)
     if ended or not receipts:  # the log is emptied behind the last of it
         receipts = [*ended, *receipts, *cleaned(session.store)]
-    return [*dict.fromkeys(receipts), *_waiting(session)]
+    return [*dict.fromkeys(receipts), *_waiting(session), *_left(session)]
+
+
+def _left(session: Session) -> Iterator[Receipt]:
+    """Yield the rows that nobody sealed as they stand: what was a line there was changed, or never was one."""
+    with session.store.snapshot() as cursor:
+        chain = _chain(session, cursor)
+        found = cursor.execute(
+            f"SELECT seq {_WITH_BYTES} ORDER BY seq LIMIT ?", (chain.session_id, _AT_ONCE)
+        ).fetchall()
+        seqs = [seq for (seq,) in found]
+        left = sorted({*seqs} - {row.seq for row in _sealed(cursor, chain, seqs)})
+    for seq in left[:_NAMED]:
+        yield Receipt("row", KEPT, f"{session.key}, seq {seq}: not as it was sealed")
+    if left[_NAMED:]:
+        more = f"and {len(left) - _NAMED} more" if len(found) < _AT_ONCE else "and more"
+        yield Receipt("row", KEPT, f"{session.key}: {more}")
 
 
 def _waiting(session: Session) -> Iterator[Receipt]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 from contextlib import closing
 from pathlib import Path
 from shlex import quote
@@ -18,7 +19,7 @@ from journal import copymark, errors
 from journal.dialects import catalog, quoted
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
 from journal.guards import CAN_LOOK, descriptors_of, identity_of
-from journal.place import no_file
+from journal.place import no_file, status_of
 from journal.tables import metadata
 
 if TYPE_CHECKING:
@@ -63,17 +64,18 @@ def version_of(path: str) -> int | None:
 
     Raises:
         CorruptError: it is no database, or one that cannot even be opened.
-        StorageError: it is a directory, a pipe or the like.
+        StorageError: it is a directory, a pipe or the like, or nobody may look there.
         SchemaError: it is another program's database, of a newer version, or a copy
             that is not finished.
 
     """
     file = Path(path)
-    if not file.exists():
+    status = status_of(file)
+    if status is None:
         return None
-    if not file.is_file():
+    if not stat.S_ISREG(status.st_mode):
         raise no_file(file)
-    if file.stat().st_size == 0 or _is_begun(file):
+    if status.st_size == 0 or _is_begun(file):
         return None
     try:
         with closing(connect(path, mode="ro")) as connection:

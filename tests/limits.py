@@ -64,3 +64,16 @@ def nothing_may_be_written(directory: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be somebody whom a directory's mode concerns: it is of none to root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -20,10 +20,11 @@ from journal import (
     StorageError,
     UnsafeSQLite,
 )
+from journal.audit import audit
 from journal.eras import Secret
 from journal.keys import add_secret, find_or_make_secret, put_secret
 from journal.lines import LINE_LIMIT
-from tests.limits import nothing_may_be_written, small_disk
+from tests.limits import as_nobody, nothing_may_be_written, small_disk
 from tests.test_model import BAD_KEYS
 from tests.thieves import KEY, findings
 
@@ -384,6 +385,19 @@ def test_a_read_only_directory_with_a_journal_that_others_have_open(tmp_path, ke
         with nothing_may_be_written(place):
             refused(ReadOnlyError, "read-only", 1, Journal, place / "agent.db")
         assert session.append(LINE).seq == 2
+
+
+@pytest.mark.parametrize("name", ["shut/agent.db", "shut/sub/agent.db", "x" * 300])
+def test_a_place_at_which_nobody_may_look(tmp_path, key_file, monkeypatch, name):
+    """An error of ours, and no key is made for what cannot be there."""
+    (tmp_path / "shut" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shut").chmod(0)
+    with as_nobody():
+        for act in (Journal, audit):
+            refused(StorageError, "storage", 1, act, name)
+    (tmp_path / "shut").chmod(0o700)
+    assert not key_file.exists()
 
 
 def test_a_ticket_that_is_no_file(tmp_path, key_file):

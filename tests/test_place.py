@@ -65,6 +65,40 @@ def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path, monkeypatch,
     assert "local disk" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("way", ["link", "local/../link"])
+def test_so_it_is_where_a_link_leads_there(tmp_path, monkeypatch, way):
+    """The directory's own place is what counts, not that of the name it was reached by."""
+    real, local = tmp_path / "real", tmp_path / "local"
+    real.mkdir()
+    local.mkdir()
+    (tmp_path / "link").symlink_to(real)
+
+    def mounted(path: Path) -> Mount:
+        return Mount("0:1", "/mnt", "nfs4" if path.is_relative_to(real) else "ext4")
+
+    monkeypatch.setattr(place, "mount_of", mounted)
+    check_place(local / "agent.db")
+
+    with pytest.raises(UnsafeSQLite, match="nfs4"):
+        check_place(tmp_path / way / "agent.db")
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal", "-ticket", "-mirrors"])
+def test_a_name_that_belongs_to_another_database_is_refused(tmp_path, end):
+    """Completed one step too far: SQLite would read a journal that stands there as the other's log."""
+    path = tmp_path / f"agent.db{end}"
+    check_place(path)
+    (tmp_path / "agent.db").touch()
+    path.touch()
+
+    with pytest.raises(StorageError) as caught:
+        check_place(path)
+
+    assert caught.value.code == "own-file"
+    assert str(tmp_path / "agent.db") in (caught.value.hint or "")
+    check_place(tmp_path / end)
+
+
 def test_a_bind_mount_of_the_single_file_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "agent.db"
     monkeypatch.setattr(place, "mount_of", lambda _: Mount("0:1", str(path), "ext4"))

@@ -456,7 +456,27 @@ def test_rows_that_nobody_sealed_keep_no_line_from_being_forgotten(
     gateway.extend([LINE] * 10)
     for seq in range(1, 5):
         thief.edit("body", seq, b"{}")
-    assert states(operator.forget(reason="r"), "entry") == ["done"] * 6
+    receipts = operator.forget(reason="r")
+    assert states(receipts, "entry") == ["done"] * 6
+    assert states(receipts, "row") == ["kept"] * 3  # of four: that many are looked at here
+
+
+def test_what_nobody_sealed_is_not_erased_and_that_is_said(
+    gateway: Session, operator: Session, thief: Thief
+) -> None:
+    """A line that was changed still tells most of what was said; nobody may believe it gone."""
+    gateway.extend([LINE] * 4)
+    thief.edit("body", 2, json.dumps({**LINE, "more": 1}).encode())
+    stray = thief.insert_copy(body=b'{"stray":1}')
+    thief.insert_many(range(100, 130))
+    receipts = [each for each in operator.forget(reason="r") if each.copy == "row"]
+    assert [each.detail for each in receipts[:2]] == [
+        f"{KEY}, seq 2: not as it was sealed",
+        f"{KEY}, seq {stray}: not as it was sealed",
+    ]
+    assert {each.state for each in receipts} == {"kept"}
+    assert len(receipts) == 21
+    assert receipts[-1].detail == f"{KEY}: and 12 more"
 
 
 def test_what_waits_beside_a_forgotten_session_is_named(

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 # What lists what is said to a session, and is for somebody to decide about before it can go.
-_SETTLED_BY: Final = {"parked write": "parked list", "pending input": "submit --list"}
+_SETTLED_BY: Final = {
+    "parked write": "parked list",
+    "pending input": "submit --list",
+    "row": "audit",
+}
 
 
 @make_command(
@@ -104,9 +108,8 @@ def tell(settings: Settings, what: str, key: str, receipts: list[Receipt]) -> in
         output.table(("copy", "state", "detail"), receipts)
     waits = {receipt.copy for receipt in receipts if receipt.state == "kept"} & _SETTLED_BY.keys()
     for copy in sorted(waits):
-        output.say(
-            with_db(
-                f"Kept until it is settled. Try: {command_on(key, _SETTLED_BY[copy])}", settings
-            )
-        )
+        why = "Kept until it is settled"
+        if copy == "row":
+            why = "Nothing is erased where a row is not as it was sealed"
+        output.say(with_db(f"{why}. Try: {command_on(key, _SETTLED_BY[copy])}", settings))
     return EXIT_FOUND if waits or any(receipt.state == "pending" for receipt in receipts) else 0

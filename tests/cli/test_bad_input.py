@@ -5,11 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
-import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 
@@ -17,6 +15,7 @@ from journal.cli.failing import _told
 from journal.cli.options import Settings
 from journal.guards import CAN_LOOK
 from journal.lines import LINE_LIMIT
+from tests.limits import as_nobody
 from tests.systems import LINUX
 from tests.thieves import Thief
 
@@ -495,19 +494,6 @@ def test_an_error_below_a_directory_that_may_not_be_searched_is_said(home, capsy
     closed.chmod(0o700)
     shown = capsys.readouterr().err
     assert shown.startswith(f"Error: {closed}/a/b: Permission denied\nTry: name a file elsewhere")
-
-
-@contextmanager
-def as_nobody():
-    """Be somebody whom a directory's mode concerns: it is of none to root."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_preview_names_the_command_whole(run, session):

@@ -103,6 +103,14 @@ def test_a_forgotten_session_with_something_to_settle_exits_3_and_says_what(run,
     assert "hello" in run(*shlex.split(command)[1:]).stdout
 
 
+def test_a_forgotten_session_with_a_row_that_nobody_sealed_exits_3_and_says_so(run, session, steal):
+    seq = steal()
+    done = run("forget", session, *WHY, "--apply")
+    assert done.exit_code == 3
+    assert f"row\tkept\t{session}, seq {seq}: not as it was sealed" in done.stdout
+    assert f"Try: journal audit {session}" in done.stderr
+
+
 SAME = '{"type":"custom","customType":"heartbeat"}'
 
 
