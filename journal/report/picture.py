@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,7 @@ from journal.audit import proofs, redactions
 from journal.audit.judging import Linked, Sealed
 from journal.audit.source import text
 from journal.controls import decode
+from journal.engine import is_driver_error
 from journal.escape import escape
 from journal.fields import UNFIT
 from journal.model import REGISTRY_ID
@@ -122,20 +123,24 @@ class Picture:
         judge = self._judge(number, sealer)
         resolved = self._resolved(number, sealer)
         columns, link = Columns(), b""
-        count = sum(
-            1 for _ in self._source.query("SELECT 1 FROM entries WHERE session_id = ?", number)
-        )
-        for index, row in enumerate(self._source.rows(number)):
-            status = judge.status(row, link)
-            if status == "sealed":
-                link = row.seal[:16]
-                self._note_claim(key, row)
-            shown = self._bodies and index >= count - MOST_BODIES
-            columns.add(row, self._trust(row, status, resolved), _excerpt(row) if shown else None)
+        with _so_far():
+            count = sum(
+                1 for _ in self._source.query("SELECT 1 FROM entries WHERE session_id = ?", number)
+            )
+            for index, row in enumerate(self._source.rows(number)):
+                status = judge.status(row, link)
+                if status == "sealed":
+                    link = row.seal[:16]
+                    self._note_claim(key, row)
+                shown = self._bodies and index >= count - MOST_BODIES
+                says = _excerpt(row) if shown else None
+                columns.add(row, self._trust(row, status, resolved), says)
         return {"key": escape(key), **columns.as_json()}
 
     def _judge(self, number: int, sealer: Sealer | None) -> Judge:
-        redacted = redactions.sizes(redactions.read(self._source, number, sealer))
+        redacted: dict[int, int] = {}
+        with _so_far():
+            redacted = redactions.sizes(redactions.read(self._source, number, sealer))
         if sealer is None:
             return Linked(redacted)
         sealer.redacted = redacted
@@ -145,13 +150,14 @@ class Picture:
         """Return what sealed resolutions say of entries; without the key they are believed."""
         found: dict[int, str] = {}
         judge = None if sealer is None else Sealed(sealer)
-        for row in self._source.controls(number):
-            facts = decode(row.body) if isinstance(row.body, bytes) else {}
-            is_true = judge is None or judge.status(row, b"") == "sealed"
-            if is_true and facts.get("control") == "resolution":
-                verdict = _RESOLVED.get(str(facts.get("verdict")), "external")
-                with suppress(KeyError, *UNFIT):  # one that lacks what it says is a finding
-                    found.update(dict.fromkeys(map(int, facts["seqs"]), verdict))
+        with _so_far():
+            for row in self._source.controls(number):
+                facts = decode(row.body) if isinstance(row.body, bytes) else {}
+                is_true = judge is None or judge.status(row, b"") == "sealed"
+                if is_true and facts.get("control") == "resolution":
+                    verdict = _RESOLVED.get(str(facts.get("verdict")), "external")
+                    with suppress(KeyError, *UNFIT):  # one that lacks what it says is a finding
+                        found.update(dict.fromkeys(map(int, facts["seqs"]), verdict))
         return found
 
     def _trust(self, row: Row, status: str, resolved: dict[int, str]) -> str:
@@ -201,11 +207,15 @@ class Picture:
                 "at": _number(row["judged_us"]) // 1000, "seqs": _foreign(row["evidence"]),
             }  # fmt: skip
 
+    def _read(self, table: Any) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - a table
+        with _so_far():
+            yield from self._source.table(table)
+
     def _rows(self, table: Any, kind: str) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a table
         """Yield the rows of a table as a key holder stored them; without the key they are believed."""
         names = [column.name for column in table.c]
         mac = self._keyring.mac
-        for values in self._source.table(table):
+        for values in self._read(table):
             if mac is not None and not proofs.proof_holds(mac, kind, values[:-1], values[-1]):
                 continue  # a finding tells of it
             row = dict(zip(names, values, strict=True))
@@ -213,6 +223,16 @@ class Picture:
                 shown = {name: escape(text(row[name])) for name in _TEXTS if name in row}
                 writer = {"writer_id": _number(row["writer_id"]) or None}
                 yield row | shown | writer | {"session": escape(self._sessions[row["session_id"]])}
+
+
+@contextmanager
+def _so_far() -> Iterator[None]:
+    """Go on with what was read before SQLite could not read the rest; the audit has a finding of it."""
+    try:
+        yield
+    except Exception as error:
+        if not is_driver_error(error):
+            raise
 
 
 def _foreign(evidence: object) -> list[int]:

@@ -223,6 +223,23 @@ def test_a_value_that_no_column_takes_ends_no_page(
     assert data_of(page)["sessions"]
 
 
+@pytest.mark.parametrize("table", ["fences", "verdicts"])
+def test_damage_ends_no_page(path: Path, table: str) -> None:
+    """The rest is drawn, and a finding tells of what could not be read."""
+    thief = Thief(path)
+    thief.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    page_no = thief.ask("SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
+    thief.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * (page_no - 1) : 4096 * page_no] = b"\xff" * 4096
+    path.write_bytes(content)
+    report, page = write_page(path)
+    assert "J502" in {finding.id for finding in report.findings}
+    data = data_of(page)
+    assert data[table] == []
+    assert data["sessions"]
+
+
 def test_one_session_can_be_shown_alone(path: Path) -> None:
     _, page = write_page(path, sessions=[KEY])
     assert [session["key"] for session in data_of(page)["sessions"]] == [KEY]
