@@ -6,6 +6,7 @@ whether that process lived. All else is read from sealed entries, which do not c
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import explanation as told
@@ -22,7 +23,7 @@ from journal.places import places_of
 from journal.verdict import BETWEEN_FENCES, CHANGED_SINCE, REWRITTEN_SINCE, TAKEOVER, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from journal.chain import Chain
     from journal.engine import Cursor
@@ -133,6 +134,16 @@ class Incident:
         )
         found = next(mine, None)
         return None if found is None else parking.parked_of(found, self.store)
+
+    def foreign(self) -> Iterator[tuple[int, str]]:
+        """Yield each foreign entry's seq and sort; one that the evidence leaves out by the last seq that is known of its sort."""
+        if not self.facts.get("sorts"):  # as a verdict was kept that knew only of those it tells
+            for item in self.facts["foreign"]:
+                yield item["seq"], sort_of(item["trust"], item.get("kind", "line"))
+            return
+        for sort, (count, first) in self.facts["sorts"].items():
+            yield from ((seq, sort) for seq in first)
+            yield from repeat((first[-1], sort), count - len(first))
 
     # -- what was done to the file
 

@@ -43,6 +43,7 @@ REASONS = {
 RESOLVED = ("permitted", "accepted", "rejected")
 REFUSED = "is not accepted by the policy"
 EVIDENCE_LIMIT = 100
+_FIRST = 10  # more than an explanation names
 _EXCERPT = 200
 
 
@@ -276,11 +277,22 @@ def evidence_of(verdict: Verdict) -> dict[str, Any]:
         "head": {"seq": verdict.head_seq, "epoch": verdict.head_epoch},
         "foreign": [_evidence(entry, why, verdict.places.get(entry.seq)) for entry, why in pairs],
         "foreign_count": len(verdict.foreign),
+        "sorts": _sorts(verdict.foreign),
         "arrived": [
             [entry.seq, entry.writer, entry.role] for entry in verdict.arrived[:EVIDENCE_LIMIT]
         ],
         "arrived_count": len(verdict.arrived),
     }
+
+
+def _sorts(foreign: Iterable[Entry]) -> dict[str, tuple[int, list[int]]]:
+    """Return how many foreign entries there are of each sort, and the first few of them: the evidence may leave out some."""
+    found: dict[str, tuple[int, list[int]]] = {}
+    for entry in foreign:
+        sort = sort_of(entry.trust, entry.kind)
+        count, first = found.get(sort, (0, []))
+        found[sort] = (count + 1, [*first, entry.seq][:_FIRST])
+    return found
 
 
 def _evidence(entry: Entry, reason: str, place: Place | None) -> dict[str, Any]:

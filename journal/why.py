@@ -137,7 +137,7 @@ def _claim_found(facts: Mapping[str, Any]) -> int | None:
 def _what(incident: Incident) -> tuple[str, ...]:
     asker = incident.asker()
     if incident.is_check:
-        foreign = [(item["seq"], _sort(item)) for item in incident.facts["foreign"]]
+        foreign = list(incident.foreign())
         edits = [words for facts in incident.edits() if (words := edit_words(facts))]
         arrived = incident.facts["arrived_count"]
         said = what_happened(incident.row.outcome, foreign, arrived, asker, edits)
@@ -343,7 +343,7 @@ def _is_stranded(incident: Incident) -> bool:
 def classes(outcome: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the class of a kept verdict, from its evidence alone."""
     if outcome in (TAKEOVER, BETWEEN_FENCES):
-        return classes_of(outcome, [_sort(item) for item in facts["foreign"]])
+        return classes_of(outcome, list(facts.get("sorts") or map(_sort, facts["foreign"])))
     dead = _is_dead(facts.get("holder"))
     if outcome == SUPERSESSION:
         return (told.SUPERSESSION, told.STRANDED) if dead else (told.SUPERSESSION,)

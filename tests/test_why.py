@@ -653,6 +653,32 @@ def test_a_cause_in_the_midst_of_many_is_counted_once(base, heartbeat, thief, jo
     assert len(found.between) + found.left_out == verdict.head_seq - verdict.fence.seq
 
 
+def test_more_than_the_evidence_holds_is_counted_whole(base, thief, journal, tmp_path):
+    """By sort, and whichever sort came last: an explanation of the first hundred would be of another takeover."""
+    fence = base.fence()
+    journal.mirrors.add(base.key, tmp_path / "s.jsonl")
+    with (tmp_path / "s.jsonl").open("ab") as file:
+        file.writelines(b'{"from":"outside"}\n' for _ in range(120))
+    first = fence.check(raise_=False)
+    thief.insert_many(range(1000, 1030))
+    verdict = fence.check(raise_=False)
+
+    found = why(journal, verdict.id)
+
+    assert len(first.foreign) in (120, 121)
+    assert found.classes[:2] == ("takeover by database", "takeover by file")
+    assert (
+        "30 entries (seq 1000, 1001, 1002, 1003, 1004, …) were put into the database"
+        in found.what[0]
+    )
+    assert "120 entries (seq " in found.what[0]
+    assert (
+        found.what[0].partition("taken over: ")[2]
+        == verdict.explanation().what[0].partition("taken over: ")[2]
+    )
+    assert "The first 100 are told below." in found.what
+
+
 def test_a_turn_superseded_long_ago_still_shows_by_whom(base, heartbeat, journal):
     """However much was written since: the claim that ended it is told."""
     turn = base.claim()
