@@ -14,7 +14,6 @@ import sys
 import time
 import warnings
 from contextlib import closing
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,11 +26,12 @@ from journal.errors import JournalError
 from journal.explanation import counted
 from journal.filelocks import check_system
 from journal.pins import CAN_PIN
-from journal.place import UNSAFE_FILE_SYSTEMS, check_file, mount_of
+from journal.place import UNSAFE_FILE_SYSTEMS, check_file, mount_of, real
 from journal.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from journal.custody import Custody
     from journal.openers import Opener
@@ -149,7 +149,7 @@ def _system() -> Fact:
 
 
 def _file_system(path: Path) -> Fact:
-    mount = mount_of(Path(os.path.realpath(path.parent), path.name))
+    mount = mount_of(real(path))
     if mount is None:
         return Fact("file system", OK, "this system does not say which it is")
     kind, details = mount.file_system, mount._asdict()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from journal.descriptors import NO_LINK, sync
 from journal.errors import StorageError
-from journal.place import files_of
+from journal.place import files_of, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,11 +44,7 @@ def refuse_journals_own(target: Path, journal: Path, *, force: bool) -> None:
 
 def is_journals_own(target: Path, journal: Path) -> bool:
     """Whether a file is one of a journal's, by its name or under any other; neither is opened."""
-    # Not Path.resolve(): where links lead in a ring it makes a RuntimeError.
-    place, name = (
-        os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - text
-        for path in (journal, target)
-    )
+    place, name = str(real(journal)), str(real(target))
     own = (*files_of(place), *files_of(os.path.realpath(place)))
     return name in own or any(_is_one(name, each) for each in own)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from journal import place
 from journal.guards import identity_of
 from journal.process import described
 
@@ -54,8 +55,10 @@ class ByteLock(NamedTuple):
 
 def look(paths: Iterable[str]) -> Seen | None:
     """Return which processes have any of the files open; None where the system does not say."""
-    named = tuple(paths)
-    known = dict(_identities(named))
+    asked = tuple(paths)
+    # The kernel tells a file's own place, whatever links lead to its directory.
+    named = {str(place.real(Path(each))): each for each in asked}
+    known = dict(_identities(asked))
     try:
         numbers = sorted(int(name) for name in os.listdir(_PROC) if name.isdigit())  # noqa: PTH208 - names
     except OSError:
@@ -79,18 +82,18 @@ def _identities(paths: Iterable[str]) -> Iterator[tuple[Identity, str]]:
             yield identity_of(os.stat(path)), path  # noqa: PTH116 - by path, never by opening it
 
 
-def _opener(pid: int, named: tuple[str, ...], known: Mapping[Identity, str]) -> Opener | None:
-    place = _PROC / str(pid) / "fd"
+def _opener(pid: int, named: Mapping[str, str], known: Mapping[Identity, str]) -> Opener | None:
+    held = _PROC / str(pid) / "fd"
     files: set[str] = set()
     gone: set[str] = set()
-    for number in os.listdir(place):  # noqa: PTH208
+    for number in os.listdir(held):  # noqa: PTH208
         with suppress(OSError):  # closed meanwhile
-            link = os.readlink(place / number)  # noqa: PTH115 - text, as the kernel has it
+            link = os.readlink(held / number)  # noqa: PTH115 - text, as the kernel has it
             if not link.startswith("/"):
                 continue  # a socket, a pipe
             if link.endswith(_GONE) and link.removesuffix(_GONE) in named:
-                gone.add(link.removesuffix(_GONE))
-            elif path := known.get(identity_of(os.stat(place / number))):  # noqa: PTH116
+                gone.add(named[link.removesuffix(_GONE)])
+            elif path := known.get(identity_of(os.stat(held / number))):  # noqa: PTH116
                 files.add(path)
     if not files and not gone:
         return None

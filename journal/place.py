@@ -58,6 +58,12 @@ def check_place(path: Path) -> None:
     _check_mount(path)
 
 
+def real(path: Path) -> Path:
+    """Return a path by its directory's own place, whatever links lead there; what stands there may be one."""
+    # Not Path.resolve(): where links lead in a ring it makes a RuntimeError.
+    return Path(os.path.realpath(path.parent), path.name)
+
+
 def status_of(path: Path, *, is_followed: bool = True) -> os.stat_result | None:
     """Return what the system says of a path, or of the link that stands there; None where nothing does.
 
@@ -130,15 +136,15 @@ def _check_name(path: Path) -> None:
 
 def _check_mount(path: Path) -> None:
     # A link may lead to another file system, and ".." out of one.
-    real = Path(os.path.realpath(path.parent), path.name)
-    mount = mount_of(real)
+    where = real(path)
+    mount = mount_of(where)
     if mount is None:
         return
     if mount.file_system in UNSAFE_FILE_SYSTEMS:
         raise UnsafeSQLite(
             f"{path} is on {mount.file_system}, where locks do not hold", hint=_LOCAL_HINT
         )
-    if mount.point == str(real):
+    if mount.point == str(where):
         raise UnsafeSQLite(
             f"{path} is a bind mount of a single file: its -wal would be elsewhere",
             hint="mount the directory instead",

@@ -53,6 +53,16 @@ def test_another_process_is_named_with_its_files(tmp_path, other):
     assert str(other.pid) in found.program
 
 
+def test_a_file_that_is_gone_is_told_by_whatever_way_it_is_named(tmp_path, other):
+    """A directory may be reached by a link: the kernel knows the file's own place alone."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "file").unlink()
+
+    (found,) = seen(str(tmp_path / "link" / "file")).openers
+
+    assert (found.pid, found.gone) == (other.pid, (str(tmp_path / "link" / "file"),))
+
+
 def test_a_file_that_is_gone_is_told_apart(tmp_path, other):
     """Removed and made anew, the name means another file than the one held open."""
     path = tmp_path / "file"
