@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from journal.commands import command_on
 from journal.controls import fact
@@ -13,6 +12,7 @@ from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.files import is_journals_own
 from journal.mirror import Mirror
 from journal.mirrorfile import is_file, make_file, mode_of, real_path
+from journal.mirrorstatus import MirrorStatus, status_of
 from journal.model import check_label
 from journal.permitting import permit
 from journal.process import this_process
@@ -23,32 +23,13 @@ from journal.sidefiles import SideFiles, untold
 from journal.store import log
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Container, Iterator
 
     from journal.engine import Cursor
     from journal.reconcile import Plan
     from journal.sidefile import Fresh
     from journal.store import Store
-
-
-class MirrorStatus(NamedTuple):
-    """How a mirror is doing.
-
-    ``state`` is "on"; "behind": the file lacks lines; "failing": it could not be
-    served the last time; "gone": it was removed, and is not made again unasked;
-    "refused": somebody edited it, and it is served again once resumed;
-    "elsewhere": it is served on another host, by another user, or by another journal.
-    ``detail`` says why, in words.
-    """
-
-    key: str
-    path: str
-    host: str
-    state: str
-    detail: str | None = None
-    size: int | None = None
-    synced_to: int | None = None
-    failures: int = 0
 
 
 class Mirrors:
@@ -397,25 +378,7 @@ class Mirrors:
             return MirrorStatus(key, fact.path, fact.host, "failing", str(error))
         if mirror is None:
             return MirrorStatus(key, fact.path, fact.host, "elsewhere", self._where(fact))
-        with self._store.snapshot() as cursor:
-            chain = mirror.chain(cursor)
-        known = mirror.known()
-        state: str | None
-        detail: str | None
-        state, detail = chain.mirror_state, _detail(chain.mirror_state, key)
-        if not is_here and os.path.lexists(fact.path):
-            state = state or "gone"
-            detail = "a link, directory or device stands at its path: move it away"
-        elif not is_here and state is None:
-            state, detail = "gone", _detail("gone", key)
-        elif mirror.error is not None:
-            state, detail = "failing", mirror.error
-        elif state is None and (known is None or known.exported_seq != chain.head.seq):
-            state, detail = "behind", "the next write or check brings it up to the journal"
-        size, synced = (None, None) if known is None else (known.size, known.synced_to)
-        return MirrorStatus(
-            key, fact.path, fact.host, state or "on", detail, size, synced, mirror.failures
-        )
+        return status_of(mirror, fact, key, is_here=is_here)
 
     def sync(self) -> None:
         """Wait for whoever writes to a file, and make every file durable."""
@@ -429,12 +392,3 @@ class Mirrors:
             mirror.abandon()
         self._open.clear()
         self._sides.close()
-
-
-def _detail(state: str | None, key: str) -> str | None:
-    if state == "gone":
-        again = command_on(key, "mirror sync", options="--recreate")
-        return f"the file was removed; {again} makes it again"
-    if state == "refused":
-        return f"the file was edited; {command_on(key, 'mirror resume', options='--reason REASON')} serves it again"
-    return None

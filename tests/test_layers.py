@@ -120,6 +120,7 @@ LAYERS = (
         "reconciling",
         "mirror",
         "mirrors",
+        "mirrorstatus",
         "permitting",
         "sidefiles",
         "reading",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from journal import Journal
     from journal.cli.options import Settings
     from journal.mirror import Mirror
-    from journal.mirrors import MirrorStatus
+    from journal.mirrorstatus import MirrorStatus
     from journal.reconcile import Plan
     from journal.registry import MirrorFact
 
