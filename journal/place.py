@@ -20,6 +20,7 @@ UNSAFE_FILE_SYSTEMS: Final = frozenset(
 )
 # What stands beside a journal's file: SQLite's log and its index, then ours.
 SIDE_FILES: Final = ("-wal", "-shm", "-mirrors", "-ticket")
+_LEAST_PAGE: Final = 512  # a database is whole pages, each a multiple of this
 _LOCAL_HINT: Final = "keep the journal on a local disk, and a mirror where others need the file"
 
 
@@ -125,13 +126,22 @@ def unusable(path: str, error: OSError) -> StorageError:
 def _check_name(path: Path) -> None:
     """Refuse a name that another database's file has, or SQLite would take for one of its own."""
     for end in (*SIDE_FILES, "-journal"):
-        whose = path.with_name(path.name.removesuffix(end) or path.name)
-        if path.name.endswith(end) and os.path.lexists(whose) and whose != path:
-            raise StorageError(
-                f"{path} belongs to {whose}",
-                hint=f"name that one, or another: {whose}",
-                code="own-file",
-            )
+        if path.name.endswith(end) and path.name != end:
+            whose = path.with_name(path.name.removesuffix(end))
+            if _may_be_a_database(whose):
+                raise StorageError(
+                    f"{path} belongs to {whose}",
+                    hint=f"name that one, or another: {whose}",
+                    code="own-file",
+                )
+
+
+def _may_be_a_database(path: Path) -> bool:
+    """Whether a file is as large as a database may be; it is never opened, which would end SQLite's locks on it."""
+    status = status_of(path)
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return False
+    return status.st_size > 0 and status.st_size % _LEAST_PAGE == 0
 
 
 def _check_mount(path: Path) -> None:

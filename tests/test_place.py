@@ -88,7 +88,12 @@ def test_a_name_that_belongs_to_another_database_is_refused(tmp_path, end):
     """Completed one step too far: SQLite would read a journal that stands there as the other's log."""
     path = tmp_path / f"agent.db{end}"
     check_place(path)
-    (tmp_path / "agent.db").touch()
+    (tmp_path / "agent.db").mkdir()  # "agent-journal" beside a directory "agent" is nobody's
+    check_place(path)
+    (tmp_path / "agent.db").rmdir()
+    (tmp_path / "agent.db").write_bytes(b"notes")
+    check_place(path)
+    (tmp_path / "agent.db").write_bytes(b"x" * 4096)
     path.touch()
 
     with pytest.raises(StorageError) as caught:
