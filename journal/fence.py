@@ -97,8 +97,10 @@ class Fence:
 
         Raises:
             NotFoundError: no fence of this id, or its row is not to be believed.
+            EntryError: no such policy.
 
         """
+        policy.resolve(chosen)
         with store.snapshot() as cursor:
             row = fencerow.find(cursor, store, fence_id)
             key = store.registry.session_keys.get(row.session_id)

@@ -203,6 +203,7 @@ class Journal:
 
         Raises:
             NotFoundError: there is none of this id.
+            EntryError: there is no such policy.
 
         """
         fence = Fence.load(self.store, fence_id, policy)

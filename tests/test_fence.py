@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 import pickle
 
 import pytest
@@ -402,12 +403,15 @@ def test_a_session_has_a_policy_of_its_own(journal, base, heartbeat):
 
 
 @pytest.mark.parametrize("policy", ["lenient", "", 42])
-def test_a_policy_nobody_knows(base, policy):
-    with pytest.raises(EntryError) as caught:
-        base.fence(policy=policy)
+def test_a_policy_nobody_knows(base, journal, policy):
+    """At once, of a stored fence too: at its check it would be too late to ask."""
+    stored = base.fence().stored()
+    for ask in (base.fence, partial(journal.fence, stored)):
+        with pytest.raises(EntryError) as caught:
+            ask(policy=policy)
 
-    assert caught.value.code == "policy"
-    assert caught.value.hint
+        assert caught.value.code == "policy"
+        assert caught.value.hint
 
 
 @pytest.mark.parametrize("policy", ["cotenant", "strict"])
