@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from journal import explanation as told
 from journal import inspection, parking, settling, verdicts
 from journal import statements as sql
-from journal.controls import decode
+from journal.controls import CONTROL, decode
 from journal.errors import EntryError, NotFoundError
 from journal.explanation import Between
 from journal.fileedit import EDIT, each_in, removed_by, sort_of
@@ -217,7 +217,11 @@ class Incident:
     def _came_since(self) -> tuple[tuple[Between, ...], int]:
         """Return what stood from the position that the write went out from to the head it met."""
         rows, left = self._ends(self.base + 1, self.facts["head"]["seq"])
-        return self._told(rows, {row.seq: "came since it was read" for row in rows}), left
+        if self.row.outcome == CHANGED_SINCE:
+            return self._told(rows, {row.seq: "came since it was read" for row in rows}), left
+        # Lines that came stay at the end, and no rewrite is refused for them.
+        layouts = [row.seq for row in rows if _is_layout(row)]
+        return self._told(rows, dict.fromkeys(layouts, "gave the lines another order since")), left
 
     def _claimed(self) -> tuple[tuple[Between, ...], int]:
         """Return what stood from the claim that was expected, or stood in the way, to the head."""
@@ -315,3 +319,7 @@ def _not_told(left: int, first: int, last: int, causes: Iterable[int]) -> int:
     """Return how many entries of a range are left out, of whose middle the causes are told nevertheless."""
     half = LIMIT // 2
     return max(0, left - sum(first + half <= seq <= last - half for seq in causes))
+
+
+def _is_layout(row: Row) -> bool:
+    return row.kind == CONTROL and decode(row.body).get("control") == "layout"

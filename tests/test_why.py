@@ -379,6 +379,23 @@ def test_a_refused_change_that_brought_no_lines_has_an_id_too(base, journal, act
     assert not told.parked
 
 
+def test_a_rewrite_is_refused_for_another_and_for_no_line_that_came(base, heartbeat, journal):
+    """Which alone is marked: lines that came since stay at the end."""
+    at = base.head.seq
+    heartbeat.append({"n": 1})
+    base.rewrite([{"n": 2}], base=base.head.seq, reason="compacted")
+    heartbeat.append({"n": 3})
+    with pytest.raises(RefusedError) as caught:
+        base.rewrite([{"n": 4}], base=at, reason="late")
+
+    found = why(journal, caught.value.why)
+
+    causes = [row for row in found.between if row.cause]
+    assert [fact_words(row.body).split(",")[0] for row in causes] == ["control: layout"]
+    assert [row.cause for row in causes] == ["gave the lines another order since"]
+    assert len(found.between) > len(causes)
+
+
 def test_a_verdict_says_whose_fence_it_was_before_it_is_asked_about(base, thief, open_journal):
     fence_id = base.fence().stored()
     thief.insert_copy()
