@@ -36,6 +36,16 @@ class _WithExample(click.Command):
         self.example = tuple(example)
         self.params += [db_option(outermost=False), debug_option()]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options; where one is none no other is taken, so this looks for ``--json``."""
+        options = args[: args.index("--")] if "--" in args else [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            if any("--json" in each.opts for each in self.params):
+                settings_of(ctx).json |= "--json" in options
+            raise
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         _write_example(formatter, self.example)
 

@@ -105,3 +105,28 @@ def test_the_parts_have_their_fields_too(run, session):
     assert set(entry) == fields(ENTRY)
     assert set(writer) == fields(WRITER)
     assert set(json.loads(run("show", session, "1", "--json").stdout)["entry"]) == fields(ENTRY)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("audit", "--nosuch", "--json"),
+        ("log", "--json", "s", "--since", "now"),
+        ("who", "s", "--json", "--policy"),
+        ("sessions", "--json", "too", "many"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_asked_for_wrongly_is_told_in_a_document_too(run, args):
+    """An option that is none, or lacks its value, ends the reading of all the others."""
+    done = run(*args)
+    assert done.exit_code == 2
+    assert (json.loads(done.stdout)["schema"], json.loads(done.stdout)["code"]) == (
+        "journal.error/1",
+        "usage",
+    )
+
+
+def test_a_line_that_is_called_so_asks_for_no_document(run, session):
+    done = run("append", session, "-w", "gateway", "--nosuch", "--", "--json")
+    assert (done.exit_code, done.stdout) == (2, "")
