@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from journal.cli import output
 from journal.dialects.address import is_url, parsed
 from journal.errors import EntryError, JournalError, NotFoundError, NotTrusted
-from journal.model import check_name
+from journal.model import check_key, check_name
 
 KEEP_ITS_KEY: Final = "Keep a copy of its key: without it nothing can be written or verified."
 
@@ -242,12 +242,13 @@ def mirrored_key(journal: Journal, text: str) -> str:
     Any other way to open a session first brings its mirror up to the journal.
 
     Raises:
+        EntryError: no session can have such a key.
         NotFoundError: no session is called so.
 
     """
     from journal.migration import resolve_key  # noqa: PLC0415 - with the rest of the library
 
-    return resolve_key(journal, text)
+    return resolve_key(journal, check_key(text))
 
 
 def check_writer(journal: Journal, writer: str, role: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -466,6 +467,27 @@ def test_a_place_to_which_links_lead_in_a_ring_is_said(run, home, session):
     assert "Too many levels of symbolic links" in done.stderr
     assert run("-d", "ring/x.db", "doctor").exit_code == 3
     assert run("copy", "journal.db", "ring/x.db").exit_code == 10
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a name is UTF-8 there")
+def test_a_journal_may_lie_where_the_name_is_no_text(run, home):
+    """A name on disk is bytes: one that was never UTF-8 is a place like any other."""
+    place = os.fsdecode(b"caf\xe9")
+    (home / place).mkdir()
+    db = f"{place}/j.db"
+    for args in (
+        ("init",),
+        ("append", "s", "-w", "gateway", "--role", "run", "{}"),
+        ("audit",),
+        ("backup", f"{place}/copy.db"),
+        ("status", "--json"),
+    ):
+        done = run("-d", db, *args)
+        assert done.exit_code == 0, done.stderr
+    assert run("copy", db, f"{place}/other.db").exit_code == 0
+    assert run("-d", f"{place}/copy.db", "log", "s").stdout.startswith("1\t")
+    done = run("-d", db, "mirror", "reconcile", place)
+    assert (done.exit_code, "is no valid text" in done.stderr) == (2, True)
 
 
 def test_a_path_too_long_to_look_at_is_said(run, session):
