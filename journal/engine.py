@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import random
 import sqlite3
 import time
@@ -150,7 +151,7 @@ def connect(
 
     """
     check_system()
-    uri = f"file:{quote(path)}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(path))}?mode={mode}"  # a name need not be UTF-8
     try:
         with opening(path):
             connection = driver().connect(

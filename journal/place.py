@@ -45,21 +45,35 @@ def check_place(path: Path) -> None:
         UnsafeSQLite: a hard link, a bind-mounted file, or a network file system.
 
     """
-    if not path.parent.is_dir():
+    status = status_of(path)
+    if status is None and not path.parent.is_dir():
         raise NotFoundError(
             f"{path.parent} is no directory", hint=f"mkdir -p {quote(str(path.parent))}"
         )
+    if status is not None:
+        check_file(path, status)
+    _check_mount(path)
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """Return what stands at a path, of a link its own; None if nothing does.
+
+    Raises:
+        StorageError: that cannot be told, as below a directory that is closed, or of a name too long.
+
+    """
     try:
-        status = path.lstat()
-    except FileNotFoundError:
-        status = None
+        return path.lstat()
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+    ):  # the last of a name with a NUL in it
+        return None
     except OSError as error:
         raise StorageError(
             f"{path}: {error.strerror}", hint="name another file with --db"
         ) from error
-    if status is not None:
-        check_file(path, status)
-    _check_mount(path)
 
 
 def check_file(path: Path, status: os.stat_result) -> None:

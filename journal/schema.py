@@ -18,7 +18,7 @@ from journal import copymark, errors
 from journal.dialects import catalog, quoted
 from journal.engine import APPLICATION_ID, connect, driver, translated, writing_engine
 from journal.guards import CAN_LOOK, descriptors_of, identity_of
-from journal.place import no_file
+from journal.place import no_file, status_of
 from journal.tables import metadata
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def version_of(path: str) -> int | None:
 
     """
     file = Path(path)
-    if not file.exists():
+    if status_of(file) is None or not file.exists():
         return None
     if not file.is_file():
         raise no_file(file)
