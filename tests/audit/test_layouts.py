@@ -9,7 +9,7 @@ import pytest
 
 from journal import tables
 from journal.audit.layouts import Layouts
-from journal.audit.migrated import Receipt
+from journal.audit.migrated import Receipt, Receipts, Sum
 from tests.audit.rows import row
 
 
@@ -80,7 +80,7 @@ def receipt(**values: Any) -> Receipt:
     return Receipt(tuple((true | values).values()))
 
 
-def fed(found: Receipt, *, redacted: int = 0) -> Receipt:
+def fed(found: Any, *, redacted: int = 0) -> Any:
     for seq, (body, end) in enumerate([(b"x", b"\n"), *LINES, (b"y", b"\n")], 2):
         kind = b"raw" if body == b"bc" else b"line"
         line = row(seq=seq, body=body, terminator=end, kind=kind)
@@ -110,6 +110,34 @@ def test_a_receipt_of_other_lines_is_found(values):
 def test_a_receipt_of_a_state_that_is_none_is_found():
     cause, _ = fed(receipt(state=b"rumoured")).fault() or ("", {})
     assert cause == "a state that is none"
+
+
+def test_receipts_of_one_file_that_grew_are_summed_once(monkeypatch):
+    """A file that is migrated each night leaves hundreds; each says what it would say by itself."""
+    whole = receipt()._values
+    true = {"last_seq": 4, "lines": 2, "bytes": 4, "sha256": sha256(b"a\nbc").hexdigest().encode()}
+    rows = [
+        tuple((whole | each).values())
+        for each in (
+            {},
+            true,
+            {"last_seq": 4},
+            {"last_seq": 99},
+            {"first_seq": 4},
+            {"first_seq": 99},
+        )
+    ]
+    alone = [fed(Receipt(row)).fault() for row in rows]
+    assert [fault is None for fault in alone] == [True, True, False, False, False, False]
+    summed = []
+    feed = Sum.feed
+    monkeypatch.setattr(
+        Sum, "feed", lambda sum_, row, **told: (summed.append(row.seq), feed(sum_, row, **told))[1]
+    )
+    together = Receipts(rows)
+    fed(together)
+    assert [*together.faults()] == [fault for fault in alone if fault is not None]
+    assert sorted(summed) == [3, 4, 4, 5, 5, 6, 6, 7]
 
 
 def test_of_what_was_redacted_only_the_digest_is_not_held_against_the_receipt():
