@@ -17,7 +17,7 @@ from journal.verdicts import VerdictRow
 from journal.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from journal.chain import Chain
     from journal.engine import Cursor
@@ -67,6 +67,9 @@ def opened(session: Session, cursor: Cursor) -> tuple[Chain, Author]:
 def erase(session: Session, rows: list[Row], reason: str) -> list[Receipt]:
     """Erase lines and what else the database keeps of them, in one transaction, and seal that it was done.
 
+    What is on record as erased already, by somebody else a moment ago or before its bytes were
+    put back, is erased all the same and not recorded again.
+
     Raises:
         RefusedError: this writer may not.
         CorruptError: a row is not there any more, or cannot be changed.
@@ -77,35 +80,46 @@ def erase(session: Session, rows: list[Row], reason: str) -> list[Receipt]:
         return []
     with store.transaction() as cursor:
         chain, author = opened(session, cursor)
-        # Somebody may have done it since they were looked at: it is recorded once.
-        rows = [row for row in rows if row.seq not in chain.redacted]
-        if not rows:
-            return []
         bodies = {row.body or b"" for row in rows}
-        sizes = {str(row.seq): len(row.body or b"") for row in rows}
-        redaction = fact("redaction", rows=sizes, reason=reason)
-        (control,) = [
-            entry
-            for entry in write(cursor, chain, author, store.clock(), facts=[redaction])
-            if entry.body == redaction.body
-        ]
+        _record(cursor, store, chain, author, unrecorded(chain, rows), reason)
         for row in rows:
             cursor.execute(_ERASE, (chain.session_id, row.seq))
             if cursor.rowcount != 1:
                 raise CorruptError(
                     f"{store.path}: entry {row.seq} could not be erased", hint="journal audit"
                 )
-            cursor.execute(
-                "INSERT INTO redactions(session_id, seq, control_seq, writer_id, reason, redacted_us) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (chain.session_id, row.seq, control.seq, author.writer.id, reason, store.clock()),
-            )
         receipts = [Receipt("entry", DONE, f"{session.key}, seq {row.seq}") for row in rows]
         receipts += _erase_parked(cursor, store, chain, bodies)
         receipts += _erase_inputs(cursor, store, chain, bodies)
         receipts += _erase_evidence(cursor, store, chain, {row.seq for row in rows}, bodies)
         receipts += _equal(cursor, session.key, chain, bodies)
     return receipts
+
+
+def unrecorded(chain: Chain, rows: Iterable[Row]) -> list[Row]:
+    """Return those of some lines of which no sealed redaction says that they were erased."""
+    return [row for row in rows if row.seq not in chain.redacted]
+
+
+def _record(  # noqa: PLR0913 - what a redaction says
+    cursor: Cursor, store: Store, chain: Chain, author: Author, rows: list[Row], reason: str
+) -> None:
+    """Seal that lines are erased, and by whom and why; nothing where there are none."""
+    if not rows:
+        return
+    sizes = {str(row.seq): len(row.body or b"") for row in rows}
+    redaction = fact("redaction", rows=sizes, reason=reason)
+    (control,) = [
+        entry
+        for entry in write(cursor, chain, author, store.clock(), facts=[redaction])
+        if entry.body == redaction.body
+    ]
+    for row in rows:
+        cursor.execute(
+            "INSERT INTO redactions(session_id, seq, control_seq, writer_id, reason, redacted_us) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (chain.session_id, row.seq, control.seq, author.writer.id, reason, store.clock()),
+        )
 
 
 def _erase_parked(

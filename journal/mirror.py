@@ -118,6 +118,25 @@ class Mirror:
         self.settle()
         self.abandon()
 
+    def rest(self) -> bool:
+        """Let the file go if nobody is at it just now; it is opened again when it is asked for. Return whether it is closed."""
+        if self._file is None:
+            return True
+        try:
+            if not self._slot.take_at_once():
+                return False
+        except OSError:
+            return False  # the journal is being closed
+        try:
+            if self._file is not None and self._file.is_unsynced:
+                self.sync()
+        except (JournalError, OSError) as error:
+            log.warning("mirror %s was not synced: %s", self.fact.path, error)
+        finally:
+            self.abandon()
+            self._slot.give_back()
+        return True
+
     def abandon(self) -> None:
         """Close the file and nothing else, as a forked child must."""
         file, self._file = self._file, None

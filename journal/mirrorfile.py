@@ -43,6 +43,7 @@ class MirrorFile:
 
     def __init__(self, path: str, *, create: bool = False, mode: int = 0o600) -> None:
         self.path = path
+        self.is_unsynced = False  # of what was written through this descriptor
         self.descriptor = _opened(path, mode if create else None)
         self._link = f"/proc/self/fd/{self.descriptor}"
         try:
@@ -95,6 +96,7 @@ class MirrorFile:
 
     def append(self, data: bytes) -> None:
         """Write at the end of the file, whoever else writes there too."""
+        self.is_unsynced |= bool(data)
         at = os.write(self.descriptor, data) if data else 0
         while at < len(data):
             at += os.write(self.descriptor, data[at:])
@@ -131,6 +133,7 @@ class MirrorFile:
     def sync(self) -> None:
         """Make the file's bytes survive a power cut."""
         sync_data(self.descriptor)
+        self.is_unsynced = False
 
     def close(self) -> None:
         """Close the file."""

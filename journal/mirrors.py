@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from journal.commands import command_on
 from journal.controls import fact
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 
+# Of the files that a process has served lately; a shell gives it 1,024 descriptors for all it does.
+MOST_OPEN: Final = 256
+
+
 class Mirrors:
     """Every mirror this process serves; made with the journal, opened when first needed."""
 
@@ -39,6 +43,8 @@ class Mirrors:
         self._store = store
         self._sides = SideFiles(store)
         self._open: dict[int, Mirror] = {}
+        # Whose files may be open, the one asked for last at the end.
+        self._recent: dict[int, Mirror] = {}
         self._seen: set[int] = set()
 
     # -- what is registered -----------------------------------------------------------
@@ -173,6 +179,7 @@ class Mirrors:
             now = self._store.registry.mirrors.get(known.session_id)
             if now is not None and now.number == known.number:
                 self._unregister(cursor, now)  # else somebody has, and may have added another since
+        self._recent.pop(known.number, None)
         mirror = self._open.pop(known.number, None)
         if mirror is not None:
             mirror.close()
@@ -228,6 +235,7 @@ class Mirrors:
             # One for all threads, whichever came first: two would not wait for each other.
             found = self._open.setdefault(registered.number, made)
         found.become(registered)
+        self._have_others_rest(found)
         return found
 
     def _registered(self, session_id: int) -> MirrorFact | None:
@@ -237,6 +245,17 @@ class Mirrors:
             with self._store.snapshot():
                 known = self._store.registry.mirrors.get(session_id)
         return known
+
+    def _have_others_rest(self, found: Mirror) -> None:
+        """Keep few files open at once: a process may have many thousand sessions, and a thousand descriptors."""
+        number = found.fact.number
+        self._recent.pop(number, None)
+        self._recent[number] = found
+        if len(self._recent) > MOST_OPEN:
+            # The next oldest where somebody is at the oldest; never the one that is asked for.
+            longest_ago = [*self._recent.items()][: len(self._recent) // 2]
+            at = next((at for at, other in longest_ago if other.rest()), None)
+            self._recent.pop(at or 0, None)
 
     def elsewhere(self, session_id: int) -> tuple[str, str] | None:
         """Return the path of a session's mirror that is served elsewhere, and where; None if none is.
@@ -391,4 +410,5 @@ class Mirrors:
         for mirror in list(self._open.values()):
             mirror.abandon()
         self._open.clear()
+        self._recent.clear()
         self._sides.close()

@@ -23,7 +23,7 @@ def permit(store: Store, known: MirrorFact, *, permitted: bool, reason: str) -> 
     """Say of all that came and comes by a mirror's file that it is permitted, or is not any more."""
     check_label(reason, "reason")
     with store.transaction() as cursor:
-        named = (store.registry.by_name.get(name) for name in _names(known))
+        named = (store.registry.by_name.get(name) for name in writers_of(known))
         numbers = {known.writer_id} | {writer.id for writer in named if writer is not None}
         facts = [
             fact("permit", id=number, permitted=permitted, reason=reason)
@@ -32,8 +32,8 @@ def permit(store: Store, known: MirrorFact, *, permitted: bool, reason: str) -> 
         store.record(cursor, *facts)
 
 
-def _names(known: MirrorFact) -> tuple[str, str]:
-    """Return what a mirror's first and second writer are called."""
+def writers_of(known: MirrorFact) -> tuple[str, str]:
+    """Return what a mirror's first and second writer are called; there need not be a second."""
     return f"external:mirror-{known.number}", f"external:mirror-{known.number}.2"
 
 
@@ -70,7 +70,7 @@ def _foreign(store: Store, keys: tuple[str, ...]) -> list[MirrorFact]:
 
 def _permit(store: Store, cursor: Cursor, known: MirrorFact, reason: str) -> None:
     """Give a mirror its second writer, who is permitted."""
-    writer = store.declare(cursor, _names(known)[1], "external")
+    writer = store.declare(cursor, writers_of(known)[1], "external")
     told = known._replace(writer_id=writer.id)
     store.record(
         cursor, fact("mirror", **told.told()), fact("permit", id=writer.id, permitted=True, reason=reason)

@@ -74,6 +74,8 @@ def status_of(path: Path, *, is_followed: bool = True) -> os.stat_result | None:
     """
     try:
         return path.stat(follow_symlinks=is_followed)
+    except ValueError:  # of a name with a NUL in it
+        return None
     except OSError as error:
         if error.errno in (ENOENT, ENOTDIR, ELOOP):
             return None

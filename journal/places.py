@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal import statements as sql
 from journal.controls import CONTROL, decode
 from journal.model import Row
+from journal.permitting import writers_of
 from journal.verdict import Place
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def places_of(
     mirror = store.registry.mirrors.get(chain.session_id)
     if mirror is None:
         return {}
-    writer = store.registry.writers[mirror.writer_id].name
-    mine = [entry for entry in found if entry.writer == writer and entry.role == "external"]
+    names = writers_of(mirror)
+    mine = [entry for entry in found if entry.writer in names and entry.role == "external"]
     if not mine:
         return {}
     chain.load_facts(cursor)

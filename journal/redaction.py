@@ -14,7 +14,17 @@ from journal import parking
 from journal import statements as sql
 from journal.commands import command_on
 from journal.controls import CONTROL, fact
-from journal.erasing import DONE, KEPT, OUT_OF_REACH, PENDING, Receipt, erase, erase_settled, opened
+from journal.erasing import (
+    DONE,
+    KEPT,
+    OUT_OF_REACH,
+    PENDING,
+    Receipt,
+    erase,
+    erase_settled,
+    opened,
+    unrecorded,
+)
 from journal.errors import (
     EntryError,
     JournalError,
@@ -82,10 +92,11 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
             with _told(mirror):
                 mirror.reconcile()
         rows = _rows(session, _whole_lines(session, wanted))
+        in_file = [] if mirror is None else _unrecorded(session, rows)
         with (
             nullcontext()
-            if mirror is None or not rows
-            else _overwritten(session, mirror, rows, reason) as done
+            if mirror is None or not in_file
+            else _overwritten(session, mirror, in_file, reason) as done
         ):
             receipts += [] if done is None else [done]
             receipts += erase(session, rows, reason)
@@ -238,6 +249,12 @@ def _rows(session: Session, wanted: list[int]) -> list[Row]:
             message = f"entry {row.seq} of {session.key!r} holds no line"
             raise EntryError(message, hint="name lines, as journal log lists them", code="no-line")
     return found
+
+
+def _unrecorded(session: Session, rows: list[Row]) -> list[Row]:
+    """Return the lines that a file has still: in the place of others the placeholder stands, whoever put their rows back."""
+    with session.store.snapshot() as cursor:
+        return unrecorded(_chain(session, cursor), rows)
 
 
 def _missing(cursor: Cursor, chain: Chain, seq: int) -> NotFoundError:

@@ -244,6 +244,23 @@ class SlotLock:
         if not is_ours:
             raise _busy()
 
+    def take_at_once(self) -> bool:
+        """Take the lock if nobody has it, this thread neither; return whether."""
+        if not self._threads.acquire(blocking=False):
+            return False
+        if self._depth:
+            self._threads.release()
+            return False
+        is_ours = False
+        try:
+            is_ours = self._side.lock(self._number, 0)
+            self._depth = int(is_ours)
+            self.turn += 1
+        finally:
+            if not is_ours:
+                self._free()
+        return is_ours
+
     def is_held(self) -> bool:
         """Whether the calling thread holds it."""
         return self._threads._is_owned() and self._depth > 0  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks it

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, NotFoundError, StorageError, backup, engine
+from journal import Journal, NotFoundError, StorageError, backup, copying, engine
 from journal.anchor import take
 from journal.audit import AnchorFile, audit
 from journal.backup import back_up, plan_restore, restore
 from journal.errors import FullError
+from journal.files import write_new
 from journal.model import REGISTRY_KEY
 from tests.thieves import KEY, Thief
 
@@ -56,6 +58,16 @@ def test_a_copy_of_a_journal_at_work_is_one_state_of_it(
         found = lines(copied.path)
         assert found == [{"n": number} for number in range(len(found))]
         assert copied.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_name_that_is_no_text_is_a_name_like_any_other(tmp_path: Path) -> None:
+    first, copy, third = (tmp_path / os.fsdecode(name) for name in (b"\xff", b"\xfe.db", b"%\xfd"))
+    write(first, 1)
+    assert back_up(first, copy).report.verdict == "ok, not anchored"
+    assert restore(plan_restore(copy, first)) is not None
+    assert copying.copy(first, third).is_clean
+    assert lines(first) == lines(copy) == lines(third) == [1]
 
 
 def test_what_is_still_in_the_log_is_in_the_copy(
@@ -303,6 +315,29 @@ def test_what_the_system_cannot_do_is_an_error_of_ours(
         back_up(journal_path, tmp_path / "copy.db")
     assert type(caught.value) is kind
     assert not list(tmp_path.glob("*copy.db*"))
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_links_takes_a_backup_and_gives_it_back(
+    journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As the stick that it is carried away on."""
+    write(journal_path, 1)
+
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    write(journal_path, 2)
+    kept = restore(plan_restore(copy, journal_path))
+    assert kept is not None
+    assert (lines(journal_path), lines(kept), lines(copy)) == ([1], [1, 2], [1])
+    with pytest.raises(StorageError) as caught:
+        write_new(copy, [b"x"], force=False)
+    assert caught.value.code == "file-exists"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_copy_that_finds_no_room_is_told_by_its_name(

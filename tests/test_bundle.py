@@ -160,6 +160,26 @@ def test_a_line_that_was_erased_is_on_record_as_erased(
     assert (code, told.count("and no redaction says so")) == (3, 3), told
 
 
+def test_what_an_honest_writer_found_gone_is_called_gone(
+    journal_path: Path, tmp_path: Path, key_file: Path
+) -> None:
+    """The chain links across it, for he who found it went on from what was left; an audit says J306."""
+    with Journal(journal_path) as journal:
+        gateway = journal.session(KEY, writer="gateway", role="run")
+        gateway.extend([{"n": 1}, {"n": 2}])
+        thief = thief_at(journal_path)
+        thief.delete(2)
+        thief.close()
+        gateway.append({"n": 3})
+    written = write_bundle(journal_path, tmp_path / "evidence.zip")
+    assert written.report.verdict == "broken"
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+
+    code, told = checked(tmp_path / "unpacked", "--key", key_file)
+
+    assert (code, "it says that entries were gone, seq [[2, 2]]" in told) == (3, True), told
+
+
 def test_a_redacted_line_that_is_there_again_shows(
     journal_path: Path, tmp_path: Path, key_file: Path
 ) -> None:

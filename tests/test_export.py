@@ -201,6 +201,25 @@ def test_unverified_is_the_same_where_nothing_is_odd(journal, five, page, monkey
     assert not content.is_complete  # nobody looked
 
 
+@pytest.mark.parametrize("verified", [True, False])
+@pytest.mark.parametrize("page", [1, 2])
+def test_a_line_that_is_redacted_meanwhile_is_not_left_out(
+    journal, five, open_journal, page, monkeypatch, *, verified
+):
+    """By another process: each page is of its own state of the database, and so is what stands for its lines."""
+    monkeypatch.setattr("journal.export.PAGE_ROWS", page)
+    monkeypatch.setattr("journal.reading.PAGE", page)
+    content, entries = export(journal, KEY, verified=verified), iter(five)
+    begun, first = next(content), next(entries)
+
+    redact(open_journal().session(KEY, writer="you", role="operator"), [4], "a secret")
+
+    assert [entry.body for entry in (first, *entries)] == [b"1", b"2", b"3", b"0", b"5"]
+    assert begun + b"".join(content) == b"1\n2\n3\n0\n5\n"
+    assert content.stepped_over == []
+    assert content.lines == 5
+
+
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_unverified_pages_hold_no_more_bytes_than_they_must(journal, five, size, monkeypatch):
     """Where a page is cut short the next goes on behind it, whatever stands between that is no line."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from journal import NotFoundError, StorageError, UnsafeSQLite, place
+from journal import Journal, NotFoundError, StorageError, UnsafeSQLite, place
+from journal.audit import audit
 from journal.place import Mount, check_place, mount_of
 from tests.systems import LINUX
 
@@ -168,9 +169,12 @@ def test_what_is_no_file_is_refused(tmp_path, make):
     assert caught.value.hint
 
 
-def test_a_name_that_is_too_long(tmp_path):
+@pytest.mark.parametrize("name", ["n" * 300, f"{'n' * 300}/a.db"])
+@pytest.mark.parametrize("looks", [check_place, audit, Journal])
+def test_a_name_that_is_too_long(tmp_path, name, looks):
+    """As a directory that is closed to this user: the system does not say what is there."""
     with pytest.raises(StorageError) as caught:
-        check_place(tmp_path / ("n" * 300))
+        looks(tmp_path / name)
 
     assert caught.value.hint
 

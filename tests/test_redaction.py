@@ -111,9 +111,40 @@ def test_two_who_redact_one_line_at_once_record_it_once(
 
     receipts = operator.redact(seqs, reason=WHY)
 
-    assert len(states(receipts, "entry")) == len(seqs) - 1
+    assert states(receipts, "entry") == ["done"] * len(seqs)
     assert audit(journal_path).findings == ()
     assert all(entry.redacted for entry in gateway.read()[: len(seqs)])
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+@pytest.mark.parametrize("has_mirror", [False, True])
+def test_a_line_that_was_put_back_is_erased_again_and_recorded_once(
+    journal: Journal,
+    gateway: Session,
+    operator: Session,
+    thief: Thief,
+    tmp_path: Path,
+    *,
+    is_forgotten: bool,
+    has_mirror: bool,
+) -> None:
+    gateway.extend([{"n": 1}, {"n": 2}, {"n": 3}])
+    if has_mirror:
+        journal.mirrors.add(KEY, tmp_path / "m.jsonl")
+    body, salt = thief.column("body", 2), thief.column("salt", 2)
+    operator.redact([2], reason=WHY)
+    gateway.fence()  # the file is compared as it is now
+    thief.edit("body", 2, body)
+    thief.edit("salt", 2, salt)
+    assert "J310" in {found.id for found in audit(journal.path).findings}
+
+    if is_forgotten:
+        operator.forget(reason="asked to be forgotten")
+    else:
+        operator.redact([2], reason="again")
+
+    assert audit(journal.path).findings == ()
+    assert thief.column("body", 2) is None
 
 
 def test_no_byte_is_left_and_everything_verifies(

@@ -63,7 +63,7 @@ class Declarations:
         sessions: by number.
         instances: which writer each process wrote as, of rows whose proof holds.
         processes: which process each of these is, as the sealed claims name processes.
-        mirrors: by number, the removed ones too.
+        mirrors: by number, the removed ones too; ``mirrored``: by session, the numbers that were ever its.
         places: the place on a server that each of them is served from; "" for a journal in a file.
         removed: the numbers of mirrors that were taken away.
         permitted: external writers whose entries are permitted.
@@ -88,6 +88,7 @@ class Declarations:
     instances: dict[int, int] = field(default_factory=dict)
     processes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     mirrors: dict[int, MirrorDeclared] = field(default_factory=dict)
+    mirrored: dict[int, list[int]] = field(default_factory=dict)
     places: dict[int, str] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
     permitted: set[int] = field(default_factory=set)
@@ -141,12 +142,16 @@ class Declarations:
     def _learn_mirror(self, facts: dict[str, Any]) -> bool:
         what = facts.get("control")
         if what == "mirror":
-            told = (facts[name] for name in MirrorDeclared._fields)
-            self.mirrors[int(facts["number"])] = MirrorDeclared(*told)
-            self.places[int(facts["number"])] = str(facts.get("place", ""))
+            number, told = int(facts["number"]), (facts[name] for name in MirrorDeclared._fields)
+            self.mirrors[number] = mirror = MirrorDeclared(*told)
+            self.places[number] = str(facts.get("place", ""))
+            numbers = self.mirrored.setdefault(mirror.session_id, [])
+            if number not in numbers:
+                numbers.append(number)
         elif what == "unmirror":
             gone = facts["session_id"]
-            self.removed |= {at for at, mirror in self.mirrors.items() if mirror.session_id == gone}
+            known = self.mirrored.get(gone, ())
+            self.removed |= {at for at in known if self.mirrors[at].session_id == gone}
         elif what == "permit":
             change = self.permitted.add if facts["permitted"] else self.permitted.discard
             change(int(facts["id"]))

@@ -46,7 +46,8 @@ class MirrorAudit:
 
     def check(self, session: SessionAudit, *, are_here: bool) -> None:
         """J70…: hold the files of a session's mirrors against its entries."""
-        for number, mirror in self.known.mirrors.items():
+        for number in self.known.mirrored.get(session.session_id, ()):
+            mirror = self.known.mirrors[number]
             if mirror.session_id != session.session_id or number in self.known.removed:
                 continue
             if not are_here:

@@ -10,7 +10,7 @@ from journal.audit.evidence import described
 from journal.audit.findings import EVIDENCE_LIMIT
 from journal.audit.judging import Linked, Sealed
 from journal.audit.layouts import Layouts
-from journal.audit.migrated import Receipt
+from journal.audit.migrated import Receipts
 from journal.audit.proofs import Witness
 from journal.audit.source import text
 from journal.audit.spans import common, minus
@@ -109,7 +109,7 @@ class SessionAudit:
         self._names: list[named.Named] = []
         self._moves: list[tuple[Row, Any]] = []
         self._resolved: dict[int, str | None] = {}
-        self._receipts = [Receipt(row) for row in source.table(tables.migrated_files, session_id)]
+        self._receipts = Receipts(source.table(tables.migrated_files, session_id))
         self._row = projections.row_of(source, session_id)
         self._witnesses: list[Witness] = []
         self._proven = 0
@@ -143,7 +143,7 @@ class SessionAudit:
 
         """
         if is_quick and self._sealer is not None:
-            self._receipts = []  # they are sums over the lines
+            self._receipts = Receipts()  # they are sums over the lines
         self._walk.tells_each = bool(self._receipts)
         if is_quick and self._sealer is not None:
             rows, whole_row = self._source.rows(self.session_id, lines=False), self._source.row
@@ -193,8 +193,7 @@ class SessionAudit:
         except (KeyError, *UNFIT):
             self._note("J112", "a fact that lacks what such a fact says", row)
         if self._receipts and row.kind != CONTROL:
-            for receipt in self._receipts:
-                receipt.feed(row, is_redacted=row.seq in self.redacted)
+            self._receipts.feed(row, is_redacted=row.seq in self.redacted)
 
     def _learn(self, row: Row, facts: dict[str, Any]) -> None:
         what = str(facts.get("control"))
@@ -276,8 +275,8 @@ class SessionAudit:
             self._found.add("J417", cause, session=self.key, evidence=told)
         for seq in redactions.undone(self._source, self.session_id, self.redacted):
             self._found.add("J310", "its bytes are there", session=self.key, seq=seq)
-        for fault in filter(None, (receipt.fault() for receipt in self._receipts)):
-            self._found.add("J601", fault[0], session=self.key, evidence=fault[1])
+        for cause, told in self._receipts.faults():
+            self._found.add("J601", cause, session=self.key, evidence=told)
 
     def _check_requests(self) -> None:
         for row in requests.twice(self._source, self.session_id, self._counts):
@@ -329,7 +328,7 @@ class SessionAudit:
 
     def _is_bare(self) -> bool:
         left = self.tally.rows or self.counts or self._receipts
-        has_mirror = any(m.session_id == self.session_id for m in self._known.mirrors.values())
+        has_mirror = self.session_id in self._known.mirrored
         return not (left or has_mirror or self._found.has(self.key))
 
     def _tell_named(self) -> None:

@@ -213,6 +213,8 @@ def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], give
             before = row
             facts = json.loads(row["body"] or b"{}") if row["kind"] == "control" else {}
             named.update(map(int, facts["rows"]) if facts.get("control") == "redaction" else ())
+            odd = facts["rows"] if facts.get("control") == "stray" else ()
+            wrong += [f"{where}: it says that entries were gone, seq {each['ranges']}" for each in odd if each["sort"] == "missing"]
     wrong += [f"{session['key']!r}, seq {seq}: it was erased, and no redaction says so" for seq in sorted(erased - named)]
     wrong += [f"{session['key']!r}, seq {seq}: a redaction erased it, and it is not" for seq in sorted(named - erased)]
     head = [0, ""] if before is None else [before["seq"], before["seal"].hex()]

@@ -15,11 +15,13 @@ from journal.cli.opening import file_of, hinting, obey_strict, shown
 from journal.cli.options import Settings, json_option
 from journal.dialects.address import is_url
 from journal.errors import EntryError
+from journal.model import REGISTRY_KEY
 
 if TYPE_CHECKING:
     from journal.backup import Restoring
 
 _SHOWN = 10
+_REGISTRY = "the registry (writers, revocations, mirrors)"
 
 
 @make_command(
@@ -119,7 +121,8 @@ def _tell_lost(plan: Restoring) -> None:
     for lost in plan.lost[:_SHOWN]:
         is_one = lost.first_seq == lost.last_seq
         seqs = f"{lost.first_seq} is" if is_one else f"{lost.first_seq} to {lost.last_seq} are"
-        output.say(f"  {lost.session}: seq {seqs} not in the backup")
+        what = _REGISTRY if lost.session == REGISTRY_KEY else lost.session
+        output.say(f"  {what}: seq {seqs} not in the backup")
     if len(plan.lost) > _SHOWN:
         output.say(f"  and {output.counted(len(plan.lost) - _SHOWN, 'more session')}")
     if not plan.lost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -10,7 +11,6 @@ from journal.errors import StorageError
 from journal.migration import receipts
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
 
     from journal.migration.planned import Plan, PlannedFile
@@ -44,7 +44,7 @@ def room(plan: Plan, database: str | os.PathLike[str]) -> Room:
 def _room(files: Iterable[PlannedFile], database: str | os.PathLike[str]) -> Room:
     needed = sum(round(each.bytes * _PER_BYTE) + each.lines * _PER_LINE for each in files)
     place = Path(database).absolute().parent
-    while not place.is_dir():
+    while not os.path.isdir(place):  # noqa: PTH112 - Path's raises below a directory that is closed
         place = place.parent
     return Room(needed + min(needed, _LOG), shutil.disk_usage(place).free, str(place))
 

@@ -9,7 +9,7 @@ import pytest
 
 from journal import tables
 from journal.audit.layouts import Layouts
-from journal.audit.migrated import Receipt
+from journal.audit.migrated import Receipt, Receipts, Sum
 from tests.audit.rows import row
 
 
@@ -80,7 +80,7 @@ def receipt(**values: Any) -> Receipt:
     return Receipt(tuple((true | values).values()))
 
 
-def fed(found: Receipt, *, redacted: int = 0) -> Receipt:
+def fed(found: Any, *, redacted: int = 0) -> Any:
     for seq, (body, end) in enumerate([(b"x", b"\n"), *LINES, (b"y", b"\n")], 2):
         kind = b"raw" if body == b"bc" else b"line"
         line = row(seq=seq, body=body, terminator=end, kind=kind)
@@ -92,7 +92,7 @@ def test_the_lines_of_a_migrated_file_add_up_to_its_receipt():
     """From the first to the last; a bare line end that ends an open line is no line of its own."""
     assert fed(receipt()).fault() is None
     assert fed(receipt(state=b"partial")).fault() is None
-    cause, told = fed(receipt(bytes=9, lines=2)).fault() or ("", {})
+    cause, told = fed(receipt(bytes=9, lines=2)).fault() or ("", dict[str, Any]())
     assert cause == "bytes, lines or digest differ"
     assert told["path"] == "p"
     assert (told["expected"]["bytes"], told["found"]["bytes"]) == (9, 6)
@@ -108,15 +108,46 @@ def test_a_receipt_of_other_lines_is_found(values):
 
 
 def test_a_receipt_of_a_state_that_is_none_is_found():
-    cause, _ = fed(receipt(state=b"rumoured")).fault() or ("", {})
+    cause, _ = fed(receipt(state=b"rumoured")).fault() or ("", dict[str, Any]())
     assert cause == "a state that is none"
+
+
+def test_receipts_of_one_file_that_grew_are_summed_once(monkeypatch):
+    """A file that is migrated each night leaves hundreds; each says what it would say by itself."""
+    whole = receipt()._values
+    true = {"last_seq": 4, "lines": 2, "bytes": 4, "sha256": sha256(b"a\nbc").hexdigest().encode()}
+    rows = [
+        tuple((whole | each).values())
+        for each in (
+            {},
+            true,
+            {"last_seq": 4},
+            {"last_seq": 99},
+            {"first_seq": 4},
+            {"first_seq": 99},
+        )
+    ]
+    alone = [fed(Receipt(row)).fault() for row in rows]
+    assert [fault is None for fault in alone] == [True, True, False, False, False, False]
+    summed: list[int] = []
+    feed = Sum.feed
+
+    def noted(sum_: Sum, row: Any, **told: Any) -> None:
+        summed.append(row.seq)
+        feed(sum_, row, **told)
+
+    monkeypatch.setattr(Sum, "feed", noted)
+    together = Receipts(rows)
+    fed(together)
+    assert [*together.faults()] == [fault for fault in alone if fault is not None]
+    assert sorted(summed) == [3, 4, 4, 5, 5, 6, 6, 7]
 
 
 def test_of_what_was_redacted_only_the_digest_is_not_held_against_the_receipt():
     other = sha256(b"other").hexdigest().encode()
     assert fed(receipt(sha256=other)).fault() is not None
     assert fed(receipt(sha256=other), redacted=4).fault() is None
-    _, told = fed(receipt(sha256=other, lines=9), redacted=4).fault() or ("", {})
+    _, told = fed(receipt(sha256=other, lines=9), redacted=4).fault() or ("", dict[str, Any]())
     assert "sha256" not in told["expected"]
     assert "sha256" not in told["found"]
     assert fed(receipt(sha256=other), redacted=7).fault() is not None  # not of this file

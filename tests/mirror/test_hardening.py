@@ -31,6 +31,7 @@ from journal import ledger as ledger_module
 from journal import mirrors as mirrors_module
 from journal.audit import audit
 from journal.controls import decode
+from journal.export import export
 from journal.guards import descriptors_of, identity_of
 from journal.lines import LINE_LIMIT
 from journal.mirror import Mirror
@@ -423,6 +424,55 @@ def test_a_stopped_server_does_not_stop_appends(
     other.close()
     mirrored.append({"n": 4})
     assert journal.mirrors.status()[0].state == "on"
+
+
+def open_files(directory: Path) -> list[str]:
+    """Return which files of a directory this process has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing itself
+            found.append(str(link.readlink()))
+    return sorted(name for name in found if name.startswith(f"{directory}/"))
+
+
+def test_few_files_are_kept_open_however_many_are_served(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell gives a process 1,024 descriptors, for its own affairs too; a store may have ten times as many files."""
+    monkeypatch.setattr(mirrors_module, "MOST_OPEN", 3)
+    directory = tmp_path / "many"
+    directory.mkdir()
+    sessions = {
+        name: journal.session(name, writer="w", role="run", mirror=directory / name)
+        for name in map(str, range(12))
+    }
+    for number in range(3):
+        for session in sessions.values():
+            session.append({"n": number})
+            assert len(open_files(directory)) <= 3
+    for name, session in sessions.items():
+        assert (directory / name).read_bytes() == b"".join(export(journal, name))
+        (status,) = journal.mirrors.status([session.key])
+        assert status.state == "on"
+        assert name in {"9", "10", "11"} or status.synced_to == status.size
+    assert audit(journal.path).findings == ()
+
+
+def test_a_file_that_somebody_is_at_is_not_let_go(journal: Journal, tmp_path: Path) -> None:
+    """Be it this thread, another, or another process."""
+    directory = tmp_path / "two"
+    directory.mkdir()
+    for name in "ab":
+        journal.session(name, writer="w", role="run", mirror=directory / name).append({"n": 1})
+    a, b = (journal.mirrors.here(name) for name in "ab")
+    other = SideFile(f"{journal.path}-mirrors", journal.store.mac)
+    assert other.lock(a.fact.number)
+    with b.lock, ThreadPoolExecutor() as pool:
+        assert [a.rest(), b.rest(), pool.submit(b.rest).result()] == [False] * 3
+        assert len(open_files(directory)) == 2
+    other.close()
+    assert [a.rest(), b.rest(), a.rest()] == [True] * 3
+    assert open_files(directory) == []
 
 
 # -- paths ----------------------------------------------------------------------------
