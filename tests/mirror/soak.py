@@ -127,6 +127,10 @@ def started(what: str, home: Path, number: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, stderr=(home / "errors").open("ab"))
 
 
+def written(home: Path, number: int) -> int:
+    return (home / f"acked-{number}").stat().st_size
+
+
 def soak(home: Path, seconds: float) -> dict[str, int]:
     """Run it, killing at random; return what was counted. Raises AssertionError if anything is off."""
     draw = random.Random(1)  # noqa: S311 - a test's dice
@@ -135,6 +139,7 @@ def soak(home: Path, seconds: float) -> dict[str, int]:
     for name in ("cuts", "put", *(f"acked-{number}" for number in range(WRITERS))):
         (home / name).touch()  # a slow machine may kill one before it has begun
     running = [started("write", home, n) for n in range(WRITERS)]
+    since = [0] * WRITERS
     hand = started("meddle", home, 0)
     kills = 0
     until = time.monotonic() + seconds
@@ -143,9 +148,12 @@ def soak(home: Path, seconds: float) -> dict[str, int]:
         time.sleep((0.1 + draw.random()) * (3 if (home / "url").exists() else 1))
         number = draw.randrange(WRITERS)
         assert running[number].poll() is None, (home / "errors").read_text()
+        if written(home, number) == since[number]:
+            continue  # a busy machine has not let it begin
         running[number].send_signal(signal.SIGKILL)
         running[number].wait()
         kills += 1
+        since[number] = written(home, number)
         running[number] = started("write", home, number)
     for process in (*running, hand):
         process.kill()
