@@ -8,7 +8,6 @@ written.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -17,7 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.descriptors import CLOSE_ON_EXEC, NO_LINK, sync_data
-from journal.errors import BusyError
+from journal.errors import BusyError, StorageError
 from journal.filelocks import UNLCK, WRLCK, ask, request
 
 if TYPE_CHECKING:
@@ -118,9 +117,18 @@ class SideFile:
             begun = self._begun[number] = self._mac.begin("mirror state", number)
         return self._mac.finish(begun, packed)
 
+    def _open(self) -> int:
+        if self._descriptor < 0:  # another thread has closed the journal
+            raise StorageError("this journal is closed", hint="open it again", code="closed")
+        return self._descriptor
+
     def read(self, number: int) -> Known | None:
         """Return what is known of a mirror; None if nothing is, or it is not to be believed."""
-        data = os.pread(self._descriptor, SLOT_SIZE, (number - 1) * SLOT_SIZE)
+        try:
+            data = os.pread(self._open(), SLOT_SIZE, (number - 1) * SLOT_SIZE)
+        except OSError:
+            self._open()  # or it was closed in this very moment
+            raise
         seen = self._seen.get(number)
         if seen is not None and seen[0] == data:
             return seen[1]
@@ -136,12 +144,12 @@ class SideFile:
         """Share what is known of a mirror."""
         packed = known.packed()
         data = (packed + self._mac_of(number, packed)).ljust(SLOT_SIZE, b"\0")
-        os.pwrite(self._descriptor, data, (number - 1) * SLOT_SIZE)
+        os.pwrite(self._open(), data, (number - 1) * SLOT_SIZE)
         self._seen[number] = data, known
 
     def forget(self, number: int) -> None:
         """Make the next comparison a full one."""
-        os.pwrite(self._descriptor, bytes(SLOT_SIZE), (number - 1) * SLOT_SIZE)
+        os.pwrite(self._open(), bytes(SLOT_SIZE), (number - 1) * SLOT_SIZE)
 
     def prove_anew(self, mac: Mac) -> None:
         """Prove every slot with another key from now on, where it was proved with this one."""
@@ -169,25 +177,23 @@ class SideFile:
 
     def sync(self) -> None:
         """Make what was shared survive a power cut."""
-        sync_data(self._descriptor)
+        sync_data(self._open())
 
     def lock(self, number: int, wait_s: float = LOCK_WAIT_S) -> bool:
         """Take a mirror's lock; return whether it was free within the time. Its holder's death frees it.
 
         Raises:
-            OSError: the side file is closed.
+            StorageError: the journal is closed.
 
         """
-        if self._descriptor < 0:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         wanted = _slot(WRLCK, number)
-        if ask(self._descriptor, wanted):
+        if ask(self._open(), wanted):
             return True
         until, pause_s = time.monotonic() + wait_s, _FIRST_PAUSE_S
         while time.monotonic() < until:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
-            if ask(self._descriptor, wanted):
+            if ask(self._open(), wanted):
                 return True
         return False
 

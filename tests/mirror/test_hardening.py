@@ -24,6 +24,7 @@ from journal import (
     Journal,
     MirrorError,
     SessionTakeover,
+    StorageError,
     mending,
     reconciling,
 )
@@ -773,7 +774,7 @@ def test_a_side_file_that_is_closed_writes_to_no_other_file(
     side.close()
     with (tmp_path / "innocent").open("wb") as innocent:
         for act in (lambda: side.write(1, Known()), lambda: side.lock(1), lambda: side.read(1)):
-            with pytest.raises(OSError, match="Bad file descriptor"):
+            with pytest.raises(StorageError, match="this journal is closed"):
                 act()
         side.unlock(1)
         assert os.fstat(innocent.fileno()).st_size == 0
