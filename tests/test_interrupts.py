@@ -55,9 +55,14 @@ def is_ours(frame: FrameType) -> bool:
 
 
 def interruptions(act: Callable[[], object]) -> Iterator[str]:
-    """Do something again and again, interrupted a moment later each time; yield where it was."""
+    """Do something again and again, interrupted a moment later each time; yield where it was.
+
+    Coverage's trace function is not told of each return then, and would take lines for another module's.
+    """
+    tracing = sys.gettrace()
     for turn in range(1, MOST):
         interrupt = Interrupt(turn)
+        sys.settrace(None)
         sys.setprofile(interrupt)
         try:
             act()
@@ -65,6 +70,7 @@ def interruptions(act: Callable[[], object]) -> Iterator[str]:
             pass
         finally:
             sys.setprofile(None)
+            sys.settrace(tracing)
         if not interrupt.where:
             return
         yield interrupt.where

@@ -158,9 +158,17 @@ def test_a_policy_that_would_have_to_be_awaited_is_refused(policy):
     assert "def, not async def" in str(caught.value.hint)
 
 
-def test_so_is_an_answer_that_would():
+class Promised:
+    """Something to be awaited that is no coroutine, as a future is."""
+
+    def __await__(self):
+        yield
+
+
+@pytest.mark.parametrize("policy", [awaited, lambda _: Promised()])
+def test_so_is_an_answer_that_would(policy):
     with pytest.raises(EntryError) as caught:
-        lets_pass(awaited, A25["label"])  # type: ignore[arg-type]
+        lets_pass(policy, A25["label"])
     assert caught.value.code == "policy"
 
 

@@ -109,3 +109,8 @@ def test_instances_with_their_processes(known):
     known.learn_instance((7, 2, b"h", b"ns", b"boot", 12, 99, b"", b"", 0, b""))
     assert known.instances == {7: 2}
     assert known.processes == {7: ("h", "ns", "boot", "12", "99")}
+
+
+def test_a_session_is_called_by_its_key_alone_where_no_names_were_learnt(known):
+    assert known.called("journal:") == ["journal:"]
+    assert known.called("a name") == []

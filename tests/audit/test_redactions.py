@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from journal.audit.redactions import Redacted, sizes, table_faults
+from journal.audit.redactions import Redacted, _is_whole, sizes, table_faults
 from journal.controls import encode
+from journal.pages import rows_of
 from tests.thieves import KEY
 
 KNOWN = {4: Redacted(7, 9, 2, "pasted"), 5: Redacted(8, 9, 2, "pasted")}
@@ -79,3 +82,11 @@ def test_a_row_that_somebody_accepted_is_told_no_more_while_it_is_the_same(busy,
     assert report().findings == ()
     thief.edit("created_us", seq, 5)
     assert {finding.id for finding in report().findings} == {"J307", "J301"}
+
+
+def test_a_fact_with_a_value_that_nothing_could_be_sealed_with_is_not_whole(busy):
+    with busy.store.snapshot() as cursor:
+        row: Any = next(rows_of(cursor, 1, 1))
+    assert _is_whole(row, None)
+    assert not _is_whole(row._replace(body=b"{}"), None)
+    assert not _is_whole(row._replace(salt=7), None)
