@@ -16,6 +16,7 @@ from journal.audit import audit
 from journal.foreign import Recorder
 from journal.migration import apply, plan, runs
 from journal.place import SIDE_FILES
+from journal.places import places_of
 from journal.sidefile import SideFile
 from journal.watching import Seen, Watch
 from tests.migration.conftest import session_file
@@ -300,6 +301,27 @@ def test_a_program_that_is_said_to_be_known_later_is_permitted_from_then_on(
     ]  # fmt: skip
     found = audit(journal_path)
     assert [(each.id, each.ranges) for each in found.findings] == [("J110", ((3, 3),))]
+
+
+def test_lines_from_before_a_permission_are_named_with_their_place_as_well(
+    journal: Journal, store: Path
+) -> None:
+    """They are by the mirror's first writer, and in its file like those of the second."""
+    path = session_file(store / "a.jsonl", {"n": 1})
+    caught_up(journal, store)
+    append(path, {"n": 2})
+    caught_up(journal, store)
+    append(path, {"n": 3})
+    caught_up(journal, store, permit="pi, ours")
+    session = journal.session("s-1")
+    entries = session.read()
+    with journal.store.snapshot() as cursor:
+        chain = journal.store.find_chain(cursor, "s-1")
+        assert chain is not None
+        found = places_of(cursor, journal.store, journal.store.fresh(chain), entries)
+    assert [(place.file, place.line) for place in found.values()] == [
+        (str(path), 3), (str(path), 4),
+    ]  # fmt: skip
 
 
 def test_who_permits_or_revokes_at_a_mirror_speaks_of_all_that_came_by_it(
