@@ -125,7 +125,7 @@ class Mirror:
         try:
             if not self._slot.take_at_once():
                 return False
-        except OSError:
+        except (JournalError, OSError):
             return False  # the journal is being closed
         try:
             if self._file is not None and self._file.is_unsynced:
