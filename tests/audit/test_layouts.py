@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,9 @@ from journal import tables
 from journal.audit.layouts import Layouts
 from journal.audit.migrated import Receipt, Receipts, Sum
 from tests.audit.rows import row
+
+if TYPE_CHECKING:
+    from journal.model import Row
 
 
 def layout(no: int, keep: int, *extents: tuple[int, int | None]) -> dict[str, Any]:
@@ -92,7 +95,9 @@ def test_the_lines_of_a_migrated_file_add_up_to_its_receipt():
     """From the first to the last; a bare line end that ends an open line is no line of its own."""
     assert fed(receipt()).fault() is None
     assert fed(receipt(state=b"partial")).fault() is None
-    cause, told = fed(receipt(bytes=9, lines=2)).fault() or ("", {})
+    fault = fed(receipt(bytes=9, lines=2)).fault()
+    assert fault is not None
+    cause, told = fault
     assert cause == "bytes, lines or digest differ"
     assert told["path"] == "p"
     assert (told["expected"]["bytes"], told["found"]["bytes"]) == (9, 6)
@@ -129,11 +134,14 @@ def test_receipts_of_one_file_that_grew_are_summed_once(monkeypatch):
     ]
     alone = [fed(Receipt(row)).fault() for row in rows]
     assert [fault is None for fault in alone] == [True, True, False, False, False, False]
-    summed = []
+    summed: list[int] = []
     feed = Sum.feed
-    monkeypatch.setattr(
-        Sum, "feed", lambda sum_, row, **told: (summed.append(row.seq), feed(sum_, row, **told))[1]
-    )
+
+    def counted(sum_: Sum, row: Row, *, is_redacted: bool) -> None:
+        summed.append(row.seq)
+        feed(sum_, row, is_redacted=is_redacted)
+
+    monkeypatch.setattr(Sum, "feed", counted)
     together = Receipts(rows)
     fed(together)
     assert [*together.faults()] == [fault for fault in alone if fault is not None]
@@ -144,7 +152,9 @@ def test_of_what_was_redacted_only_the_digest_is_not_held_against_the_receipt():
     other = sha256(b"other").hexdigest().encode()
     assert fed(receipt(sha256=other)).fault() is not None
     assert fed(receipt(sha256=other), redacted=4).fault() is None
-    _, told = fed(receipt(sha256=other, lines=9), redacted=4).fault() or ("", {})
+    fault = fed(receipt(sha256=other, lines=9), redacted=4).fault()
+    assert fault is not None
+    _, told = fault
     assert "sha256" not in told["expected"]
     assert "sha256" not in told["found"]
     assert fed(receipt(sha256=other), redacted=7).fault() is not None  # not of this file
