@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,9 +11,6 @@ from journal import tables
 from journal.audit.layouts import Layouts
 from journal.audit.migrated import Receipt, Receipts, Sum
 from tests.audit.rows import row
-
-if TYPE_CHECKING:
-    from journal.model import Row
 
 
 def layout(no: int, keep: int, *extents: tuple[int, int | None]) -> dict[str, Any]:
