@@ -64,8 +64,8 @@ def taken_in(
     store: Store, chain: Chain | None, floor: int | None, seq: int
 ) -> tuple[int, int] | None:
     """Do for a session that is mirrored what :func:`take_in` does; outside of any transaction."""
-    if chain is None or store.mirrors is None:
-        return None
+    assert chain is not None  # noqa: S101 - it is mirrored
+    assert store.mirrors is not None  # noqa: S101 - as above
     known = None if floor is None else (floor, seq)
     store.mirrors.reconcile(chain.session_id, is_final=True, floor=known)
     return store.mirrors.position(chain.session_id)
