@@ -436,6 +436,7 @@ def open_files(directory: Path) -> list[str]:
     return sorted(name for name in found if name.startswith(f"{directory}/"))
 
 
+@LINUX
 def test_few_files_are_kept_open_however_many_are_served(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
