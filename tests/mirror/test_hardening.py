@@ -460,6 +460,7 @@ def test_few_files_are_kept_open_however_many_are_served(
     assert audit(journal.path).findings == ()
 
 
+@LINUX
 def test_a_file_that_somebody_is_at_is_not_let_go(journal: Journal, tmp_path: Path) -> None:
     """Be it this thread, another, or another process."""
     directory = tmp_path / "two"
