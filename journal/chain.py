@@ -14,6 +14,7 @@ from journal import statements as sql
 from journal.controls import CONTROL, decode
 from journal.layout import PLAIN, Layout
 from journal.model import Row
+from journal.openend import is_open_behind_controls
 from journal.pages import MAX_SEQ, MIN_SEQ, PAGE
 from journal.redacted import standing
 from journal.strays import Oddities, Oddity, Ranges
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from journal.redacted import Intent
     from journal.seal import Sealer
 
-_REORDERING: Final = (
-    "layout",
-    "resolution",
-)  # after these the last appended line may stand elsewhere
 _MIRROR_STATES: Final = {
     "gone": "gone", "refused": "refused", "back": None, "made": None, "resumed": None,
 }  # fmt: skip
@@ -183,28 +180,8 @@ class Chain:
         if newest is not None and newest.kind != CONTROL:
             self.open_tail = newest.terminator == b""  # what was appended last stands last
         else:
-            self.open_tail = newest is not None and self._is_open_behind_controls(cursor)
+            self.open_tail = newest is not None and is_open_behind_controls(cursor, self)
         self.is_odd, self.is_crowded = bool(self.odd), bool(self.occupied)
-
-    def _is_open_behind_controls(self, cursor: Cursor) -> bool:
-        """Whether the file's last line has no line end, where control entries came after it.
-
-        What was appended last stands last, unless one of them gave the file another
-        order. So not all facts of the session are read: a new process would need a
-        second for tens of thousands of claims, with the write lock held.
-        """
-        up_to, limit = self.head.seq, 8
-        while rows := cursor.execute(sql.rows_before(), (self.session_id, up_to, limit)).fetchall():
-            for row in map(Row._make, rows):
-                status = self.sealer.status(row)
-                if status == "stray":
-                    continue
-                if row.kind != CONTROL:
-                    return row.terminator == b""
-                if status != "sealed" or decode(row.body).get("control") in _REORDERING:
-                    return self.tail_is_open(cursor)
-            up_to, limit = rows[-1][2] - 1, PAGE
-        return False
 
     def _stands(self, cursor: Cursor) -> bool:
         """Whether nothing was added to this session since the last look, though somebody wrote to others.
@@ -393,25 +370,3 @@ class Chain:
     def _note_examined(self, seq: int, proof: bytes) -> None:
         if seq > self.examined and proof == self.sealer.examined_mac(seq):
             self.examined = min(seq, self.head.seq)
-
-    def tail_is_open(self, cursor: Cursor) -> bool:
-        """Whether the file's last line has no line end."""
-        self.load_facts(cursor)
-        return self.ends_open(cursor, self.layout)
-
-    def ends_open(self, cursor: Cursor, layout: Layout) -> bool:
-        """Whether the last line of a layout has no line end."""
-        for first, last in layout.spans(self.head.seq, newest=True):
-            up_to = last
-            while first <= up_to:
-                cursor.execute(sql.newest_rows(), (self.session_id, up_to, PAGE))
-                up_to = first - 1  # where they are fewer than a page there are no more
-                # One by one: mostly it is the first.
-                for count, row in enumerate(map(Row._make, iter(cursor.fetchone, None)), 1):
-                    if row.seq < first:
-                        break
-                    if row.kind != CONTROL and self.sealer.seal_holds(row):
-                        return row.terminator == b""
-                    if count == PAGE:
-                        up_to = row.seq - 1
-        return False

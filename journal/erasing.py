@@ -9,7 +9,7 @@ from journal import parking
 from journal import statements as sql
 from journal.admission import refusal
 from journal.controls import fact
-from journal.errors import CorruptError
+from journal.errors import CorruptError, no_session
 from journal.holder import beside_turns
 from journal.inputs import InputRow
 from journal.tables import parked, pending_inputs, verdicts
@@ -51,6 +51,20 @@ class Receipt(NamedTuple):
     copy: str
     state: str
     detail: str
+
+
+def chain_of(session: Session, cursor: Cursor) -> Chain:
+    """Return a session's chain as it stands, with what its sealed control entries say.
+
+    Raises:
+        NotFoundError: there is no such session.
+
+    """
+    chain = session.store.find_chain(cursor, session.key)
+    if chain is None:
+        raise no_session(session.key)
+    session.store.fresh(chain).load_facts(cursor)
+    return chain
 
 
 def opened(session: Session, cursor: Cursor) -> tuple[Chain, Author]:

@@ -71,6 +71,11 @@ class NotFoundError(JournalError):
     exit_code = 10
 
 
+def no_session(key: str, *, hint: str = "journal sessions") -> NotFoundError:
+    """Return what to raise where there is no session of this name."""
+    return NotFoundError(f"there is no session {key!r}", hint=hint, code="no-session")
+
+
 class RefusedError(JournalError):
     """The write is not allowed; nothing was written to the session.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import statements as sql
 from journal.controls import CONTROL
-from journal.errors import NotFoundError
+from journal.errors import no_session
 from journal.inspection import is_resolved, learn_erased
 from journal.model import Row, check_key
 from journal.pages import PAGE_BYTES, alike_page, bare_rows, page_of, sealed_page
@@ -124,9 +124,7 @@ def export(journal: Journal, key: str, *, verified: bool = True) -> Export:
     with journal.store.snapshot() as cursor:
         known = journal.store.find_chain(cursor, key)
     if known is None:
-        raise NotFoundError(
-            f"there is no session {key!r}", hint="journal sessions", code="no-session"
-        )
+        raise no_session(key)
     return Export(journal.store, key, verified=verified)
 
 

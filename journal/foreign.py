@@ -16,6 +16,7 @@ from journal import statements as sql
 from journal.comparison import rows_of
 from journal.controls import fact
 from journal.layout import Extent, extents_of
+from journal.openend import tail_is_open
 from journal.parts import split
 from journal.reconcile import LINE_END, Found
 from journal.rewriting import store_layout
@@ -168,7 +169,7 @@ class Recorder:
             self._relay(cursor, chain, compared, found, order)
             ends_open = None
         # What was only appended stands last.
-        chain.open_tail = chain.tail_is_open(cursor) if ends_open is None else ends_open
+        chain.open_tail = tail_is_open(cursor, chain) if ends_open is None else ends_open
 
     def _relay(
         self, cursor: Cursor, chain: Chain, compared: Compared, found: Plan, order: list[int]

@@ -7,41 +7,31 @@ outside the journal still holds cannot be erased from here; the receipts say so.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from journal import parking
 from journal import statements as sql
 from journal.commands import command_on
-from journal.controls import CONTROL, fact
+from journal.controls import CONTROL
 from journal.erasing import (
     DONE,
     KEPT,
     OUT_OF_REACH,
     PENDING,
     Receipt,
+    chain_of,
     erase,
     erase_settled,
-    opened,
     unrecorded,
 )
-from journal.errors import (
-    EntryError,
-    JournalError,
-    MirrorError,
-    NotFoundError,
-)
-from journal.explanation import counted
-from journal.foreign import layout_of
+from journal.errors import EntryError, MirrorError, NotFoundError
 from journal.inspection import entry_of
 from journal.model import Row, check_reason
+from journal.overwriting import overwritten, told
 from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.parts import PART_ROW, is_within
-from journal.places import positions
-from journal.redacted import Piece, placeholder
 from journal.rewriting import Plan, relay
-from journal.undoing import undo_redaction
-from journal.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +39,6 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.engine import Cursor
     from journal.mirror import Mirror
-    from journal.mirrorfile import MirrorFile
     from journal.model import Entry
     from journal.session import Session
     from journal.store import Store
@@ -89,14 +78,14 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
     mirror = _mirror_of(session)
     with nullcontext() if mirror is None else mirror.lock:
         if mirror is not None:
-            with _told(mirror):
+            with told(mirror):
                 mirror.reconcile()
         rows = _rows(session, _whole_lines(session, wanted))
         in_file = [] if mirror is None else _unrecorded(session, rows)
         with (
             nullcontext()
             if mirror is None or not in_file
-            else _overwritten(session, mirror, in_file, reason) as done
+            else overwritten(session, mirror, in_file, reason) as done
         ):
             receipts += [] if done is None else [done]
             receipts += erase(session, rows, reason)
@@ -122,7 +111,7 @@ def planned(session: Session, seqs: Iterable[int]) -> list[Entry]:
     """
     rows = _rows(session, _whole_lines(session, sorted(set(seqs))))
     with session.store.snapshot() as cursor:
-        chain, writers = _chain(session, cursor), session.store.registry.writers
+        chain, writers = chain_of(session, cursor), session.store.registry.writers
         return [entry_of(row, chain, writers) for row in rows]
 
 
@@ -134,7 +123,7 @@ def to_forget(session: Session) -> int:
 
     """
     with session.store.snapshot() as cursor:
-        number = _chain(session, cursor).session_id
+        number = chain_of(session, cursor).session_id
         count: int = cursor.execute(f"SELECT count(*) {_WITH_BYTES}", (number,)).fetchone()[0]
     return count
 
@@ -162,7 +151,7 @@ def forget(session: Session, reason: str) -> list[Receipt]:
 def _left(session: Session) -> Iterator[Receipt]:
     """Yield the rows that nobody sealed as they stand: what was a line there was changed, or never was one."""
     with session.store.snapshot() as cursor:
-        chain = _chain(session, cursor)
+        chain = chain_of(session, cursor)
         found = cursor.execute(
             f"SELECT seq {_WITH_BYTES} ORDER BY seq LIMIT ?", (chain.session_id, _AT_ONCE)
         ).fetchall()
@@ -178,7 +167,7 @@ def _left(session: Session) -> Iterator[Receipt]:
 def _waiting(session: Session) -> Iterator[Receipt]:
     """Yield what was said to a session and is no entry of it: that is for somebody to settle."""
     with session.store.snapshot() as cursor:
-        number = _chain(session, cursor).session_id
+        number = chain_of(session, cursor).session_id
         refused = [row.id for row in parking.of_session(cursor, number)]
         found = cursor.execute(
             "SELECT id FROM pending_inputs WHERE session_id = ? AND taken_seq IS NULL", (number,)
@@ -194,7 +183,7 @@ def _waiting(session: Session) -> Iterator[Receipt]:
 def _next_lines(session: Session) -> tuple[list[int], int]:
     """Return the next lines that still hold bytes, and the head up to which was looked; none if that is all."""
     with session.store.snapshot() as cursor:
-        chain = _chain(session, cursor)
+        chain = chain_of(session, cursor)
         seqs: list[int] = []
         after, count = 0, _AT_ONCE
         while not seqs and count == _AT_ONCE:  # a page of rows that nobody sealed is not the end
@@ -207,20 +196,10 @@ def _next_lines(session: Session) -> tuple[list[int], int]:
         return seqs, chain.head.seq
 
 
-def _chain(session: Session, cursor: Cursor) -> Chain:
-    chain = session.store.find_chain(cursor, session.key)
-    if chain is None:
-        raise NotFoundError(
-            f"there is no session {session.key!r}", hint="journal sessions", code="no-session"
-        )
-    session.store.fresh(chain).load_facts(cursor)
-    return chain
-
-
 def _mirror_of(session: Session) -> Mirror | None:
     store = session.store
     with store.snapshot() as cursor:
-        number = _chain(session, cursor).session_id
+        number = chain_of(session, cursor).session_id
     if store.mirrors is None:
         return None
     # Whoever serves the file would find the line in it, take it for somebody's, and keep it again.
@@ -239,7 +218,7 @@ def _mirror_of(session: Session) -> Mirror | None:
 def _rows(session: Session, wanted: list[int]) -> list[Row]:
     """Return the lines to erase, whole; without those that were erased before."""
     with session.store.snapshot() as cursor:
-        chain = _chain(session, cursor)
+        chain = chain_of(session, cursor)
         found = list(_sealed(cursor, chain, wanted))
         missing = set(wanted) - {row.seq for row in found} - set(chain.redacted)
         if missing:
@@ -254,7 +233,7 @@ def _rows(session: Session, wanted: list[int]) -> list[Row]:
 def _unrecorded(session: Session, rows: list[Row]) -> list[Row]:
     """Return the lines that a file has still: in the place of others the placeholder stands, whoever put their rows back."""
     with session.store.snapshot() as cursor:
-        return unrecorded(_chain(session, cursor), rows)
+        return unrecorded(chain_of(session, cursor), rows)
 
 
 def _missing(cursor: Cursor, chain: Chain, seq: int) -> NotFoundError:
@@ -273,7 +252,7 @@ def _whole_lines(session: Session, wanted: list[int]) -> list[int]:
     """Return these seqs and with each part of a long line all its parts: a secret may lie across them."""
     seqs = set(wanted)
     with session.store.snapshot() as cursor:
-        chain = _chain(session, cursor)
+        chain = chain_of(session, cursor)
         for row in list(_sealed(cursor, chain, wanted)):
             if row.kind == PART_ROW:
                 seqs.update(_parts_around(cursor, chain, row))
@@ -306,91 +285,6 @@ def _row_at(cursor: Cursor, chain: Chain, seq: int) -> Row | None:
         return None  # no column holds such a number, nor does the driver take it
     found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
     return None if found is None else Row._make(found)
-
-
-# -- the file ---------------------------------------------------------------------------
-
-
-@contextmanager
-def _told(mirror: Mirror) -> Iterator[None]:
-    """Have what the system could not do to a file be an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise MirrorError(
-            f"the mirror {mirror.fact.path}: {error}", hint="journal mirror status"
-        ) from error
-
-
-@contextmanager
-def _overwritten(
-    session: Session, mirror: Mirror, rows: list[Row], reason: str
-) -> Iterator[Receipt]:
-    """Overwrite lines in a file, and put them back if the block could not erase their rows.
-
-    First that it is about to, which is sealed and durable: whoever finds the placeholder
-    in the file and the lines in the database then knows whose it is, and puts them back.
-    The file before the database: nothing is called erased that the file still has.
-    """
-    path, file = mirror.fact.path, mirror.file()
-    if file is None:
-        yield Receipt("mirror", OUT_OF_REACH, f"{path} is not there")
-        return
-    pieces = _pieces(session, mirror, file, rows)
-    _intend(session, mirror, pieces, reason)
-    try:
-        with _told(mirror):
-            file.overwrite([(piece.offset, placeholder(piece.size)) for piece in pieces])
-            file.sync()
-        yield Receipt(
-            "mirror", DONE, f"{path}: {counted(len(pieces), 'line')} overwritten in place"
-        )
-    except BaseException:
-        # Refused, interrupted, or no disk: what this cannot put back the next comparison does.
-        with suppress(JournalError, OSError):
-            undo_redaction(mirror, file)
-        raise
-
-
-def _intend(session: Session, mirror: Mirror, pieces: list[Piece], reason: str) -> None:
-    """Seal which lines are about to be overwritten, and where; return once that is on disk."""
-    store = session.store
-    with store.transaction() as cursor:
-        chain, author = opened(session, cursor)
-        about = fact("redacting", mirror=mirror.fact.number, pieces=pieces, reason=reason)
-        write(cursor, chain, author, store.clock(), facts=[about])
-        chain.load_facts(cursor)
-    store.make_durable()
-
-
-def _pieces(session: Session, mirror: Mirror, file: MirrorFile, rows: list[Row]) -> list[Piece]:
-    """Return where in a file the rows' lines stand, and make sure that they do.
-
-    By the order that the file has: another process may have given the session a new one since
-    it was looked at, and a line that was left out of that stands in the file still.
-    """
-    path, known = mirror.fact.path, mirror.known()
-    with session.store.snapshot() as cursor:
-        chain = _chain(session, cursor)
-        layout = None if known is None else layout_of(chain, known.layout_no)
-        at = positions(cursor, chain, [row.seq for row in rows], layout)
-    pieces = []
-    for row in (row for row in rows if row.seq in at):
-        body = row.body or b""
-        pieces.append(Piece(row.seq, at[row.seq].offset, len(body)))
-        if file.read(pieces[-1].offset, len(body)) != body:
-            raise MirrorError(
-                f"{path} does not hold entry {row.seq} where it should",
-                hint=_hint(chain),
-                code="mirror-differs",
-            )
-    return pieces
-
-
-def _hint(chain: Chain) -> str:
-    if chain.mirror_state == "refused":
-        return f"{command_on(chain.key, 'mirror resume', options='--reason R')}  # then again"
-    return f"{command_on(chain.key, 'mirror reconcile', options='--apply')}  # then again"
 
 
 # -- the log -----------------------------------------------------------------------------

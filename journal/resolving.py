@@ -20,6 +20,7 @@ from journal.inspection import entry_of
 from journal.layout import Extent, undone
 from journal.lines import parse
 from journal.model import Row, check_reason
+from journal.openend import tail_is_open
 from journal.pages import MAX_SEQ, MIN_SEQ
 from journal.rewriting import store_layout
 from journal.seal import row_digest
@@ -189,7 +190,7 @@ def _record(  # noqa: PLR0913 - what a resolution says
     chain.load_facts(cursor)
     if closing is not None:
         store_layout(cursor, chain)
-        chain.open_tail = chain.tail_is_open(cursor)
+        chain.open_tail = tail_is_open(cursor, chain)
     serve_mirror(store, chain)
 
 

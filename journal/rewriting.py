@@ -11,6 +11,7 @@ from journal.errors import EntryError, RefusedError
 from journal.explanation import counted
 from journal.layout import Extent, Layout, cut_off, extents_of
 from journal.model import Entry, Row, check_label
+from journal.openend import ends_open, tail_is_open
 from journal.parts import PART, encode_lines, is_within
 from journal.tables import layouts
 from journal.verdict import REWRITTEN_SINCE
@@ -123,7 +124,7 @@ def _cut(  # noqa: PLR0913 - both sides of a new order
     head = chain.head.seq
     later = [Extent(base + 1, head)] if head > base else []
     kept = Layout(0, tuple(extents))
-    fused = later and chain.ends_open(cursor, kept) and not _is_line_end(cursor, chain, base + 1)
+    fused = later and ends_open(cursor, chain, kept) and not _is_line_end(cursor, chain, base + 1)
 
     def closing(seqs: Sequence[int], own: int) -> Line:
         ends = [Extent(seq, seq) for seq in seqs]
@@ -245,7 +246,7 @@ def _relaid(
     author = session.author(cursor)
     entries = write(cursor, chain, author, store.clock(), lines=lines, closing=closing)  # type: ignore[arg-type]
     store_layout(cursor, chain)
-    chain.open_tail = chain.tail_is_open(cursor)
+    chain.open_tail = tail_is_open(cursor, chain)
     serve_mirror(store, chain)
     return [entry for entry in entries if entry.kind != "control"][-len(lines) :] if lines else []
 

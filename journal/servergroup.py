@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from journal.dialects import postgres
 from journal.errors import BusyError, StorageError
-from journal.group import Group, Ride
+from journal.group import Group
+from journal.rides import Ride
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from journal.engine import Cursor
-    from journal.group import T
+    from journal.rides import T
     from journal.serverstore import ServerStore
 
 # After so many losses in a row a write waits for the heads instead of racing for one.

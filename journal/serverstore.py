@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from journal.chain import Chain
     from journal.dialects.address import Address
     from journal.engine import Cursor
-    from journal.group import Ride, T
+    from journal.rides import Ride, T
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 # As the first statement of a transaction it is waited for before the state is chosen.

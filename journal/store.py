@@ -26,7 +26,7 @@ from journal.engine import (
 from journal.errors import LockLost, StorageError
 from journal.folding import Folding
 from journal.forks import check_not_inherited, forked, keep, open_here
-from journal.group import Group, Ride
+from journal.group import Group
 from journal.keyfinding import check_newest, find_keys
 from journal.ledger import Ledger, now_us
 from journal.pins import CAN_PIN, NoPins, NotOurs, Pins, Watched
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from journal.durability import Durability
     from journal.engine import Cursor
-    from journal.group import T
     from journal.pins import Guard
+    from journal.rides import Ride, T
 
 YIELD_S: Final = 0.001
 

@@ -14,9 +14,9 @@ import anyio
 
 from journal.admission import Put
 from journal.errors import StorageError
-from journal.group import Queued
 from journal.model import check_label
 from journal.process import begin
+from journal.rides import Queued
 from journal.settled import Settled, in_loop
 from journal.store import log
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from journal.group import Ride
+from journal.rides import Ride
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import policy as policies
-from journal.errors import NotFoundError
+from journal.errors import no_session
 from journal.inspection import entry_of, gone, is_resolved
 from journal.model import check_key
 from journal.pages import MAX_SEQ, MIN_SEQ, rows_of
@@ -69,9 +69,7 @@ def who(
     with journal.store.snapshot() as cursor:
         chain = journal.store.find_chain(cursor, key)
     if chain is None:
-        raise NotFoundError(
-            f"there is no session {key!r}", hint="journal sessions", code="no-session"
-        )
+        raise no_session(key)
     return (
         Attribution(
             entry,

@@ -9,6 +9,7 @@ import pytest
 from journal.admission import put
 from journal.layout import Extent, Layout
 from journal.lines import Line
+from journal.openend import ends_open
 from journal.pages import MAX_SEQ
 from journal.strays import Ranges
 from tests.thieves import KEY
@@ -343,4 +344,4 @@ def test_whether_a_layout_ends_open(
         chain = journal.store.find_chain(cursor, KEY)
         assert chain is not None
         layout = Layout(1, tuple(Extent(*each) for each in extents))
-        assert journal.store.fresh(chain).ends_open(cursor, layout) is is_open
+        assert ends_open(cursor, journal.store.fresh(chain), layout) is is_open

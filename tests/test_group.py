@@ -14,10 +14,10 @@ import pytest
 
 from journal import BusyError, EntryError, FullError, Journal, NotTrusted, StorageError, group
 from journal.admission import Put
-from journal.group import Queued
 from journal.lines import Line
 from journal.mirrorfile import MirrorFile
 from journal.parts import encode_lines
+from journal.rides import Queued
 from journal.writing import write
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import pytest
 
 from journal import EntryError, Journal, Session, SessionTakeover, sidefile
 from journal.audit import audit
-from journal.group import Ride
+from journal.rides import Ride
 from tests.thieves import KEY
 
 if TYPE_CHECKING:

@@ -70,6 +70,7 @@ LAYERS = (
         "registry",
         "pages",
         "chain",
+        "openend",
         "writing",
         "appending",
         "sealing",
@@ -78,6 +79,7 @@ LAYERS = (
         "durability",
         "folding",
         "group",
+        "rides",
         "ticket",
         "deputy",
         "changes",
@@ -131,6 +133,7 @@ LAYERS = (
         "inputs",
         "resolving",
         "redaction",
+        "overwriting",
         "erasing",
     },
     {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal.aliases import ambiguous
 from journal.audit.source import MAX_INT
 from journal.engine import driver
-from journal.errors import NotFoundError
+from journal.errors import no_session
 from journal.explanation import counted
 from journal.model import REGISTRY_ID
 
@@ -81,9 +81,7 @@ def _key_of(known: Declarations, name: str) -> str:
     if len(found) > 1:
         raise ambiguous(name, found)
     if not found:
-        raise NotFoundError(
-            f"there is no session {name!r}", hint="journal sessions", code="no-session"
-        )
+        raise no_session(name)
     return found[0]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import LargeBinary, cast, select
 
 from journal.aliases import SUFFIX, ambiguous, listed
-from journal.errors import NotFoundError
+from journal.errors import NotFoundError, no_session
 from journal.migration.receipts import path_text
 from journal.statements import compiled
 from journal.tables import migrated_files
@@ -120,7 +120,7 @@ def _unknown(text: str, store: Store) -> NotFoundError:
         known = [*store.registry.session_ids, *store.registry.aliases.words()]
     close = _close_to(text, dict.fromkeys(known))
     hint = f"is it one of these: {listed(close)}" if close else "journal sessions"
-    return NotFoundError(f"there is no session {text!r}", hint=hint, code="no-session")
+    return no_session(text, hint=hint)
 
 
 def _close_to(text: str, known: Iterable[str]) -> list[str]:

@@ -15,8 +15,8 @@ from journal import BusyError, Journal, NotTrusted, StorageError
 from journal.admission import Put, put
 from journal.audit import audit
 from journal.dialects.flush import Flush, UnforeseenError
-from journal.group import Queued, Ride
 from journal.parts import encode_lines
+from journal.rides import Queued, Ride
 from tests.thieves import KEY, Thief, thief_at
 
 if TYPE_CHECKING:

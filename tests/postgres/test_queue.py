@@ -13,9 +13,9 @@ from journal import Journal, NotTrusted
 from journal.admission import Put
 from journal.audit import audit
 from journal.dialects import queueing
-from journal.group import Queued
 from journal.lines import parse
 from journal.parts import encode_lines
+from journal.rides import Queued
 from tests.postgres.test_flush import Watched
 from tests.thieves import KEY, Thief, thief_at
 
