@@ -233,6 +233,7 @@ def install() -> None:
     if sys.platform == "darwin":
         return
     importlib.import_module("encodings.idna")  # what is imported late, and asks for the system
+    sysconfig.get_config_vars()  # kept once read: a Python of its own build has none by the other name
     sys.addaudithook(_no_proc)
     for name in _LACKING:
         if hasattr(os, name):
