@@ -194,8 +194,8 @@ class Findings:
         ]
         if session is None or not seqs:
             return None
-        options = "--accept --reason WHY -w NAME  # or --reject"
-        return self._with_path(command_on(session, "resolve", *seqs[:20], options=options))
+        command = command_on(session, "resolve", *seqs[:20], options="--accept --reason WHY -w NAME")
+        return self._with_path(f"{command}  # or --reject")
 
     def _next(self, template: str, session: str | None, group: _Group) -> str | None:
         if not template:

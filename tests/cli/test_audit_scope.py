@@ -46,3 +46,16 @@ def test_what_shows_more_works_whatever_a_session_is_called(run, home, key):
     (finding,) = json.loads(run("audit", "--json").stdout)["findings"]
 
     assert run(*shlex.split(finding["next"])[1:]).exit_code == 3  # shown, and not as it was sealed
+
+
+def test_what_settles_a_row_works_wherever_it_stands(run, session, home):
+    """A comment behind a command hides nothing of it, though a seq below 1 stands behind ``--``."""
+    thief = Thief(home / "journal.db", session)
+    thief.insert_many([-5])
+    thief.close()
+
+    (finding,) = json.loads(run("audit", "--json").stdout)["findings"]
+    words = shlex.split(finding["settle"].replace("NAME", "alice --role operator"), comments=True)
+
+    assert run(*words[1:]).exit_code == 0
+    assert json.loads(run("audit", "--json").stdout)["findings"] == []
