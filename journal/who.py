@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from journal import policy as policies
 from journal.errors import no_session
 from journal.inspection import entry_of, gone, is_resolved
-from journal.model import check_key
+from journal.model import REGISTRY_KEY, check_key
 from journal.pages import MAX_SEQ, MIN_SEQ, rows_of
 from journal.verdict import reason_of
 
@@ -64,7 +64,8 @@ def who(
         EntryError: there is no such policy.
 
     """
-    check_key(key)
+    if key != REGISTRY_KEY:
+        check_key(key)
     chosen = policies.resolve(policy)
     with journal.store.snapshot() as cursor:
         chain = journal.store.find_chain(cursor, key)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from journal.audit.catalog import CHECKS, SETTLED
 from journal.commands import command_on
+from journal.model import REGISTRY_KEY
 from journal.strays import Ranges
 
 if TYPE_CHECKING:
@@ -192,9 +193,10 @@ class Findings:
         seqs = [
             seq for first, last in group.seqs for seq in range(first, min(last, first + 20) + 1)
         ]
-        if session is None or not seqs:
-            return None
-        command = command_on(session, "resolve", *seqs[:20], options="--accept --reason WHY -w NAME")
+        if session in (None, REGISTRY_KEY) or not seqs:
+            return None  # nobody decides on what stands in the registry
+        options = "--accept --reason WHY -w NAME"
+        command = command_on(str(session), "resolve", *seqs[:20], options=options)
         return self._with_path(f"{command}  # or --reject")
 
     def _next(self, template: str, session: str | None, group: _Group) -> str | None:
@@ -205,6 +207,8 @@ class Findings:
         seq = next((first for first, _ in group.seqs), None)
         if seq is None and "{seq}" in template:
             template = "log {session}"
+        if session == REGISTRY_KEY and "{session}" in template and "{seq}" not in template:
+            template = "who {session}"  # it has no lines that another command would list
         words, *fields = template.split(" {")
         about = [seq] if "seq}" in fields else []
         command = f"journal {words}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from journal.cli import output
 from journal.dialects.address import is_url, parsed
 from journal.errors import EntryError, JournalError, NotFoundError, NotTrusted
-from journal.model import check_key, check_name
+from journal.model import REGISTRY_KEY, check_key, check_name
 
 KEEP_ITS_KEY: Final = "Keep a copy of its key: without it nothing can be written or verified."
 
@@ -155,6 +155,16 @@ def known_key(journal: Journal, text: str) -> str:
     from journal.migration import resolve_key  # noqa: PLC0415 - needed for aliases alone
 
     return resolve_key(journal, text)
+
+
+def key_to_look_at(journal: Journal, text: str) -> str:
+    """Return what :func:`known_key` does, and the registry's own key, whose rows are only looked at.
+
+    Raises:
+        As for :func:`known_key`.
+
+    """
+    return text if text == REGISTRY_KEY else known_key(journal, text)
 
 
 def key_to_write(journal: Journal, text: str) -> str:

@@ -9,10 +9,11 @@ import click
 from journal.cli import entries, output
 from journal.cli.failing import EXIT_FOUND
 from journal.cli.frame import command as make_command
-from journal.cli.opening import known_key, opened
+from journal.cli.opening import key_to_look_at, opened
 from journal.cli.options import Settings, json_option, session_argument
 from journal.commands import command_on
 from journal.errors import NotFoundError
+from journal.model import REGISTRY_KEY
 
 if TYPE_CHECKING:
     from journal import Entry, Journal
@@ -39,7 +40,7 @@ def command(settings: Settings, session: str, seq: int, *, raw: bool) -> int:
             "--raw gives bytes, --json a document: choose one", click.get_current_context()
         )
     with opened(settings) as journal:
-        entry = _find(journal, known_key(journal, session), seq)
+        entry = _find(journal, key_to_look_at(journal, session), seq)
         settled = decided(journal.store, entry.session, [seq]).get(seq)
     if raw:
         output.raw([entry.data])
@@ -73,7 +74,8 @@ def _find(journal: Journal, key: str, seq: int) -> Entry:
                 found = cursor.execute(sql.row_at(), (chain.session_id, seq)).fetchone()
     if found is None or chain is None:
         message = f"there is no entry {seq} in {key!r}"
-        raise NotFoundError(message, hint=command_on(key, "log"), code="no-entry")
+        lists = "who" if key == REGISTRY_KEY else "log"
+        raise NotFoundError(message, hint=command_on(key, lists), code="no-entry")
     return entry_of(Row._make(found), chain, store.registry.writers)
 
 

@@ -8,7 +8,7 @@ import click
 
 from journal.cli import entries, output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import known_key, opened
+from journal.cli.opening import key_to_look_at, opened
 from journal.cli.options import Settings, json_option, session_argument
 from journal.policy import POLICIES
 
@@ -51,7 +51,7 @@ def command(settings: Settings, session: str, after: int | None, policy: str) ->
     from journal.who import who  # noqa: PLC0415 - with the rest of the library
 
     with opened(settings) as journal:
-        key = known_key(journal, session)
+        key = key_to_look_at(journal, session)
         found = who(journal, key, policy=policy, after=after)
         if settings.json:
             output.streamed(

@@ -48,6 +48,43 @@ def test_what_shows_more_works_whatever_a_session_is_called(run, home, key):
     assert run(*shlex.split(finding["next"])[1:]).exit_code == 3  # shown, and not as it was sealed
 
 
+def edited(thief):
+    thief.edit("body", 5, b'{"control":"writer","id":9,"name":"x","role":"run"}', key="journal:")
+
+
+def put_in(thief):
+    thief.insert_copy("journal:", body=b"{}")
+
+
+def taken_out(thief):
+    thief.delete(4, key="journal:")
+
+
+@pytest.mark.parametrize("crime", [edited, put_in, taken_out])
+def test_what_shows_more_works_in_the_registry_too(run, session, home, crime):
+    """Its rows are nobody's to write, settle or export, and they can be looked at."""
+    thief = Thief(home / "journal.db", session)
+    crime(thief)
+    thief.close()
+
+    found = json.loads(run("audit", "--json").stdout)["findings"]
+
+    assert "journal:" in {finding["session"] for finding in found}
+    for finding in found:
+        done = run(*shlex.split(finding["next"])[1:])
+        assert done.exit_code in (0, 3), done.stderr
+        assert done.stdout
+        assert finding["session"] != "journal:" or finding["settle"] is None
+
+
+def test_a_row_of_the_registry_that_is_not_there_leads_to_those_that_are(run, session):
+    done = run("show", "journal:", "99")
+
+    assert done.exit_code == 10
+    hint = done.stderr.splitlines()[-1].removeprefix("Try: journal ")
+    assert "control writer" in run(*shlex.split(hint)).stdout
+
+
 def test_what_settles_a_row_works_wherever_it_stands(run, session, home):
     """A comment behind a command hides nothing of it, though a seq below 1 stands behind ``--``."""
     thief = Thief(home / "journal.db", session)
