@@ -42,8 +42,8 @@ class _WithExample(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError:
-            if any("--json" in each.opts for each in self.params):
-                settings_of(ctx).json |= "--json" in options
+            takes_it = isinstance(self, click.Group) or any("--json" in p.opts for p in self.params)
+            settings_of(ctx).json |= takes_it and "--json" in options
             raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -89,7 +89,9 @@ def command(name: str, *example: str, **kwargs: Any) -> Callable[[Callable[..., 
 
 
 def group(name: str, *example: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Group]:  # noqa: ANN401
-    """Make a function a command with commands of its own."""
+    """Make a function a command with commands of its own; without one of them it is wrong usage."""
+    # Some versions of click call the whole help an error then, others end well with it.
+    kwargs = {"no_args_is_help": False, **kwargs}
     return click.group(name, cls=Group, example=example, **kwargs)
 
 

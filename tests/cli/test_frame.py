@@ -144,6 +144,19 @@ def test_wrong_usage_says_how(run, args):
     assert "--help" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("name", ["fence", "claim", "parked", "mirror"])
+def test_a_command_of_several_asks_for_one_of_them(run, name):
+    """In a line, not with all of its help for an error; as a document where one is asked for."""
+    done, told = run(name), run(name, "--json")
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[1:] == [
+        "Error: Missing command.",
+        f"Try: journal {name} --help",
+    ]
+    assert (told.exit_code, json.loads(told.stdout)["code"]) == (2, "usage")
+
+
 def test_a_hint_names_the_journal_again(run):
     """A hint copied to the shell works on the same journal."""
     done = run("-d", "my journal.db", "sessions")
