@@ -72,13 +72,13 @@ def command(  # noqa: PLR0913 - one for each option
     with opened(settings) as journal:
         check_writer(journal, writer, role)
         key = key_to_write(journal, session)
+        existed = journal.session(key).exists  # before a mirror makes it
         to = journal.session(
             key, writer=writer, role=role, run_id=run_id, on_behalf_of=on_behalf_of,
             mirror=mirror,
         )  # fmt: skip
         if claim is not None:
             to = turn_of(to, claim, pid)
-        existed = to.exists
         content = _input() if lines in ((), (STDIN,)) else [_argument(line) for line in lines]
         found = to.extend(content, request_id=request_id)
     if not existed:

@@ -17,6 +17,7 @@ from journal.cli.opening import (
     key_to_write,
     known_key,
     opened,
+    say_new,
     turn_of,
 )
 from journal.cli.options import (
@@ -95,7 +96,7 @@ def take(  # noqa: PLR0913 - one for each option
 
     Other runs' writes are refused and parked until it is released or another claim ends it.
     That one needs --supersede; not so once the process is gone that the claim goes with: it
-    stands until then all the same.
+    stands until then all the same. A SESSION that nobody wrote to is made, and that is said.
     """
     from journal.claim import claim  # noqa: PLC0415 - with the rest of the library
 
@@ -104,7 +105,10 @@ def take(  # noqa: PLR0913 - one for each option
         check_writer(journal, writer, role)
         key = key_to_write(journal, session)
         handle = journal.session(key, writer=writer, role=role, run_id=run_id)
+        existed = handle.exists
         turn = claim(handle, supersede, process=process)
+    if not existed:
+        say_new(key)
     if settings.json:
         output.document(
             "claim.take", session=key, token=turn.token, writer=writer, pid=process.pid,

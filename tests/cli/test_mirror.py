@@ -57,6 +57,13 @@ def test_append_makes_one_too(run, session, home):
     assert (home / "s.jsonl").read_bytes() == run("export", session).stdout_bytes
 
 
+def test_a_mirror_of_a_new_session_keeps_nobody_from_being_told_so(run, session):
+    """It is registered first, and the session with it."""
+    done = run("append", "new", "-w", "gateway", "{}", "--mirror", "s.jsonl")
+
+    assert (done.exit_code, done.stderr) == (0, "'new' is a new session.\n")
+
+
 def test_list_names_every_mirror(run, file, session):
     """Session, file, host, treatment, writer, and whether it is permitted."""
     (mirror,) = told(run("mirror", "list", "--json"))["mirrors"]

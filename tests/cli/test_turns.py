@@ -60,6 +60,14 @@ def test_a_claim_is_taken_shown_and_released(run, session):
     assert "Nobody holds it now." in run("claim", "show", session).stderr
 
 
+def test_a_claim_on_a_session_that_is_new_says_so(run, session):
+    """A misspelt name holds nobody's session."""
+    claimed = run("claim", "take", f"{session}x", "-w", "gateway")
+
+    assert (claimed.exit_code, claimed.stderr) == (0, f"{f'{session}x'!r} is a new session.\n")
+    assert run("claim", "take", session, "-w", "gateway").stderr == ""
+
+
 def test_a_standing_claim_is_ended_only_with_a_reason(run, session):
     run("claim", "take", session, "-w", "alice", "--role", "operator")
 
