@@ -82,6 +82,6 @@ def _cells(found: Attribution) -> tuple[object, ...]:
 
 def _as_json(found: Attribution) -> dict[str, Any]:
     told = entries.as_json(found.entry)
-    for name in ("body", "body_base64", "end", "type"):
+    for name in ("body", "body_base64", "end"):
         told.pop(name, None)
     return {**told, "accepted": found.accepted, "judged": found.judged, "left_out": found.left_out}

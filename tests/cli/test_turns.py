@@ -576,6 +576,16 @@ def test_who_tells_every_row_and_how_it_is_judged(run, session, foreign):
     ]
 
 
+def test_who_tells_a_program_of_what_kind_a_fact_is_too(run, session):
+    """The table says "control claim"; so does the document, by the entry's type."""
+    run("claim", "take", session, "-w", "gateway")
+
+    *_, row = told(run("who", session, "--json"))["rows"]
+
+    assert run("who", session).stdout.splitlines()[-1].split("\t")[8] == "control claim"
+    assert (row["kind"], row["type"]) == ("control", "claim")
+
+
 @pytest.mark.parametrize("verdict", ["reject", "accept"])
 def test_who_says_of_a_stray_that_it_is_settled(run, session, steal, foreign, verdict):
     """So the example in the help of resolve finds what is open, each time; another row is open again."""
