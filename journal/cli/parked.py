@@ -82,7 +82,7 @@ def show(settings: Settings, parked_id: str, *, raw: bool) -> None:
         output.document("parked.show", parked={**_as_json(found), **settled, "content": lines})
     else:
         seqs = ", ".join(map(str, settled.pop("settled_as", ()))) or None
-        facts = {**_told(found), **settled, "settled_as": seqs}
+        facts = {**_told(found, settings), **settled, "settled_as": seqs}
         output.facts([(name, value) for name, value in facts.items() if value is not None])
         output.line()
         for line in found.lines:
@@ -185,7 +185,7 @@ def _cells(each: Parked) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _told(each: Parked) -> dict[str, Any]:
+def _told(each: Parked, settings: Settings) -> dict[str, Any]:
     told = _as_json(each)
     told["time"] = output.when(told.pop("parked_us"))
     if each.settled_us is not None:
@@ -193,7 +193,7 @@ def _told(each: Parked) -> dict[str, Any]:
     del told["settled_us"]
     # Nothing is parked without a line: of what has none they were redacted or forgotten.
     told["erased"] = None if each.lines else "yes: its lines were redacted or forgotten"
-    told["why"] = None if each.verdict_id is None else f"journal why {each.id}"
+    told["why"] = each.verdict_id and with_db(f"journal why {each.id}", settings)
     return told
 
 

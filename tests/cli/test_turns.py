@@ -335,6 +335,17 @@ def test_a_parked_write_is_shown_whole(run, parked):
     assert run("parked", "show", parked, "--raw").stdout_bytes == REPLY.encode() + b"\n"
 
 
+def test_what_explains_a_parked_write_names_the_journal_that_was_named(run, home, parked):
+    """As every other command that is to be pasted."""
+    db = home / "journal.db"
+
+    shown = run("-d", db, "parked", "show", parked).stdout
+
+    (why,) = [line.split(maxsplit=1)[1] for line in shown.splitlines() if line.startswith("why ")]
+    assert shlex.split(why) == ["journal", "-d", str(db), "why", parked]
+    assert run("parked", "show", parked).stdout == shown.replace(f" -d {db}", "")
+
+
 def test_a_parked_write_is_applied_once(run, session, parked):
     done = run("parked", "apply", parked, "-w", "bob", "--role", "operator")
 
