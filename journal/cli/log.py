@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -130,7 +131,8 @@ class _Reader:
             return
         # No page could begin behind the last one's seq: a rewrite may have put it anywhere.
         lines = oldest(self.session.store, self.session.key, self._after or 0, self.stepped_over)
-        yield from islice(lines, self._number)
+        # No session has so many lines; islice takes no larger number.
+        yield from islice(lines, self._number and min(self._number, sys.maxsize))
 
 
 def _write_document(read: _Reader) -> None:

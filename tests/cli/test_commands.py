@@ -181,6 +181,8 @@ class TestLog:
             (("--after", "1", "-n", "1"), [2]),
             (("--after", "3"), []),
             (("-n", "99"), [1, 2, 3]),
+            (("--after", "1", "-n", 2**63), [2, 3]),
+            (("--after", 2**64, "-n", 2**64), []),
         ],
     )
     def test_a_part_of_it(self, run, session, options, seqs):
