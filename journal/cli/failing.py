@@ -153,7 +153,7 @@ def with_db(hint: str, settings: Settings, *, commands: int = 0) -> str:
     if not settings.db_is_named:
         return hint
     name = f"-d {shlex.quote(db_shown(settings.db))} "
-    return _COMMAND.sub(lambda found: f"{found[0]}{name}", hint, count=commands)
+    return _COMMAND.sub(lambda at: at[0] if at["word"] else f"{at[0]}{name}", hint, count=commands)
 
 
 def named(found: Explanation, settings: Settings) -> Explanation:
@@ -162,7 +162,9 @@ def named(found: Explanation, settings: Settings) -> Explanation:
     return replace(found, acts=tuple(acts))
 
 
+# A quoted word is passed by: a file or session may be called as a command is.
 _COMMAND: Final = re.compile(
+    r"""(?P<word>(?<!\S)'[^']*'(?:"'"'[^']*')*(?!\S))|"""
     r"\bjournal (?=(?:anchor|append|audit|backup|claim|doctor|export|fence|forget|init|key|log|migrate|mirror|parked|redact|resolve|restore|sessions"
     r"|show|status|submit|upgrade|watch|who|why|writers)\b(?! --help))"
 )

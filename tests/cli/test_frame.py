@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -162,6 +163,18 @@ def test_a_hint_names_the_journal_again(run):
     done = run("-d", "my journal.db", "sessions")
 
     assert done.stderr.splitlines()[-1] == "Try: journal -d 'my journal.db' init"
+
+
+@pytest.mark.parametrize("name", ["journal backup", "it's journal log", "journal"])
+def test_a_hint_names_the_journal_in_commands_alone(run, home, name):
+    """A directory may be called as one is."""
+    (home / name).mkdir()
+    (home / name / "s.jsonl").write_text("{}\n")
+
+    done = run("-d", "x.db", "migrate", name)
+
+    command = shlex.split(done.stderr.rpartition("Try: ")[2])
+    assert command == ["journal", "-d", "x.db", "migrate", "--apply", "--", name]
 
 
 def test_an_unforeseen_error_is_one_line(run, monkeypatch):
