@@ -130,6 +130,8 @@ def sync(settings: Settings, session: str | None, *, recreate: bool) -> int:
         code = _tell_reports(settings, "mirror.sync", journal, frozenset(keys))
     for error in failed:
         output.say(f"Error: {error}")
+        if error.hint is not None:
+            output.say(f"Try: {with_db(error.hint, settings)}")
     return EXIT_FAILED if failed else code
 
 

@@ -228,6 +228,19 @@ def test_sync_takes_what_is_foreign_and_writes_what_lacks(run, file):
     assert file.read_bytes() == whole + EVIL == run("export", SESSION).stdout_bytes
 
 
+def test_sync_of_a_file_that_cannot_be_written_says_what_to_try(run, file, home):
+    """As every command does that fails."""
+    (home / "second-name").hardlink_to(file)
+
+    done = run("-d", home / "journal.db", "mirror", "sync")
+
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-2:] == [
+        f"Error: the mirror {file} cannot be used: has 2 links",
+        f"Try: journal -d {home / 'journal.db'} mirror status",
+    ]
+
+
 def test_a_file_that_is_gone_is_made_again_when_asked_for(run, file):
     """Not by itself: whoever removed it may have had a reason."""
     whole = file.read_bytes()
