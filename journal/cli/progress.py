@@ -63,8 +63,8 @@ class _Lines:
         del path
         self._done += size
         now = time.monotonic()
-        if now - self._said < _SAY_EVERY_S or not self._total:
-            return
+        if now - self._said < _SAY_EVERY_S or not self._total or not self._done:
+            return  # rows that were redacted have no bytes: no rate can be told by them
         self._said, took = now, now - self._began
         left = took / self._done * max(self._total - self._done, 0)
         done, total = output.size(self._done), output.size(self._total)

@@ -131,3 +131,14 @@ def test_without_a_terminal_it_says_how_far_it_is(run, session, monkeypatch):
     assert "Copying: " in done.stderr
     assert "Comparing: " in done.stderr
     assert "/s" in done.stderr
+
+
+def test_rows_without_a_line_are_no_reason_to_end(capsys, monkeypatch):
+    """As of a session that was forgotten: they have no bytes by which a rate could be told."""
+    monkeypatch.setattr(progress, "_SAY_EVERY_S", 0.0)
+    with progress.progress(10, "Copying") as told:
+        told("", 0)
+        told("", 5)
+    assert [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "Copying: 5 B of 10 B"
+    ]
