@@ -66,14 +66,8 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
             was erased.
 
     """
-    wanted = sorted(set(seqs))
     check_why(reason)
-    if not 0 < len(wanted) <= _AT_ONCE:
-        raise EntryError(
-            f"{len(wanted)} entries cannot be redacted at once",
-            hint=f"name 1 to {_AT_ONCE}",
-            code="redaction",
-        )
+    wanted = _counted(seqs)
     receipts: list[Receipt] = []
     mirror = _mirror_of(session)
     with nullcontext() if mirror is None else mirror.lock:
@@ -92,6 +86,18 @@ def redact(session: Session, seqs: Iterable[int], reason: str) -> list[Receipt]:
     return [*receipts, *cleaned(session.store)]
 
 
+def _counted(seqs: Iterable[int]) -> list[int]:
+    """Return each seq once, in order; or refuse so many at once."""
+    wanted = sorted(set(seqs))
+    if not 0 < len(wanted) <= _AT_ONCE:
+        raise EntryError(
+            f"{len(wanted)} entries cannot be redacted at once",
+            hint=f"name 1 to {_AT_ONCE}",
+            code="redaction",
+        )
+    return wanted
+
+
 def check_why(reason: str) -> None:
     """Refuse a redaction that says no reason.
 
@@ -106,10 +112,12 @@ def planned(session: Session, seqs: Iterable[int]) -> list[Entry]:
     """Return the lines that :func:`redact` would erase; what was erased before is not among them.
 
     Raises:
-        NotFoundError, EntryError: as for :func:`redact`.
+        NotFoundError, EntryError, MirrorError: as for :func:`redact`.
 
     """
-    rows = _rows(session, _whole_lines(session, sorted(set(seqs))))
+    wanted = _counted(seqs)
+    _mirror_of(session)  # or refused, where it is served elsewhere
+    rows = _rows(session, _whole_lines(session, wanted))
     with session.store.snapshot() as cursor:
         chain, writers = chain_of(session, cursor), session.store.registry.writers
         return [entry_of(row, chain, writers) for row in rows]
@@ -120,8 +128,10 @@ def to_forget(session: Session) -> int:
 
     Raises:
         NotFoundError: there is no such session.
+        MirrorError: its file is served elsewhere.
 
     """
+    _mirror_of(session)
     with session.store.snapshot() as cursor:
         number = chain_of(session, cursor).session_id
         count: int = cursor.execute(f"SELECT count(*) {_WITH_BYTES}", (number,)).fetchone()[0]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
+from journal import ledger, mirrors
+from journal.process import this_process
 from tests.cli.test_commands import document, rows
 from tests.thieves import Thief
 
@@ -36,6 +39,30 @@ def test_what_was_altered_is_refused_as_such(run, session, applied):
     assert done.exit_code == 10
     assert "is not as it was sealed" in done.stderr
     assert "Try: journal audit" in done.stderr
+
+
+@pytest.mark.parametrize("applied", [(), ("--apply",)], ids=["shown", "applied"])
+def test_too_many_at_once_are_refused(run, session, applied):
+    done = run("redact", session, *range(1, 1002), *WHY, *applied)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "1001 entries cannot be redacted at once" in done.stderr
+
+
+@pytest.mark.parametrize("applied", [(), ("--apply",)], ids=["shown", "applied"])
+@pytest.mark.parametrize("what", [("redact", "2"), ("forget",)], ids=lambda what: what[0])
+def test_what_is_served_elsewhere_is_refused(run, session, monkeypatch, what, applied):
+    """Whoever serves the file has the lines too, so it is done there."""
+    name, *seqs = what
+    run("mirror", "add", session, "s.jsonl")
+    here = this_process()
+    for module in (mirrors, ledger):
+        monkeypatch.setattr(module, "this_process", lambda: replace(here, host="elsewhere"))
+
+    done = run(name, session, *seqs, *WHY, *applied)
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"served on the host {here.host}, not on this one" in done.stderr
 
 
 @pytest.mark.parametrize("what", [("redact", "2"), ("forget",)], ids=lambda what: what[0])
