@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from journal import Journal
 SHOWN: Final = 3
 _PAGE: Final = 500
+# Each page sorts all that is kept, and a run that is refused again and again has a verdict each time.
+_LARGEST: Final = 8000
 # A refused write is kept as a verdict too, but nobody was taken over by it.
 _TAKEOVERS: Final = ("takeover", "between fences")
 # Where something from outside is known to stand, or plainly does: a look at each session's
@@ -106,10 +108,10 @@ def _find_takeovers(journal: Journal, cursor: Any, found: Overview) -> None:  # 
     from journal.tables import verdicts  # noqa: PLC0415
 
     newest_first = f"{sql.all_of(verdicts)} ORDER BY judged_us DESC, id LIMIT ? OFFSET ?"
-    at, rows = 0, [()]
+    at, size, rows = 0, _PAGE, [()]
     while rows and len(found.takeovers) < SHOWN:
-        rows = cursor.execute(newest_first, (_PAGE, at)).fetchall()
-        at += len(rows)
+        rows = cursor.execute(newest_first, (size, at)).fetchall()
+        at, size = at + len(rows), min(2 * size, _LARGEST)
         for row in rows:
             *facts, mac = map(_plain, row, verdicts.c)
             if mac != journal.store.mac("verdict", *facts):
