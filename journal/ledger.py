@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
+from journal.commands import command_on
 from journal.errors import NotTrusted
 from journal.instance import store_instance
 from journal.model import REGISTRY_ID, Writer, check_label, check_name
@@ -188,7 +188,7 @@ class Ledger:
             if not declare:
                 raise NotTrusted(
                     f"nobody declared the writer {name!r}",
-                    hint=f"journal writers add {quote(name)} --role {role}",
+                    hint=command_on(name, "writers add", options=f"--role {role}"),
                     code="unknown-writer",
                 )
             writer = self.declare(cursor, name, role)

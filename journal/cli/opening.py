@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from journal.cli import output
+from journal.commands import command_on
 from journal.dialects.address import is_url, parsed
 from journal.errors import EntryError, JournalError, NotFoundError, NotTrusted
 from journal.model import REGISTRY_KEY, check_key, check_name
@@ -272,6 +272,6 @@ def check_writer(journal: Journal, writer: str, role: str | None) -> None:
     if role is None and writer not in {known.name for known in journal.writers()}:
         raise NotTrusted(
             f"nobody declared the writer {writer!r}",
-            hint=f"journal writers add {shlex.quote(writer)} --role ROLE, or give its --role here",
+            hint=f"{command_on(writer, 'writers add', options='--role ROLE')}, or give its --role here",
             code="unknown-writer",
         )

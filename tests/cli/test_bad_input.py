@@ -186,6 +186,15 @@ def test_an_unknown_writer(run, session):
     assert run("append", session, "-w", "a new one", "{}").exit_code == 0
 
 
+def test_a_writer_whose_name_begins_as_an_option_does(run, session):
+    """What the hint says adds it."""
+    done = run("append", session, "-w", "-x", "{}")
+    added = hint(done).removeprefix("journal ").partition(",")[0].replace("ROLE", "tool")
+
+    assert run(*added.split()).exit_code == 0
+    assert run("append", session, "-w", "-x", "{}").exit_code == 0
+
+
 def test_a_revoked_writer(run, session):
     """Exit 11, with when it was and why, and the way on."""
     run("writers", "revoke", "heartbeat", "--reason", "its host was lost")
