@@ -57,7 +57,7 @@ def _told(error: Exception, settings: Settings) -> int:
     except KeyboardInterrupt:
         code = _interrupted()
     except OSError:
-        return EXIT_FAILED  # not even stderr can be written
+        return EXIT_FAILED  # nor can a document be
     return code
 
 

@@ -281,7 +281,10 @@ def _guard(action: Callable[[], object], stream: TextIO | None = None) -> None:
         # What is left in the buffer would be tried again at the very end, and turn
         # the exit code into the interpreter's own.
         _send_nowhere(stream or sys.stdout)
-        raise
+        # Words for people, some of them out of the midst of the library's work: what was done is
+        # done, and is not to be told as failed for want of a place for them.
+        if stream is not sys.stderr:
+            raise
 
 
 def _send_nowhere(stream: TextIO) -> None:

@@ -101,6 +101,21 @@ def test_output_that_cannot_be_written_is_an_error(shell, session):
     assert b"bug" not in done.stderr
 
 
+def test_words_that_cannot_be_written_change_nothing(shell, run, session):
+    """A full disk behind stderr: neither a line that is written, nor the verdict that a script waits for."""
+    if not os.path.exists("/dev/full"):  # noqa: PTH110 - a device
+        pytest.skip("no /dev/full here")
+    run("mirror", "add", session, "s.jsonl")
+
+    warned = shell(f"ln s.jsonl t.jsonl; journal append {session} -w gateway '{{}}' 2> /dev/full")
+    told = shell("journal append new -w gateway '{}' 2> /dev/full")
+    refused = shell("journal log nowhere --json 2> /dev/full")
+
+    assert (warned.returncode, warned.stdout) == (0, b"4\n")
+    assert (told.returncode, told.stdout) == (0, b"1\n")
+    assert (refused.returncode, json.loads(refused.stdout)["code"]) == (10, "no-session")
+
+
 def test_interrupted_is_130(start, session):
     """Ctrl-C while it waits for lines: one word, no traceback, and nothing is written."""
     process = start("append", session, "-w", "gateway")
