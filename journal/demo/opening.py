@@ -12,6 +12,7 @@ from journal.errors import NotFoundError
 from journal.explanation import counted
 from journal.export import export
 from journal.migration import apply, plan
+from journal.migration.packed import open_source
 
 if TYPE_CHECKING:
     from journal import Journal
@@ -86,4 +87,5 @@ def _session_to_play_in(journal: Journal, found: Plan) -> str:
 
 
 def _is_equal(journal: Journal, key: str, path: str) -> bool:
-    return b"".join(export(journal, key)) == Path(path).read_bytes()
+    with open_source(path) as source:  # of a compressed file what it holds
+        return b"".join(export(journal, key)) == b"".join(source.chunks())

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import journal.demo.ending
-from journal.demo.story import Claim, Step, Story, spans
+from journal.demo.opening import migrate
+from journal.demo.story import Claim, Stage, Step, Story, spans
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -127,6 +128,20 @@ def test_any_store_will_do(run, store):
 
     assert done.exit_code == 0, done.stdout
     assert digests(FIXTURES / store) == before
+
+
+def test_a_compressed_file_comes_back_as_what_it_holds(journal, tmp_path):
+    """As Codex keeps its old rollouts; the archive need not be the same again."""
+    zstandard = pytest.importorskip("zstandard")
+    line = b'{"type":"session_meta","payload":{"id":"s1"}}\n'
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "rollout-s1.jsonl.zst").write_bytes(zstandard.compress(line))
+    story = Story(lambda _: None)
+
+    migrate(journal, Stage(tmp_path / "store", str(journal.path), ""), story)
+
+    assert [step.title for step in story.steps] == ["Every line becomes an entry"]
+    assert story.holds
 
 
 @pytest.mark.slow
