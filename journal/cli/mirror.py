@@ -292,7 +292,7 @@ def _tell_reports(
 
     found = reports(journal, keys)
     if settings.json:
-        output.document(what, mirrors=[each.as_json() for each in found])
+        output.document(what, mirrors=[each.as_json(settings) for each in found])
     else:
         output.table(HEADERS, [each.cells(settings) for each in found])
         if not found:

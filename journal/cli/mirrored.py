@@ -54,14 +54,13 @@ class Report(NamedTuple):
     def cells(self, settings: Settings) -> tuple[object, ...]:
         """Return it as one line of a listing."""
         size, synced = (_number(each) for each in (self.size, self.synced_to))
-        return (
-            self.session, self.state, size, synced, self.unresolved, self.path,
-            with_db(self.detail or "", settings),
-        )  # fmt: skip
+        detail = with_db(self.detail or "", settings)
+        return self.session, self.state, size, synced, self.unresolved, self.path, detail
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, settings: Settings) -> dict[str, Any]:
         """Return it as it stands in a document."""
-        return self._asdict() | {"is_quiet": self.is_quiet}
+        detail = self.detail and with_db(self.detail, settings)
+        return self._asdict() | {"detail": detail, "is_quiet": self.is_quiet}
 
 
 def reports(journal: Journal, keys: frozenset[str] | None = None) -> list[Report]:

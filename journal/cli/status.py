@@ -45,12 +45,15 @@ def command(settings: Settings) -> int:
         told = _of_the_file(path)
         unsafe += _unsafe_files(path, told)
     problem = _fill(settings, told, unsafe)
+    unsafe = [with_db(text, settings) for text in unsafe]
+    for one in told["mirrors"] or ():
+        one["detail"] = one["detail"] and with_db(one["detail"], settings)
     if settings.json:
         output.document("status", **told, unsafe=unsafe)
     else:
         _print(told, settings, problem)
     for text in unsafe:
-        output.say(f"Unsafe: {with_db(text, settings)}")
+        output.say(f"Unsafe: {text}")
     return 0 if problem is None else problem.exit_code
 
 

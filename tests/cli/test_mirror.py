@@ -400,7 +400,8 @@ def test_the_words_of_a_state_can_be_pasted(run, session, home):
     """With the journal's name and the session's, or they would do it to others."""
     assert run("mirror", "add", session, "s.jsonl").exit_code == 0
     (home / "s.jsonl").unlink()
-    told = run("-d", "journal.db", "mirror", "status").stdout
-    assert f"journal -d journal.db mirror sync {session} --recreate" in told
+    command = f"journal -d journal.db mirror sync {session} --recreate"
+    for words in (("mirror", "status"), ("mirror", "status", "--json"), ("status", "--json")):
+        assert command in run("-d", "journal.db", *words).stdout
     (home / "s.jsonl").symlink_to("elsewhere")
     assert "a link, directory or device stands" in run("mirror", "status").stdout
