@@ -209,6 +209,15 @@ def test_a_public_key_whose_name_is_no_text_is_none(name: str) -> None:
     assert caught.value.code == "no-verifier"
 
 
+def test_a_public_key_that_was_cut_off_is_told_as_that() -> None:
+    """And not as an anchor that is none: the end of a long line is easily left behind."""
+    whole = f"name+00000000+{b64encode(bytes([1]) + bytes(32)).decode()}"
+    for end in range(1, 5):
+        with pytest.raises(EntryError) as caught:
+            parsed_verifier(whole[:-end])
+        assert caught.value.code == "no-verifier"
+
+
 def test_the_note_says_what_was_signed(path: Path) -> None:
     write(path, 2, KEY, OTHER)
     with Journal(path) as journal:
