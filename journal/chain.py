@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from journal import statements as sql
 from journal.controls import CONTROL, decode
+from journal.errors import CorruptError
 from journal.layout import PLAIN, Layout
 from journal.model import Row
 from journal.openend import is_open_behind_controls
@@ -255,8 +256,19 @@ class Chain:
         rows = cursor.execute(sql.controls_after(), (self.session_id, self.facts_up_to)).fetchall()
         for row in map(Row._make, rows):
             if self.sealer.status(row) == "sealed":
-                self.learn(decode(row.body), row.seq)
+                self._learn_from(row)
                 self.facts_up_to = row.seq
+
+    def _learn_from(self, row: Row) -> None:
+        try:
+            self.learn(decode(row.body), row.seq)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            # Whoever sealed it had the key, and nothing of ours: where it leads nobody can tell.
+            raise CorruptError(
+                f"entry {row.seq} of {self.key!r} is sealed, and says what the format does not know",
+                hint="journal audit  # tells in what",
+                code="fact",
+            ) from error
 
     def learn(self, facts: dict[str, Any], seq: int) -> None:
         """Take one sealed control entry for known."""

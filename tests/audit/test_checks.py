@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from journal import CorruptError
 from journal.audit import audit, named
 from journal.audit.catalog import ABOUT, CHECKS, RULES
 from journal.audit.source import opened
+from journal.cli import cli
 from journal.strays import Oddity, Ranges
 from tests.audit.crimes import CRIMES, Scene, a_lost_registration
 from tests.thieves import KEY
@@ -48,6 +51,31 @@ def test_a_crime_is_found_and_nothing_else(scene, found, crime):
     seqs = crime.seqs or ((answer,) if isinstance(answer, int) else ())
     if seqs:
         assert first.ranges == tuple(Ranges((seq, seq) for seq in seqs))
+
+
+# Without the key the command tells where it should be. What a key holder sealed that leads nowhere
+# stops whoever reads the session, and leads back to the audit.
+LEADS_ON = {"J101": "copy the key file there", "J112": "audit", "J209": "audit"}
+ONE_OF_EACH = {crime.checks: crime for crime in CRIMES.values()}
+
+
+@pytest.mark.parametrize("crime", ONE_OF_EACH.values(), ids=map(" ".join, ONE_OF_EACH))
+def test_the_command_to_go_on_with_works(scene, found, crime, key_file, monkeypatch):
+    """Typed as it stands: it shows something, and ends well or with what it found."""
+    monkeypatch.setenv("JOURNAL_KEY_FILE", str(key_file))
+    crime.do(scene)
+    scene.journal.close()
+
+    for finding in found().values():
+        if finding.next is None:
+            continue
+        done = CliRunner().invoke(cli, shlex.split(finding.next)[1:], prog_name="journal")
+        if finding.id in LEADS_ON:
+            assert (done.exit_code, "bug" in done.stderr) == (1, False)
+            assert LEADS_ON[finding.id] in done.stderr.partition("Try: ")[2]
+        else:
+            assert done.exit_code in (0, 3), done.stderr
+            assert done.stdout
 
 
 def test_every_check_is_made_to_fail():
