@@ -7,8 +7,14 @@ import click
 from journal.cli import output
 from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, known_key, opened
-from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.cli.opening import deciding, known_key, opened
+from journal.cli.options import (
+    NO_REASON,
+    Settings,
+    json_option,
+    operator_options,
+    session_argument,
+)
 from journal.cli.redact import applying, tell
 
 
@@ -18,9 +24,11 @@ from journal.cli.redact import applying, tell
     "journal forget agent:main:main --reason 'asked to be forgotten' -w alice --role operator --apply",
 )
 @session_argument
-@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
+@click.option(
+    "--reason", default=NO_REASON, show_default=True, metavar="TEXT", help="Why; it is recorded."
+)
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without this it is only shown.")
-@writer_options
+@operator_options
 @json_option
 @click.pass_obj
 def command(  # noqa: PLR0913 - one for each option
@@ -42,7 +50,7 @@ def command(  # noqa: PLR0913 - one for each option
     check_why(reason)
     with opened(settings) as journal:
         key = known_key(journal, session)
-        check_writer(journal, writer, role)
+        role = deciding(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
         if is_applied:
             return tell(settings, "forget", key, handle.forget(reason=reason))

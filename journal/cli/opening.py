@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from journal.cli import output
+from journal.cli.options import OPERATOR
 from journal.commands import command_on
 from journal.dialects.address import is_url, parsed
 from journal.errors import EntryError, JournalError, NotFoundError, NotTrusted
@@ -261,6 +262,23 @@ def mirrored_key(journal: Journal, text: str) -> str:
     return resolve_key(journal, check_key(text))
 
 
+def deciding(journal: Journal, writer: str, role: str | None) -> str | None:
+    """Return the role of whoever decides: that of a writer who is known, or as it was given.
+
+    Raises:
+        NotTrusted: as for :func:`check_writer`; but the one that the option stands for is made an operator.
+
+    """
+    if role is None and writer == OPERATOR and not _is_known(journal, writer):
+        return OPERATOR
+    check_writer(journal, writer, role)
+    return role
+
+
+def _is_known(journal: Journal, writer: str) -> bool:
+    return writer in {known.name for known in journal.writers()}
+
+
 def check_writer(journal: Journal, writer: str, role: str | None) -> None:
     """Refuse a name that nobody declared and that no role makes a writer now.
 
@@ -269,7 +287,7 @@ def check_writer(journal: Journal, writer: str, role: str | None) -> None:
 
     """
     check_name(writer)
-    if role is None and writer not in {known.name for known in journal.writers()}:
+    if role is None and not _is_known(journal, writer):
         raise NotTrusted(
             f"nobody declared the writer {writer!r}",
             hint=f"{command_on(writer, 'writers add', options='--role ROLE')}, or give its --role here",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DB_VARIABLE: Final = "JOURNAL_DB"
 DB_DEFAULT: Final = "journal.db"
+OPERATOR: Final = "operator"  # who decides at a keyboard, where nobody says a name
+NO_REASON: Final = "no reason given"
 STDIN: Final = "-"  # where a line is named: the standard input, as elsewhere
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -112,6 +114,14 @@ def writer_options(command: F) -> F:
     """Add ``--writer`` and ``--role``."""
     writer = click.option("--writer", "-w", required=True, metavar="NAME", help="Who writes.")
     return writer(role_option("Needed at the writer's first use", required=False)(command))
+
+
+def operator_options(command: F) -> F:
+    """Add ``--writer`` and ``--role`` to what people decide; without them it is an operator called so."""
+    writer = click.option(
+        "--writer", "-w", default=OPERATOR, show_default=True, metavar="NAME", help="Who decides."
+    )
+    return writer(role_option("Needed at the first use of another name", required=False)(command))
 
 
 def claim_option(command: F) -> F:

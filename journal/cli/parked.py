@@ -10,15 +10,15 @@ from journal.cli import output
 from journal.cli.failing import with_db
 from journal.cli.frame import command as make_command
 from journal.cli.frame import group as make_group
-from journal.cli.opening import check_writer, known_key, opened, turn_of
+from journal.cli.opening import check_writer, deciding, known_key, opened, turn_of
 from journal.cli.options import (
     Settings,
     check_pid,
     claim_option,
     json_option,
+    operator_options,
     pid_option,
     role_option,
-    writer_options,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def show(settings: Settings, parked_id: str, *, raw: bool) -> None:
     "for id in $(journal parked list | cut -f1); do journal parked apply $id -w alice --role operator; done",
 )
 @click.argument("parked_id", metavar="ID")
-@writer_options
+@operator_options
 @claim_option
 @pid_option
 @json_option
@@ -114,7 +114,7 @@ def apply(  # noqa: PLR0913 - one for each option
     """
     check_pid(claim, pid)
     with opened(settings) as journal:
-        check_writer(journal, writer, role)
+        role = deciding(journal, writer, role)
         journal.session("-", writer=writer, role=role)  # refuses a role that is not the writer's
         found = journal.parked(parked_id)
         role = role or _role_of(journal.writers(), writer)

@@ -10,8 +10,8 @@ import click
 from journal.cli import entries, output
 from journal.cli.failing import EXIT_FOUND, with_db
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, known_key, opened
-from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.cli.opening import deciding, known_key, opened
+from journal.cli.options import Settings, json_option, operator_options, session_argument
 from journal.commands import command_on
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _SETTLED_BY: Final = {
 @click.argument("seqs", nargs=-1, required=True, type=int, metavar="SEQ...")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without this it is only shown.")
-@writer_options
+@operator_options
 @json_option
 @click.pass_obj
 def command(  # noqa: PLR0913 - one for each option
@@ -63,7 +63,7 @@ def command(  # noqa: PLR0913 - one for each option
     check_why(reason)
     with opened(settings) as journal:
         key = known_key(journal, session)
-        check_writer(journal, writer, role)
+        role = deciding(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
         if not is_applied:
             told = applying("redact", key, sorted(set(seqs)), reason, writer, role)

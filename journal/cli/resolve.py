@@ -6,14 +6,20 @@ import click
 
 from journal.cli import output
 from journal.cli.frame import command as make_command
-from journal.cli.opening import check_writer, known_key, opened
-from journal.cli.options import Settings, json_option, session_argument, writer_options
+from journal.cli.opening import deciding, known_key, opened
+from journal.cli.options import (
+    NO_REASON,
+    Settings,
+    json_option,
+    operator_options,
+    session_argument,
+)
 
 
 @make_command(
     "resolve",
     "seqs=$(journal who agent:main:main | awk -F '\\t' '/takeover:/ {print $1}')",
-    '[ -z "$seqs" ] || journal resolve agent:main:main $seqs --reject --reason alien -w alice --role operator',
+    '[ -z "$seqs" ] || journal resolve agent:main:main $seqs --reject --reason alien',
 )
 @session_argument
 @click.argument("seqs", nargs=-1, required=True, type=int, metavar="SEQ...")
@@ -22,8 +28,10 @@ from journal.cli.options import Settings, json_option, session_argument, writer_
     default=None,
     help="Accepted they stay, marked so; rejected they leave the session's file.",
 )
-@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
-@writer_options
+@click.option(
+    "--reason", default=NO_REASON, show_default=True, metavar="TEXT", help="Why; it is recorded."
+)
+@operator_options
 @json_option
 @click.pass_obj
 def command(  # noqa: PLR0913 - one for each option
@@ -47,7 +55,7 @@ def command(  # noqa: PLR0913 - one for each option
         raise click.UsageError("Say --accept or --reject.", click.get_current_context())
     with opened(settings) as journal:
         key = known_key(journal, session)
-        check_writer(journal, writer, role)
+        role = deciding(journal, writer, role)
         handle = journal.session(key, writer=writer, role=role)
         made = [entry.seq for entry in handle.resolve(seqs, accept=accept, reason=reason)]
     verdict = "accept" if accept else "reject"

@@ -154,3 +154,26 @@ def test_a_parked_write_that_was_erased_is_told_as_such(run, session):
     (row,) = rows(run("parked", "list"))
     assert row[-1] == "parked, erased"
     assert "erased " in run("parked", "show", row[0]).stdout
+
+
+def test_who_decides_is_an_operator_where_nobody_says_a_name(run, session, steal):
+    """The name is declared when it is first needed, and is then like any other."""
+    foreign = str(steal())
+    assert run("resolve", session, foreign, "--accept", "--json").exit_code == 0
+    assert run("redact", session, "2", "--reason", "a password", "--apply").exit_code == 0
+    assert run("forget", session, "--apply").exit_code == 3  # the stray's own row is kept
+
+    assert ["operator", "operator"] in [line[:2] for line in rows(run("writers", "list"))]
+    assert run("audit").exit_code == 0
+
+
+def test_the_operators_name_may_be_anothers(run, session):
+    """It is not made an operator then, and what it may not do is refused as ever."""
+    run("writers", "add", "operator", "--role", "run")
+    run("writers", "revoke", "operator", "--reason", "lost")
+
+    done = run("redact", session, "2", "--reason", "a password", "--apply")
+
+    assert done.exit_code != 0
+    assert "operator" in done.stderr
+    assert "Done." in run("log", session).stdout
