@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 CHUNK: Final = 1024 * 1024
+_BEGIN: Final = 65  # bytes that tell
 _FIRST_MODE: Final = 0o600
+# How files begin to which a line appended is a wound.
+_NO_LINES: Final = (
+    (re.compile(rb"SQLite format 3\0"), "a SQLite database"),
+    (re.compile(rb"[0-9a-f]{64}[ \n]"), "a journal's key"),
+)
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | NO_LINK | CLOSE_ON_EXEC | NO_WAIT
 _HAS_LINKS: Final = sys.platform == "linux"  # whether /proc tells what a descriptor has open
 
@@ -200,6 +207,30 @@ def _is_named(descriptor: int, path: str) -> bool:
         return str(Path(f"/proc/self/fd/{descriptor}").readlink()) == path
     except OSError:
         return os.path.realpath(path) == path
+
+
+def check_holds_lines(path: str) -> None:
+    """Refuse a file that is there and known for none of lines: it would be written into.
+
+    Raises:
+        MirrorError: it is a database, or a journal's key.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | NO_LINK | CLOSE_ON_EXEC | NO_WAIT)
+    except OSError:
+        return  # it is not there, or whoever opens it to write says what is wrong
+    try:
+        begin = os.pread(descriptor, _BEGIN, 0)
+    except OSError:
+        return  # a pipe, a directory: as above
+    finally:
+        os.close(descriptor)
+    for pattern, what in _NO_LINES:
+        if pattern.match(begin):
+            raise MirrorError(
+                f"{path} is {what}, no file of lines", hint="name another file", code="no-lines"
+            )
 
 
 def is_file(path: str) -> bool:

@@ -11,7 +11,7 @@ from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.files import is_journals_own
 from journal.mirror import Mirror
-from journal.mirrorfile import is_file, make_file, mode_of, real_path
+from journal.mirrorfile import check_holds_lines, is_file, make_file, mode_of, real_path
 from journal.mirrorstatus import MirrorStatus, status_of
 from journal.model import check_label
 from journal.permitting import permit
@@ -78,6 +78,7 @@ class Mirrors:
             raise untold()
         found = real_path(path)
         self._refuse_own(found)
+        check_holds_lines(found)
         self._sides.of(found, create=True)  # or nobody could serve it
         with self._store.transaction() as cursor:
             chain = self._store.open_chain(cursor, key)

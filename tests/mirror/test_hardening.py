@@ -540,6 +540,20 @@ def test_no_mirror_is_a_journals_own_file(journal: Journal, end: str) -> None:
     journal.session(KEY, writer="gateway", role="run").append({"n": 0})
 
 
+def test_no_mirror_is_a_database_or_a_key(journal: Journal, tmp_path: Path, key_file: Path) -> None:
+    """A line appended would damage either, and what a key file holds would be in the journal."""
+    with Journal(tmp_path / "other.db"):
+        pass
+    for path in (tmp_path / "other.db", key_file):
+        before = path.read_bytes()
+        with pytest.raises(MirrorError, match="no file of lines") as caught:
+            journal.mirrors.add(KEY, path)
+        assert caught.value.code == "no-lines"
+        assert path.read_bytes() == before
+    journal.session(KEY, writer="gateway", role="run").append({"n": 0})
+    assert journal.mirrors.facts() == []
+
+
 def test_a_directory_on_the_way_swapped_for_a_link(
     journal: Journal, mirrored: Session, path: Path, tmp_path: Path
 ) -> None:
