@@ -75,7 +75,9 @@ def test_a_process_that_ended_by_itself_is_an_answer_and_no_error_of_the_suites(
     hand.kill()
 
 
-@pytest.mark.parametrize("store", ["none", "no.such:store", "journal.testing.stores:None", "json:"])
+@pytest.mark.parametrize(
+    "store", ["none", "no.such:store", "journal.testing.stores:None", "json:", ".x:y"]
+)
 def test_a_factory_that_is_none_is_an_error_of_ours(store: str) -> None:
     with pytest.raises(EntryError):
         score(store)

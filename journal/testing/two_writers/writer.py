@@ -42,7 +42,7 @@ def factory_of(name: str) -> Factory:
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the module does when it is imported
         raise EntryError(
             f"there is no store {name!r}: {error}",
             hint="name a factory as module:attribute, importable from here",
