@@ -216,7 +216,11 @@ class Ledger:
                 self.author(cursor, check_name(by), check_role(role), declare=True)
             self.touch(self.registry.chain)
             self.registry.revoke(cursor, self.keeper(cursor), self.clock(), writer, reason, by)
+            self.overtake(cursor)
             return self.registry.writers[writer.id]
+
+    def overtake(self, cursor: Cursor) -> None:
+        """Refuse a write that chose its state before the present block and is not done; in a file there is none."""
 
     def find_chain(self, cursor: Cursor, key: str) -> Chain | None:
         """Return a session's chain; None if nobody ever wrote to such a session."""

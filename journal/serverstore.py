@@ -54,6 +54,8 @@ _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 # As the first statement of a transaction it is waited for before the state is chosen.
 _LOCK_HEADS: Final = "LOCK TABLE sessions IN SHARE ROW EXCLUSIVE MODE"
 _HAS_NEWS: Final = f"EXISTS (SELECT FROM entries WHERE session_id = {REGISTRY_ID} AND seq > {{}})"
+# As it is, for all that counts; a write that saw it before is refused, for it moves one of these rows.
+_MOVE_ALL: Final = "UPDATE sessions SET head_seq = head_seq"
 _IS_ALONE: Final = "pg_try_advisory_xact_lock_shared({})"
 
 
@@ -134,6 +136,10 @@ class ServerStore(Store):
         if self.flushes:
             return self._begin(self._start_flush)
         return self._begin(self._start_with_heads if self.takes_heads else self._start_alike)
+
+    def overtake(self, cursor: Cursor) -> None:
+        """Refuse a write that chose its state before the present block; it may have looked, or wait for the heads."""
+        cursor.execute(_MOVE_ALL)
 
     def in_turn(self, call: Callable[[], T]) -> T:
         """Make a call; as :meth:`Store.in_turn`, without a turn to wait for."""

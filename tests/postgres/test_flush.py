@@ -212,6 +212,57 @@ def test_a_revocation_elsewhere_stops_the_next_flush(gateway: Any, journal_path:
         gateway.append({"n": 1})
 
 
+def test_a_line_that_was_begun_before_a_revocation_is_refused(
+    journal: Journal, gateway: Any, journal_path: str
+) -> None:
+    """It has looked; and would be acknowledged after whoever revoked its writer was told that nothing more is."""
+    lines, revoked = encode_lines([{"n": 1}]), list[str]()
+
+    def work(cursor: Any) -> Any:
+        if isinstance(cursor, Flush):
+            raise UnforeseenError
+        if not revoked:
+            with Journal(journal_path) as other:
+                revoked.append(other.revoke("gateway", "left").name)
+        return put(cursor, gateway, lines, None)
+
+    with pytest.raises(NotTrusted):
+        journal.store.group.write(work)
+    assert (revoked, numbers(gateway)) == (["gateway"], [])
+    assert audit(journal_path).findings == ()
+
+
+def test_a_line_that_waits_for_a_revocation_is_refused(
+    gateway: Any, journal_path: str, server: Server
+) -> None:
+    """Its statement has chosen what it sees before it waits."""
+    told: list[str] = []
+
+    def write() -> None:
+        try:
+            gateway.append({"n": 1})
+        except NotTrusted as error:
+            told.append(error.code)
+
+    writing = threading.Thread(target=write)
+    with Journal(journal_path) as other, server.connect() as asking:
+        store: Any = other.store
+        commit, table = store._commit_there, f"{store.address.schema}.sessions"
+        waits = f"SELECT 1 FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+
+        def commit_once_it_waits() -> None:
+            writing.start()
+            while asking.execute(waits).fetchone() is None:
+                time.sleep(0.01)
+            commit()
+
+        store._commit_there = commit_once_it_waits
+        other.revoke("gateway", "left")
+    writing.join(30)
+    assert (told, numbers(gateway)) == (["revoked"], [])
+    assert audit(journal_path).findings == ()
+
+
 def test_an_error_is_told_by_a_transaction_alone(journal: Journal, gateway: Any) -> None:
     """What is wrong for all that is known here may have become right elsewhere."""
     lines = encode_lines([{"n": 1}])
