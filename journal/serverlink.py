@@ -95,8 +95,7 @@ class Link:
             # They were good a moment ago: it has no room for us now, or is not itself yet.
             raise StorageError(*error.args, hint=error.hint, code=postgres.GONE) from error
         try:
-            with suppress(postgres.driver().errors.InsufficientPrivilege):  # then in its own time
-                ghosts.end(self.cursor, ghost)
+            ghosts.end(self.cursor, ghost)
             catalog.check(self.cursor, self._address, SCHEMA_VERSION)
         except BaseException:
             self.raw.close()  # or who comes next would take it for one that was looked at

@@ -7,7 +7,10 @@ has that lock afterwards knows that nothing more will come of the connection.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Any, Final
+
+from journal.dialects.postgres import driver
 
 # No statement of a writer's may begin after this: what was idle ends at once, and what was
 # waiting for a lock or for a standby ends as if it had been refused, or as if it had not waited.
@@ -26,8 +29,12 @@ def marked(cursor: Any) -> int:  # noqa: ANN401 - the driver's, as ours wraps it
 
 
 def end(cursor: Any, mark: int) -> None:  # noqa: ANN401 - the driver's, as ours wraps it
-    """Have the server end the connection with this mark, if it is there still, and what it holds; wait for nothing."""
-    cursor.execute(_END, (mark,))
+    """Have the server end the connection with this mark, if it is there still, and what it holds; wait for nothing.
+
+    Where this user may end nobody, it ends in its own time.
+    """
+    with suppress(driver().errors.InsufficientPrivilege):
+        cursor.execute(_END, (mark,))
 
 
 def outlive(cursor: Any, mark: int) -> None:  # noqa: ANN401 - the same

@@ -18,6 +18,7 @@ from tests.thieves import KEY, thief_at
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.postgres.proxy import Proxy
     from tests.postgres.server import Server
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "postgres.md"
@@ -92,6 +93,24 @@ def test_who_may_make_no_schema_makes_a_journal_in_one_that_is_his(server: Serve
             assert audit(url).findings == ()
         finally:
             owner.execute("DROP OWNED BY journal_maker CASCADE; DROP ROLE journal_maker")
+
+
+def test_an_answer_that_was_lost_is_found_out_by_who_may_end_nobody(
+    as_who: Any, server: Server, proxy: Proxy
+) -> None:
+    """What is left of the lost connection ends in its own time, and is waited for."""
+    url = proxy.url(as_who("journal_writer"))
+    with server.connect() as owner:
+        owner.execute("REVOKE EXECUTE ON FUNCTION pg_terminate_backend FROM PUBLIC")
+        try:
+            with Journal(url, busy_timeout=10) as journal:
+                session = journal.session(KEY, writer="cron", role="cron")
+                session.append({"n": 2})
+                proxy.cut = "answer"
+                assert session.append({"n": 3}).seq == 3
+        finally:
+            owner.execute("GRANT EXECUTE ON FUNCTION pg_terminate_backend TO PUBLIC")
+    assert audit(url).findings == ()
 
 
 @pytest.mark.parametrize(
