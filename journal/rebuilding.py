@@ -264,7 +264,8 @@ def _indexed(journal: Journal, each: Rebuilt) -> list[Receipt]:
         return []
     with journal.store.snapshot() as cursor:
         known = [kept.receipt for kept in reversed(receipts.of_path(cursor, each.original))]
-    knows = journal.store.registry.aliases.knows
+        # Within: another thread's rollback may empty what is known of names until somebody looks.
+        knows = journal.store.registry.aliases.knows
     return [
         receipt
         for receipt in known

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import StorageError
+from journal import EntryError, StorageError
 from journal.audit import audit
 from journal.migration import apply, plan
 from journal.rebuilding import rebuild
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from journal import Journal
     from tests.thieves import Thief
 
@@ -110,6 +113,39 @@ def test_every_key_of_an_index_is_in_the_new_one(journal: Journal, tmp_path: Pat
     rebuild(journal, tmp_path / "rebuilt")
     made = json.loads((tmp_path / "rebuilt" / "main" / "sessions" / "sessions.json").read_text())
     assert list(made) == list(index)
+
+
+def test_an_index_is_whole_though_another_write_is_rolled_back_meanwhile(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a writer's first write all that is known of names goes, until somebody looks again."""
+    sessions = tmp_path / "agents" / "main" / "sessions"
+    sessions.mkdir(parents=True)
+    file = sessions / "11111111-1111-1111-1111-111111111111.jsonl"
+    file.write_text(f'{{"type":"session","version":3,"id":"{file.stem}"}}\n')
+    (sessions / "sessions.json").write_text(json.dumps({"main": {"sessionId": file.stem}}))
+    migrate(journal, tmp_path / "agents")
+    own = journal.session("s", writer="w", role="run")
+    own.append({"n": 1}, request_id="r")
+    snapshot, under_way = journal.store.snapshot, list[bool]()
+
+    @contextmanager
+    def then_rolled_back() -> Iterator[Any]:
+        with snapshot() as cursor:
+            yield cursor
+        if not under_way:
+            under_way.append(True)
+            batch = journal.batch()
+            batch.append(journal.session("new", writer="newcomer", role="tool"), {})
+            batch.append(own, {"n": 2}, request_id="r")
+            with pytest.raises(EntryError), batch:
+                pass
+            under_way.clear()
+
+    monkeypatch.setattr(journal.store, "snapshot", then_rolled_back)
+    rebuild(journal, tmp_path / "rebuilt")
+    made = json.loads((tmp_path / "rebuilt" / "main" / "sessions" / "sessions.json").read_text())
+    assert list(made) == ["main"]
 
 
 def test_an_index_that_says_something_else_is_kept_anew(
