@@ -6,6 +6,7 @@ A schema is a journal's by the comment on it, which only its owner can set.
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,6 +31,7 @@ TRIGGERS: Final = frozenset(
 )
 # What our catalogue says, by version; a test holds it to the migrations.
 DIGESTS: Final = {1: "7636e6cea47f8284d4b5235d7d7c45d0256998925386ba4751436137168f89c6"}
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _WAIT_S: Final = 30.0
 _ONE_AT_A_TIME: Final = 0x534A524E  # of the server's advisory locks, while a journal is made
 
@@ -85,7 +87,7 @@ def version_of(address: Address) -> int | None:
 
     Raises:
         SchemaError: the schema holds another program's tables, a newer version's, or a
-            copy that is not finished.
+            copy that is not finished; or somebody changed the comment that says so.
         StorageError: the server cannot be reached.
 
     """
@@ -127,7 +129,15 @@ def version_in(cursor: Cursor, address: Address) -> int | None:
             hint=f"GRANT USAGE ON SCHEMA {address.schema} TO {user}, and what else docs/postgres.md has for it",
             code="not-granted",
         )
-    return int(str(comment).removeprefix(COMMENT))
+    version = str(comment).removeprefix(COMMENT)
+    if not _NUMBER.fullmatch(version):
+        raise errors.SchemaError(
+            f"{address.shown}: the comment on the schema {address.schema!r} was changed, and says no version; "
+            "it was left as it is",
+            hint=f"{commented(address, f'{COMMENT}{max(DIGESTS)}')}  # as it was",
+            code="schema-changed",
+        )
+    return int(version)
 
 
 def unfinished_at(address: Address) -> copymark.CopyMark | None:

@@ -218,6 +218,22 @@ def test_a_newer_schema_is_refused(journal: Journal, journal_path: str, server: 
     assert refused(journal_path).code == "schema-newer"
 
 
+@pytest.mark.parametrize(
+    "version", ["", "1 (of the gateways)", "-1", pytest.param("1" * 5000, id="long")]
+)
+def test_a_comment_that_somebody_changed_is_told(
+    journal: Journal, journal_path: str, server: Server, version: str
+) -> None:
+    """It is what people write into, and what the hint says makes it a journal's again."""
+    with server.connect() as owner:
+        schema = parsed(journal_path).schema
+        owner.execute(f"COMMENT ON SCHEMA {schema} IS 'session-journal schema {version}'")
+        error = refused(journal_path)
+        assert error.code == "schema-changed"
+        owner.execute(str(error.hint).partition("  #")[0])
+    Journal(journal_path).close()
+
+
 def test_a_schema_that_was_changed_meanwhile_is_refused_until_it_is_mended(
     journal: Journal, gateway: Any, journal_path: str, server: Server
 ) -> None:
