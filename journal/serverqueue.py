@@ -32,8 +32,8 @@ class Queue:
 
     """
 
-    def __init__(self, schema: str, link: Link) -> None:
-        self._schema, self._link = schema, link
+    def __init__(self, schema: str, link: Link, time_out_s: float) -> None:
+        self._schema, self._link, self._time_out_s = schema, link, time_out_s
         self.is_wanted = self.met_others = False
 
     def want(self, is_wanted: bool) -> None:  # noqa: FBT001 - it is what is said
@@ -54,7 +54,8 @@ class Queue:
             return
         flush.is_begun, before, number = True, chain.head, chain.session_id
         lock = queueing.lock_of(self._schema, number)
-        found = queueing.stand(self._link.wire, lock, number, (before.seq, MAX_SEQ))
+        between = (before.seq, MAX_SEQ)
+        found = queueing.stand(self._link.wire, lock, number, between, self._time_out_s)
         if found is None or not caught_up(chain, found):
             raise UnforeseenError
         self.met_others = chain.head.seal != before.seal

@@ -84,7 +84,7 @@ class ServerStore(Store):
         self._follower_lock = notices.lock_of(address.schema)
         self._is_followed = False
         self._link = Link(address, durability=durability, wait_s=busy_timeout_s)
-        self.queue = Queue(address.schema, self._link)
+        self.queue = Queue(address.schema, self._link, busy_timeout_s)
         try:
             self._link.connect()
             catalog.check(self._link.cursor, address, SCHEMA_VERSION)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LONGEST_MS: Final = 1000
 # Each statement sees what was committed before it: the look, what was there when the turn came.
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_WAIT: Final = f"SELECT set_config('lock_timeout', '{LONGEST_MS}', true), pg_advisory_xact_lock($1)"
+_WAIT: Final = "SELECT set_config('lock_timeout', $2, true), pg_advisory_xact_lock($1)"
 
 
 def lock_of(schema: str, session_id: int) -> int:
@@ -29,18 +29,22 @@ def lock_of(schema: str, session_id: int) -> int:
     return int.from_bytes(blake2b(name, digest_size=8, person=b"head").digest()) >> 1
 
 
-def stand(wire: Wire, lock: int, session_id: int, between: tuple[int, int]) -> Any:  # noqa: ANN401 - a row, or None
+def stand(
+    wire: Wire, lock: int, session_id: int, between: tuple[int, int], time_out_s: float
+) -> Any:  # noqa: ANN401 - a row, or None
     """Begin, wait for one's turn, and return the newest row as it is then; one round trip.
 
     Without its body, and behind it: the seal at the lower seq, and the projection's
-    ``examined_seq`` and ``examined_mac``. None where there is no such session.
+    ``examined_seq`` and ``examined_mac``. None where there is no such session. The turn is waited
+    for a second at most, and half of the write's time-out: the rest of that is to go round.
 
     Raises:
         Exception: the driver's: the turn did not come in time.
 
     """
+    longest_ms = max(1, min(LONGEST_MS, int(time_out_s * 500)))
     values = (session_id, between[1], 1, between[0])
-    return row_of(wire.run((_BEGIN, ()), (_WAIT, (lock,)), (_look(), values))[2])
+    return row_of(wire.run((_BEGIN, ()), (_WAIT, (lock, str(longest_ms))), (_look(), values))[2])
 
 
 @cache

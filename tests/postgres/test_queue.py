@@ -191,8 +191,7 @@ def test_one_that_was_stopped_first_in_the_queue_stops_nobody(
     gateway: Any, other: Any, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waited in vain writes all the same, and does not wait there again."""
-    longest = str(queueing.LONGEST_MS)
-    monkeypatch.setattr(queueing, "_WAIT", queueing._WAIT.replace(longest, "50"))
+    monkeypatch.setattr(queueing, "LONGEST_MS", 50)
     holding = server.connect()
     holding.execute("SELECT pg_advisory_lock(%s)", (queue_of(gateway),))
     stood = noted(monkeypatch)
@@ -204,6 +203,20 @@ def test_one_that_was_stopped_first_in_the_queue_stops_nobody(
     # Each of the two waited once at most.
     assert 1 <= len(stood) <= 2
     assert numbers(gateway)[-6:] == [0, 0, 1, 1, 2, 2]
+
+
+def test_who_may_not_wait_for_long_goes_round_one_that_was_stopped(
+    journal_path: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole time-out would be spent in the queue, and that of each further write."""
+    monkeypatch.setattr(queueing, "LONGEST_MS", 3000)
+    with Journal(journal_path, busy_timeout=2) as journal, server.connect() as holding:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append({"n": 1})
+        holding.execute("SELECT pg_advisory_lock(%s)", (queue_of(session),))
+        stand_in_turn(session)
+        session.append({"n": 2})
+        assert numbers(session) == [1, 2]
 
 
 @pytest.mark.parametrize(
