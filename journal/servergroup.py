@@ -146,7 +146,7 @@ class PatientGroup(Group):
 
 def pause(tries: int) -> None:
     """Wait a moment, longer each time and never as long as others do."""
-    longest = min(0.002 * 2**tries, _LONGEST_PAUSE_S)
+    longest = min(0.002 * 2 ** min(tries, 8), _LONGEST_PAUSE_S)  # no float is as large as 2**1024
     time.sleep(random.uniform(0, longest))  # noqa: S311 - only to come apart
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from types import SimpleNamespace
@@ -14,7 +15,9 @@ from journal.adopting import adopt_key
 from journal.audit import audit
 from journal.dialects import catalog
 from journal.dialects.address import parsed
+from journal.dialects.postgres import is_lost
 from journal.dialects.standbys import Commits, waited_for
+from journal.servergroup import patiently
 from tests.crash.parties import apart
 from tests.postgres.cluster import Node, awaited
 from tests.postgres.failovers import KEYS, Heard
@@ -267,6 +270,26 @@ def test_a_commit_whose_wait_nobody_could_end_is_not_begun(monkeypatch: pytest.M
     with pytest.raises(StorageError) as caught, commits.confirmed(1):
         sent.append("COMMIT")
     assert (caught.value.code, sent) == ("no-thread", [])
+
+
+def test_a_server_is_waited_for_as_long_as_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minutes, too: that is more than a thousand tries."""
+    tried, longest = [0], list[float]()
+
+    def try_it() -> str:
+        tried[0] += 1
+        if tried[0] < 2000:
+            raise StorageError("away", code="server-gone")
+        return "back"
+
+    def at_once(_: float, most: float) -> float:
+        longest.append(most)
+        return 0
+
+    monkeypatch.setattr(random, "uniform", at_once)
+    assert patiently(try_it, 60, is_lost) == "back"
+    assert longest[:2] == [0.004, 0.008]
+    assert max(longest) == longest[-1] == 0.5
 
 
 # -- standbys that the URL claims -----------------------------------------------------------
