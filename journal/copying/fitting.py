@@ -36,7 +36,6 @@ class Fitting:
 
     Attributes:
         told: what was put otherwise than it stands, in words; the first of it.
-        count: how many rows that were.
 
     """
 
@@ -46,23 +45,35 @@ class Fitting:
         self._escapes = into_server and not is_server
         self._numbers = is_server and not into_server
         self.told: dict[tuple[str, Any], str] = {}
-        self.count = 0
+        self._counts: dict[str, int] = {}  # of each table, the most that one reading found
+        self._found: dict[str, int] = {}
+
+    @property
+    def count(self) -> int:
+        """How many rows were put otherwise than they stand."""
+        return sum(self._counts.values())
 
     def rows(self, table: Table, after: int | None = None) -> Iterator[Values]:
         """Yield a table's rows in order, each as it can be held."""
+        if not self._escapes and not self._numbers:
+            return iter(self._source.ordered(table, after))
+        return self._counted(table, after)
+
+    def _counted(self, table: Table, after: int | None) -> Iterator[Values]:
+        """Yield them, and count those that are put otherwise: a table is read more than once."""
+        self._found[table.name] = 0
+        yield from self._fitted(table, after)
+        self._counts[table.name] = max(self._counts.get(table.name, 0), self._found[table.name])
+
+    def _fitted(self, table: Table, after: int | None) -> Iterator[Values]:
         if self._escapes:
             return self._escaped_in_order(table, after)
-        if self._numbers and table is tables.entries:
-            return self._numbered(after)
-        if self._numbers:
-            return self._once(table)
-        return iter(self._source.ordered(table, after))
+        return self._numbered(after) if table is tables.entries else self._once(table)
 
     def _tell(self, table: Table, key: Any, what: str) -> None:  # noqa: ANN401 - a number or text
-        if (table.name, key) not in self.told:
-            self.count += 1
-            if len(self.told) < _SHOWN:
-                self.told[table.name, key] = what
+        self._found[table.name] += 1
+        if len(self.told) < _SHOWN:
+            self.told[table.name, key] = what
 
     def _escaped_in_order(self, table: Table, after: int | None) -> Iterator[Values]:
         """Yield a table's rows by key as it is put: what is escaped in one stands elsewhere than before."""
@@ -84,7 +95,7 @@ class Fitting:
                 columns = ", ".join(names[at] for at in odd)
                 self._tell(
                     table,
-                    row[0],
+                    row[:2],
                     f"{table.name} {_shown(row[0])}: {columns} is no text, so it was escaped",
                 )
             yield row

@@ -486,3 +486,24 @@ def test_rows_whose_ids_are_escaped_come_in_the_order_that_they_are_put_in(
     assert ids == sorted(ids)
     assert [b"\\xff" in each for each in ids] == [True, True, False, False]
     assert fitting.count == 2
+
+
+def test_of_many_rows_that_are_put_otherwise_each_is_counted_once(
+    tmp_path: Path, key_file: Path
+) -> None:
+    """However often they are read: to copy, to compare, and once more where a copy is gone on with."""
+    with Journal(tmp_path / "a.db", key_file=key_file) as journal:
+        session = journal.session(KEY, writer="gateway", role="run", run_id="r")
+        for _ in range(2):
+            session.claim().release()
+    thief = Thief(tmp_path / "a.db")
+    thief.execute("UPDATE claims SET run_id = CAST(x'ff' AS TEXT)")
+    for n in range(150):
+        thief.execute(f"INSERT INTO meta VALUES (CAST(x'ff' || {n} AS TEXT), 'v')")
+    thief.close()
+    with source_of(str(tmp_path / "a.db")) as source:
+        fitting = Fitting(source, into_server=True)
+        for _ in range(3):
+            assert len(list(fitting.rows(tables.claims))) == 2
+            assert len(list(fitting.rows(tables.meta))) > 150
+    assert (fitting.count, len(fitting.told)) == (152, 100)
