@@ -55,6 +55,10 @@ class Source:
         """Return what a mirror that this journal serves is registered with."""
         return ""
 
+    def running(self) -> tuple[object, ...] | None:
+        """Return what tells this database from all others, however it is addressed; None of a file."""
+        return None
+
     def side_path(self, journal_id: str, mirror: str) -> str:
         """Return where this host keeps what it knows of a mirror, by the mirror's path."""
         del journal_id, mirror
@@ -167,6 +171,10 @@ class ServerSource(Source):
     def place(self) -> str:
         """Return the journal's place on its server, for this user."""
         return place_of(postgres.Cursor(self._connection), self._address.schema)
+
+    def running(self) -> tuple[object, ...]:
+        """Return what tells this schema from all others, however it is addressed."""
+        return catalog.running(postgres.Cursor(self._connection), self._address.schema)
 
     def side_path(self, journal_id: str, mirror: str) -> str:
         """Return where this user keeps what is known of the mirrors in one's directory."""

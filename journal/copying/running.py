@@ -103,9 +103,9 @@ def copy(  # noqa: PLR0913 - how it is told, and what with
         made = target_at(asked.target)
     check_apart(asked.source, asked.target)
     with _hinting("SRC"), opened(asked.source) as first:
-        journal_id = keyring.find(first, key_file).journal_id
+        journal_id, running = keyring.find(first, key_file).journal_id, first.running()
     with _hinting("DST"):
-        is_made = is_whole(asked.target, journal_id, key_file)
+        is_made = is_whole(asked.target, journal_id, key_file, running)
     if is_made and not asked.catches_up:
         check_equal(asked.source, asked.target)
     return _told(asked, made, journal_id, is_made=is_made)

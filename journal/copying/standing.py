@@ -39,16 +39,27 @@ def check_apart(source: str, target: str) -> None:
     elif is_url(source) and is_url(target):
         is_same |= parsed(source) == parsed(target)
     if is_same:
-        raise StorageError(
-            f"{shown(source)} is the journal itself", hint="name another DST", code="own-file"
-        )
+        raise _itself(source)
 
 
-def is_whole(target: str, journal_id: str | None, key_file: str | os.PathLike[str] | None) -> bool:
+def _itself(place: str) -> StorageError:
+    return StorageError(
+        f"{shown(place)} is the journal itself", hint="name another DST", code="own-file"
+    )
+
+
+def is_whole(
+    target: str,
+    journal_id: str | None,
+    key_file: str | os.PathLike[str] | None,
+    source: tuple[object, ...] | None,
+) -> bool:
     """Whether the whole copy is there; False if it was begun, or nothing is there.
 
+    ``source`` is what tells the journal from all others on servers, if it is on one.
+
     Raises:
-        StorageError: another journal is there, or a copy of one.
+        StorageError: another journal is there, or a copy of one; or it is the journal itself.
         SchemaError: another program's data is there.
 
     """
@@ -64,6 +75,8 @@ def is_whole(target: str, journal_id: str | None, key_file: str | os.PathLike[st
     with opened(target) as there:
         if keyring.find(there, key_file).journal_id != journal_id:
             raise _another(target, "another journal is there")
+        if source is not None and there.running() == source:
+            raise _itself(target)  # by another name of its host, say
     return True
 
 

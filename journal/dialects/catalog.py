@@ -45,6 +45,12 @@ _SIZE: Final = (
     "SELECT current_setting('server_version'), COALESCE(sum(pg_total_relation_size(oid)), 0)::bigint "
     "FROM pg_class WHERE relnamespace = ?::regnamespace AND relkind = 'r'"
 )
+# Of two addresses of one database the same, and of two databases never: be one the other's standby, or made of its backup.
+_RUNNING: Final = (
+    "SELECT extract(epoch FROM pg_postmaster_start_time())::text, "
+    "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "
+    "(SELECT oid::bigint FROM pg_namespace WHERE nspname = ?)"
+)
 # No text that the server makes of a definition: it differs from version to version.
 _OBJECTS: Final = (
     (
@@ -148,6 +154,11 @@ def unfinished_at(address: Address) -> copymark.CopyMark | None:
     if not comment.startswith(copymark.COMMENT):
         return None
     return copymark.mark_of(comment.removeprefix(copymark.COMMENT))
+
+
+def running(cursor: Cursor, schema: str) -> tuple[object, ...]:
+    """Return what tells a schema from all others, of whichever server that runs."""
+    return tuple(cursor.execute(_RUNNING, (schema,)).fetchone())
 
 
 class Facts(NamedTuple):

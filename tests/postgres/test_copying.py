@@ -232,6 +232,18 @@ def test_a_finished_copy_is_never_written_over(source: Path, url: str) -> None:
     assert rows(url) == before
 
 
+@pytest.mark.parametrize("catch_up", [False, True])
+def test_a_journal_is_no_copy_of_itself_however_it_is_called(
+    source: Path, url: str, *, catch_up: bool
+) -> None:
+    """It would be said to be equal, and who believes that there are two may take one away."""
+    copy(source, url)
+    for other in (url.replace("127.0.0.1", "localhost"), f"{url}&connect_timeout=5"):
+        with pytest.raises(StorageError) as caught:
+            copy(url, other, catch_up=catch_up)
+        assert (caught.value.code, caught.value.hint) == ("own-file", "name another DST")
+
+
 def test_two_do_not_copy_into_one_place(
     source: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
