@@ -10,7 +10,7 @@ import json
 from shlex import quote
 from typing import Final, NamedTuple
 
-from journal.errors import SchemaError
+from journal.errors import SchemaError, StorageError
 
 APPLICATION_ID: Final = 0x534A5243  # "SJRC"; a journal's is "SJRN"
 TABLE: Final = "copying"
@@ -44,4 +44,13 @@ def unfinished(where: str, mark: CopyMark) -> SchemaError:
         f"{where} is a copy of {mark.source} that is not finished; no journal yet",
         hint=f"journal copy {quote(mark.source)} {quote(where)}",
         code=CODE,
+    )
+
+
+def another(where: str, mark: CopyMark) -> StorageError:
+    """Return the refusal of a place where a copy of another journal was begun."""
+    return StorageError(
+        f"{where}: a copy of another journal ({mark.source}) was begun; it was left as it is",
+        hint="name another DST",
+        code="another-journal",
     )

@@ -63,8 +63,11 @@ class FileTarget:
             with suppress(FileExistsError):
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC
                 os.close(os.open(self.path, flags, 0o600))
-            if schema.unfinished_at(self.shown) is None:
+            begun = schema.unfinished_at(self.shown)
+            if begun is None:
                 schema.create_draft(self.shown, mark)
+            elif begun.journal_id != mark.journal_id:
+                raise copymark.another(self.shown, begun)  # since it was looked at
             self._raw = connect(self.shown)
             with self._transaction():
                 self._check_mark()

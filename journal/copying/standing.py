@@ -6,7 +6,7 @@ import os
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from journal import schema, tables
+from journal import copymark, schema, tables
 from journal.audit import keyring
 from journal.audit.source import opened
 from journal.copying.fitting import Fitting
@@ -67,25 +67,21 @@ def is_whole(
     mark = schema.unfinished_on_server(address) if address else schema.unfinished_at(target)
     if mark is not None:
         if mark.journal_id != journal_id:
-            raise _another(target, f"a copy of another journal ({mark.source}) was begun")
+            raise copymark.another(shown(target), mark)
         return False
     version = schema.version_on_server(address) if address else schema.version_of(target)
     if version is None:
         return False
     with opened(target) as there:
         if keyring.find(there, key_file).journal_id != journal_id:
-            raise _another(target, "another journal is there")
+            raise StorageError(
+                f"{shown(target)}: another journal is there; it was left as it is",
+                hint="name another DST",
+                code="another-journal",
+            )
         if source is not None and there.running() == source:
             raise _itself(target)  # by another name of its host, say
     return True
-
-
-def _another(target: str, what: str) -> StorageError:
-    return StorageError(
-        f"{shown(target)}: {what}; it was left as it is",
-        hint="name another DST",
-        code="another-journal",
-    )
 
 
 def check_equal(source: str, target: str) -> None:

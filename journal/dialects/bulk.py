@@ -166,7 +166,7 @@ class ServerTarget:
         with self._told():
             self._connect()
             self._lock()
-            self._check_mark()
+            self._check_mark(mark)
             # Whoever writes rows as they are needs no seat belt that asks for a head first.
             self._switch("DISABLE")
 
@@ -199,19 +199,17 @@ class ServerTarget:
                 hint="wait until that has ended, then do the same again",
             ) from error
 
-    def _check_mark(self) -> None:
-        """Refuse a copy that another process finished before the lock was ours."""
-        try:
-            catalog.version_in(Cursor(self._raw), self.address)
-        except SchemaError as error:
-            if error.code == copymark.CODE:
-                return
-            raise
-        raise StorageError(
-            f"{self.shown}: it was finished by another process meanwhile",
-            hint="do the same again: what is there is compared",
-            code="live",
-        )
+    def _check_mark(self, mark: CopyMark) -> None:
+        """Refuse what another process finished, or began of another journal, before the lock was ours."""
+        begun = catalog.unfinished_at(self.address)
+        if begun is None:
+            raise StorageError(
+                f"{self.shown}: it was finished by another process meanwhile",
+                hint="do the same again: what is there is compared",
+                code="live",
+            )
+        if begun.journal_id != mark.journal_id:
+            raise copymark.another(self.shown, begun)
 
     def _switch(self, how: str) -> None:
         for name in ("entries", "meta"):

@@ -488,6 +488,19 @@ def test_rows_whose_ids_are_escaped_come_in_the_order_that_they_are_put_in(
     assert fitting.count == 2
 
 
+def test_a_copy_of_another_journal_that_was_begun_meanwhile_is_not_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    """Both had found nothing there."""
+    first, second = FileTarget(tmp_path / "copy.db"), FileTarget(tmp_path / "copy.db")
+    first.begin(CopyMark("one.db", "x" * 32), run_migrations)
+    first.close()
+    with pytest.raises(StorageError) as caught:
+        second.begin(CopyMark("other.db", "y" * 32), run_migrations)
+    second.close()
+    assert (caught.value.code, "one.db" in str(caught.value)) == ("another-journal", True)
+
+
 def test_of_many_rows_that_are_put_otherwise_each_is_counted_once(
     tmp_path: Path, key_file: Path
 ) -> None:

@@ -257,6 +257,19 @@ def test_two_do_not_copy_into_one_place(
     first.close()
 
 
+def test_a_copy_of_another_journal_that_was_begun_meanwhile_is_not_gone_on_with(
+    source: Path, url: str
+) -> None:
+    """Both had found nothing there."""
+    first, second = ServerTarget(parsed(url)), ServerTarget(parsed(url))
+    first.begin(CopyMark(str(source), "x" * 32), run_migrations)
+    first.close()
+    with pytest.raises(StorageError) as caught:
+        second.begin(CopyMark("other.db", "y" * 32), run_migrations)
+    second.close()
+    assert (caught.value.code, str(source) in str(caught.value)) == ("another-journal", True)
+
+
 def test_a_connection_that_is_lost_where_a_copy_goes_on_is_told(
     source: Path, url: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
