@@ -58,7 +58,8 @@ def parsed(url: str) -> Address:
             and not parts.fragment
             and _HOSTS.fullmatch(parts.netloc.rpartition("@")[2])
         )
-        words = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        query = parts.query.replace("+", "%2B")  # a plus and no blank, as libpq has it
+        words = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         is_fit, words = None, []
     if not is_fit:

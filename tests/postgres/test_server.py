@@ -89,6 +89,17 @@ def test_what_is_shown_is_an_address_whatever_the_database_is_called(name: str) 
     assert (type(lost_race), lost_race.code) == (BusyError, "contended")
 
 
+def test_what_the_query_says_is_what_libpq_reads_in_it() -> None:
+    url = "postgresql://h/d?password=a+b%20c%2Bd&sslrootcert=/opt/c++/ca.pem&user=me+you"
+    address = parsed(url)
+    for made in (address.conninfo, parsed(address.shown).conninfo):
+        given = driver().conninfo.conninfo_to_dict(made)
+        assert given["user"] == "me+you"
+    assert driver().conninfo.conninfo_to_dict(address.conninfo) == (
+        driver().conninfo.conninfo_to_dict(url)
+    )
+
+
 @pytest.mark.parametrize("password", ["1/2", "1?2", "p#w", "1#2", "p@w/2@x"])
 def test_a_password_that_is_not_quoted_is_refused_and_not_shown(password: str) -> None:
     with pytest.raises(EntryError) as caught:
