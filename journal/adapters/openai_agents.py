@@ -283,7 +283,9 @@ class JournalSession:
         """
         if self._fence is None or not self._session.exists:
             return None
-        own, since = self._fence.store.instance_of(self._writer), self._fence.mark.seq
+        store, since = self._fence.store, self._fence.mark.seq
+        with store.snapshot():  # or another thread's rollback might leave no writer known
+            own = store.instance_of(self._writer)
         later = (each.entry for each in who(self._use.journal, self._session.key, after=since))
         facts = (
             decode(entry.body)

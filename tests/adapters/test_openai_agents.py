@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agents import Agent, Runner, set_tracing_disabled
 from agents.items import ModelResponse
-from agents.memory import Session, SessionSettings
+from agents.memory import Session as SDKSession
+from agents.memory import SessionSettings
 from agents.models.interface import Model
 from agents.usage import Usage
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
@@ -21,6 +22,7 @@ from journal import (
     Journal,
     JournalError,
     RefusedError,
+    Session,
     SessionTakeover,
     StorageError,
 )
@@ -79,7 +81,7 @@ def test_a_runner_remembers_from_turn_to_turn(db: Path) -> None:
         ]
 
     assert run(talk, db) == ["1 items", "3 items"]
-    assert isinstance(JournalSession(KEY, db), Session)
+    assert isinstance(JournalSession(KEY, db), SDKSession)
     with Journal(db) as journal:
         entries = journal.session(KEY).read()
         assert [entry.json()["role"] for entry in entries] == ["user", "assistant"] * 2
@@ -270,6 +272,34 @@ def test_a_strict_session_refuses_to_go_on_over_what_another_took_out(
             assert [item["content"] for item in await session.get_items()] == left
             await session.add_items([said("5")])
             assert await session.pop_item() == said("5")
+
+        run(work, journal, strict=True)
+
+
+def test_a_strict_session_knows_its_own_pop_though_another_write_is_rolled_back_meanwhile(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a writer's first write all that is known of writers goes, until somebody looks again."""
+    with Journal(url_of(db)) as journal:
+        other = journal.session("other", writer="other", role="run")
+        other.append({"n": 1}, request_id="r")
+        exists: Any = vars(Session)["exists"]
+
+        def then_rolled_back(session: Session) -> bool:
+            found: bool = exists.fget(session)
+            batch = journal.batch()
+            batch.append(journal.session("new", writer="newcomer", role="tool"), {})
+            batch.append(other, {"n": 2}, request_id="r")
+            with pytest.raises(EntryError), batch:
+                pass
+            return found
+
+        async def work(session: JournalSession) -> None:
+            await session.add_items([said("1"), said("2")])
+            await session.get_items()
+            assert await session.pop_item() == said("2")
+            monkeypatch.setattr(Session, "exists", property(then_rolled_back))
+            await session.add_items([said("3")])
 
         run(work, journal, strict=True)
 
