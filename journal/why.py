@@ -61,23 +61,28 @@ def why(journal: Journal, wanted: str | None) -> Explanation:
         settlement = incident.settlement()
         row, parked = incident.row, incident.parked
         same = list(verdicts.since(cursor, store, store.clock() - _WEEK_US))
-    return Explanation(
-        wanted,
-        incident.chain.key,
-        classes(row.outcome, incident.facts),
-        _what(incident),
-        rule_of(row.policy, row.outcome) if incident.is_check else _rule(row.outcome),
-        _expected(incident),
-        {"words": "the head at", **incident.facts["head"], "claim": _claim_found(incident.facts)},
-        row.judged_us,
-        incident.holder,
-        between,
-        left_out,
-        removed,
-        _lately(store, row, same),
-        {} if parked is None else {**_parked_facts(parked), "settlement": settlement},
-        tuple(_acts(incident)),
-    )
+        # Within: what can be done is looked up too, and the cursor is anybody's afterwards.
+        return Explanation(
+            wanted,
+            incident.chain.key,
+            classes(row.outcome, incident.facts),
+            _what(incident),
+            rule_of(row.policy, row.outcome) if incident.is_check else _rule(row.outcome),
+            _expected(incident),
+            {
+                "words": "the head at",
+                **incident.facts["head"],
+                "claim": _claim_found(incident.facts),
+            },
+            row.judged_us,
+            incident.holder,
+            between,
+            left_out,
+            removed,
+            _lately(store, row, same),
+            {} if parked is None else {**_parked_facts(parked), "settlement": settlement},
+            tuple(_acts(incident)),
+        )
 
 
 class Noticed(NamedTuple):

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+from contextlib import contextmanager
 
 import click
 import pytest
@@ -153,6 +154,25 @@ def staged(tmp_path):
 def next_command(found, word: str) -> str:
     command: str = next(act.command for act in found.acts if word in act.command)
     return command
+
+
+def test_all_of_an_explanation_is_of_one_state(staged, monkeypatch):
+    """Nothing is asked once the reading has ended: another thread may be writing by then."""
+    base = staged.journal.session("s", writer="gateway", role="run")
+    base.append({"n": 1})
+    fence = base.fence()
+    staged.thief.insert_copy("s")
+    wanted = staged.caught(lambda: fence.append(REPLY))
+    snapshot = staged.journal.store.snapshot
+
+    @contextmanager
+    def then_closed():
+        with snapshot() as cursor:
+            yield cursor
+        staged.journal.close()
+
+    monkeypatch.setattr(staged.journal.store, "snapshot", then_closed)
+    assert len(why(staged.journal, wanted).acts) == 6
 
 
 @pytest.mark.parametrize("key", ["-it's a b", "--help", "a b"])
