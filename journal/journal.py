@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from journal import creation, parking
 from journal.aliases import ambiguous
 from journal.batch import Batch
-from journal.dialects.address import is_url, parsed
+from journal.dialects.address import is_url, parsed, unknown
 from journal.engine import DURABILITY, check_strictly
 from journal.errors import EntryError, NotFoundError, SchemaError
 from journal.fence import Fence
@@ -314,11 +314,7 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
             code="not-on-a-server",
         )
     elif "://" in text:
-        raise EntryError(
-            f"{text.partition('://')[0]} is not a database this version knows",
-            hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
-            code="url",
-        )
+        raise unknown(text)
     if text == ":memory:":  # what SQLite means by it would not outlive a connection
         raise EntryError(
             "a journal is kept in a file, never in memory",

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, TypeVar
 
-from journal.dialects.address import is_url
+from journal.dialects.address import is_url, unknown
 from journal.errors import EntryError
 from journal.journal import Journal
 from journal.process import begin
@@ -244,7 +244,9 @@ def path_of(url: str) -> Path:
     """
     prefix = next((each for each in _PREFIXES if url.startswith(each)), "")
     text = url.removeprefix(prefix)
-    if not text or "://" in text or (prefix and "?" in text):
+    if "://" in text:
+        raise unknown(text)
+    if not text or (prefix and "?" in text):
         raise EntryError(
             f"{url!r} names no place to keep a journal in",
             hint="a path, sqlite:///agents.db, or postgresql+psycopg://USER@HOST/DATABASE",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from journal import schema, tables
 from journal.dialects import bulk, catalog, postgres, readings
-from journal.dialects.address import is_url, parsed
+from journal.dialects.address import is_url, parsed, unknown
 from journal.engine import connect, driver, reading_engine, translated
 from journal.errors import NotFoundError
 from journal.model import Row
@@ -284,10 +284,18 @@ def _begin_together(path: str, connection: Any, companions: Companions) -> None:
 
 
 def path_of(path: str | Path) -> str:
-    """Return the database's absolute path, of a path or a ``sqlite:///`` URL; a server's URL as it is."""
+    """Return the database's absolute path, of a path or a ``sqlite:///`` URL; a server's URL as it is.
+
+    Raises:
+        EntryError: a URL of another database.
+
+    """
     if is_url(path):
         return str(path)
-    return str(Path(str(path).removeprefix("sqlite:///")).absolute())
+    file = str(path).removeprefix("sqlite:///")
+    if "://" in file:
+        raise unknown(file)
+    return str(Path(file).absolute())
 
 
 def text(value: object) -> str:

@@ -139,8 +139,10 @@ def _say(
 
 def db_shown(db: str) -> str:
     """Return how a journal was named, without a password: it is printed."""
+    if "://" not in db.removeprefix("sqlite:///"):
+        return db
     try:
-        return parsed(db).shown if is_url(db) else db
+        return parsed(db).shown if is_url(db) else "URL"
     except JournalError:
         return "URL"
 

@@ -37,6 +37,15 @@ def is_url(path_or_url: object) -> bool:
     return str(path_or_url).partition("://")[0] in SCHEMES and "://" in str(path_or_url)
 
 
+def unknown(url: str) -> EntryError:
+    """Return the refusal of another database's URL, or another driver's; a password may be in the rest of it."""
+    return EntryError(
+        f"{url.partition('://')[0]} is not a database this version knows",
+        hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
+        code="url",
+    )
+
+
 def parsed(url: str) -> Address:
     """Take a URL apart: ``postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME``.
 

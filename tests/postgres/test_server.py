@@ -22,8 +22,10 @@ from journal import (
     SessionTakeover,
     StorageError,
 )
+from journal.adapters.sharing import Shared
 from journal.audit import audit
 from journal.cli import cli
+from journal.copying import copy
 from journal.dialects import catalog, postgres
 from journal.dialects.address import parsed
 from journal.dialects.postgres import driver, translated
@@ -510,6 +512,18 @@ def test_a_password_is_not_said_where_two_journals_are_named(journal_path: str) 
         done = run(journal_path, "init", other)
         assert done.exit_code == 2
         assert f"-d names {parsed(journal_path).shown}, and PATH " in done.output
+
+
+@pytest.mark.parametrize("opening", [Journal, audit, Shared.of, lambda url: copy(url, "copy.db")])
+def test_another_drivers_url_is_refused_without_its_password(opening: Any) -> None:
+    """As SQLAlchemy knows it; somebody's own may stand there by mistake."""
+    url = f"postgresql+asyncpg://u:{QUOTED}@h/d"
+    with pytest.raises(EntryError) as caught:
+        opening(url)
+    assert QUOTED not in f"{caught.value} {caught.value.hint}"
+    assert "postgresql+asyncpg is not a database" in str(caught.value)
+    assert run(url, "status").exit_code == run(url, "init").exit_code
+    assert run(url, "init", "other.db").exit_code == 2
 
 
 def test_the_command_line_tells_a_wrong_password(server: Server) -> None:
