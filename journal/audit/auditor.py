@@ -218,7 +218,9 @@ class _Audit:
             with self.source.apart():
                 yield
         except Exception as error:
-            is_unfit = isinstance(error, UNFIT) and self._is_unruly  # else it is a bug of ours
+            # Without the key facts are believed that no key holder sealed, whatever is in them.
+            is_odd = self.keyring.key is None or self._is_unruly
+            is_unfit = isinstance(error, UNFIT) and is_odd  # else it is a bug of ours
             if not (is_unfit or is_driver_error(error)):
                 raise
             self.found.add("J502", name, evidence={"sqlite": text(str(error))})

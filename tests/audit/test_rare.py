@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import sys
@@ -176,6 +177,33 @@ def test_a_mirror_that_is_not_looked_at_from_here_is_told_as_what_it_is(own, pla
     mirrors = held.MirrorAudit(source, nothing, nothing, nothing, [])
     declared: Any = SimpleNamespace(host=host)
     assert mirrors._elsewhere(declared, place) == told
+
+
+def test_an_id_that_is_no_text_is_no_id_of_the_journal(busy, journal_path, thief):
+    """A row that nobody sealed may claim any: it is told as what it is, and ends no audit."""
+    thief.insert_copy("journal:", kind="control", body=b'{"control":"journal","id":"\\ud800"}')
+    assert "J301" in {finding.id for finding in audit(journal_path).findings}
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        b'{"control":"session","id":77,"key":"\\ud800"}',
+        b'{"control":"mirror","number":9,"session_id":2,"host":"HOST","path":"/x\\u0000","on_edit":"entries","writer_id":5}',
+        b'{"control":"mirror","number":9,"session_id":2,"host":"HOST","path":[7],"on_edit":"entries","writer_id":5}',
+    ],
+)  # fmt: skip
+def test_what_only_the_key_could_refute_ends_no_audit_without_it(
+    busy, journal_path, key_file, thief, holder, fact
+):
+    """Whoever can write the file can link a fact to the newest one; without the key it is believed."""
+    thief.execute("INSERT INTO sessions VALUES (77, 'x', 0, 0, 0, 0, x'', 0, 0)")
+    body = fact.replace(b"HOST", HOST.encode())
+    holder.fact(body, json.loads(body)["control"], "journal:")
+    key_file.unlink()
+    told = audit(journal_path)
+    assert told.verdict == "broken"
+    assert "J502" in {finding.id for finding in told.findings}
 
 
 # -- facts, and who bears witness -----------------------------------------------------------
