@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import subprocess
@@ -508,3 +509,23 @@ def test_its_ed25519_is_everybodys(seed: bytes, text: bytes, flipped: int) -> No
     wrong[flipped // 8] ^= 1 << flipped % 8
     assert not verify.is_signed(public, text, bytes(wrong))
     assert not verify.is_signed(public, text + b"x", signature)
+
+
+def test_one_that_is_broken_off_leaves_nothing_to_be_said_later(
+    bundle: Path, journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would write the rest of the archive when it forgets it, to a file that is closed, and say that it could not."""
+
+    def interrupted(_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    before, said = sorted(tmp_path.iterdir()), list[Any]()
+    monkeypatch.setattr("journal.bundle._line", interrupted)
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(journal_path, tmp_path / "other.zip")
+    gc.collect()
+
+    assert said == []
+    assert sorted(tmp_path.iterdir()) == before

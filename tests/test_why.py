@@ -532,6 +532,7 @@ def test_each_entry_between_is_told_with_its_time(base, heartbeat, thief, journa
         (b'{"control":"claim","token":3,"process":[7]}', "control: claim 3"),
         (b'{"type":"message"}', '{"type":"message"}'),
         (b"[1]", "[1]"),
+        (b'{"control":"x","seqs":' + b"[" * 1900 + b"]" * 1900 + b"}", '{"control":"x","seqs":' + "[" * 78 + "…"),
         (b"\xff", "\\xff"),
         (b"", ""),
     ],
