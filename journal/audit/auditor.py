@@ -164,6 +164,7 @@ class _Audit:
         self.found = Findings(source.path)
         self.known = Declarations(aliases=Aliases() if scope.sessions else None)
         self.heads: list[Head] = []
+        self.old: set[str] = set()
         self.tally = Tally()
         self.counts: dict[str, int] = {}
         self.open = list(ALWAYS_OPEN)
@@ -316,6 +317,9 @@ class _Audit:
     def _check_sessions(self) -> None:
         chosen, left = self.scope.chosen(self.source, self.known)
         self.open += left
+        # Whoever cuts a session's newest entries off makes it an old one, too.
+        old = self.scope.asked(self.known) - chosen
+        self.old = {self.known.sessions[number].key for number in old}
         told = self.scope.telling(self.source, chosen, self.progress)
         self._share_out(sorted(chosen))
         for number in sorted(chosen):
@@ -374,7 +378,7 @@ class _Audit:
         anchors = self.anchors
         with self.part("the anchors"):
             numbers = numbers_of(self.known.session_ids, REGISTRY_KEY)
-            anchors.check(self.source, numbers, self.heads)
+            anchors.check(self.source, numbers, self.heads, self.old)
         for fault in anchors.faults:
             self.found.add(
                 fault.check, fault.cause, session=fault.session, seqs=fault.seqs, evidence=fault.evidence
