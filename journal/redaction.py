@@ -16,6 +16,7 @@ from journal.commands import command_on
 from journal.controls import CONTROL
 from journal.erasing import (
     DONE,
+    EQUAL,
     KEPT,
     OUT_OF_REACH,
     PENDING,
@@ -155,7 +156,9 @@ def forget(session: Session, reason: str) -> list[Receipt]:
     ended = erase_settled(session)
     if ended or not receipts:  # the log is emptied behind the last of it
         receipts = [*ended, *receipts, *cleaned(session.store)]
-    return [*dict.fromkeys(receipts), *_waiting(session), *_left(session)]
+    # What was equal to a line, and not yet erased when that was, is erased by now.
+    done = dict.fromkeys(each for each in receipts if each.copy != EQUAL)
+    return [*done, *_waiting(session), *_left(session)]
 
 
 def _left(session: Session) -> Iterator[Receipt]:
