@@ -332,6 +332,27 @@ def test_a_forgotten_session_keeps_no_equal_line(gateway: Session, operator: Ses
     assert states(receipts, "equal line") == []
 
 
+def test_a_session_is_forgotten_some_bytes_at_a_time(
+    gateway: Session,
+    operator: Session,
+    thief: Thief,
+    journal_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lines may have 8 MiB each: a thousand of them are not held in memory at once."""
+    monkeypatch.setattr(redaction, "_BYTES_AT_ONCE", 100)
+    gateway.extend([{"n": "x" * 80}] * 7)
+    thief.edit("body", 1, b"y" * 300)  # of a size of its own, and not to be erased
+    facts = "SELECT count(*) FROM redactions WHERE control_seq = ?"
+
+    receipts = operator.forget(reason="over")
+
+    assert states(receipts, "entry") == ["done"] * 6
+    assert [each.copy for each in receipts if each.state == "kept"] == ["row"]
+    seqs = [seq for (seq,) in thief.execute("SELECT DISTINCT control_seq FROM redactions")]
+    assert [thief.ask(facts, seq) for seq in seqs] == [2, 2, 2]
+
+
 def test_a_reader_that_holds_the_log_is_said_and_later_it_is_done(
     gateway: Session, operator: Session, journal_path: Path, journal: Journal
 ) -> None:
