@@ -26,7 +26,7 @@ from journal.bundle import write_bundle
 from journal.bundled import verify
 from journal.note import signature_line
 from journal.signing import Signer
-from tests.thieves import KEY, thief_at
+from tests.thieves import COLUMNS, KEY, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +117,7 @@ FORGERIES: dict[str, tuple[Callable[[list[dict[str, Any]]], object], str]] = {
     "a line": (lambda rows: rows[1].update(body="eA=="), "was committed to"),
     "a line end": (lambda rows: rows[1].update(terminator=""), "was committed to"),
     "an entry gone": (lambda rows: rows.pop(1), "does not link"),
+    "the beginning gone": (lambda rows: rows.pop(0), "before seq 2 is not there"),
     "two swapped": (lambda rows: rows.insert(0, rows.pop(1)), "does not link"),
     "the end gone": (lambda rows: rows.pop(), "that an anchor names"),
 }
@@ -509,6 +510,33 @@ def test_its_ed25519_is_everybodys(seed: bytes, text: bytes, flipped: int) -> No
     wrong[flipped // 8] ^= 1 << flipped % 8
     assert not verify.is_signed(public, text, bytes(wrong))
     assert not verify.is_signed(public, text + b"x", signature)
+
+
+def test_rows_that_were_foreign_before_the_first_entry_are_no_gap(
+    journal_path: Path, tmp_path: Path, key_file: Path
+) -> None:
+    """A first write steps over what plain SQL had put there, and names it."""
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.submit({"n": 0})  # registers it
+        thief = thief_at(journal_path)
+        with thief.without_triggers():
+            row = dict(
+                zip(
+                    COLUMNS,
+                    thief.execute(f"SELECT {','.join(COLUMNS)} FROM entries").fetchone(),
+                    strict=True,
+                )
+            )
+            thief.insert(row | {"session_id": thief.session_id(), "seq": 1})
+        thief.close()
+        assert session.append({"n": 1}).seq > 2
+        session.resolve([1], accept=False, reason="not ours")
+    write_bundle(journal_path, tmp_path / "evidence.zip")
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+    for arguments in ([], ["--key", key_file]):
+        code, told = checked(tmp_path / "unpacked", *arguments)
+        assert (code, "all that was checked holds" in told) == (0, True), told
 
 
 def test_one_that_is_broken_off_leaves_nothing_to_be_said_later(

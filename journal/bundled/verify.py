@@ -185,9 +185,9 @@ def is_first_here(top: Path, sessions: list[dict], keys: list[tuple]) -> bool:
 
 def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], given: set, wanted: dict, wrong: list) -> dict:
     """Check one chain; return its counts, and the seals at the anchored places."""
-    before, owns = None, owns_of(session, keys)
+    before, first, owns = None, 1, owns_of(session, keys)
     counts = {"entries": 0, "unproved": 0, "until": 0}
-    erased, named = set[int](), set[int]()
+    erased, named, aside = set[int](), set[int](), list[list[int]]()
     for number, line in enumerate(lines, 1):
         with noted(f"{session['key']!r}, line {number} of {session['file']}", wrong):
             row = row_of(line)
@@ -208,13 +208,15 @@ def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], give
             steps = [row[name] - before[name] for name in ("seq", "key_id", "epoch")] if before else [1, 0, 0]
             if steps[0] < 1 or steps[1] < 0 or steps[2] not in (0, 1):
                 wrong.append(f"{where}: it is out of order")
-            if row["seq"] in wanted:
-                wanted[row["seq"]] = row["seal"].hex()
-            before = row
+            wanted.update({row["seq"]: row["seal"].hex()} if row["seq"] in wanted else {})
+            first, before = row["seq"] if before is None else first, row
             facts = json.loads(row["body"] or b"{}") if row["kind"] == "control" else {}
             named.update(map(int, facts["rows"]) if facts.get("control") == "redaction" else ())
             odd = facts["rows"] if facts.get("control") == "stray" else ()
+            aside += [span for each in odd for span in each["ranges"]]
             wrong += [f"{where}: it says that entries were gone, seq {each['ranges']}" for each in odd if each["sort"] == "missing"]
+    if first > 1 and not any(a < first <= b + 1 for a, b in aside):  # where rows were foreign it is said
+        wrong.append(f"{session['key']!r}: what stood before seq {first} is not there")
     wrong += [f"{session['key']!r}, seq {seq}: it was erased, and no redaction says so" for seq in sorted(erased - named)]
     wrong += [f"{session['key']!r}, seq {seq}: a redaction erased it, and it is not" for seq in sorted(named - erased)]
     head = [0, ""] if before is None else [before["seq"], before["seal"].hex()]
