@@ -9,6 +9,7 @@ from journal.audit import mirrored
 from journal.audit.findings import Findings
 from journal.audit.sessions import SessionAudit
 from journal.process import this_process
+from journal.seal import Mac
 from journal.serverplace import A_COPYS, ANOTHER_USERS, UNTOLD, whose
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class MirrorAudit:
                 self.open.append(f"the mirror of {session.key!r}{elsewhere}")
                 continue
             path = self.source.side_path(self.keyring.journal_id or "", mirror.path)
-            slot = mirrored.Slot(path, number, self.keyring.mac)
+            older = map(Mac, self.keyring.all()[1:])
+            slot = mirrored.Slot(path, number, self.keyring.mac, older)
             faults = self._mirror_faults(session, mirror, number, slot)
             for fault in (*faults, slot.fault()):
                 if fault is not None:
