@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -537,6 +538,26 @@ def test_rows_that_were_foreign_before_the_first_entry_are_no_gap(
     for arguments in ([], ["--key", key_file]):
         code, told = checked(tmp_path / "unpacked", *arguments)
         assert (code, "all that was checked holds" in told) == (0, True), told
+
+
+def test_a_file_of_a_bundle_may_be_larger_than_memory(bundle: Path) -> None:
+    size = 32 * 1024 * 1024
+    path = bundle / "strays.jsonl"
+    path.write_bytes(bytes(size))
+    digests = {"strays.jsonl": sha256(path.read_bytes()).hexdigest()}
+    amend(bundle, lambda manifest: manifest.update(sha256=digests))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    wrong: list[str] = []
+
+    tracemalloc.start()
+    try:
+        verify.check(bundle, manifest, [], wrong)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert wrong == []
+    assert most < size / 4
 
 
 def test_one_that_is_broken_off_leaves_nothing_to_be_said_later(

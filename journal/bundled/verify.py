@@ -250,12 +250,14 @@ def check_anchor(name: str, data: bytes, manifest: dict, keys: list[tuple], wron
 def check(top: Path, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[int, int, str]:
     """Check all of a bundle; return how many entries were, and seals were not, and what is to be said of the rest."""
     for name, digest in manifest["sha256"].items():
-        with noted(name, wrong):
-            if hashlib.sha256(file_in(top, name).read_bytes()).hexdigest() != digest:
+        with noted(name, wrong), file_in(top, name).open("rb") as data:
+            hashed = hashlib.sha256()
+            for piece in iter(lambda data=data: data.read(1 << 20), b""):  # it may be larger than memory
+                hashed.update(piece)
+            if hashed.hexdigest() != digest:
                 wrong.append(f"{name}: it is not the file that was put into the bundle")
     say(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
-    anchors: list[dict] = []
-    claimed = unproved = entries = 0
+    anchors, claimed, unproved, entries = list[dict](), 0, 0, 0
     is_first = is_first_here(top, manifest["sessions"], keys)
     given = {era for era, _ in keys if era > 1 or is_first}
     for name in manifest["anchors"]:
@@ -291,9 +293,7 @@ def main() -> int:
     parser.add_argument("--key", help="the journal's key file")
     options = parser.parse_args()
     top, entries, unproved, told = Path(__file__).resolve().parent, 0, 0, ""
-    keys: list[tuple[int, bytes]] = []
-    unfit: list[str] = []
-    wrong: list[str] = []
+    keys, unfit, wrong = list[tuple[int, bytes]](), list[str](), list[str]()
     with noted("this is no bundle: manifest.json", unfit):
         manifest = json.loads(file_in(top, "manifest.json").read_text("utf-8"))
         if manifest["format"] != "session-journal/bundle/1":
