@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import cached_property
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
@@ -253,11 +254,15 @@ class _Audit:
         if self.scope.is_quick:
             yield
             return
+        ended = Event()
         with ThreadPoolExecutor(1, thread_name_prefix="integrity") as pool:
-            checking = pool.submit(database.integrity, self.source.path)
-            yield
-            with self.part("the integrity of the file"):
-                database.check_integrity(checking.result(), self.found)
+            checking = pool.submit(database.integrity, self.source.path, ended)
+            try:
+                yield
+                with self.part("the integrity of the file"):
+                    database.check_integrity(checking.result(), self.found)
+            finally:
+                ended.set()  # whoever interrupts an audit waits for no check of gigabytes
 
     def _check_registry(self) -> None:
         if self.keyring.mac is None:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import sys
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from journal import Journal, StorageError
-from journal.audit import ahead, audit, auditor, database, held, keyring, scope, words
+from journal.audit import ahead, audit, auditor, database, held, keyring, scope, source, words
 from journal.audit.findings import Findings
 from journal.audit.judging import Linked
 from journal.audit.redactions import read
@@ -90,6 +91,34 @@ def test_what_is_no_fault_of_the_database_ends_an_audit(busy, journal_path, monk
     monkeypatch.setattr(keyring, "find", fails)
     with pytest.raises(ZeroDivisionError):
         audit(journal_path)
+
+
+def test_whoever_interrupts_an_audit_does_not_wait_for_sqlites_own_check(
+    busy, journal_path, monkeypatch
+):
+    """Of a large file that takes minutes."""
+    told = []
+
+    def long(_, ended):
+        told.append(ended.wait(20))
+        return ["ok"]
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database, "integrity", long)
+    monkeypatch.setattr(auditor, "SessionAudit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        audit(journal_path)
+    assert told == [True]
+
+
+def test_sqlites_own_check_breaks_off_where_the_audit_has_ended(busy, journal_path, monkeypatch):
+    monkeypatch.setattr(source, "_ASK_EVERY", 1)
+    ended = threading.Event()
+    assert database.integrity(str(journal_path), ended) == ["ok"]
+    ended.set()
+    assert "interrupt" in str(database.integrity(str(journal_path), ended))
 
 
 def test_sizes_that_cannot_be_read_hold_no_audit_up(busy, journal_path, thief):
