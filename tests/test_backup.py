@@ -150,6 +150,33 @@ def test_a_restore_says_what_would_be_lost_and_keeps_it(journal_path: Path, tmp_
     assert audit(journal_path).verdict == "ok, not anchored"
 
 
+def test_a_backup_of_another_course_of_things_lacks_what_came_since_they_parted(
+    journal_path: Path, tmp_path: Path
+) -> None:
+    """As after a restore that was undone by another: as many entries, and others."""
+    write(journal_path, *range(20))
+    first = back_up(journal_path, tmp_path / "first.db").path
+    write(journal_path, 100, 101)
+    second = back_up(journal_path, tmp_path / "second.db").path
+    restore(plan_restore(first, journal_path))
+    write(journal_path, 200, 201)
+
+    plan = plan_restore(second, journal_path)
+
+    assert not plan.is_another
+    assert [tuple(lost) for lost in plan.lost] == [(KEY, 21, 22)]
+    assert plan_restore(first, second).lost == plan.lost
+    assert plan_restore(second, first).lost == ()
+
+
+def test_of_another_journal_a_backup_has_nothing(journal_path: Path, tmp_path: Path) -> None:
+    """Its sessions may be called the same, and be as long."""
+    write(journal_path, 1, 2)
+    write(tmp_path / "other.db", 1, 2)
+    lost = plan_restore(tmp_path / "other.db", journal_path).lost
+    assert (KEY, 1, 2) in [tuple(each) for each in lost]
+
+
 def test_a_revocation_that_a_backup_has_not_is_said(journal_path: Path, tmp_path: Path) -> None:
     """It is in no session: a restore would let the writer write again."""
     write(journal_path, 1)
