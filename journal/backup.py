@@ -19,7 +19,7 @@ from journal.audit import audit
 from journal.audit.source import opened
 from journal.descriptors import CLOSE_ON_EXEC, sync
 from journal.engine import connect, driver, is_driver_error, translated
-from journal.errors import FullError, JournalError, NotFoundError, StorageError
+from journal.errors import CorruptError, FullError, JournalError, NotFoundError, StorageError
 from journal.files import is_there, put_in_place, sync_directory
 from journal.pins import is_open
 from journal.place import SIDE_FILES, check_place
@@ -60,6 +60,7 @@ class Restoring(NamedTuple):
         lost: what is newer in it than in the copy.
         mirrors: how many mirrors would be served by two journals, if the one that the copy was made
             of lives on somewhere else; none where it is put in that one's own place.
+        is_compared: whether it could be told what is newer; of a damaged journal it cannot.
 
     """
 
@@ -70,6 +71,7 @@ class Restoring(NamedTuple):
     is_another: bool
     lost: tuple[Lost, ...]
     mirrors: int
+    is_compared: bool = True
 
 
 def back_up(
@@ -125,9 +127,12 @@ def plan_restore(
         )
     report = audit(source, key_file=key_file, anchors=anchors, mirrors=False)
     replaces = replaces and version_of(str(target)) is not None  # an empty file is no journal
-    is_another, lost = _compared(source, target) if replaces else (False, ())
+    compared = _compared(source, target) if replaces else (False, ())
+    is_another, lost = compared or (False, ())
     mirrors = 0 if replaces and not is_another else _mirrors_of(source)
-    return Restoring(source, target, report, replaces, is_another, lost, mirrors)
+    return Restoring(
+        source, target, report, replaces, is_another, lost, mirrors, compared is not None
+    )
 
 
 def restore(plan: Restoring) -> Path | None:
@@ -214,14 +219,17 @@ def _mirrors_of(source: Path) -> int:
         raise translated(error, str(source)) from error
 
 
-def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]]:
-    """Return whether the target is another journal, and what of it the copy lacks."""
+def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]] | None:
+    """Return whether the target is another journal, and what of it the copy lacks; None if one is too damaged to tell."""
     try:
         with opened(str(source)) as old, opened(str(target)) as new:
             ids = [each.query(_ID).fetchone() for each in (old, new)]
             return ids[0] != ids[1], tuple(_lost(old, new))
     except Exception as error:
-        raise translated(error, str(target)) from error
+        told = translated(error, str(target))
+        if isinstance(told, CorruptError):
+            return None  # a damaged journal is what a backup is for
+        raise told from error
 
 
 def _lost(old: Source, new: Source) -> Iterator[Lost]:
