@@ -79,6 +79,16 @@ def test_a_session_that_is_not_long_enough_is_not_shared_out():
     assert len(list(ahead._stretches(2, KEY, 600, 60_000_000))) == 3
 
 
+def test_a_session_as_long_as_no_file_is_is_not_shared_out(tmp_path):
+    """Whatever plain SQL put into the table of sessions: to cut that up would take all memory there is."""
+    path = tmp_path / "j.db"
+    path.write_bytes(bytes(64 * 1000))
+    nothing: Any = None
+    helped = ahead.Ahead(str(path), is_wanted=False)
+    helped.plan([(2, KEY, 600, 60_000_000), (3, "x", 10_000_000, 1)], nothing, nothing, {})
+    assert {each.session for each in helped._grid} == {2}
+
+
 # -- what cannot be read ------------------------------------------------------------------
 
 
