@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal import Journal, StorageError
+from journal.adopting import adopt_key
 from journal.anchor import take
 from journal.audit import AnchorFile
 from journal.bundle import write_bundle
@@ -491,6 +492,26 @@ def test_the_key_tells_the_journals_own_signer_from_one_that_the_manifest_names(
     assert told.endswith("; anchors by keys that are the journal's by the manifest's word: 1\n"), (
         told
     )
+
+
+def test_an_anchor_by_an_earlier_eras_key_is_told_as_that(
+    journal_path: Path, tmp_path: Path, key_file: Path
+) -> None:
+    """Whoever has that key by now can have signed it yesterday."""
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+        old = AnchorFile("old", take(journal).text.encode())
+    adopt_key(journal_path)
+    with Journal(journal_path) as journal:
+        new = AnchorFile("new", take(journal).text.encode())
+    write_bundle(journal_path, tmp_path / "evidence.zip", anchors=[old, new])
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+
+    code, told = checked(tmp_path / "unpacked", "--key", key_file)
+
+    assert code == 0, told
+    signed = [line.rpartition("signed by ")[2] for line in told.splitlines() if "signed by" in line]
+    assert signed == ["the journal's own key of era 1", "the journal's own key of era 2"]
 
 
 def test_nothing_is_replaced_and_nothing_left_behind(

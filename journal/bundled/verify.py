@@ -228,8 +228,8 @@ def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], give
 def check_anchor(name: str, data: bytes, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[dict, bool]:
     """Return the heads an anchor names, if a key signed it, and whether that is the journal's own."""
     text, _, lines = data.decode().rpartition("\n\n")
-    owns = [public_of(mac(key, b"session-journal/anchor/1")) for _, key in keys]
-    known = [(f"session-journal/{manifest['journal']}", own, "the journal's own key") for own in owns]
+    owns = {public_of(mac(key, b"session-journal/anchor/1")): f" of era {era}" * (len(dict(keys)) > 1) for era, key in keys}
+    known = [(f"session-journal/{manifest['journal']}", own, f"the journal's own key{era}") for own, era in owns.items()]
     for verifier in manifest["verifiers"]:
         signer, _, public = verifier.split("+", 2)
         known.append((signer, base64.b64decode(public)[1:], f"{verifier}, by the manifest's word a key of the journal"))
