@@ -19,7 +19,7 @@ from journal.audit import audit
 from journal.audit.source import opened
 from journal.descriptors import CLOSE_ON_EXEC, sync
 from journal.engine import connect, driver, is_driver_error, translated
-from journal.errors import FullError, JournalError, NotFoundError, StorageError
+from journal.errors import CorruptError, FullError, JournalError, NotFoundError, StorageError
 from journal.files import is_there, put_in_place, sync_directory
 from journal.pins import is_open
 from journal.place import SIDE_FILES, check_place
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from journal.audit import AnchorFile, Report
+    from journal.audit.source import Source
 
 
 class Copied(NamedTuple):
@@ -40,7 +41,7 @@ class Copied(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """What a journal holds of a session, and the copy that would replace it does not."""
+    """What a journal holds of a session, and the copy that would replace it does not, or other entries in its place."""
 
     session: str
     first_seq: int
@@ -59,6 +60,7 @@ class Restoring(NamedTuple):
         lost: what is newer in it than in the copy.
         mirrors: how many mirrors would be served by two journals, if the one that the copy was made
             of lives on somewhere else; none where it is put in that one's own place.
+        is_compared: whether it could be told what is newer; of a damaged journal it cannot.
 
     """
 
@@ -69,6 +71,7 @@ class Restoring(NamedTuple):
     is_another: bool
     lost: tuple[Lost, ...]
     mirrors: int
+    is_compared: bool = True
 
 
 def back_up(
@@ -124,9 +127,12 @@ def plan_restore(
         )
     report = audit(source, key_file=key_file, anchors=anchors, mirrors=False)
     replaces = replaces and version_of(str(target)) is not None  # an empty file is no journal
-    is_another, lost = _compared(source, target) if replaces else (False, ())
+    compared = _compared(source, target) if replaces else (False, ())
+    is_another, lost = compared or (False, ())
     mirrors = 0 if replaces and not is_another else _mirrors_of(source)
-    return Restoring(source, target, report, replaces, is_another, lost, mirrors)
+    return Restoring(
+        source, target, report, replaces, is_another, lost, mirrors, compared is not None
+    )
 
 
 def restore(plan: Restoring) -> Path | None:
@@ -213,25 +219,53 @@ def _mirrors_of(source: Path) -> int:
         raise translated(error, str(source)) from error
 
 
-def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]]:
-    """Return whether the target is another journal, and what of it the copy lacks."""
+def _compared(source: Path, target: Path) -> tuple[bool, tuple[Lost, ...]] | None:
+    """Return whether the target is another journal, and what of it the copy lacks; None if one is too damaged to tell."""
     try:
         with opened(str(source)) as old, opened(str(target)) as new:
-            heads = [dict(each.query(_HEADS)) for each in (old, new)]
             ids = [each.query(_ID).fetchone() for each in (old, new)]
+            return ids[0] != ids[1], tuple(_lost(old, new))
     except Exception as error:
-        raise translated(error, str(target)) from error
-    lost = (
-        Lost(key.decode("utf-8", "backslashreplace"), heads[0].get(key, 0) + 1, seq)
-        for key, seq in sorted(heads[1].items())
-        if seq > heads[0].get(key, 0)
-    )
-    return ids[0] != ids[1], tuple(lost)
+        told = translated(error, str(target))
+        if isinstance(told, CorruptError):
+            return None  # a damaged journal is what a backup is for
+        raise told from error
+
+
+def _lost(old: Source, new: Source) -> Iterator[Lost]:
+    """Yield what each session of the one has, and the other has not: not there, or another entry."""
+    there = {key: (number, seq) for key, number, seq in old.query(_HEADS)}
+    for key, number, seq in sorted(new.query(_HEADS)):
+        twin, up_to = there.get(key, (0, 0))
+        last = _common(old, new, twin, number, min(seq, up_to))
+        if seq > last:
+            yield Lost(key.decode("utf-8", "backslashreplace"), last + 1, seq)
+
+
+def _common(old: Source, new: Source, twin: int, number: int, up_to: int) -> int:
+    """Return up to which seq two sessions are one: entries are linked, so that what two have in common ends once."""
+    if _at(old, twin, up_to) == _at(new, number, up_to):
+        return up_to
+    last, first_other = 0, up_to
+    while first_other - last > 1:
+        middle = (last + first_other) // 2
+        if _at(old, twin, middle) == _at(new, number, middle):
+            last = middle
+        else:
+            first_other = middle
+    return last
+
+
+def _at(source: Source, number: int, seq: int) -> object:
+    """Return what tells an entry from every other, the one at a seq or the last before it."""
+    return source.query(_SEAL, number, seq).fetchone()
 
 
 _ID = "SELECT value FROM meta WHERE name = 'journal_id'"
 _MIRRORS = "SELECT count(*) FROM mirrors WHERE removed_us IS NULL"
-_HEADS = 'SELECT "key", head_seq FROM sessions'  # the registry's too: a revocation is there alone
+# The registry's head, too: a revocation is there alone.
+_HEADS = 'SELECT "key", id, head_seq FROM sessions'
+_SEAL = "SELECT seq, seal FROM entries WHERE session_id = ? AND seq BETWEEN 1 AND ? ORDER BY seq DESC LIMIT 1"
 
 
 def _kept(target: Path) -> Path:

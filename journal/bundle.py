@@ -94,6 +94,10 @@ class _Writer:
         self.entries = self.strays = 0
 
     def run(self) -> None:
+        with self._zip:  # else it is ended when it is forgotten, in a file that is closed by then
+            self._write()
+
+    def _write(self) -> None:
         known = self._sighting.known.sessions
         chosen = {head.session for head in self._sighting.report.heads}
         strays: list[bytes] = []
@@ -107,7 +111,6 @@ class _Writer:
         self._file("verify.py", [files("journal.bundled").joinpath("verify.py").read_bytes()])
         manifest = json.dumps(self._manifest(names), indent=1).encode()
         self._zip.writestr("manifest.json", manifest)
-        self._zip.close()
 
     def _manifest(self, anchors: list[str]) -> dict[str, Any]:
         keyring = self._sighting.keyring

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal import parking
@@ -30,6 +31,9 @@ DONE: Final = "done"
 PENDING: Final = "pending"
 OUT_OF_REACH: Final = "out of reach"
 KEPT: Final = "kept"
+EQUAL: Final = "equal line"
+_LOOKED_FOR: Final = 500
+_TOLD: Final = 20
 _ERASE: Final = (
     "UPDATE entries SET body = NULL, salt = NULL, line_type = NULL, line_id = NULL, parent_id = NULL "
     "WHERE session_id = ? AND seq = ?"
@@ -212,10 +216,17 @@ def _erase_evidence(
 
 
 def _equal(cursor: Cursor, key: str, chain: Chain, bodies: set[bytes]) -> Iterator[Receipt]:
-    for body in bodies:
-        others = cursor.execute(
-            "SELECT seq FROM entries WHERE session_id = ? AND body = ? ORDER BY seq LIMIT 20",
-            (chain.session_id, body),
-        ).fetchall()
-        for (seq,) in others:
-            yield Receipt("equal line", KEPT, f"{key}, seq {seq}: redact it, too")
+    """Yield the lines that say the same and were not named, of each body the first few."""
+    told = Counter[bytes]()
+    wanted = sorted(bodies)
+    # Many at a time, for no index has the bodies: each time the whole session is gone through.
+    for some in (wanted[at : at + _LOOKED_FOR] for at in range(0, len(wanted), _LOOKED_FOR)):
+        marks = ", ".join("?" * len(some))
+        cursor.execute(
+            f"SELECT seq, body FROM entries WHERE session_id = ? AND body IN ({marks}) ORDER BY seq",  # noqa: S608 - marks
+            (chain.session_id, *some),
+        )
+        for seq, body in iter(cursor.fetchone, None):
+            told[body] += 1
+            if told[body] <= _TOLD:
+                yield Receipt(EQUAL, KEPT, f"{key}, seq {seq}: redact it, too")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, Final
 
 _LIMIT: Final = 100
@@ -15,9 +16,14 @@ _TELLING: Final = (
 def fact_words(body: bytes) -> str:
     """Say a control entry's fact; what is none, as a forged row may hold, as it stands."""
     facts = _facts(body)
-    if facts is None:
-        text = body[: 4 * _LIMIT].decode("utf-8", "backslashreplace")
-        return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}…"
+    if facts is not None:
+        with suppress(RecursionError):  # since Python 3.12 more is parsed than can be walked over
+            return _said(facts)
+    text = body[: 4 * _LIMIT].decode("utf-8", "backslashreplace")
+    return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}…"
+
+
+def _said(facts: dict[str, Any]) -> str:
     told = [f"{name} {_plain(facts[name])}" for name in _TELLING if facts.get(name)]
     token = f" {_plain(facts['token'])}" if "token" in facts else ""
     what = f"control: {_plain(facts['control'])}{token}{_for_whom(facts)}"

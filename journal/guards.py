@@ -28,7 +28,7 @@ Identity = tuple[int, int]  # device and inode
 
 # Held while a connection is opened, and while a descriptor of a live file is closed: one
 # that was opened in between would lose its locks by that.
-door: Final = threading.RLock()
+door = threading.RLock()
 _known: dict[Identity, set[int]] = {}  # descriptors of ours and of our SQLite library
 _live: dict[Identity, str] = {}
 _own_hands: set[int] = set()  # threads that may
@@ -128,7 +128,10 @@ def own_hand() -> Iterator[None]:
 
 def forget_all() -> None:
     """In a forked child, which holds none of its parent's locks, though it has its descriptors."""
+    global door  # noqa: PLW0603 - whoever is at it in the parent is no thread of the child, and never leaves
+    door = threading.RLock()
     _live.clear()
+    _own_hands.clear()
 
 
 def _refuse_opens(event: str, arguments: tuple[object, ...]) -> None:

@@ -153,7 +153,9 @@ class Incident:
         for item in self.facts["foreign"]:
             is_edit = sort_of(item["trust"], item.get("kind", "line")) == EDIT
             row = self._row_at(item["seq"]) if is_edit else None
-            if row is not None and self._entry(row).trust in told.TRUE:
+            trust = "missing" if row is None else self._entry(row).trust
+            # One that was altered says whatever somebody has it say.
+            if row is not None and trust in told.TRUE and trust != "altered":
                 found.append(decode(row.body))
         return found
 

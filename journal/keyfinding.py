@@ -37,15 +37,21 @@ def find_keys(
         CorruptError: the journal has lost its id.
 
     """
+    missing: KeyMissing | None = None
     for journal_id in possible_ids(cursor, where):
         path = keys.key_path(journal_id, key_file)
-        proved = prove(keys.read_secrets(path), journal_id, partial(_rows, cursor))
+        try:
+            secrets = keys.read_secrets(path)
+        except KeyMissing as error:  # the id may be forged, and a file named by it nowhere
+            missing = missing or error
+            continue
+        proved = prove(secrets, journal_id, partial(_rows, cursor))
         if proved is not None:
             if not _is_named(cursor, proved):
                 check_newest(newer_key(rows_beginning(cursor, KEY_BODY), proved), where)
             _settle(path, proved)
             return journal_id, proved
-    raise KeyMissing(
+    raise missing or KeyMissing(
         f"the key at hand is not the key of {where}",
         hint="name this journal's own key file with JOURNAL_KEY_FILE",
         code="key-of-another-journal",

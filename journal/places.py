@@ -50,14 +50,19 @@ def places_of(
     if mirror is None:
         return {}
     names = writers_of(mirror)
-    mine = [entry for entry in found if entry.writer in names and entry.role == "external"]
+    # A row that nobody sealed came by no file, whoever it says that it is by.
+    mine = [
+        entry
+        for entry in found
+        if entry.writer in names and entry.role == "external" and entry.trust != "stray"
+    ]
     if not mine:
         return {}
     chain.load_facts(cursor)
     lines = [entry.seq for entry in mine if entry.kind != "control"]
     at = positions(cursor, chain, lines)
     for entry in mine:
-        if entry.kind == "control":
+        if entry.kind == "control" and entry.trust != "altered":
             at |= _edited(cursor, chain, entry)
     return {entry.seq: Place(mirror.path, *at.get(entry.seq, (None, None))) for entry in mine}
 

@@ -8,6 +8,7 @@ outside the journal still holds cannot be erased from here; the receipts say so.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from journal import parking
@@ -16,6 +17,7 @@ from journal.commands import command_on
 from journal.controls import CONTROL
 from journal.erasing import (
     DONE,
+    EQUAL,
     KEPT,
     OUT_OF_REACH,
     PENDING,
@@ -34,7 +36,7 @@ from journal.parts import PART_ROW, is_within
 from journal.rewriting import Plan, relay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from journal.chain import Chain
     from journal.engine import Cursor
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 _AT_ONCE: Final = 1000
+_BYTES_AT_ONCE: Final = 32 * 1024 * 1024  # the last of them may be larger: it is one line
 _NAMED: Final = 20
 _WITH_BYTES: Final = "FROM entries WHERE session_id = ? AND kind <> 'control' AND length(body) > 0"
 _BEYOND: Final = (
@@ -155,7 +158,9 @@ def forget(session: Session, reason: str) -> list[Receipt]:
     ended = erase_settled(session)
     if ended or not receipts:  # the log is emptied behind the last of it
         receipts = [*ended, *receipts, *cleaned(session.store)]
-    return [*dict.fromkeys(receipts), *_waiting(session), *_left(session)]
+    # What was equal to a line, and not yet erased when that was, is erased by now.
+    done = dict.fromkeys(each for each in receipts if each.copy != EQUAL)
+    return [*done, *_waiting(session), *_left(session)]
 
 
 def _left(session: Session) -> Iterator[Receipt]:
@@ -195,15 +200,24 @@ def _next_lines(session: Session) -> tuple[list[int], int]:
     with session.store.snapshot() as cursor:
         chain = chain_of(session, cursor)
         seqs: list[int] = []
-        after, count = 0, _AT_ONCE
-        while not seqs and count == _AT_ONCE:  # a page of rows that nobody sealed is not the end
+        after, is_more = 0, True
+        while not seqs and is_more:  # a page of rows that nobody sealed is not the end
             found = cursor.execute(
-                f"SELECT seq {_WITH_BYTES} AND seq > ? ORDER BY seq LIMIT ?",
+                f"SELECT seq, length(body) {_WITH_BYTES} AND seq > ? ORDER BY seq LIMIT ?",
                 (chain.session_id, after, _AT_ONCE),
             ).fetchall()
-            seqs = [row.seq for row in _sealed(cursor, chain, [seq for (seq,) in found])]
-            after, count = found[-1][0] if found else after, len(found)
+            page = _at_once(found)
+            seqs = [row.seq for row in _sealed(cursor, chain, page)]
+            is_more = len(page) < len(found) or len(found) == _AT_ONCE
+            after = page[-1] if page else after
         return seqs, chain.head.seq
+
+
+def _at_once(found: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the first of some lines, given as seqs and sizes, that are no more than memory is to hold."""
+    sizes = accumulate(size for _, size in found)
+    before = zip(found, sizes, strict=True)
+    return [seq for (seq, size), up_to in before if up_to - size < _BYTES_AT_ONCE]
 
 
 def _mirror_of(session: Session) -> Mirror | None:

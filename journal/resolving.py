@@ -98,7 +98,7 @@ def _foreign(cursor: Cursor, store: Store, chain: Chain, seq: int, *, accept: bo
         writer = entry_of(row, chain, store.registry.writers).writer
         message = f"entry {seq} of {chain.key!r} is by {writer!r}, a declared writer, not foreign"
         raise EntryError(message, hint=show, code="not-foreign")
-    if accept and row.body is None:
+    if accept and row.body is None and seq not in chain.redacted:
         message = f"entry {seq} of {chain.key!r} has no bytes to accept"
         raise EntryError(message, hint=show, code="no-bytes")
     _check_open(chain, row, show, accept=accept)

@@ -462,6 +462,30 @@ def test_a_mirror_goes_on_in_the_new_era(path, tmp_path):
     assert not [each for each in audit(path).findings if each.severity != "notice"]
 
 
+def test_whoever_is_killed_before_he_proves_what_is_known_of_mirrors_accuses_nobody(
+    path, tmp_path, monkeypatch
+):
+    """The era has begun by then; the next comparison of the file is a full one."""
+    file = tmp_path / "main.jsonl"
+    with Journal(path) as journal:
+        journal.mirrors.add(KEY, file)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(adopting, "_prove_mirrors", killed)
+        with pytest.raises(KeyboardInterrupt):
+            adopt_key(path)
+
+    assert not audit(path).findings
+    assert custody(path).era == 2
+    with Journal(path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"type": "message", "id": "new"})
+    assert file.read_bytes().endswith(b'"id":"new"}\n')
+    assert not audit(path).findings
+
+
 def test_a_mirror_goes_on_where_the_old_key_is_lost(path, key_path, tmp_path):
     """What was known of its file nobody can prove any more: that is forgotten, and no finding."""
     file = tmp_path / "main.jsonl"

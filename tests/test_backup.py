@@ -150,6 +150,65 @@ def test_a_restore_says_what_would_be_lost_and_keeps_it(journal_path: Path, tmp_
     assert audit(journal_path).verdict == "ok, not anchored"
 
 
+def test_a_backup_of_another_course_of_things_lacks_what_came_since_they_parted(
+    journal_path: Path, tmp_path: Path
+) -> None:
+    """As after a restore that was undone by another: as many entries, and others."""
+    write(journal_path, *range(20))
+    first = back_up(journal_path, tmp_path / "first.db").path
+    write(journal_path, 100, 101)
+    second = back_up(journal_path, tmp_path / "second.db").path
+    restore(plan_restore(first, journal_path))
+    write(journal_path, 200, 201)
+
+    plan = plan_restore(second, journal_path)
+
+    assert not plan.is_another
+    assert [tuple(lost) for lost in plan.lost] == [(KEY, 21, 22)]
+    assert plan_restore(first, second).lost == plan.lost
+    assert plan_restore(second, first).lost == ()
+
+
+def test_of_another_journal_a_backup_has_nothing(journal_path: Path, tmp_path: Path) -> None:
+    """Its sessions may be called the same, and be as long."""
+    write(journal_path, 1, 2)
+    write(tmp_path / "other.db", 1, 2)
+    lost = plan_restore(tmp_path / "other.db", journal_path).lost
+    assert (KEY, 1, 2) in [tuple(each) for each in lost]
+
+
+@pytest.mark.parametrize("table", ["sessions", "entries", "meta"])
+def test_a_damaged_journal_is_replaced_and_kept(
+    journal_path: Path, tmp_path: Path, table: str
+) -> None:
+    """It is what a backup is for; and what it had cannot be told."""
+    write(journal_path, 1, 2)
+    copy = back_up(journal_path, tmp_path / "copy.db").path
+    write(journal_path, *range(1000))
+    damage(journal_path, table)
+    damaged = journal_path.read_bytes()
+
+    plan = plan_restore(copy, journal_path)
+
+    assert (plan.replaces, plan.is_compared, plan.lost) == (True, False, ())
+    kept = restore(plan)
+    assert kept is not None
+    assert kept.read_bytes() == damaged
+    assert lines(journal_path) == [1, 2]
+
+
+def damage(path: Path, table: str) -> None:
+    """Overwrite the page where a table begins, of a journal that nobody has open."""
+    thief = Thief(path)
+    page = thief.ask("SELECT rootpage FROM sqlite_schema WHERE name = ?", table)
+    size = thief.ask("PRAGMA page_size")
+    thief.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    thief.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
 def test_a_revocation_that_a_backup_has_not_is_said(journal_path: Path, tmp_path: Path) -> None:
     """It is in no session: a restore would let the writer write again."""
     write(journal_path, 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,13 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal import Journal, StorageError
+from journal.adopting import adopt_key
 from journal.anchor import take
 from journal.audit import AnchorFile
 from journal.bundle import write_bundle
 from journal.bundled import verify
 from journal.note import signature_line
 from journal.signing import Signer
-from tests.thieves import KEY, thief_at
+from tests.thieves import COLUMNS, KEY, thief_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +119,7 @@ FORGERIES: dict[str, tuple[Callable[[list[dict[str, Any]]], object], str]] = {
     "a line": (lambda rows: rows[1].update(body="eA=="), "was committed to"),
     "a line end": (lambda rows: rows[1].update(terminator=""), "was committed to"),
     "an entry gone": (lambda rows: rows.pop(1), "does not link"),
+    "the beginning gone": (lambda rows: rows.pop(0), "before seq 2 is not there"),
     "two swapped": (lambda rows: rows.insert(0, rows.pop(1)), "does not link"),
     "the end gone": (lambda rows: rows.pop(), "that an anchor names"),
 }
@@ -490,6 +494,26 @@ def test_the_key_tells_the_journals_own_signer_from_one_that_the_manifest_names(
     )
 
 
+def test_an_anchor_by_an_earlier_eras_key_is_told_as_that(
+    journal_path: Path, tmp_path: Path, key_file: Path
+) -> None:
+    """Whoever has that key by now can have signed it yesterday."""
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+        old = AnchorFile("old", take(journal).text.encode())
+    adopt_key(journal_path)
+    with Journal(journal_path) as journal:
+        new = AnchorFile("new", take(journal).text.encode())
+    write_bundle(journal_path, tmp_path / "evidence.zip", anchors=[old, new])
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+
+    code, told = checked(tmp_path / "unpacked", "--key", key_file)
+
+    assert code == 0, told
+    signed = [line.rpartition("signed by ")[2] for line in told.splitlines() if "signed by" in line]
+    assert signed == ["the journal's own key of era 1", "the journal's own key of era 2"]
+
+
 def test_nothing_is_replaced_and_nothing_left_behind(
     bundle: Path, journal_path: Path, tmp_path: Path
 ) -> None:
@@ -508,3 +532,70 @@ def test_its_ed25519_is_everybodys(seed: bytes, text: bytes, flipped: int) -> No
     wrong[flipped // 8] ^= 1 << flipped % 8
     assert not verify.is_signed(public, text, bytes(wrong))
     assert not verify.is_signed(public, text + b"x", signature)
+
+
+def test_rows_that_were_foreign_before_the_first_entry_are_no_gap(
+    journal_path: Path, tmp_path: Path, key_file: Path
+) -> None:
+    """A first write steps over what plain SQL had put there, and names it."""
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.submit({"n": 0})  # registers it
+        thief = thief_at(journal_path)
+        with thief.without_triggers():
+            row = dict(
+                zip(
+                    COLUMNS,
+                    thief.execute(f"SELECT {','.join(COLUMNS)} FROM entries").fetchone(),
+                    strict=True,
+                )
+            )
+            thief.insert(row | {"session_id": thief.session_id(), "seq": 1})
+        thief.close()
+        assert session.append({"n": 1}).seq > 2
+        session.resolve([1], accept=False, reason="not ours")
+    write_bundle(journal_path, tmp_path / "evidence.zip")
+    zipfile.ZipFile(tmp_path / "evidence.zip").extractall(tmp_path / "unpacked")
+    for arguments in ([], ["--key", key_file]):
+        code, told = checked(tmp_path / "unpacked", *arguments)
+        assert (code, "all that was checked holds" in told) == (0, True), told
+
+
+def test_a_file_of_a_bundle_may_be_larger_than_memory(bundle: Path) -> None:
+    size = 32 * 1024 * 1024
+    path = bundle / "strays.jsonl"
+    path.write_bytes(bytes(size))
+    digests = {"strays.jsonl": sha256(path.read_bytes()).hexdigest()}
+    amend(bundle, lambda manifest: manifest.update(sha256=digests))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    wrong: list[str] = []
+
+    tracemalloc.start()
+    try:
+        verify.check(bundle, manifest, [], wrong)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert wrong == []
+    assert most < size / 4
+
+
+def test_one_that_is_broken_off_leaves_nothing_to_be_said_later(
+    bundle: Path, journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would write the rest of the archive when it forgets it, to a file that is closed, and say that it could not."""
+
+    def interrupted(_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    before, said = sorted(tmp_path.iterdir()), list[Any]()
+    monkeypatch.setattr("journal.bundle._line", interrupted)
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(journal_path, tmp_path / "other.zip")
+    gc.collect()
+
+    assert said == []
+    assert sorted(tmp_path.iterdir()) == before

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from journal import LockLost
+from journal import LockLost, guards
 from journal.forks import open_here
 from journal.pins import CAN_PIN
 from journal.store import Store
@@ -165,3 +166,25 @@ def test_a_connection_without_its_locks_is_never_closed(journal, journal_path, a
     del store
     gc.collect()
     assert open_files(journal_path).count(str(journal_path)) == before - closed
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_may_open_a_journal_of_its_own_whatever_its_parent_was_opening():
+    """The thread that stood in the door is not there to leave it."""
+    inside, over = threading.Event(), threading.Event()
+
+    def opening() -> None:
+        with guards.door:
+            inside.set()
+            over.wait()
+
+    thread = threading.Thread(target=opening)
+    thread.start()
+    inside.wait()
+    try:
+        assert said_by_a_child(lambda: str(guards.door.acquire(timeout=5))) == "True"
+    finally:
+        over.set()
+        thread.join()
+    assert guards.door.acquire(blocking=False)  # the parent's own
+    guards.door.release()

@@ -299,6 +299,60 @@ def test_equal_lines_that_were_not_named_are_said(gateway: Session, operator: Se
     assert str(second.seq) in kept.detail
 
 
+def test_equal_lines_are_looked_for_once_for_all(
+    gateway: Session, operator: Session, journal: Journal
+) -> None:
+    """No index has their bytes: a thousand lines were as many walks over the whole session."""
+    gateway.extend([{"n": n % 40} for n in range(80)])
+    asked: list[str] = []
+    journal.store._connection.set_trace_callback(asked.append)
+    receipts = operator.redact(range(1, 41), reason=WHY)
+    journal.store._connection.set_trace_callback(None)
+    assert sum("FROM entries" in each and "body IN" in each for each in asked) == 1
+    assert not any("body = " in each for each in asked if each.startswith("SELECT"))
+    assert states(receipts, "equal line") == ["kept"] * 40
+    again = operator.redact([41, *range(43, 81)], reason=WHY)
+    assert [each.detail for each in again if each.copy == "equal line"] == []
+
+
+def test_of_a_line_that_is_there_often_the_first_are_named(
+    gateway: Session, operator: Session
+) -> None:
+    gateway.extend([{"n": 1}, *[{"n": 2}] * 30, {"n": 1}])
+    receipts = operator.redact([1, 2], reason=WHY)
+    named = [each.detail.partition(":")[0] for each in receipts if each.copy == "equal line"]
+    assert len(named) == 21
+
+
+def test_a_forgotten_session_keeps_no_equal_line(gateway: Session, operator: Session) -> None:
+    """However many there are: those that were still there when the first went are gone at the end."""
+    gateway.extend([LINE] * 1001)
+    receipts = operator.forget(reason="over")
+    assert states(receipts, "entry") == ["done"] * 1001
+    assert states(receipts, "equal line") == []
+
+
+def test_a_session_is_forgotten_some_bytes_at_a_time(
+    gateway: Session,
+    operator: Session,
+    thief: Thief,
+    journal_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lines may have 8 MiB each: a thousand of them are not held in memory at once."""
+    monkeypatch.setattr(redaction, "_BYTES_AT_ONCE", 100)
+    gateway.extend([{"n": "x" * 80}] * 7)
+    thief.edit("body", 1, b"y" * 300)  # of a size of its own, and not to be erased
+    facts = "SELECT count(*) FROM redactions WHERE control_seq = ?"
+
+    receipts = operator.forget(reason="over")
+
+    assert states(receipts, "entry") == ["done"] * 6
+    assert [each.copy for each in receipts if each.state == "kept"] == ["row"]
+    seqs = [seq for (seq,) in thief.execute("SELECT DISTINCT control_seq FROM redactions")]
+    assert [thief.ask(facts, seq) for seq in seqs] == [2, 2, 2]
+
+
 def test_a_reader_that_holds_the_log_is_said_and_later_it_is_done(
     gateway: Session, operator: Session, journal_path: Path, journal: Journal
 ) -> None:

@@ -61,6 +61,18 @@ def test_an_accepted_entry_stays_and_is_marked(base, alice, edited, mirror):
     assert mirror.read_bytes() == before
 
 
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_foreign_line_that_was_redacted_is_settled_like_any(
+    alice, edited, journal_path, *, accept
+):
+    """It is sealed, and why it has no bytes is on record."""
+    alice.redact([edited], reason="a password")
+
+    alice.resolve([edited], accept=accept, reason="seen")
+
+    assert findings(journal_path) == []
+
+
 def test_a_rejected_entry_leaves_the_file_and_stays_in_the_journal(
     base, alice, edited, mirror, thief
 ):

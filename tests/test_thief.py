@@ -23,6 +23,7 @@ from journal import (
     ClaimedError,
     CorruptError,
     EntryError,
+    Journal,
     NotFoundError,
     NotTrusted,
     RefusedError,
@@ -37,7 +38,7 @@ from tests.thieves import COLUMNS, KEY, UNSEALED, Thief, findings, forged_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from journal import Entry, Fence, Journal, Session, Verdict
+    from journal import Entry, Fence, Session, Verdict
 
 MAX = 2**63 - 1
 MIN = -(2**63)
@@ -499,6 +500,22 @@ def test_without_triggers_a_replaced_row_is_named(scene, form):
 def test_the_triggers_keep_the_journals_id(scene, statement):
     with pytest.raises(driver().IntegrityError, match="keeps its id"):
         scene.thief.execute(statement)
+
+
+def test_a_forged_id_takes_nobodys_own_key_away(journal_path, monkeypatch):
+    """Its key file is named by the id: the one by the id in the first entry is looked for, too."""
+    monkeypatch.delenv("JOURNAL_KEY_FILE")
+    with Journal(journal_path) as journal:
+        journal.session(KEY, writer="gateway", role="run").append({"n": 1})
+        own = journal.id
+    thief = Thief(journal_path)
+    with thief.without_triggers():
+        thief.execute("UPDATE meta SET value = ? WHERE name = 'journal_id'", "0" * 32)
+    thief.close()
+
+    with Journal(journal_path) as journal:
+        assert journal.id == own
+        assert len(journal.session(KEY).read()) == 1
 
 
 def test_the_triggers_let_a_redaction_through_and_nothing_else(scene):

@@ -552,6 +552,7 @@ def test_each_entry_between_is_told_with_its_time(base, heartbeat, thief, journa
         (b'{"control":"claim","token":3,"process":[7]}', "control: claim 3"),
         (b'{"type":"message"}', '{"type":"message"}'),
         (b"[1]", "[1]"),
+        (b'{"control":"x","seqs":' + b"[" * 1900 + b"]" * 1900 + b"}", '{"control":"x","seqs":' + "[" * 78 + "…"),
         (b"\xff", "\\xff"),
         (b"", ""),
     ],
@@ -764,3 +765,41 @@ def test_what_was_changed_since_is_not_believed(base, thief, journal, table):
     assert refused.value.code in ("verdict-altered", "parked-altered")
     assert refused.value.exit_code == 11
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("seqs", ["5", '[["x",1]]', "[7]"])
+def test_a_forged_record_of_an_edit_is_a_row_of_the_database(base, journal, thief, tmp_path, seqs):
+    """Whatever it says: it ends no check, and no file is named as where it came from."""
+    path = tmp_path / "s.jsonl"
+    journal.mirrors.add(base.key, path)
+    number = thief.ask("SELECT id FROM writers WHERE role = 'external'")
+    fence = base.fence()
+    body = f'{{"control":"edit","what":"lost","seqs":{seqs}}}'.encode()
+    thief.insert_copy(kind="control", writer_id=number, trusted=0, body=body, line_type="edit")
+
+    verdict = fence.check(raise_=False)
+    found = why(journal, verdict.id)
+
+    assert found.classes == ("takeover by database",)
+    assert str(path) not in "".join(verdict.origins)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"control":"layout","lost":[1]}', b'{"control":"edit","what":"gone"}']
+)
+def test_what_a_record_of_an_edit_says_since_it_was_altered_is_not_told_for_true(
+    base, journal, thief, tmp_path, body
+):
+    path = tmp_path / "s.jsonl"
+    base.extend([{"n": 1}, {"n": 2}])
+    journal.mirrors.add(base.key, path)
+    fence = base.fence()
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    verdict = fence.check(raise_=False)
+    (edit,) = (entry.seq for entry in verdict.foreign)
+    thief.edit("body", edit, body)
+
+    told = why(journal, verdict.id).as_text()
+
+    assert "The session's file was removed" not in told
+    assert f"* seq {edit}" in told

@@ -42,6 +42,7 @@ WORTH_BYTES: Final = 48 * 1024 * 1024
 _MOST: Final = 3
 _STRETCH_BYTES: Final = 4 * 1024 * 1024
 _STRETCH_ROWS: Final = range(256, 8192)
+_LEAST_ROW: Final = 64  # bytes: a seal and a commitment alone have as many
 _WAIT_S: Final = 10.0
 _FLAGS: Final = ["-I", *(["-S"] if sys.flags.no_site else [])]
 # Isolated from the environment, and with the very path that this package was found by.
@@ -95,6 +96,7 @@ class Ahead:
         self._answers: dict[int, Plain | None] = {}
         self._grid: list[Stretch] = []
         self._shared: frozenset[int] = frozenset()
+        self._most_rows = _size(path) // _LEAST_ROW
         self._helpers: list[_Helper] = []
         for _ in range(_helpers_for(path) if is_wanted else 0):
             with suppress(OSError):
@@ -120,8 +122,12 @@ class Ahead:
         known: Declarations,
         redacted: Mapping[int, Mapping[int, int]],
     ) -> None:
-        """Share out sessions: each with its number, key, head's seq and bytes, in the order of the walk."""
-        self._grid = [each for size in sizes for each in _stretches(*size)]
+        """Share out sessions: each with its number, key, head's seq and bytes, in the order of the walk.
+
+        One whose head no file of this size could hold is not shared out: the projection may say anything.
+        """
+        held = (size for size in sizes if size[2] <= self._most_rows)
+        self._grid = [each for size in held for each in _stretches(*size)]
         self._shared = frozenset(each.session for each in self._grid)
         numbered = list(enumerate(self._grid))[::-1]
         count = len(self._helpers)
@@ -170,6 +176,15 @@ class Ahead:
     def close(self) -> None:
         """Let the helpers go."""
         self._end()
+
+
+def _size(path: str) -> int:
+    """Return how many bytes a database and its log have."""
+    size = 0
+    for name in (path, f"{path}-wal"):
+        with suppress(OSError, ValueError):
+            size += os.stat(name).st_size  # noqa: PTH116 - never opened here
+    return size
 
 
 def _helpers_for(path: str) -> int:

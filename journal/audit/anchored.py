@@ -15,7 +15,7 @@ from journal.note import Verifier, parsed_note, parsed_statement
 from journal.signing import Signer, derived_seed, is_signed, signer_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from journal.audit.keyring import Keyring
     from journal.audit.sessions import Head
@@ -93,13 +93,16 @@ class Anchors:
         for key in self._keyring.all()[1:]:
             yield Signer(signer_name(journal_id), derived_seed(key)).verifier
 
-    def check(self, source: Source, numbers: Mapping[str, int], heads: Iterable[Head]) -> None:
-        """Look for every row that a relied-on anchor names, in the sessions that were audited."""
+    def check(
+        self, source: Source, numbers: Mapping[str, int], heads: Iterable[Head], old: Container[str]
+    ) -> None:
+        """Look for every row that a relied-on anchor names, in sessions that were audited, or passed by as old."""
         present = {head.session: head for head in heads}
         for file, statement in self.relied:
             at = {"anchor": escape(file.name), "taken_us": statement.at_us}
             for head in statement.heads:
-                if head.seq and (head.session in present or head.session not in numbers):
+                is_asked = head.session in present or head.session in old
+                if head.seq and (is_asked or head.session not in numbers):
                     number = numbers.get(head.session)
                     self.faults += _faults(source, number, head, present.get(head.session), at)
 
@@ -121,7 +124,7 @@ def _faults(
     found = [row.seal for row in source.rows_between(number, head.seq, head.seq)]
     if head.seal in [seal.hex() for seal in found if isinstance(seal, bytes)]:
         return
-    seen = 0 if now is None else now.seq
+    seen = _last(source, number) if now is None else now.seq
     evidence["now"] = {"seq": seen}
     if found:
         cause = "the row at the anchored place has another seal"
@@ -132,6 +135,12 @@ def _faults(
             cause = "the anchored row is gone"
         first = min(seen + 1, head.seq)
         yield Fault("J801", cause, head.session, ((first, head.seq),), evidence)
+
+
+def _last(source: Source, number: int) -> int:
+    """Return the last seq that a row of a session claims."""
+    (last,) = source.query("SELECT max(seq) FROM entries WHERE session_id = ?", number).fetchone()
+    return last or 0
 
 
 def numbers_of(session_ids: Mapping[str, int], registry: str) -> dict[str, int]:

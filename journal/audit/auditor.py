@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import cached_property
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import tables
@@ -164,6 +165,7 @@ class _Audit:
         self.found = Findings(source.path)
         self.known = Declarations(aliases=Aliases() if scope.sessions else None)
         self.heads: list[Head] = []
+        self.old: set[str] = set()
         self.tally = Tally()
         self.counts: dict[str, int] = {}
         self.open = list(ALWAYS_OPEN)
@@ -218,7 +220,9 @@ class _Audit:
             with self.source.apart():
                 yield
         except Exception as error:
-            is_unfit = isinstance(error, UNFIT) and self._is_unruly  # else it is a bug of ours
+            # Without the key facts are believed that no key holder sealed, whatever is in them.
+            is_odd = self.keyring.key is None or self._is_unruly
+            is_unfit = isinstance(error, UNFIT) and is_odd  # else it is a bug of ours
             if not (is_unfit or is_driver_error(error)):
                 raise
             self.found.add("J502", name, evidence={"sqlite": text(str(error))})
@@ -250,11 +254,15 @@ class _Audit:
         if self.scope.is_quick:
             yield
             return
+        ended = Event()
         with ThreadPoolExecutor(1, thread_name_prefix="integrity") as pool:
-            checking = pool.submit(database.integrity, self.source.path)
-            yield
-            with self.part("the integrity of the file"):
-                database.check_integrity(checking.result(), self.found)
+            checking = pool.submit(database.integrity, self.source.path, ended)
+            try:
+                yield
+                with self.part("the integrity of the file"):
+                    database.check_integrity(checking.result(), self.found)
+            finally:
+                ended.set()  # whoever interrupts an audit waits for no check of gigabytes
 
     def _check_registry(self) -> None:
         if self.keyring.mac is None:
@@ -314,6 +322,9 @@ class _Audit:
     def _check_sessions(self) -> None:
         chosen, left = self.scope.chosen(self.source, self.known)
         self.open += left
+        # Whoever cuts a session's newest entries off makes it an old one, too.
+        old = self.scope.asked(self.known) - chosen
+        self.old = {self.known.sessions[number].key for number in old}
         told = self.scope.telling(self.source, chosen, self.progress)
         self._share_out(sorted(chosen))
         for number in sorted(chosen):
@@ -372,7 +383,7 @@ class _Audit:
         anchors = self.anchors
         with self.part("the anchors"):
             numbers = numbers_of(self.known.session_ids, REGISTRY_KEY)
-            anchors.check(self.source, numbers, self.heads)
+            anchors.check(self.source, numbers, self.heads, self.old)
         for fault in anchors.faults:
             self.found.add(
                 fault.check, fault.cause, session=fault.session, seqs=fault.seqs, evidence=fault.evidence

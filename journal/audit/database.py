@@ -16,6 +16,7 @@ from journal.place import UNSAFE_FILE_SYSTEMS, mount_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import Event
 
     from journal.audit.findings import Findings
     from journal.audit.source import Source
@@ -37,16 +38,19 @@ def sqlite_facts() -> dict[str, Any]:
     return {"version": version, "wal_reset_fixed": fixed}
 
 
-def integrity(path: str) -> list[str] | Exception:
+def integrity(path: str, ended: Event | None = None) -> list[str] | Exception:
     """Return what SQLite's own check of pages, indexes and the tables' rules says, or the error it ended with.
 
     On a connection of its own, to be run in a thread: SQLite lets go of the interpreter,
     and so it costs nothing where there is a second core. It may see a later state than
-    the rest of an audit; what it looks for does not depend on that.
+    the rest of an audit; what it looks for does not depend on that. It breaks off where
+    the audit has ``ended``.
     """
     if is_url(path):
         return []
     with opened(path) as source:
+        if ended is not None:
+            source.watch(ended.is_set)
         try:
             found: list[tuple[object]] = source.query(
                 f"PRAGMA integrity_check({MESSAGES})"
@@ -54,6 +58,8 @@ def integrity(path: str) -> list[str] | Exception:
         except driver().Error as error:
             failed: Exception = error
             return failed  # raised where its part is told
+        finally:
+            source.watch(None)  # what ends the reading is no part of it
         return [text(line) for (line,) in found]
 
 

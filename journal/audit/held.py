@@ -9,6 +9,7 @@ from journal.audit import mirrored
 from journal.audit.findings import Findings
 from journal.audit.sessions import SessionAudit
 from journal.process import this_process
+from journal.seal import Mac
 from journal.serverplace import A_COPYS, ANOTHER_USERS, UNTOLD, whose
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _WAIT_S: Final = 2.0
 _INTERRUPTED: Final = (
     "the mirror of {!r} where a redaction was interrupted: the next write to it puts its lines back"
 )
+_WRITTEN: Final = "the mirror of {!r}: it was written to all the time"
+_UNORDERED: Final = "the bytes of the mirror of {!r}: its session was given another order since"
+_OF_BYTES: Final = ("J702", "J703")
 
 
 class MirrorAudit:
@@ -60,11 +64,10 @@ class MirrorAudit:
                 self.open.append(f"the mirror of {session.key!r}{elsewhere}")
                 continue
             path = self.source.side_path(self.keyring.journal_id or "", mirror.path)
-            slot = mirrored.Slot(path, number, self.keyring.mac)
+            older = map(Mac, self.keyring.all()[1:])
+            slot = mirrored.Slot(path, number, self.keyring.mac, older)
             faults = self._mirror_faults(session, mirror, number, slot)
-            if faults is None:
-                self.open.append(f"the mirror of {session.key!r}: it was written to all the time")
-            for fault in (*(faults or ()), slot.fault()):
+            for fault in (*faults, slot.fault()):
                 if fault is not None:
                     self.found.add(
                         fault.check, fault.cause, session=session.key, evidence=fault.evidence
@@ -83,11 +86,12 @@ class MirrorAudit:
 
     def _mirror_faults(
         self, session: SessionAudit, mirror: MirrorDeclared, number: int, slot: mirrored.Slot
-    ) -> list[Fault] | None:
-        """Compare; what differs is looked at again while nobody writes. None if that could not be had."""
+    ) -> list[Fault]:
+        """Compare; what differs is looked at again while nobody writes, and where that cannot be had it is said."""
         if not self._compared(self.source, session, mirror):
             return []
         found: list[Fault] | None = None
+        others: list[Fault] = []
         first = slot.served()
         for _ in range(_TRIES):
             time.sleep(_PAUSE_S)
@@ -98,7 +102,9 @@ class MirrorAudit:
                 again.run()
                 served = slot.served() if is_held else None
                 if served and (served.is_being_cut or served.layout_no != again.layouts.no):
-                    continue  # it is about to be given another layout
+                    # It is about to be given another layout, if somebody serves it still.
+                    others = _not_of_bytes(self._compared(newer, again, mirror))
+                    continue
                 pieces = again.overwritten(number) if is_held else ()
                 found = self._compared(newer, again, mirror, pieces)
                 if pieces and not found:
@@ -115,7 +121,10 @@ class MirrorAudit:
                 return []
             if not found:
                 break
-        return found
+        if found is None:
+            unsaid = _UNORDERED if others else _WRITTEN
+            self.open.append(unsaid.format(session.key))
+        return others if found is None else found
 
     def _compared(
         self,
@@ -130,3 +139,8 @@ class MirrorAudit:
         number, extents = session.session_id, session.layouts.extents
         lines = mirrored.lines(source, number, extents, sealer, session.redacted)
         return mirrored.faults(mirror, session.mirror_state, lines, pieces)
+
+
+def _not_of_bytes(faults: list[Fault]) -> list[Fault]:
+    """Return what is wrong with a file whatever order its lines should have."""
+    return [fault for fault in faults if fault.check not in _OF_BYTES]

@@ -118,7 +118,8 @@ def _possible_ids(source: Source) -> Iterator[str]:
     for (body,) in bodies:
         facts = decode(body) if isinstance(body, bytes) else {}
         if facts.get("control") == "journal":
-            yield from _ids(str(facts.get("id")).encode())
+            # Whoever put the row there may have given it an id that is no text.
+            yield from _ids(str(facts.get("id")).encode("ascii", "replace"))
 
 
 def _ids(value: object) -> Iterator[str]:

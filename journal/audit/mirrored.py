@@ -174,17 +174,20 @@ class Served(NamedTuple):
 class Slot:
     """The side file's slot for one mirror, and its lock; read as an auditor reads it."""
 
-    def __init__(self, path: str, number: int, mac: Mac | None) -> None:
-        self._path, self._number, self._mac = path, number, mac
+    def __init__(self, path: str, number: int, mac: Mac | None, older: Iterable[Mac] = ()) -> None:
+        self._path, self._number, self._mac, self._older = path, number, mac, tuple(older)
         self._start = (number - 1) * _SLOT_SIZE
 
     def fault(self) -> Fault | None:
         """J706: return whether the slot is not as a key holder left it.
 
-        An empty slot, or none, only makes the next comparison a full one.
+        An empty slot, or none, only makes the next comparison a full one; and so does one that
+        an earlier era's key proves, as somebody leaves it who is killed when he has begun a new one.
         """
         data = self._read()
         if self._mac is None or not any(data) or self._holds(data):
+            return None
+        if any(self._is_by(mac, data) for mac in self._older):
             return None
         evidence = {"path": self._path, "mirror": self._number}
         return Fault("J706", "its proof does not hold", evidence)
@@ -223,5 +226,8 @@ class Slot:
         return b""
 
     def _holds(self, data: bytes) -> bool:
+        return self._mac is None or self._is_by(self._mac, data)
+
+    def _is_by(self, mac: Mac, data: bytes) -> bool:
         packed, proof = data[: _STATE.size], data[_STATE.size : _STATE.size + _MAC_SIZE]
-        return self._mac is None or proof == self._mac("mirror state", self._number, packed)
+        return proof == mac("mirror state", self._number, packed)

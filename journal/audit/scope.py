@@ -38,6 +38,18 @@ class Scope(NamedTuple):
     since_us: int | None = None
     is_quick: bool = False
 
+    def asked(self, known: Declarations) -> set[int]:
+        """Return the numbers of the sessions that were asked for, however old.
+
+        Raises:
+            NotFoundError: as for :meth:`chosen`.
+
+        """
+        every = known.sessions.keys() - {REGISTRY_ID}
+        if not self.sessions:
+            return set(every)
+        return every & {known.session_ids[_key_of(known, name)] for name in self.sessions}
+
     def chosen(self, source: Source, known: Declarations) -> tuple[set[int], list[str]]:
         """Return the numbers of the sessions to look at, and in words what is left out.
 
@@ -46,9 +58,8 @@ class Scope(NamedTuple):
 
         """
         every = known.sessions.keys() - {REGISTRY_ID}
-        chosen, left = set(every), list(_QUICK if self.is_quick else ())
+        chosen, left = self.asked(known), list(_QUICK if self.is_quick else ())
         if self.sessions:
-            chosen &= {known.session_ids[_key_of(known, name)] for name in self.sessions}
             left.append(f"{counted(len(every - chosen), 'other session')}, not asked for")
         if self.since_us is not None:
             old = {number for number in chosen if _newest_us(source, number) < self.since_us}

@@ -156,7 +156,9 @@ class SessionAudit:
         self._walk.finish()
         self._check_eras()
         self._claims.close()
-        if self._keyring.mac is not None:
+        if self._keyring.mac is None:
+            self._count_unproved()
+        else:
             self._check_proofs(self._keyring.mac)
         self._check_requests()
         self._settle()
@@ -234,6 +236,12 @@ class SessionAudit:
                 self._found.add("J113", cause, session=self.key, evidence=told)
 
     # -- other tables -----------------------------------------------------------------
+
+    def _count_unproved(self) -> None:
+        for _, table, _ in proofs.PROVED:
+            rows = sum(1 for _ in self._source.table(table, self.session_id))
+            if rows:
+                self.counts[table.name] = rows
 
     def _check_proofs(self, mac: Mac) -> None:
         for check, table, faults in proofs.PROVED:

@@ -19,7 +19,7 @@ from journal.model import Row
 from journal.serverplace import mirrors_path, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Table
@@ -33,6 +33,7 @@ _WITHOUT_LINES: Final = _ROWS.replace(
     '"body"', "CASE WHEN kind IN ('line', 'raw') THEN NULL ELSE body END"
 )
 _TRIES: Final = 50
+_ASK_EVERY: Final = 1_000_000  # of SQLite's steps: whoever is asked may hold the interpreter
 _FEW: Final = 16
 MAX_INT: Final = 2**63 - 1
 MIN_INT: Final = -(2**63)
@@ -71,6 +72,10 @@ class Source:
     def query(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - rows of any shape
         """Run one statement on a cursor of its own; its rows are fetched as they are wanted."""
         return self._connection.cursor().execute(statement, values)
+
+    def watch(self, is_over: Callable[[], bool] | None) -> None:
+        """Have statements end with an error once it is over, which is asked now and then; or no more."""
+        self._connection.set_progress_handler(is_over, _ASK_EVERY)
 
     def apart(self) -> AbstractContextManager[None]:
         """Give a block: where it cannot read something, the rest can be read all the same."""

@@ -185,9 +185,9 @@ def is_first_here(top: Path, sessions: list[dict], keys: list[tuple]) -> bool:
 
 def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], given: set, wanted: dict, wrong: list) -> dict:
     """Check one chain; return its counts, and the seals at the anchored places."""
-    before, owns = None, owns_of(session, keys)
+    before, first, owns = None, 1, owns_of(session, keys)
     counts = {"entries": 0, "unproved": 0, "until": 0}
-    erased, named = set[int](), set[int]()
+    erased, named, aside = set[int](), set[int](), list[list[int]]()
     for number, line in enumerate(lines, 1):
         with noted(f"{session['key']!r}, line {number} of {session['file']}", wrong):
             row = row_of(line)
@@ -208,13 +208,15 @@ def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], give
             steps = [row[name] - before[name] for name in ("seq", "key_id", "epoch")] if before else [1, 0, 0]
             if steps[0] < 1 or steps[1] < 0 or steps[2] not in (0, 1):
                 wrong.append(f"{where}: it is out of order")
-            if row["seq"] in wanted:
-                wanted[row["seq"]] = row["seal"].hex()
-            before = row
+            wanted.update({row["seq"]: row["seal"].hex()} if row["seq"] in wanted else {})
+            first, before = row["seq"] if before is None else first, row
             facts = json.loads(row["body"] or b"{}") if row["kind"] == "control" else {}
             named.update(map(int, facts["rows"]) if facts.get("control") == "redaction" else ())
             odd = facts["rows"] if facts.get("control") == "stray" else ()
+            aside += [span for each in odd for span in each["ranges"]]
             wrong += [f"{where}: it says that entries were gone, seq {each['ranges']}" for each in odd if each["sort"] == "missing"]
+    if first > 1 and not any(a < first <= b + 1 for a, b in aside):  # where rows were foreign it is said
+        wrong.append(f"{session['key']!r}: what stood before seq {first} is not there")
     wrong += [f"{session['key']!r}, seq {seq}: it was erased, and no redaction says so" for seq in sorted(erased - named)]
     wrong += [f"{session['key']!r}, seq {seq}: a redaction erased it, and it is not" for seq in sorted(named - erased)]
     head = [0, ""] if before is None else [before["seq"], before["seal"].hex()]
@@ -226,8 +228,8 @@ def check_session(session: dict, lines: Iterable[bytes], keys: list[tuple], give
 def check_anchor(name: str, data: bytes, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[dict, bool]:
     """Return the heads an anchor names, if a key signed it, and whether that is the journal's own."""
     text, _, lines = data.decode().rpartition("\n\n")
-    owns = [public_of(mac(key, b"session-journal/anchor/1")) for _, key in keys]
-    known = [(f"session-journal/{manifest['journal']}", own, "the journal's own key") for own in owns]
+    owns = {public_of(mac(key, b"session-journal/anchor/1")): f" of era {era}" * (len(dict(keys)) > 1) for era, key in keys}
+    known = [(f"session-journal/{manifest['journal']}", own, f"the journal's own key{era}") for own, era in owns.items()]
     for verifier in manifest["verifiers"]:
         signer, _, public = verifier.split("+", 2)
         known.append((signer, base64.b64decode(public)[1:], f"{verifier}, by the manifest's word a key of the journal"))
@@ -248,12 +250,14 @@ def check_anchor(name: str, data: bytes, manifest: dict, keys: list[tuple], wron
 def check(top: Path, manifest: dict, keys: list[tuple], wrong: list[str]) -> tuple[int, int, str]:
     """Check all of a bundle; return how many entries were, and seals were not, and what is to be said of the rest."""
     for name, digest in manifest["sha256"].items():
-        with noted(name, wrong):
-            if hashlib.sha256(file_in(top, name).read_bytes()).hexdigest() != digest:
+        with noted(name, wrong), file_in(top, name).open("rb") as data:
+            hashed = hashlib.sha256()
+            for piece in iter(lambda data=data: data.read(1 << 20), b""):  # it may be larger than memory
+                hashed.update(piece)
+            if hashed.hexdigest() != digest:
                 wrong.append(f"{name}: it is not the file that was put into the bundle")
     say(f"journal {manifest['journal']}, bundled {manifest['made']}; audit then: {manifest['verdict']}")
-    anchors: list[dict] = []
-    claimed = unproved = entries = 0
+    anchors, claimed, unproved, entries = list[dict](), 0, 0, 0
     is_first = is_first_here(top, manifest["sessions"], keys)
     given = {era for era, _ in keys if era > 1 or is_first}
     for name in manifest["anchors"]:
@@ -289,9 +293,7 @@ def main() -> int:
     parser.add_argument("--key", help="the journal's key file")
     options = parser.parse_args()
     top, entries, unproved, told = Path(__file__).resolve().parent, 0, 0, ""
-    keys: list[tuple[int, bytes]] = []
-    unfit: list[str] = []
-    wrong: list[str] = []
+    keys, unfit, wrong = list[tuple[int, bytes]](), list[str](), list[str]()
     with noted("this is no bundle: manifest.json", unfit):
         manifest = json.loads(file_in(top, "manifest.json").read_text("utf-8"))
         if manifest["format"] != "session-journal/bundle/1":

@@ -86,6 +86,7 @@ def _tell(settings: Settings, plan: Restoring, kept: Path | None, again: str | N
             replaces=plan.replaces,
             another_journal=plan.is_another,
             lost=[lost._asdict() for lost in plan.lost],
+            compared=plan.is_compared,
             mirrors=plan.mirrors,
             kept=None if kept is None else str(kept),
         )
@@ -115,6 +116,9 @@ def _tell_mirrors(settings: Settings, plan: Restoring) -> None:
 
 def _tell_lost(plan: Restoring) -> None:
     if not plan.replaces:
+        return
+    if not plan.is_compared:
+        output.say(f"{plan.target} is damaged: what it has and the backup has not cannot be told.")
         return
     if plan.is_another:
         output.say(f"{plan.target} is another journal than the backup's.")

@@ -172,6 +172,17 @@ def test_without_the_key_nothing_is_ok(report, keyless):
     assert told.completeness["entries"] == told.completeness["rows"]
 
 
+def test_without_the_key_a_session_of_which_only_an_input_is_there_is_not_bare(
+    busy, report, keyless
+):
+    busy.session("said to", writer="you", role="channel").submit({"n": 1})
+
+    told = report()
+
+    assert [finding.id for finding in told.findings] == ["J101"]
+    assert told.completeness["pending_inputs"] == 1
+
+
 def test_the_key_of_another_journal_is_no_key(report, key_file):
     key_file.write_text("00" * 32 + "\n")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import sys
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from journal import Journal, StorageError
-from journal.audit import ahead, audit, auditor, database, held, keyring, scope, words
+from journal.audit import ahead, audit, auditor, database, held, keyring, scope, source, words
 from journal.audit.findings import Findings
 from journal.audit.judging import Linked
 from journal.audit.redactions import read
@@ -77,6 +79,16 @@ def test_a_session_that_is_not_long_enough_is_not_shared_out():
     assert len(list(ahead._stretches(2, KEY, 600, 60_000_000))) == 3
 
 
+def test_a_session_as_long_as_no_file_is_is_not_shared_out(tmp_path):
+    """Whatever plain SQL put into the table of sessions: to cut that up would take all memory there is."""
+    path = tmp_path / "j.db"
+    path.write_bytes(bytes(64 * 1000))
+    nothing: Any = None
+    helped = ahead.Ahead(str(path), is_wanted=False)
+    helped.plan([(2, KEY, 600, 60_000_000), (3, "x", 10_000_000, 1)], nothing, nothing, {})
+    assert {each.session for each in helped._grid} == {2}
+
+
 # -- what cannot be read ------------------------------------------------------------------
 
 
@@ -89,6 +101,34 @@ def test_what_is_no_fault_of_the_database_ends_an_audit(busy, journal_path, monk
     monkeypatch.setattr(keyring, "find", fails)
     with pytest.raises(ZeroDivisionError):
         audit(journal_path)
+
+
+def test_whoever_interrupts_an_audit_does_not_wait_for_sqlites_own_check(
+    busy, journal_path, monkeypatch
+):
+    """Of a large file that takes minutes."""
+    told = []
+
+    def long(_, ended):
+        told.append(ended.wait(20))
+        return ["ok"]
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database, "integrity", long)
+    monkeypatch.setattr(auditor, "SessionAudit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        audit(journal_path)
+    assert told == [True]
+
+
+def test_sqlites_own_check_breaks_off_where_the_audit_has_ended(busy, journal_path, monkeypatch):
+    monkeypatch.setattr(source, "_ASK_EVERY", 1)
+    ended = threading.Event()
+    assert database.integrity(str(journal_path), ended) == ["ok"]
+    ended.set()
+    assert "interrupt" in str(database.integrity(str(journal_path), ended))
 
 
 def test_sizes_that_cannot_be_read_hold_no_audit_up(busy, journal_path, thief):
@@ -176,6 +216,33 @@ def test_a_mirror_that_is_not_looked_at_from_here_is_told_as_what_it_is(own, pla
     mirrors = held.MirrorAudit(source, nothing, nothing, nothing, [])
     declared: Any = SimpleNamespace(host=host)
     assert mirrors._elsewhere(declared, place) == told
+
+
+def test_an_id_that_is_no_text_is_no_id_of_the_journal(busy, journal_path, thief):
+    """A row that nobody sealed may claim any: it is told as what it is, and ends no audit."""
+    thief.insert_copy("journal:", kind="control", body=b'{"control":"journal","id":"\\ud800"}')
+    assert "J301" in {finding.id for finding in audit(journal_path).findings}
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        b'{"control":"session","id":77,"key":"\\ud800"}',
+        b'{"control":"mirror","number":9,"session_id":2,"host":"HOST","path":"/x\\u0000","on_edit":"entries","writer_id":5}',
+        b'{"control":"mirror","number":9,"session_id":2,"host":"HOST","path":[7],"on_edit":"entries","writer_id":5}',
+    ],
+)  # fmt: skip
+def test_what_only_the_key_could_refute_ends_no_audit_without_it(
+    busy, journal_path, key_file, thief, holder, fact
+):
+    """Whoever can write the file can link a fact to the newest one; without the key it is believed."""
+    thief.execute("INSERT INTO sessions VALUES (77, 'x', 0, 0, 0, 0, x'', 0, 0)")
+    body = fact.replace(b"HOST", HOST.encode())
+    holder.fact(body, json.loads(body)["control"], "journal:")
+    key_file.unlink()
+    told = audit(journal_path)
+    assert told.verdict == "broken"
+    assert "J502" in {finding.id for finding in told.findings}
 
 
 # -- facts, and who bears witness -----------------------------------------------------------

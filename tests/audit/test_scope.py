@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from journal import Journal
-from journal.audit import audit
+from journal.anchor import take
+from journal.audit import AnchorFile, audit
 from journal.audit.walk import Walk
 from tests.audit.conftest import OTHER
 from tests.audit.crimes import CRIMES, Scene
@@ -60,6 +61,30 @@ def test_sessions_with_nothing_new_are_left_out_and_counted(busy, journal_path, 
     thief.edit("body", 1, b"{}", KEY)
     assert audit(journal_path, since_us=since).findings == ()
     assert audit(journal_path).findings != ()
+
+
+def test_a_session_that_is_old_since_its_end_was_cut_off_is_held_against_an_anchor(
+    busy, journal_path, clock, thief
+):
+    """Else the very thing that an anchor shows would take it out of sight."""
+    before = thief.execute("SELECT * FROM sessions WHERE key = ?", OTHER).fetchone()
+    clock.step(3_600_000_000)
+    since = clock.now_us
+    cut = busy.session(OTHER, writer="cron", role="cron").append({"n": 2}).seq
+    anchor = AnchorFile("heads", take(busy).text.encode())
+    assert audit(journal_path, since_us=since, anchors=[anchor]).verdict == "ok"
+    thief.delete(cut, key=OTHER)
+    with thief.without_triggers():
+        thief.execute("DELETE FROM sessions WHERE id = ?", before[0])
+        thief.execute(f"INSERT INTO sessions VALUES ({','.join('?' * len(before))})", *before)
+
+    told = audit(journal_path, since_us=since, anchors=[anchor])
+
+    assert OTHER not in [head.session for head in told.heads]
+    assert told.verdict == "broken"
+    (found,) = told.findings
+    assert (found.id, found.session, found.ranges) == ("J801", OTHER, ((cut, cut),))
+    assert audit(journal_path, since_us=since, anchors=[anchor], sessions=[KEY]).findings == ()
 
 
 def test_progress_tells_how_much_there_is_and_was_looked_at(tmp_path):

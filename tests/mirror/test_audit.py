@@ -110,6 +110,25 @@ def test_a_mirror_that_is_refused(
     assert "J704" in found()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_mirror_that_is_not_served_is_told_whatever_order_the_session_has_since(
+    journal: Journal, tmp_path: Path, found: Callable[[], Any], hasty: None, *, is_there: bool
+) -> None:
+    """Its file keeps the order that it had: nobody is about to give it another."""
+    path = tmp_path / "s.jsonl"
+    session = journal.session("s", writer="w", role="run")
+    session.extend([{"n": 1}, {"n": 2}])
+    journal.mirrors.add("s", path, on_edit="refuse")
+    path.write_bytes(b"{}\n")
+    session.fence().check(raise_=False)
+    session.rewrite([{"n": 3}], base=session.head.seq, reason="compacted")
+    if not is_there:
+        path.unlink()
+
+    assert "J704" in found()
+    assert ("J701" in found()) is not is_there
+
+
 @pytest.mark.parametrize("what", ["link", "directory", "second name", "fifo"])
 def test_a_place_that_is_not_what_it_was(
     mirrored: Session, path: Path, tmp_path: Path, found: Callable[[], Any], what: str
