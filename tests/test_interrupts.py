@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import EntryError, Journal, Session, SessionTakeover, sidefile
+from journal.admission import put
 from journal.audit import audit
+from journal.lines import Line
 from journal.rides import Ride
 from tests.thieves import KEY
 
@@ -154,6 +156,31 @@ def test_an_interrupt_in_an_undoing_leaves_nobody_known_who_is_not_there(journal
             assert [writer.name for writer in journal.writers()] == ["gateway"], where
             assert in_a_thread(lambda: session.append(LINE)), where
     assert not audit(journal_path).findings
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_a_session_is_learned_leaves_nothing_known_by_half(journal_path):
+    """A layout that was learned and not noted as learned could not be learned again: no read came through any more."""
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        for number in range(3):
+            session.append({"n": number})
+            session.rewrite([{"n": -number}], base=session.head.seq, reason="compacted")
+        with journal.store.transaction() as cursor:
+            put(cursor, session, [Line(b"open", b"", "raw")], None)
+        session.claim().release()
+
+        def read_anew() -> None:
+            journal.store.registry._chains.clear()  # as a new process begins
+            session.read()
+
+        for where in interruptions(read_anew):
+            with journal.store.snapshot() as cursor:
+                chain = journal.store.fresh(journal.store.registry.chain_of(KEY))
+                chain.load_facts(cursor)
+                assert chain.open_tail, where
+                assert (chain.layout.no, len(chain.earlier)) == (3, 3), where
+            assert [entry.body for entry in session.read()] == [b'{"n":-2}', b"open"], where
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
