@@ -81,6 +81,7 @@ class Store(Ledger):
         try:
             schema.check(self.cursor.execute, path)
             self.guard = Pins(path) if CAN_PIN else Watched(path)
+            self.guard.hold()  # known by then: what it has when it fails is let go of with the rest
             if is_ours:
                 self.durability = LogSync(path)
             self.journal_id, self.keys = find_keys(self.cursor, path, key_file)

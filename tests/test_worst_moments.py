@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, Journal, StorageError, guards
+from journal import BusyError, Journal, JournalError, StorageError, guards
 from journal.audit import audit
 from journal.durability import copied
 from journal.store import Store
@@ -84,6 +84,28 @@ def test_an_opening_that_fails_leaves_nothing_open(journal_path, monkeypatch, wh
     assert open_files(journal_path) == []
     with Journal(journal_path) as journal:
         assert journal.session(KEY, writer="w", role="run").append(LINE).seq == 1
+
+
+@LINUX
+def test_an_opening_that_finds_no_descriptor_left_leaves_nothing_pinned(journal_path):
+    """At whichever step the last was taken: else the files could not be looked at, nor the log folded in, any more."""
+    Journal(journal_path).close()
+    before, limit = resource.getrlimit(resource.RLIMIT_NOFILE), 0
+    failures = set()
+    while True:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+        try:
+            Store(str(journal_path)).close()
+            break
+        except JournalError as error:
+            failures.add(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert open_files(journal_path) == [], failures
+        assert journal_path.read_bytes().startswith(b"SQLite format 3"), failures
+        limit += 1
+    assert len(failures) > 2, failures
+    assert [*journal_path.parent.glob("agent.db*")] == [journal_path]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, None])
