@@ -127,6 +127,7 @@ class Ticket:
         return outcome  # type: ignore[no-any-return] # the call's own
 
     def _deputised(self) -> Deputy:
+        os.fstat(self._own)  # or a journal that was closed meanwhile would have its file made anew
         descriptor = _opened_again(f"{self._path}-ticket", self._own)
         try:
             self._deputy = Deputy(descriptor, self)
@@ -160,6 +161,8 @@ class Ticket:
             self._thread.release()
 
     def _wait(self) -> None:
+        if self._own < 0:  # closed meanwhile; the waiters' number may be another file's by now
+            raise ValueError
         if self._waiter is None:
             self._waiter = _Waiter(self._waiters)
         if not self._waiter.get(self._wait_s):
@@ -229,7 +232,7 @@ class _Waiter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._guard = threading.Lock()
-        self._is_wanted = self._is_waiting = False
+        self._is_wanted = self._is_waiting = self._is_over = False
         self._asked: SimpleQueue[str | None] = SimpleQueue()
         self._granted: SimpleQueue[None] = SimpleQueue()
         begin(threading.Thread(target=self._serve, name="journal-ticket", daemon=True))
@@ -238,6 +241,8 @@ class _Waiter:
         """Wait for the lock; return whether it came in time."""
         try:  # from here on: a signal may come as soon as it is wanted
             with self._guard:
+                if self._is_over:
+                    return False
                 self._is_wanted = True
                 if not self._is_waiting:  # else it waits still, for one who gave up
                     self._is_waiting = True
@@ -264,6 +269,7 @@ class _Waiter:
     def stop(self) -> bool:
         """End the thread; return whether it has let go of its descriptor."""
         with self._guard:
+            self._is_over = True
             self._asked.put(None)
             # Where it waits still, the number must not be given to another file: it would unlock that.
             return not self._is_waiting
