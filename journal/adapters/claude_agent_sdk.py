@@ -205,9 +205,10 @@ class JournalSessionStore:
         if key.get("subpath") is None:
             for name in self._subkeys(key):
                 self._delete({**key, "subpath": name})
-            forget(self._savepoints(key), "the transcript was deleted")
         self._seen.pop(session.key, None)
         forget(session, "the transcript was deleted")
+        if key.get("subpath") is None:
+            forget(self._savepoints(key), "the transcript was deleted")
 
     def _subkeys(self, key: Key) -> list[str]:
         found = self._found(_key(key) + ":")
