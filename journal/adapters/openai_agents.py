@@ -283,7 +283,9 @@ class JournalSession:
         """
         if self._fence is None or not self._session.exists:
             return None
-        own, since = self._fence.store.instance_of(self._writer), self._fence.mark.seq
+        since, store = self._fence.mark.seq, self._fence.store
+        with store.snapshot():  # behind a rollback nobody is known until somebody looks again
+            own = store.instance_of(self._writer)
         later = (each.entry for each in who(self._use.journal, self._session.key, after=since))
         facts = (
             decode(entry.body)

@@ -26,6 +26,7 @@ from journal import (
 )
 from journal.adapters.openai_agents import JournalSession
 from journal.audit import audit
+from journal.session import Session as Lines
 from tests.adapters.places import is_kept, url_of
 
 if TYPE_CHECKING:
@@ -270,6 +271,34 @@ def test_a_strict_session_refuses_to_go_on_over_what_another_took_out(
             assert [item["content"] for item in await session.get_items()] == left
             await session.add_items([said("5")])
             assert await session.pop_item() == said("5")
+
+        run(work, journal, strict=True)
+
+
+def test_a_rollback_at_that_moment_makes_its_own_pop_nobody_elses(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(url_of(db)) as journal:
+        exists: Any = Lines.exists
+
+        def roll_back() -> None:
+            with journal.store.transaction() as cursor:
+                journal.store.declare(cursor, "newcomer", "tool")
+                raise ZeroDivisionError
+
+        def and_rolled_back(self: Lines) -> bool:
+            found = bool(exists.fget(self))
+            with pytest.raises(ZeroDivisionError):
+                roll_back()
+            return found
+
+        async def work(session: JournalSession) -> None:
+            await session.add_items([said("1"), said("2")])
+            await session.get_items()
+            assert await session.pop_item() == said("2")
+            monkeypatch.setattr(Lines, "exists", property(and_rolled_back))
+            await session.add_items([said("3")])
+            assert await session.get_items() == [said("1"), said("3")]
 
         run(work, journal, strict=True)
 
