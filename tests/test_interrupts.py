@@ -159,6 +159,18 @@ def test_an_interrupt_in_an_undoing_leaves_nobody_known_who_is_not_there(journal
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_claim_that_was_interrupted_stands_no_more(journal_path):
+    """Nobody has its turn, and for as long as this process lives nobody could end it but by force."""
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        other = journal.session(KEY, writer="other", role="run")
+        session.append(LINE)
+        for where in interruptions(session.claim):
+            assert in_a_thread(lambda: other.claim().release()), where
+    assert not audit(journal_path).findings
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_while_a_session_is_learned_leaves_nothing_known_by_half(journal_path):
     """A layout that was learned and not noted as learned could not be learned again: no read came through any more."""
     with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
