@@ -319,6 +319,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
             hint="name a file, sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE",
             code="url",
         )
+    if text.startswith("file:"):  # or a file would be made that is called so
+        raise EntryError(
+            "a journal is not named by SQLite's own kind of URI (file:)",
+            hint=text.removeprefix("file:").partition("?")[0] or "name a file",
+            code="url",
+        )
     if text == ":memory:":  # what SQLite means by it would not outlive a connection
         raise EntryError(
             "a journal is kept in a file, never in memory",

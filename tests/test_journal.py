@@ -123,6 +123,19 @@ def test_a_files_url_takes_no_options(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "uri", ["file:agent.db", "file:agent.db?mode=rw", "sqlite:///file:agent.db"]
+)
+def test_sqlites_own_uris_make_no_file_called_so(tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(EntryError) as caught:
+        Journal(uri)
+
+    assert (caught.value.code, caught.value.hint) == ("url", "agent.db")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("busy_timeout", [-1, float("nan"), float("inf"), "30", None])
 def test_a_time_out_is_a_number_of_seconds(journal_path, busy_timeout):
     """Else the first write that had to wait would end with somebody else's error."""
