@@ -298,7 +298,7 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
             hint='Journal("agent.db")',
             code="path",
         )
-    text = str(path_or_url)
+    text = os.fsdecode(path_or_url)  # str() of an os.DirEntry, say, is not its path
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
         if "?" in text:  # or a file would be made that has the options in its name
