@@ -262,9 +262,13 @@ class Journal:
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""
-        self.mirrors.sync()  # before: whoever writes to a file may need the store for it
-        self.store.close()
-        self.mirrors.abandon()  # only now: another thread's last line would open its file again
+        try:
+            self.mirrors.sync()  # before: whoever writes to a file may need the store for it
+        finally:
+            try:
+                self.store.close()
+            finally:
+                self.mirrors.abandon()  # only now: another thread's last line would open its file again
 
     def __enter__(self) -> Self:
         return self

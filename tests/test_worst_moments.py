@@ -108,6 +108,30 @@ def test_an_opening_that_finds_no_descriptor_left_leaves_nothing_pinned(journal_
     assert [*journal_path.parent.glob("agent.db*")] == [journal_path]
 
 
+@LINUX
+@pytest.mark.parametrize(
+    "step", ["mirrors.Mirrors.sync", "folding.Folding.at_the_end", "durability.LogSync.wait"]
+)
+def test_an_interrupt_as_it_is_closed_leaves_what_follows_closed(
+    base, journal, journal_path, monkeypatch, step
+):
+    """Nobody comes back for the rest: the files would count as live for as long as the process runs."""
+    base.append(LINE)
+    told: list[bool] = []
+    monkeypatch.setattr(journal.store.changes, "tell", lambda: told.append(True))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"journal.{step}", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.close()
+    assert told == [True]  # whoever follows
+    assert open_files(journal_path) == []
+    assert journal_path.read_bytes()
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, None])
 def test_a_database_that_cannot_be_opened_leaves_nothing_behind(journal_path, monkeypatch, error):
     """Neither the ticket's file nor what has it open."""
