@@ -162,6 +162,8 @@ class Chain:
         if self._stands(cursor):
             return
         before = self.head
+        # Until all is known: or what an interrupt leaves by half would be taken to stand the next time.
+        self.is_odd = True
         # What the present key's era began after was there: a write below it would be in the wrong era.
         self.highest = max(self.highest, before.seq, self.sealer.until)
         found = cursor.execute(sql.projection_of(), (self.session_id,)).fetchone()
@@ -254,10 +256,24 @@ class Chain:
     def load_facts(self, cursor: Cursor) -> None:
         """Read what sealed control entries say, as far as not read before."""
         rows = cursor.execute(sql.controls_after(), (self.session_id, self.facts_up_to)).fetchall()
-        for row in map(Row._make, rows):
-            if self.sealer.status(row) == "sealed":
-                self._learn_from(row)
-                self.facts_up_to = row.seq
+        known = (
+            self.named, self.layout, self.layout_seq, self.earlier, self.rewritten_no, self.layout_size,
+            self.mirror_state, self.resolved, self.redacted, self.redacting, self.facts_up_to,
+        )  # fmt: skip
+        try:
+            for row in map(Row._make, rows):
+                if self.sealer.status(row) == "sealed":
+                    self._learn_from(row)
+                    self.facts_up_to = row.seq
+        except BaseException:
+            # An interrupt: what was learned by half would be learned again, and a layout follows no
+            # layout twice. No call between these lines: a second one can part them no more.
+            (
+                self.named, self.layout, self.layout_seq, self.earlier, self.rewritten_no, self.layout_size,
+                self.mirror_state, self.resolved, self.redacted, self.redacting, self.facts_up_to,
+            ) = known  # fmt: skip
+            self.sealer.redacted = self.redacted
+            raise
 
     def _learn_from(self, row: Row) -> None:
         try:

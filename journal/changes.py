@@ -34,6 +34,7 @@ class Changes:
         self._followers: list[Callable[[], None]] = []
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
+        self._open: set[threading.Thread] = set()  # that have not closed their connection yet
 
     def add(self, call: Callable[[], None]) -> None:
         """Call this, from another thread, after each commit from now on.
@@ -81,9 +82,11 @@ class Changes:
         """End the thread, and its connection; nobody is called any more but by :meth:`tell`."""
         self._end.set()
         with self._beginning:  # one that is about to begin has begun, or will not
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+            # One that ends for want of followers, too: its connection may be open yet.
+            threads = [self._thread, *self._open]
+        for thread in threads:
+            if thread is not None:
+                thread.join()
 
     def _opened(self) -> Connection:
         return connect(self._path, mode="ro")
@@ -92,6 +95,7 @@ class Changes:
         return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _watch(self, connection: Connection, seen: object) -> None:
+        self._open.add(threading.current_thread())
         try:
             while not self._end.wait(GLANCE_S) and not self._is_over():
                 version = self._glance(connection)
@@ -100,6 +104,7 @@ class Changes:
                     self.tell()
         finally:
             connection.close()
+            self._open.discard(threading.current_thread())
 
     def _is_over(self) -> bool:
         with self._guard:

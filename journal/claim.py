@@ -63,41 +63,51 @@ def claim(
             supersede, "say why, for whoever is superseded: claim(supersede='a new message')"
         )
     _check_fork(session)
-    store = session.store
-    with store.transaction() as cursor:
-        author = session.author(cursor)
-        chain = store.open_chain(cursor, session.key)
-        stale = changed_since(chain, base)
-        if stale is not None:
-            raise stale
-        before = holder(cursor, store, chain) if chain.head.claim is not None else None
-        reason = _reason(chain, before, supersede, author)
-        token = chain.head.epoch + 1
-        at_us = store.clock()
-        made = fact(
-            "claim",
-            token=token,
-            writer=author.writer.name,
-            instance=author.instance_id,
-            process=asdict(process or this_process()),
-            run_id=author.run_id,
-            supersedes=None if before is None else before.token,
-            reason=reason,
-        )
-        why = None
-        if before is not None:
-            why = _keep_verdict(cursor, store, chain, author, before, token, reason)
-        write(cursor, chain, author, at_us, facts=[made], claim=token)
-        if before is not None:
-            close_claim(cursor, chain, before.token, at_us, SUPERSEDED, reason, token)
-        _begin(cursor, chain, author, token, at_us)
+    block = session.store.transaction()
     try:
+        with block as cursor:
+            token, why = _claimed(cursor, session, supersede, base, process or this_process())
         return turn_of(session, token, why)
     except BaseException:
-        # Nobody was given the turn, and nobody else in this process could end it.
-        with suppress(JournalError):
-            end_claim(session, token, process=process)
+        # Nobody was given the turn, and nobody else in this process could end it. An interrupt
+        # comes most likely while the disk is waited for.
+        if block.is_committed:
+            with suppress(JournalError):
+                end_claim(session, token, process=process)
         raise
+
+
+def _claimed(
+    cursor: Cursor, session: Session, supersede: str | None, base: int | None, process: Process
+) -> tuple[int, str | None]:
+    """Claim a session in the caller's transaction; return the token, and what explains whom it superseded."""
+    store, author = session.store, session.author(cursor)
+    chain = store.open_chain(cursor, session.key)
+    stale = changed_since(chain, base)
+    if stale is not None:
+        raise stale
+    before = holder(cursor, store, chain) if chain.head.claim is not None else None
+    reason = _reason(chain, before, supersede, author)
+    token = chain.head.epoch + 1
+    at_us = store.clock()
+    made = fact(
+        "claim",
+        token=token,
+        writer=author.writer.name,
+        instance=author.instance_id,
+        process=asdict(process),
+        run_id=author.run_id,
+        supersedes=None if before is None else before.token,
+        reason=reason,
+    )
+    why = None
+    if before is not None:
+        why = _keep_verdict(cursor, store, chain, author, before, token, reason)
+    write(cursor, chain, author, at_us, facts=[made], claim=token)
+    if before is not None:
+        close_claim(cursor, chain, before.token, at_us, SUPERSEDED, reason, token)
+    _begin(cursor, chain, author, token, at_us)
+    return token, why
 
 
 def resume(session: Session, token: int, *, process: Process) -> Turn:

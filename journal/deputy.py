@@ -92,14 +92,21 @@ class Deputy:
         self.descriptor, self._door = descriptor, door
         self._asked: SimpleQueue[_Errand | None] = SimpleQueue()
         self._current: _Errand | None = None
+        self._guard, self._is_over = threading.Lock(), False
         self._thread = threading.Thread(target=self._serve, name="journal-deputy", daemon=True)
         begin(self._thread)
 
     def do(self, call: Callable[[], Any], wait_s: float) -> tuple[Any, BaseException | None] | None:
-        """Have a call made in the turn; return its outcome or its error, or None if the turn did not come in time."""
+        """Have a call made in the turn; return its outcome or its error, or None if the turn did not come in time.
+
+        None as well, and at once, if it was stopped: nobody would make the call.
+        """
         errand = _Errand(call)
         try:
-            self._asked.put(errand)
+            with self._guard:
+                if self._is_over:
+                    return None
+                self._asked.put(errand)
             came = errand.wait(wait_s)
         except BaseException:
             errand.abort()
@@ -114,7 +121,9 @@ class Deputy:
 
     def stop(self) -> None:
         """End the thread, once it has what it waits for; it is not waited for."""
-        self._asked.put(None)
+        with self._guard:
+            self._is_over = True
+            self._asked.put(None)
 
     def _serve(self) -> None:
         while (errand := self._asked.get()) is not None:

@@ -111,11 +111,13 @@ class LogSync:
 
         Not while it is synced: its number may be another file's in the next moment.
         """
-        with suppress(StorageError):  # told to whoever waits
-            self.wait(self._committed)
-        with self._syncing:
-            self._is_closed = True
-            os.close(self._descriptor)
+        try:
+            with suppress(StorageError):  # told to whoever waits
+                self.wait(self._committed)
+        finally:
+            with self._syncing:
+                self._is_closed = True
+                os.close(self._descriptor)
 
 
 def copied(path: str) -> int:

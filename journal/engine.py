@@ -162,7 +162,11 @@ def connect(
                 timeout=busy_timeout_s,
                 cached_statements=256,
             )
-            _set_pragmas(connection, mode, durability, busy_timeout_s)
+            try:
+                _set_pragmas(connection, mode, durability, busy_timeout_s)
+            except BaseException:
+                connection.close()  # or it would be open for as long as somebody keeps the error
+                raise
     except (driver().Error, OSError, UnicodeDecodeError) as error:
         raise translated(error, path) from error
     return connection

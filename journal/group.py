@@ -124,7 +124,10 @@ class Group:
 
     # -- leading ----------------------------------------------------------------------
 
-    def _lead(self, work: Callable[[Cursor], T], own: Queued | None = None) -> T:
+    def _lead(  # noqa: C901, PLR0912 - the way of each append, in one stretch
+        self, work: Callable[[Cursor], T], own: Queued | None = None
+    ) -> T:
+        ride = None
         try:
             with self._leading:
                 if own is not None:
@@ -143,9 +146,17 @@ class Group:
                     raise
                 if own is not None:
                     own.outcome, own.ride = outcome, ride
+        except BaseException:
+            if ride is not None:
+                ride.wake()  # an interrupt, behind the commit: who waits in no thread looks for nothing
+            raise
         finally:
             if self._queue:
-                self._wake_next()
+                try:
+                    self._wake_next()
+                except BaseException:  # for the same reason
+                    self._wake_next()
+                    raise
         # The lock is let go: others write while this one's commit is synced.
         try:
             self._transactions.make_durable(ride.number)
@@ -154,7 +165,11 @@ class Group:
                 call()
         finally:
             if ride.writes:
-                ride.wake()
+                try:
+                    ride.wake()
+                except BaseException:  # as above
+                    ride.wake()
+                    raise
         return outcome
 
     def _share(self, work: Callable[[Cursor], T]) -> tuple[T, list[Callable[[], None]], Ride]:

@@ -145,6 +145,8 @@ def _facts_since(cursor: Cursor, chain: Chain, epoch: int) -> Iterator[tuple[Row
     while True:
         page = cursor.execute(sql.controls_before(), (chain.session_id, up_to, _PAGE)).fetchall()
         for row in map(Row._make, page):
+            if row.seq < 1:
+                return  # below the first seq stand at most strays
             if chain.sealer.status(row) != "sealed":
                 continue
             if row.epoch < epoch:

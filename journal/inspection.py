@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PAGE: Final = 256
 _RESOLVED: Final = {"accept": "accepted", "reject": "rejected"}
+# What plain SQL made of a row: decided on is such a row alone, by the digest of all of it.
+BY_SQL: Final = ("stray", "altered")
 # What is nothing but a line end waits for nobody; only a body's length is read.
 _FOREIGN_BY_WRITER: Final = (
     "SELECT writer_id, count(*) FROM entries WHERE session_id = ? AND trusted = 0 "
@@ -90,7 +92,8 @@ def is_resolved(row: Row, chain: Chain) -> bool:
     if known is None:
         return False
     if known.digest is None:
-        return holds(chain.sealer, row)  # of what was sealed; a row in its place is another
+        # Of what was sealed; a row in its place is another, and so is one with another line in it.
+        return holds(chain.sealer, row) and chain.sealer.status(row) != "altered"
     return known.digest == row_digest(row[1:]).hex()
 
 
@@ -139,14 +142,15 @@ def found_at(
     if row.seal == mark.seal and chain.sealer.status(row) == "sealed":
         return []  # no entry is made of what is as it was: a check comes by here after each commit
     entry = entry_of(row, chain, writers)
-    if entry.trust == "erased":
-        chain.load_facts(cursor)  # it may be on record
+    if entry.trust in ("altered", "erased"):
+        chain.load_facts(cursor)  # it may be on record, or decided on
         entry = entry_of(row, chain, writers)
     if entry.trust == "stray":
         return [entry._replace(trust="altered")]
     if row.seal != mark.seal:
         return [gone(chain, mark.seq), entry]
-    return [entry] if entry.trust in ("altered", "erased") else []
+    is_open = entry.trust == "altered" and not is_resolved(row, chain)
+    return [entry] if is_open or entry.trust == "erased" else []
 
 
 def found_since(
@@ -188,7 +192,7 @@ def found_after(
             # Honest writes take the first free seq: what is free below one is gone.
             yield from _missing(chain, gaps, known)
             gaps.clear()
-        if row.seq not in known and not (entry.trust == "stray" and is_resolved(row, chain)):
+        if row.seq not in known and not (entry.trust in BY_SQL and is_resolved(row, chain)):
             yield entry
     yield from _missing(chain, chain.odd.missing, known, seq)
     yield from _missing(chain, chain.replaced, known, seq)

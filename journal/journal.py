@@ -262,9 +262,13 @@ class Journal:
 
     def close(self) -> None:
         """Close the journal; doing it again is harmless."""
-        self.mirrors.sync()  # before: whoever writes to a file may need the store for it
-        self.store.close()
-        self.mirrors.abandon()  # only now: another thread's last line would open its file again
+        try:
+            self.mirrors.sync()  # before: whoever writes to a file may need the store for it
+        finally:
+            try:
+                self.store.close()
+            finally:
+                self.mirrors.abandon()  # only now: another thread's last line would open its file again
 
     def __enter__(self) -> Self:
         return self
@@ -298,7 +302,7 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
             hint='Journal("agent.db")',
             code="path",
         )
-    text = str(path_or_url)
+    text = os.fsdecode(path_or_url)  # str() of an os.DirEntry, say, is not its path
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
         if "?" in text:  # or a file would be made that has the options in its name
@@ -315,6 +319,12 @@ def path_of(path_or_url: str | os.PathLike[str]) -> Path:
         )
     elif "://" in text:
         raise unknown(text)
+    if text.startswith("file:"):  # or a file would be made that is called so
+        raise EntryError(
+            "a journal is not named by SQLite's own kind of URI (file:)",
+            hint=text.removeprefix("file:").partition("?")[0] or "name a file",
+            code="url",
+        )
     if text == ":memory:":  # what SQLite means by it would not outlive a connection
         raise EntryError(
             "a journal is kept in a file, never in memory",

@@ -52,6 +52,8 @@ def is_open_behind_controls(cursor: Cursor, chain: Chain) -> bool:
     up_to, limit = chain.head.seq, 8
     while rows := cursor.execute(sql.rows_before(), (chain.session_id, up_to, limit)).fetchall():
         for row in map(Row._make, rows):
+            if row.seq < 1:
+                return False  # below the first seq stand at most strays
             status = chain.sealer.status(row)
             if status == "stray":
                 continue

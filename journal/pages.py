@@ -10,9 +10,10 @@ from journal.dialects.postgres import Cursor as ServerCursor
 from journal.model import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from journal.engine import Cursor
+    from journal.model import Entry
 
 MAX_SEQ: Final = 2**63 - 1
 MIN_SEQ: Final = -(2**63)
@@ -96,9 +97,24 @@ def alike_page(
 
 def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) -> list[Row]:
     """Return the next whole rows: so many, or the first that make 4 MiB; none at the end."""
+    return _page(_handed_out(cursor, sql.rows_between(), (session_id, first, last, limit)))
+
+
+def page_before(cursor: Cursor, session_id: int, up_to: int, limit: int) -> list[Row]:
+    """Return whole rows up to a seq, the newest first: so many, or the first that make 4 MiB."""
+    cursor.execute(sql.rows_before(), (session_id, up_to, limit))
+    return _page(iter(cursor.fetchone, None))
+
+
+def is_full(page: Sequence[Row] | Sequence[Entry], limit: int) -> bool:
+    """Whether more may stand behind a page: it has as many rows as it may, or 4 MiB of them."""
+    return len(page) == limit or sum(len(each.body or b"") for each in page) >= PAGE_BYTES
+
+
+def _page(handed_out: Iterable[Any]) -> list[Row]:
     rows: list[Row] = []
     size = 0
-    for found in _handed_out(cursor, sql.rows_between(), (session_id, first, last, limit)):
+    for found in handed_out:
         rows.append(Row._make(found))
         size += len(rows[-1].body or b"")
         if size >= PAGE_BYTES:

@@ -44,6 +44,9 @@ CAN_PIN: Final = guards.CAN_LOOK
 class Guard(Protocol):
     """What stands between a write and its COMMIT."""
 
+    def hold(self) -> None:
+        """Begin, for a connection that was just opened; whatever comes of it, :meth:`let_go` and :meth:`tidy` end it."""
+
     def check(self) -> None:
         """Raise if the write lock or the files are not ours any more."""
 
@@ -63,7 +66,7 @@ class NoPins:
     def check(self) -> None:
         """Do nothing."""
 
-    let_go = tidy = abandon = check
+    hold = let_go = tidy = abandon = check
 
 
 class NotOurs(NoPins):
@@ -128,16 +131,37 @@ _pins: dict[guards.Identity, _Pin] = {}
 class Pins:
     """The pins and the checks of one open journal."""
 
+    _database: _Pin
+    _shared: _Pin
+
     def __init__(self, path: str) -> None:
         self._path, self._pid = path, pid_field(os.getpid())
-        with guards.door:
-            self._database = _pinned(path, SHARED_FIRST)
-            self._shared = _pinned(f"{path}-shm", OPEN_BYTE)
-            guards.guard(path, self._database.identity, driver().__name__)
-            guards.guard(f"{path}-shm", self._shared.identity, driver().__name__)
-        # The log carries no locks: copying and closing it takes none away.
-        self._log = copied(f"{path}-wal")
+        self._held: list[_Pin] = []
+        self._log = -1
         self._until_look = LOOK_AFTER
+
+    def hold(self) -> None:
+        """Pin the files of a connection that was just opened, one by one.
+
+        Raises:
+            LockLost: another process has one for itself. What was pinned is let go of all the same.
+
+        """
+        with guards.door:
+            for path, start in ((self._path, SHARED_FIRST), (f"{self._path}-shm", OPEN_BYTE)):
+                pin = _pin_of(path, start)
+                pin.users += 1
+                self._held.append(pin)
+                guards.guard(path, pin.identity, driver().__name__)
+                if pin.users == 1 and not pin.hold():
+                    raise LockLost(
+                        f"{path}: another process has it for itself although it is open here",
+                        hint="try again",
+                        code="lock-lost",
+                    )
+        self._database, self._shared = self._held
+        # The log carries no locks: copying and closing it takes none away.
+        self._log = copied(f"{self._path}-wal")
 
     def _descriptors(self) -> tuple[int, int, int]:
         return self._database.descriptor, self._shared.descriptor, self._log
@@ -184,44 +208,43 @@ class Pins:
     def let_go(self) -> None:
         """Before the connection is closed: the last one to close must be able to fold the log in."""
         with guards.door:
-            for pin in (self._database, self._shared):
+            for pin in self._held:
                 pin.users -= 1
                 if not pin.users:
                     pin.free()
-        os.close(self._log)
+        self._close_log()
+
+    def _close_log(self) -> None:
+        if self._log >= 0:
+            os.close(self._log)
 
     def tidy(self) -> None:
         """After the connection was closed: close the pins, if SQLite has no lock here to lose."""
         with guards.door:
-            database = self._database
+            if not self._held:
+                return
+            database = self._held[0]
             if database.users or guards.descriptors_of(database.identity) - {database.descriptor}:
                 return
-            for pin in (database, self._shared):
+            for pin in self._held:
                 guards.unguard(pin.identity)
                 if _pins.pop(pin.identity, None) is pin:
                     os.close(pin.descriptor)
 
     def abandon(self) -> None:
         """In a forked child: let go of what the parent holds; a child has no locks to lose."""
-        for pin in (self._database, self._shared):
+        for pin in self._held:
             if _pins.pop(pin.identity, None) is pin:
                 os.close(pin.descriptor)
-        os.close(self._log)
+        self._close_log()
 
 
-def _pinned(path: str, start: int) -> _Pin:
+def _pin_of(path: str, start: int) -> _Pin:
     status = os.stat(path)  # noqa: PTH116 - by path: it is opened at most once
     pin = _pins.get(guards.identity_of(status))
     if pin is None:
         pin = _Pin(path, start)
         _pins[pin.identity] = pin
-    if not pin.users and not pin.hold():
-        raise LockLost(
-            f"{path}: another process has it for itself although it is open here",
-            hint="try again",
-            code="lock-lost",
-        )
-    pin.users += 1
     return pin
 
 

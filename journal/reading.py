@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from journal import statements as sql
 from journal.explanation import counted
 from journal.inspection import PAGE, entry_of, learn_erased
-from journal.model import Entry, Row
-from journal.pages import MAX_SEQ, MIN_SEQ
+from journal.model import Entry
+from journal.pages import MAX_SEQ, MIN_SEQ, is_full, page_before, page_of
 from journal.store import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from journal.model import Row
     from journal.store import Store
 
 _FIRST_PAGE: Final = 64
@@ -36,10 +36,10 @@ def oldest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Ite
     for first, last in _spans(store, key, after, newest=False):
         start = first
         while start <= last:
-            page = _page(store, key, sql.rows_between(), start, last, PAGE)
+            page = _page(store, key, page_of, start, last, PAGE)
             for entry in page:
                 yield from _sorted_out(entry, stepped_over)
-            start = page[-1].seq + 1 if len(page) == PAGE else last + 1
+            start = page[-1].seq + 1 if is_full(page, PAGE) else last + 1
 
 
 def newest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Iterator[Entry]:
@@ -48,11 +48,11 @@ def newest(store: Store, key: str, after: int, stepped_over: list[Entry]) -> Ite
     for first, last in _spans(store, key, after, newest=True):
         end = last
         while first <= end:
-            page = _page(store, key, sql.rows_before(), end, size)
+            page = _page(store, key, page_before, end, size)
             for entry in page:
                 if entry.seq >= first:
                     yield from _sorted_out(entry, stepped_over)
-            end = page[-1].seq - 1 if len(page) == size else first - 1
+            end = page[-1].seq - 1 if is_full(page, size) else first - 1
             size = PAGE
 
 
@@ -73,9 +73,9 @@ def written_since(
         chain.load_facts(cursor)
     rows: list[Entry] = []
     while after < head and not rows:
-        page = _page(store, key, sql.rows_between(), after + 1, head, limit)
+        page = _page(store, key, page_of, after + 1, head, limit)
         rows += [kept for entry in page for kept in _sorted_out(entry, stepped_over)]
-        after = page[-1].seq if len(page) == limit else head
+        after = page[-1].seq if is_full(page, limit) else head
     if chain.occupied:
         # Only what is none: a line that was written behind the head meanwhile comes the next time.
         stepped_over += [each for each in _beyond(store, key, head) if each.trust in _NO_LINES]
@@ -83,7 +83,7 @@ def written_since(
 
 
 def _beyond(store: Store, key: str, head: int) -> list[Entry]:
-    return _page(store, key, sql.rows_between(), head + 1, MAX_SEQ, PAGE)
+    return _page(store, key, page_of, head + 1, MAX_SEQ, PAGE)
 
 
 def _spans(store: Store, key: str, after: int, *, newest: bool) -> list[tuple[int, int]]:
@@ -100,15 +100,12 @@ def _spans(store: Store, key: str, after: int, *, newest: bool) -> list[tuple[in
     return [*beyond, *spans] if newest else [*spans, *beyond]
 
 
-def _page(store: Store, key: str, statement: str, *bounds: int) -> list[Entry]:
+def _page(store: Store, key: str, rows_of: Callable[..., list[Row]], *bounds: int) -> list[Entry]:
     with store.snapshot() as cursor:
         chain = store.find_chain(cursor, key)
         if chain is None:
             return []
-        rows = [
-            Row._make(row)
-            for row in cursor.execute(statement, (chain.session_id, *bounds)).fetchall()
-        ]
+        rows = rows_of(cursor, chain.session_id, *bounds)
         learn_erased(cursor, chain, rows)
         writers = store.registry.writers
     return [entry_of(row, chain, writers) for row in rows]

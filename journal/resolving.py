@@ -16,7 +16,7 @@ from journal.commands import command_on
 from journal.controls import CONTROL, decode, fact
 from journal.errors import EntryError, NotFoundError, RefusedError
 from journal.holder import beside_turns
-from journal.inspection import entry_of
+from journal.inspection import BY_SQL, entry_of, is_resolved
 from journal.layout import Extent, undone
 from journal.lines import parse
 from journal.model import Row, check_reason
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 ACCEPT: Final = "accept"
 REJECT: Final = "reject"
 STRAYS: Final = "external:strays"
-_UNSEALED: Final = ("stray", "altered")
 _LIMIT: Final = 1000
 
 
@@ -59,7 +58,7 @@ def resolve(session: Session, seqs: Iterable[int], *, accept: bool, reason: str)
         chain.load_facts(cursor)
         rows = [_foreign(cursor, store, chain, seq, accept=accept) for seq in wanted]
         _name_oddities(cursor, store, chain, author)
-        kept = [row for row in rows if accept and _trust(store, chain, row) in _UNSEALED]
+        kept = [row for row in rows if accept and _trust(store, chain, row) in BY_SQL]
         made = _rescued(cursor, store, chain, author, kept)
         _record(cursor, store, chain, author, rows, made, accept=accept, reason=reason)
     return [entry._replace(trust="accepted") for entry in made]
@@ -106,9 +105,9 @@ def _foreign(cursor: Cursor, store: Store, chain: Chain, seq: int, *, accept: bo
 
 
 def _check_open(chain: Chain, row: Row, show: str, *, accept: bool) -> None:
-    known = chain.resolved.get(row.seq)
-    if known is None or known.digest not in (None, _digest(row)):
+    if not is_resolved(row, chain):
         return
+    known = chain.resolved[row.seq]
     if known.verdict == REJECT and accept:
         raise RefusedError(
             f"entry {row.seq} of {chain.key!r} was rejected, and left the file's layout",
@@ -170,7 +169,7 @@ def _record(  # noqa: PLR0913 - what a resolution says
     reason: str,
 ) -> None:
     """Seal the decision, and with a rejection the layout as it was without what was rejected."""
-    unsealed = {row.seq: _digest(row) for row in rows if _trust(store, chain, row) in _UNSEALED}
+    unsealed = {row.seq: _digest(row) for row in rows if _trust(store, chain, row) in BY_SQL}
     resolution = fact(
         "resolution",
         seqs=[*(row.seq for row in rows), *(entry.seq for entry in made)],

@@ -36,10 +36,14 @@ class Bell:
         if self._is_rung:
             return
         self._is_rung = True
-        loop = self.loop()
-        with suppress(RuntimeError):  # the loop is gone, and with it who waited
-            if loop is not None:
-                loop.call_soon_threadsafe(self._answer)
+        try:
+            loop = self.loop()
+            with suppress(RuntimeError):  # the loop is gone, and with it who waited
+                if loop is not None:
+                    loop.call_soon_threadsafe(self._answer)
+        except BaseException:  # an interrupt: who rings again must be heard
+            self._is_rung = False
+            raise
 
     def _answer(self) -> None:
         self._is_rung = False  # first: what is noted from here on rings again

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from journal import schema
@@ -81,6 +81,7 @@ class Store(Ledger):
         try:
             schema.check(self.cursor.execute, path)
             self.guard = Pins(path) if CAN_PIN else Watched(path)
+            self.guard.hold()  # known by then: what it has when it fails is let go of with the rest
             if is_ours:
                 self.durability = LogSync(path)
             self.journal_id, self.keys = find_keys(self.cursor, path, key_file)
@@ -414,25 +415,27 @@ class Store(Ledger):
             # Folding in is only worth a turn that comes; another thread may close meanwhile.
             with suppress(StorageError, ValueError, OSError):
                 self.ticket.take()
-        with self.lock:
-            open_here.discard(self)
-            raw, self._raw = self._raw, None
-            if raw is None or self.forked:
-                return
-            if self.poison is None:
-                try:
-                    self._folding.at_the_end(raw.driver_connection)
-                finally:
-                    self.ticket.give_back()
-                self.guard.let_go()
-                raw.close()
-                self.guard.tidy()
-            else:
+        try:
+            with self.lock:
+                self._close()
+        finally:
+            self.changes.tell()  # whoever follows finds the journal closed
+
+    def _close(self) -> None:
+        open_here.discard(self)
+        raw, self._raw = self._raw, None
+        if raw is None or self.forked:
+            return
+        # The last first; each, though an interrupt comes in one before it: nobody comes back for the rest.
+        with ExitStack() as rest:
+            for call in (self._engine.dispose, self.ticket.close, self.durability.close):
+                rest.callback(call)
+            if self.poison is not None:
                 keep(raw)
-            self.durability.close()
-            self.ticket.close()
-            self._engine.dispose()
-        self.changes.tell()  # whoever follows finds the journal closed
+                return
+            for call in (self.guard.tidy, raw.close, self.guard.let_go, self.ticket.give_back):
+                rest.callback(call)
+            self._folding.at_the_end(raw.driver_connection)
 
     def abandon(self) -> None:
         """In a forked child: never touch the parent's connection again, not even to close it."""

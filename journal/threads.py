@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 # Reads, checks and claims at the same time; appends need no thread each.
 THREADS: Final = 16
+NO_THREAD: Final = "no-thread"
 
 
 class _Awaited(Queued):
@@ -197,7 +198,13 @@ class Threads:
 
     async def run_anyhow(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Run what must be done on leaving a block, for a cancelled task too: it is never given up."""
-        future, settled = self._begun(partial(call, *args, **options))
+        made = partial(call, *args, **options)
+        try:
+            future, settled = self._begun(made)
+        except StorageError as error:
+            if error.code != NO_THREAD:
+                raise
+            return made()  # here, while the loop waits
         with anyio.CancelScope(shield=True):
             try:
                 await settled.wait()
@@ -230,7 +237,7 @@ class Threads:
             if is_handed_out:
                 try:
                     await self.run_anyhow(lent.give_back, future.result())
-                except StorageError:  # no thread is to be had: here, while the loop waits
+                except StorageError:  # the threads were ended: here, while the loop waits
                     lent.give_back(future.result())
             raise
         return future.result()
@@ -256,7 +263,7 @@ class Threads:
     def _refusal(self, error: RuntimeError) -> StorageError:
         if self._is_closed:
             return closed()
-        return StorageError(f"{error}: nothing was done", hint="try again", code="no-thread")
+        return StorageError(f"{error}: nothing was done", hint="try again", code=NO_THREAD)
 
     async def write(
         self, session: Session, lines: Sequence[Line], request_id: str | None

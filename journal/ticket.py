@@ -61,6 +61,7 @@ class Ticket:
         self._deputy: Deputy | None = None
         self._is_lent = False  # whether the thread that has it was given it, and has not taken it
         self._asked_at = 0.0  # when the thread that it is lent for asked for it
+        self._waited = 0.0  # and how long it had waited for other threads by then
 
     def take(self, *, at_once: bool = False) -> None:
         """Wait for the turn.
@@ -71,7 +72,7 @@ class Ticket:
 
         """
         try:  # from here on: a signal between a lock and the next line must free it again
-            self._thread.acquire()
+            waited = 0.0 if self._thread.acquire(blocking=False) else self._await_threads()
             try:
                 if self._is_lent:  # by the deputy, which is this thread
                     self._is_lent = False
@@ -79,8 +80,9 @@ class Ticket:
                     turn(self._own, AT_ONCE)
             except BlockingIOError:
                 if at_once:
+                    self._waited = waited
                     raise NotYet from None
-                self._wait()
+                self._wait(waited)
                 self._held = self._waiters
             # For whoever waits in vain; not worth failing for on a full disk.
             try:  # noqa: SIM105 - each append comes by here, and suppress() is three calls
@@ -90,6 +92,12 @@ class Ticket:
         except BaseException:
             self.give_back()
             raise
+
+    def _await_threads(self) -> float:
+        """Wait for the other threads of ours; return for how long: one may have waited for the turn in vain."""
+        since = time.monotonic()
+        self._thread.acquire()
+        return time.monotonic() - since
 
     def asked_at(self) -> float:
         """Return when the turn was asked for that is taken next: now, but where it was waited for elsewhere."""
@@ -113,12 +121,13 @@ class Ticket:
             BusyError: as :meth:`take`.
 
         """
-        self._asked_at = time.monotonic()
+        waited, self._waited = self._waited, 0.0
+        self._asked_at = time.monotonic() - waited
         try:
             deputy = self._deputy or self._deputised()
         except OSError:  # too many files are open: it is only slower this way
             return call()
-        done = deputy.do(call, self._wait_s)
+        done = deputy.do(call, max(0.0, self._wait_s - waited))
         if done is None:
             raise self._busy()
         outcome, error = done
@@ -127,6 +136,7 @@ class Ticket:
         return outcome  # type: ignore[no-any-return] # the call's own
 
     def _deputised(self) -> Deputy:
+        os.fstat(self._own)  # or a journal that was closed meanwhile would have its file made anew
         descriptor = _opened_again(f"{self._path}-ticket", self._own)
         try:
             self._deputy = Deputy(descriptor, self)
@@ -159,10 +169,12 @@ class Ticket:
         while self._thread._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - as give_back()
             self._thread.release()
 
-    def _wait(self) -> None:
+    def _wait(self, waited: float) -> None:
+        if self._own < 0:  # closed meanwhile; the waiters' number may be another file's by now
+            raise ValueError
         if self._waiter is None:
             self._waiter = _Waiter(self._waiters)
-        if not self._waiter.get(self._wait_s):
+        if not self._waiter.get(max(0.0, self._wait_s - waited)):
             raise self._busy()
 
     def _busy(self) -> BusyError:
@@ -229,7 +241,7 @@ class _Waiter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._guard = threading.Lock()
-        self._is_wanted = self._is_waiting = False
+        self._is_wanted = self._is_waiting = self._is_over = False
         self._asked: SimpleQueue[str | None] = SimpleQueue()
         self._granted: SimpleQueue[None] = SimpleQueue()
         begin(threading.Thread(target=self._serve, name="journal-ticket", daemon=True))
@@ -238,6 +250,8 @@ class _Waiter:
         """Wait for the lock; return whether it came in time."""
         try:  # from here on: a signal may come as soon as it is wanted
             with self._guard:
+                if self._is_over:
+                    return False
                 self._is_wanted = True
                 if not self._is_waiting:  # else it waits still, for one who gave up
                     self._is_waiting = True
@@ -264,6 +278,7 @@ class _Waiter:
     def stop(self) -> bool:
         """End the thread; return whether it has let go of its descriptor."""
         with self._guard:
+            self._is_over = True
             self._asked.put(None)
             # Where it waits still, the number must not be given to another file: it would unlock that.
             return not self._is_waiting

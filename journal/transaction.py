@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 
 
 class Transaction:
-    """A block inside BEGIN IMMEDIATE and COMMIT; its value is the store's cursor."""
+    """A block inside BEGIN IMMEDIATE and COMMIT, once; its value is the store's cursor."""
 
-    __slots__ = ("_block", "_is_durable", "_store")
+    __slots__ = ("_block", "_is_durable", "_ride", "_store")
 
     def __init__(self, store: Store, *, is_durable: bool) -> None:
         self._store = store
         self._is_durable = is_durable
         self._block: object = None
+        self._ride = Ride()
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether it was committed, though an interrupt came before the block was left."""
+        return self._ride.is_committed
 
     def __enter__(self) -> Cursor:
         block = object()  # before it begins: a signal between would leave a block that nobody knows
@@ -48,7 +54,7 @@ class Transaction:
         if error is not None:
             self._fail(error, Ride())
             return
-        ride = Ride()
+        ride = self._ride
         try:
             done = store.commit(ride)
         except BaseException as failure:

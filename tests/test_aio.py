@@ -7,7 +7,7 @@ import inspect
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 import pytest
@@ -30,6 +30,7 @@ from journal import (
     awaited,
 )
 from journal.batch import Batch
+from journal.settled import Bell
 from journal.threads import Leader
 from tests.test_group import until
 from tests.thieves import KEY, Thief
@@ -508,6 +509,25 @@ async def test_where_no_thread_can_be_had_the_write_fails_and_the_next_tries_aga
                 await session.append({"n": 1})
         assert caught.value.code == "no-thread"
         assert (await session.append({"n": 2})).seq == 1
+
+
+def test_a_bell_that_an_interrupt_kept_from_ringing_rings_the_next_time() -> None:
+    """Else no task of its loop would ever be told of anything any more."""
+
+    class Loop:
+        called: ClassVar[list[object]] = []
+
+        def call_soon_threadsafe(self, call: object) -> None:
+            self.called.append(call)
+            if len(self.called) == 1:
+                raise KeyboardInterrupt
+
+    loop: Any = Loop()
+    bell = Bell(loop)
+    with pytest.raises(KeyboardInterrupt):
+        bell()
+    bell()
+    assert len(Loop.called) == 2
 
 
 def no_thread(self: threading.Thread) -> None:

@@ -366,6 +366,25 @@ def test_a_tail_that_is_cancelled_as_it_begins_follows_no_more(backend, journal_
     anyio.run(main, backend=backend)
 
 
+def test_where_no_thread_can_be_had_a_turn_is_released_all_the_same(
+    backend, journal_path, monkeypatch
+):
+    """What is done on leaving a block is done in any case, while the loop waits."""
+
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with AsyncJournal(journal_path) as journal:
+            session = await journal.session(KEY, writer="gateway", role="run")
+            with monkeypatch.context() as scarce:
+                async with await session.claim() as turn:
+                    scarce.setattr(journal._threads._pool, "submit", none_left)
+            assert await turn.outcome == "released"
+
+    anyio.run(main, backend=backend)
+
+
 def test_where_no_thread_can_be_had_a_call_is_never_made(backend, journal_path, monkeypatch):
     """The pool keeps it queued: the next call's thread would make it, and nobody would know."""
 

@@ -305,6 +305,17 @@ def test_a_line_without_an_end_is_ended_before_the_next(
     assert not known(journal).open_tail
 
 
+def test_a_stray_at_the_least_seq_stops_nobody_in_a_session_of_claims_alone(
+    journal: Journal, open_journal: Callable[..., Journal], thief: Thief
+) -> None:
+    """Who looks for its last line, or for how a claim ended, looks at all there is."""
+    turn = journal.session("s", writer="w", role="run").claim()
+    turn.release()
+    thief.insert_many([MIN, *range(-60, 1)], "s")  # with these a page of facts is full
+    assert turn.outcome == "released"
+    assert open_journal().session("s", writer="w", role="run").append({"n": 1}).seq > 2
+
+
 def test_a_line_with_its_end_is_not_ended_again(
     base: Session, journal: Journal, open_journal: Callable[..., Journal]
 ) -> None:

@@ -20,8 +20,9 @@ from journal import BusyError, EntryError, Journal, StorageError
 from journal.deputy import Deputy
 from journal.ticket import Ticket
 from tests.holding import held
+from tests.limits import no_longer_than
 from tests.systems import LINUX
-from tests.test_worst_moments import open_files
+from tests.test_worst_moments import in_another_thread, open_files
 
 if TYPE_CHECKING:
     import subprocess
@@ -257,6 +258,37 @@ def no_more_files() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("way", ["new deputy", "old deputy", "new waiter", "old waiter"])
+def test_a_close_before_the_wait_for_the_turn_is_told_at_once(
+    journal, journal_path, holder, monkeypatch, way
+):
+    """Nobody would end that wait, but the time-out."""
+    session, ticket = journal.session("s", writer="w", role="run"), journal.store.ticket
+    if way == "old deputy":
+        ticket._deputised()
+    if way == "old waiter":
+        with monkeypatch.context() as brief:
+            brief.setattr(ticket, "_wait_s", 0.0)
+            with pytest.raises(BusyError):
+                ticket.take()
+    step = "in_turn" if "deputy" in way else "_wait"
+    wait = getattr(ticket, step)
+
+    def closed_before(*arguments: object) -> object:
+        in_another_thread(journal.store.close)
+        return wait(*arguments)
+
+    monkeypatch.setattr(ticket, step, closed_before)
+    with no_longer_than(20), pytest.raises(StorageError) as caught:
+        session.append(LINE) if "deputy" in way else journal.declare("another", "tool")
+    assert caught.value.code == "closed"
+    holder.kill()
+    if ticket._deputy is not None:
+        ticket._deputy._thread.join(20)
+    if way != "old waiter":  # its number is kept from other files for as long as it waits
+        assert open_files(journal_path) == []
 
 
 class Door:

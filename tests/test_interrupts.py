@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from journal import EntryError, Journal, Session, SessionTakeover, sidefile
+from journal.admission import Put, put
 from journal.audit import audit
-from journal.rides import Ride
+from journal.lines import Line
+from journal.parts import encode_lines
+from journal.rides import Queued, Ride
 from tests.thieves import KEY
 
 if TYPE_CHECKING:
@@ -154,6 +157,78 @@ def test_an_interrupt_in_an_undoing_leaves_nobody_known_who_is_not_there(journal
             assert [writer.name for writer in journal.writers()] == ["gateway"], where
             assert in_a_thread(lambda: session.append(LINE)), where
     assert not audit(journal_path).findings
+
+
+class Waiting(Queued):
+    """A write that no thread waits for: as a task does, it goes on once it is told, and looks for nothing itself."""
+
+    __slots__ = ("is_told",)
+
+    has_thread = False
+
+    def __init__(self, work: Callable[[Any], object]) -> None:
+        super().__init__(work, self)
+        self.is_told = False
+
+    def put(self, _: None, /) -> None:
+        self.is_told = self.is_done
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_moment_leaves_nobody_untold(journal_path):
+    """Who rode along in the interrupted thread's commit, or waits to be led."""
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append(LINE)
+
+        def queued() -> list[Waiting]:
+            waiting = [Waiting(Put(session, encode_lines([LINE]), None)) for _ in range(2)]
+            for each in waiting:
+                journal.store.group._arrive(each)
+            return waiting
+
+        waiting = queued()
+        for where in interruptions(lambda: session.append(LINE)):
+            assert in_a_thread(lambda: session.append(LINE)), where  # with whoever is queued yet
+            assert [each.is_told for each in waiting] == [True, True], where
+            waiting = queued()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_claim_that_was_interrupted_stands_no_more(journal_path):
+    """Nobody has its turn, and for as long as this process lives nobody could end it but by force."""
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        other = journal.session(KEY, writer="other", role="run")
+        session.append(LINE)
+        for where in interruptions(session.claim):
+            assert in_a_thread(lambda: other.claim().release()), where
+    assert not audit(journal_path).findings
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_a_session_is_learned_leaves_nothing_known_by_half(journal_path):
+    """A layout that was learned and not noted as learned could not be learned again: no read came through any more."""
+    with Journal(journal_path, busy_timeout=FOR_EVER_S) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        for number in range(3):
+            session.append({"n": number})
+            session.rewrite([{"n": -number}], base=session.head.seq, reason="compacted")
+        with journal.store.transaction() as cursor:
+            put(cursor, session, [Line(b"open", b"", "raw")], None)
+        session.claim().release()
+
+        def read_anew() -> None:
+            journal.store.registry._chains.clear()  # as a new process begins
+            session.read()
+
+        for where in interruptions(read_anew):
+            with journal.store.snapshot() as cursor:
+                chain = journal.store.fresh(journal.store.registry.chain_of(KEY))
+                chain.load_facts(cursor)
+                assert chain.open_tail, where
+                assert (chain.layout.no, len(chain.earlier)) == (3, 3), where
+            assert [entry.body for entry in session.read()] == [b'{"n":-2}', b"open"], where
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -112,6 +112,14 @@ def test_sqlites_name_for_memory_makes_no_file_called_so(tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_has_a_path_names_its_journal(journal_path, tmp_path):
+    """And not what Python shows of it, which a file can be called as well."""
+    Journal(journal_path).close()
+    (found,) = [each for each in os.scandir(tmp_path) if each.name == journal_path.name]
+    with Journal(found, create=False) as journal:
+        assert journal.path == journal_path
+
+
 def test_a_files_url_takes_no_options(tmp_path, monkeypatch):
     """They would be part of the name of another file than the one that is meant."""
     monkeypatch.chdir(tmp_path)
@@ -120,6 +128,19 @@ def test_a_files_url_takes_no_options(tmp_path, monkeypatch):
         Journal("sqlite:///agent.db?mode=rw")
 
     assert caught.value.hint == "sqlite:///agent.db"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:agent.db", "file:agent.db?mode=rw", "sqlite:///file:agent.db"]
+)
+def test_sqlites_own_uris_make_no_file_called_so(tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(EntryError) as caught:
+        Journal(uri)
+
+    assert (caught.value.code, caught.value.hint) == ("url", "agent.db")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal.pages import MAX_SEQ, MIN_SEQ, page_of, rows_of, sealed_page
+from journal import reading
+from journal.pages import MAX_SEQ, MIN_SEQ, is_full, page_before, page_of, rows_of, sealed_page
 
 if TYPE_CHECKING:
     from journal import Journal, Session
@@ -38,6 +39,46 @@ def test_a_row_of_just_four_mebibytes_ends_its_page(base: Session, journal: Jour
     with journal.store.snapshot() as cursor:
         assert [row.seq for row in page_of(cursor, 2, 2, MAX_SEQ, 9)] == [2]
         assert [row.seq for row in rows_of(cursor, 2, 2)] == [2, 3]
+
+
+def test_a_page_from_the_end_is_no_longer(base: Session, journal: Journal) -> None:
+    big = b'"' + b"x" * (2**21 - 2) + b'"'
+    base.extend([{"n": 1}, big, big, big])
+    with journal.store.snapshot() as cursor:
+        assert [row.seq for row in page_before(cursor, 2, MAX_SEQ, 9)] == [5, 4]
+        assert [row.seq for row in page_before(cursor, 2, 3, 9)] == [3, 2, 1]
+        assert [row.seq for row in page_before(cursor, 2, 3, 2)] == [3, 2]
+        assert [is_full(page_of(cursor, 2, 1, MAX_SEQ, limit), limit) for limit in (1, 9)] == [
+            True,
+            True,
+        ]
+        assert not is_full(page_of(cursor, 2, 1, 3, 4), 4)
+
+
+@pytest.mark.parametrize("size", [1, 7, 21, 10**6])
+def test_who_reads_holds_no_more_than_a_page_and_gets_all(
+    base: Session, journal: Journal, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Lines may be of 8 MiB, and a page of 256 of them would be 2 GiB."""
+    base.extend([{"n": n} for n in range(9)])
+    base.rewrite([*base.read()[5:], *base.read()[:5]], base=base.head.seq, reason="turned")
+    order = [entry.seq for entry in base]
+    pages = []
+
+    def noted(*arguments: Any) -> Any:
+        pages.append(page(*arguments))
+        return pages[-1]
+
+    page = reading._page
+    monkeypatch.setattr("journal.pages.PAGE_BYTES", size)
+    monkeypatch.setattr(reading, "_page", noted)
+    assert [entry.seq for entry in base] == order
+    assert [entry.seq for entry in base.read(newest=True)] == order
+    tail = base.tail(after=0)
+    assert sorted(order) == [entry.seq for _ in range(12) for entry in tail.new()]
+    assert all(
+        sum(len(entry.body or b"") for entry in page[:-1]) < size for page in pages if page[1:]
+    )
 
 
 def test_sealed_pages_are_as_long_as_whole_ones(base: Session, journal: Journal) -> None:

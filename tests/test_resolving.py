@@ -233,15 +233,41 @@ def test_a_rejected_stray_is_off_the_list(base, alice, thief, journal_path):
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_a_fence_from_before_a_stray_accepts_once_it_is_resolved(base, alice, thief, accept):
+@pytest.mark.parametrize("what", ["a stray", "a line that was altered", "the fence's own row"])
+def test_a_fence_from_before_it_accepts_once_it_is_resolved(base, alice, thief, what, accept):
     """It is off the list, and makes no verdict any more: not of that fence either."""
-    fence = base.fence()
-    stray = thief.insert_copy(body=STOLEN)
-    assert not fence.check(raise_=False).accepted
+    if what == "the fence's own row":
+        base.append({"n": 1})
+    fence, other = base.fence(), base.fence()
+    if what == "a line that was altered":
+        base.append({"n": 1})
+    seq = thief.insert_copy(body=STOLEN) if what == "a stray" else base.head.seq
+    if what != "a stray":
+        thief.edit("body", seq, STOLEN)
+    assert [entry.seq for entry in fence.check(raise_=False).foreign] == [seq]
 
-    alice.resolve([stray], accept=accept, reason="looked at")
+    alice.resolve([seq], accept=accept, reason="looked at")
 
     assert fence.check().accepted
+    thief.edit("body", seq, b"other")  # it was decided on that row, and no other
+    assert [entry.seq for entry in other.check(raise_=False).foreign] == [seq]
+
+
+def test_a_line_that_was_accepted_and_then_altered_is_another(base, alice, mirror, thief):
+    """Nobody has decided about what stands there now; somebody may."""
+    fence = base.fence()
+    with mirror.open("ab") as file:
+        file.write(STOLEN + b"\n")
+    (foreign,) = base.fence().unresolved
+    alice.resolve([foreign.seq], accept=True, reason="looked at")
+    assert fence.check().accepted
+    before = base.fence()
+
+    thief.edit("body", foreign.seq, b'{"worse":1}')
+
+    assert [entry.seq for entry in before.unresolved] == [foreign.seq]
+    alice.resolve([foreign.seq], accept=True, reason="that, too")
+    assert before.unresolved == []
 
 
 def test_a_row_in_the_place_of_a_resolved_entry_is_not_resolved(

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from journal import AsyncJournal, StorageError, reading
-from journal.changes import Changes
+from journal.changes import Changes, Following
+from journal.engine import connect
 from tests.test_aio import no_thread
 from tests.thieves import KEY, Thief
 
@@ -270,3 +271,35 @@ def test_a_task_follows_too(journal_path: Path, other: Session, backend: str) ->
         return seen
 
     assert len(anyio.run(main, backend=backend)) == 3
+
+
+class Reluctant:
+    """A connection that is closed when a test lets it be."""
+
+    def __init__(self, connection: Any) -> None:
+        self.is_closing, self.may_close = threading.Event(), threading.Event()
+        self._connection, self.execute = connection, connection.execute
+
+    def close(self) -> None:
+        self.is_closing.set()
+        self.may_close.wait(PATIENCE_S)
+        self._connection.close()
+
+
+def test_a_journal_is_closed_once_nobody_that_followed_has_it_open(
+    journal: Journal, journal_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader cannot be the last one: the log would stay, and the file count as live from then on."""
+    reader = Reluctant(connect(str(journal_path), mode="ro"))
+    monkeypatch.setattr("journal.changes.connect", lambda *_, **__: reader)
+    with Following(journal.store.changes):
+        pass
+    assert reader.is_closing.wait(PATIENCE_S)
+    closing = threading.Thread(target=journal.close)
+    closing.start()
+    closing.join(0.2)
+    is_waiting = closing.is_alive()
+    reader.may_close.set()
+    closing.join(PATIENCE_S)
+    assert is_waiting
+    assert journal_path.read_bytes()

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,7 @@ from journal import BusyError, Journal, StorageError
 from journal import ticket as tickets
 from journal.errors import FullError, ReadOnlyError
 from journal.filelocks import lock_bytes
-from journal.ticket import Ticket
+from journal.ticket import NotYet, Ticket
 from tests.holding import held
 from tests.test_interrupts import interruptions
 from tests.test_worst_moments import in_another_thread, no_file_grows_beyond, open_files
@@ -193,6 +193,54 @@ def test_who_waits_again_is_still_in_the_queue(path, holder):
     assert not free(path)
     ticket.give_back()
     assert is_soon_free(path)
+    ticket.close()
+
+
+class Threads:
+    """What threads of one process wait for, and word of one that has to."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock, self.must_wait = lock, threading.Event()
+        self.release, self._is_owned = lock.release, lock._is_owned
+
+    def acquire(self, **how: bool) -> bool:
+        got = bool(self._lock.acquire(**how))
+        if not got:
+            self.must_wait.set()
+        return got
+
+
+@pytest.mark.parametrize("way", ["in its own thread", "by the deputy"])
+def test_threads_that_wait_one_behind_the_other_have_one_time_out(path, holder, monkeypatch, way):
+    """Else sixteen of them would be told of a process that hangs one after the other, for eight minutes."""
+    ticket = Ticket(path, 600.0)
+    threads = ticket._thread = Threads(ticket._thread)  # type: ignore[assignment]
+    waits, may_end = SimpleQueue[float](), threading.Event()
+
+    def in_vain(_: object, wait_s: float) -> bool:
+        waits.put(wait_s)
+        return not may_end.wait(20)
+
+    def done_in_vain(_: object, __: object, wait_s: float) -> None:
+        waits.put(wait_s)
+
+    def by_the_deputy() -> None:
+        with pytest.raises(NotYet):
+            ticket.take(at_once=True)
+        ticket.in_turn(list)
+
+    monkeypatch.setattr(tickets._Waiter, "get", in_vain)
+    monkeypatch.setattr(tickets.Deputy, "do", done_in_vain)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(ticket.take)]
+        assert waits.get(timeout=20) == 600.0
+        asked.append(pool.submit(by_the_deputy if way == "by the deputy" else ticket.take))
+        assert threads.must_wait.wait(20)
+        may_end.set()
+        for each in asked:
+            with pytest.raises(BusyError):
+                each.result(20)
+    assert waits.get(timeout=20) < 600.0
     ticket.close()
 
 

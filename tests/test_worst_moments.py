@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import BusyError, Journal, StorageError, guards
+from journal import BusyError, Journal, JournalError, StorageError, guards
 from journal.audit import audit
 from journal.durability import copied
 from journal.store import Store
@@ -84,6 +84,52 @@ def test_an_opening_that_fails_leaves_nothing_open(journal_path, monkeypatch, wh
     assert open_files(journal_path) == []
     with Journal(journal_path) as journal:
         assert journal.session(KEY, writer="w", role="run").append(LINE).seq == 1
+
+
+@LINUX
+def test_an_opening_that_finds_no_descriptor_left_leaves_nothing_pinned(journal_path):
+    """At whichever step the last was taken: else the files could not be looked at, nor the log folded in, any more."""
+    Journal(journal_path).close()
+    before, limit = resource.getrlimit(resource.RLIMIT_NOFILE), 0
+    failures = set()
+    while True:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+        try:
+            Store(str(journal_path)).close()
+            break
+        except JournalError as error:
+            failures.add(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert open_files(journal_path) == [], failures
+        assert journal_path.read_bytes().startswith(b"SQLite format 3"), failures
+        limit += 1
+    assert len(failures) > 2, failures
+    assert [*journal_path.parent.glob("agent.db*")] == [journal_path]
+
+
+@LINUX
+@pytest.mark.parametrize(
+    "step", ["mirrors.Mirrors.sync", "folding.Folding.at_the_end", "durability.LogSync.wait"]
+)
+def test_an_interrupt_as_it_is_closed_leaves_what_follows_closed(
+    base, journal, journal_path, monkeypatch, step
+):
+    """Nobody comes back for the rest: the files would count as live for as long as the process runs."""
+    base.append(LINE)
+    told: list[bool] = []
+    monkeypatch.setattr(journal.store.changes, "tell", lambda: told.append(True))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"journal.{step}", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.close()
+    assert told == [True]  # whoever follows
+    assert open_files(journal_path) == []
+    assert journal_path.read_bytes()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, None])

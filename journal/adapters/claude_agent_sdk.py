@@ -11,6 +11,8 @@ claude-agent-sdk 0.2.187. Each transcript is a session, ``claude:PROJECT:SESSION
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +29,7 @@ from claude_agent_sdk import fold_session_summary
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from typing import Self
 
     from journal.journal import Journal
@@ -41,6 +44,7 @@ _TRANSCRIPT: Final = "claude"
 _SUMMARY: Final = "claude-summary"
 _MAIN: Final = 3  # the parts of a main transcript's key
 _MS: Final = 1000
+_TURNS: Final = 64
 
 
 class JournalSessionStore:
@@ -77,6 +81,8 @@ class JournalSessionStore:
         self._writer, self._role, self._strict = writer, role, strict
         self._run_id, self._on_behalf_of = run_id, on_behalf_of
         self._seen: dict[str, int] = {}
+        # Within the process, for strict stores: what another of ours wrote meanwhile is not stale.
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
         self._use = Use(url)
         try:
             self._session(_main_key("", "none"))  # the writer is checked, nothing is written
@@ -144,23 +150,25 @@ class JournalSessionStore:
         if not items:
             return
         session = self._session(key)
-        base = self._seen.get(session.key)
-        with self._use.journal.batch() as batch:
-            written = [
-                batch.extend(session, lines, request_id=uuid, base=base, first_wins=True)
-                for uuid, lines in _writes(items)
-            ]
-        # What was there already tells nothing of what stands between.
-        new = [each.entries[-1].seq for each in written if each.written]
-        if self._strict and new:
-            self._seen[session.key] = new[-1]
+        with self._turn(session):
+            base = self._seen.get(session.key)
+            with self._use.journal.batch() as batch:
+                written = [
+                    batch.extend(session, lines, request_id=uuid, base=base, first_wins=True)
+                    for uuid, lines in _writes(items)
+                ]
+            # What was there already tells nothing of what stands between.
+            new = [each.entries[-1].seq for each in written if each.written]
+            if self._strict and new:
+                self._seen[session.key] = new[-1]
 
     def _load(self, key: Key) -> list[Item] | None:
         session = self._session(key)
-        head = session.head.seq
-        entries = session.read()
-        if self._strict:
-            self._seen[session.key] = max([head, *(entry.seq for entry in entries)])
+        with self._turn(session):
+            head = session.head.seq
+            entries = session.read()
+            if self._strict:
+                self._seen[session.key] = max([head, *(entry.seq for entry in entries)])
         return list(parsed(entries)) or None
 
     def _list(self, project: str) -> list[Any]:
@@ -197,13 +205,18 @@ class JournalSessionStore:
         if key.get("subpath") is None:
             for name in self._subkeys(key):
                 self._delete({**key, "subpath": name})
-            forget(self._savepoints(key), "the transcript was deleted")
         self._seen.pop(session.key, None)
         forget(session, "the transcript was deleted")
+        if key.get("subpath") is None:
+            forget(self._savepoints(key), "the transcript was deleted")
 
     def _subkeys(self, key: Key) -> list[str]:
         found = self._found(_key(key) + ":")
         return [parts[-1] for parts, _ in found if len(parts) == _MAIN + 1]
+
+    def _turn(self, session: Session) -> AbstractContextManager[object]:
+        """Return what lets one of ours at a time at a transcript, where it matters what each has seen."""
+        return self._turns[hash(session.key) % _TURNS] if self._strict else nullcontext()
 
     # -- keys and handles -----------------------------------------------------------------
 

@@ -23,6 +23,7 @@ V = TypeVar("V")
 
 # So many lines are read again at most, and as many are added before the next savepoint.
 EVERY: Final = 64
+_OUTDATED: Final = "what it was made of was moved, left out or erased"
 
 
 def folded(
@@ -40,7 +41,7 @@ def folded(
     revision = lines.revision
     saved = _newest(savepoints)
     if saved is not None and saved["revision"] != revision:
-        forget(savepoints, "what it was made of was moved, left out or erased")
+        forget(savepoints, _OUTDATED)
         saved = None
     value, upto = (start, 0) if saved is None else (saved["value"], saved["upto"])
     news = lines.read(after=upto)
@@ -48,11 +49,16 @@ def folded(
     if len(news) >= EVERY:
         upto = max(entry.seq for entry in news)
         _save(savepoints, {"revision": revision, "upto": upto, "value": value})
+        if lines.revision != revision:  # who erased them may have found no savepoint yet
+            forget(savepoints, _OUTDATED)
     return value
 
 
 def forget(session: Session, reason: str) -> None:
-    """Erase a session's lines, if it has any, and what was refused and is still to be decided about."""
+    """Erase a session's lines, if it has any, and what was refused and is still to be decided about.
+
+    Its savepoints come after it: whoever saves one meanwhile looks then whether it still holds.
+    """
     try:
         for refused in session.parked():
             _discard(refused, reason)

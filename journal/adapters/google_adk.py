@@ -241,8 +241,8 @@ class JournalSessionService(BaseSessionService):
         return ListSessionsResponse(sessions=found)
 
     def _delete(self, names: tuple[str, str, str]) -> None:
-        forget(self._savepoints(_EVENTS, names), "the session was deleted")
         forget(self._events(names), "the session was deleted")
+        forget(self._savepoints(_EVENTS, names), "the session was deleted")
 
     def _append(self, session: Session, event: Event) -> None:
         names = (session.app_name, session.user_id, session.id)

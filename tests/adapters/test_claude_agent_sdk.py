@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -246,6 +247,31 @@ def test_a_strict_store_that_tries_a_batch_again_is_not_stale(db: Path) -> None:
         run(strict.append, MAIN, [said("5", uuid="e")])
     strict.close()
     other.close()
+
+
+def test_a_strict_store_takes_two_tasks_for_itself(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a session is renamed while its transcript is mirrored."""
+    store = JournalSessionStore(db, strict=True)
+    run(store.append, MAIN, [said("1", uuid="a")])
+    both, session_of = threading.Barrier(2), store._session
+
+    def at_once(key: Any) -> Any:
+        session = session_of(key)
+        both.wait(20)
+        return session
+
+    async def append_twice() -> None:
+        async with anyio.create_task_group() as tasks:
+            for name in "bc":
+                tasks.start_soon(store.append, MAIN, [said(name, uuid=name)])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_session", at_once)
+        anyio.run(append_twice)
+    assert {each["uuid"] for each in run(store.load, MAIN)} == {*"abc"}
+    store.close()
 
 
 def test_a_line_of_others_spoils_no_summary(store: JournalSessionStore, db: Path) -> None:

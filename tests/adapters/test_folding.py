@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from journal import RefusedError
-from journal.adapters.folding import forget
+from journal.adapters.folding import EVERY, folded, forget
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from journal import Journal
 
 
@@ -26,3 +28,28 @@ def test_what_another_process_settles_meanwhile_keeps_nothing_from_being_erased(
     refused.discard(reason="cleared")
     forget(session, "cleared")
     assert session.read() == []
+
+
+@pytest.mark.parametrize("by_then", ["erased", "about to be"])
+def test_what_is_erased_while_a_savepoint_is_made_of_it_stays_in_no_savepoint(
+    journal: Journal, by_then: str
+) -> None:
+    """The one who erases finds no savepoint yet, or the one who saves finds nothing erased yet."""
+    lines = journal.session("s", writer="agent", role="run")
+    savepoints = journal.session("s-state", writer="agent", role="run")
+    lines.extend({"secret": n} for n in range(EVERY))
+
+    def erase() -> None:
+        forget(lines, "deleted")
+        forget(savepoints, "deleted")
+
+    def step(value: list[int], news: Sequence[Any]) -> list[int]:
+        if by_then == "erased":
+            erase()
+        return [*value, *(each["secret"] for each in news)]
+
+    assert len(folded(lines, savepoints, [], step)) == EVERY
+    if by_then == "about to be":
+        assert len(savepoints.read()) == 1
+        erase()
+    assert savepoints.read() == []
