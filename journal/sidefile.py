@@ -241,9 +241,10 @@ class SlotLock:
             return
         is_ours = False
         try:
-            is_ours = threads.acquire(timeout=LOCK_WAIT_S) and self._side.lock(self._number)
-            self._depth = int(is_ours)
-            self.turn += 1
+            if threads.acquire(timeout=LOCK_WAIT_S):  # else they are another thread's, who has it
+                is_ours = self._side.lock(self._number)
+                self._depth = 1 if is_ours else 0  # no call, as below
+                self.turn += 1
         finally:
             if not is_ours:
                 self._free()
@@ -260,7 +261,7 @@ class SlotLock:
         is_ours = False
         try:
             is_ours = self._side.lock(self._number, 0)
-            self._depth = int(is_ours)
+            self._depth = 1 if is_ours else 0
             self.turn += 1
         finally:
             if not is_ours:

@@ -737,6 +737,32 @@ def test_two_threads_that_come_first_at_once_share_one_mirror(
     assert one is other
 
 
+def test_who_waits_in_vain_takes_the_lock_from_nobody(
+    journal: Journal, mirrored: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a thread compares a file of gigabytes while another appends."""
+    monkeypatch.setattr("journal.sidefile.LOCK_WAIT_S", 0.05)
+    mirror: Any = journal.mirrors.mirror(2)
+
+    def wait() -> str:
+        try:
+            with mirror.lock:
+                return "had it"
+        except BusyError as error:
+            return error.code
+
+    with ThreadPoolExecutor(1) as pool:
+        with mirror.lock, mirror.lock:
+            assert pool.submit(wait).result() == "mirror-busy"
+            second = SideFile(mirrored.store.side_path(mirror.fact.path), mirrored.store.mac)
+            with mirror.lock:
+                pass
+            assert not second.lock(1, wait_s=0)  # ours still
+        assert pool.submit(wait).result() == "had it"
+    assert second.lock(1, wait_s=0)
+    second.close()
+
+
 def test_a_file_is_looked_at_though_another_write_was_rolled_back_meanwhile(
     journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
