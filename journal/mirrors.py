@@ -10,13 +10,13 @@ from journal.commands import command_on
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.files import is_journals_own
+from journal.mending import KEEP, REFUSE
 from journal.mirror import Mirror
 from journal.mirrorfile import check_holds_lines, is_file, make_file, mode_of, real_path
 from journal.mirrorstatus import MirrorStatus, status_of
 from journal.model import check_label
 from journal.permitting import permit
 from journal.process import this_process
-from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
 from journal.serverplace import A_COPYS, UNTOLD, is_untold, whose
 from journal.sidefiles import SideFiles, untold

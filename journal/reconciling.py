@@ -16,7 +16,7 @@ from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import MirrorError
 from journal.explanation import counted
 from journal.foreign import CHUNK, in_file
-from journal.mending import ChangedError, is_rewritten, mend_damage, read, rewrite
+from journal.mending import ChangedError, is_rewritten, mend_damage, read, refuse, rewrite
 from journal.reconcile import LINE_END, Plan
 from journal.sidefile import Known
 from journal.undoing import Restored, undo_redaction
@@ -35,8 +35,6 @@ _WORTH_A_TICK: Final = 16 * 1024 * 1024
 _BRIEF: Final = 4 * 1024 * 1024
 _TRIES: Final = 8
 _LAZY_TRIES: Final = 2  # one to take lines in, one to see that this was all
-KEEP: Final = "keep"
-REFUSE: Final = "refuse"
 
 
 class Look(NamedTuple):
@@ -134,7 +132,8 @@ def _pass(mirror: Mirror, file: MirrorFile, look: Look) -> tuple[Plan, bool]:
             before = _settled_times(file)
             compared = _compare(mirror, file)
     if compared is None:
-        return rewrite(mirror, file), False
+        found = rewrite(mirror, file, is_final=look.is_final)
+        return found, mirror.now().mirror_state == "refused"
     if is_rewritten(mirror):
         raise ChangedError  # between the two looks: the file has the old order still
     found = mirror.plan(compared, is_final=look.is_final, floor=look.floor)
@@ -192,9 +191,7 @@ def _take(
     taken = mirror.recorder.take(compared, found, lambda x: read(file, x), is_lazy=is_lazy)
     if taken is None:
         return 0
-    is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
-    if mirror.fact.on_edit == REFUSE and not is_benign and mirror.now().mirror_state is None:
-        mirror.recorder.edit("refused", path=mirror.fact.path)
+    refuse(mirror, found)
     known, chain = mirror.known() or Known(), mirror.now()
     if chain.rewritten_no > compared.newest_no:
         return taken

@@ -321,6 +321,44 @@ def test_refuse_stops_mirroring_until_resumed(
         journal.mirrors.resume(KEY, "again")
 
 
+@pytest.mark.parametrize("rewritten", ["before anybody looked", "since"])
+@pytest.mark.parametrize("hand", ["adds", "removes"])
+def test_a_rewrite_writes_to_no_file_that_is_refused(
+    journal: Journal, path: Path, exported: Callable[[], bytes], rewritten: str, hand: str
+) -> None:
+    path.parent.mkdir()
+    journal.mirrors.add(KEY, path, on_edit="refuse")
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.extend([b'{"n":0}', b'{"n":1}', b'{"n":2}'])
+    fence = session.fence()
+    lines = path.read_bytes().splitlines(keepends=True)
+    put(path, b"".join([*lines, b'{"evil":1}\n'] if hand == "adds" else [lines[0], lines[2]]))
+    edited = path.read_bytes()
+    if rewritten == "since":
+        assert not fence.check(raise_=False).accepted
+        assert path.read_bytes() == edited
+    kept = [entry for entry in session.read() if entry.data == lines[2]]
+    session.rewrite(kept, base=session.head.seq, reason="compacted")
+    for _ in range(2):
+        verdict = fence.check(raise_=False)
+        what = b'{"evil":1}\n' if hand == "adds" else "layout" if rewritten == "since" else "lost"
+        assert foreign(verdict) == [what, "refused"]
+        assert path.read_bytes() == edited
+    assert journal.mirrors.status()[0].state == "refused"
+    for piece in (b'{"ha', b'lf":1}\n'):
+        append(path, piece)
+        journal.mirrors.reconcile(2, is_cheap=True)
+    assert fence.check(raise_=False).foreign[-1].data == b'{"half":1}\n'
+    journal.mirrors.resume(KEY, "looked at it")
+    session.append({"n": 3})
+    assert path.read_bytes() == exported()
+    assert exported().startswith(lines[2])
+    with session.fence() as after:
+        pass
+    assert after.verdict is not None
+    assert after.verdict.accepted
+
+
 @pytest.mark.parametrize("own", [1, 3])
 def test_a_line_put_in_front_makes_no_piece_of_ours_foreign(
     mirrored: Session, path: Path, in_step: Callable[[], bool], own: int
