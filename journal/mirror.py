@@ -17,7 +17,7 @@ from journal.comparison import Compared, rows_of
 from journal.errors import JournalError, MirrorError
 from journal.explanation import counted
 from journal.foreign import Recorder
-from journal.mirrorfile import MirrorFile, is_file
+from journal.mirrorfile import MirrorFile, is_file, make_file
 from journal.reconciling import Look
 from journal.sidefile import Fresh, Hold, Known, SlotLock
 from journal.store import log
@@ -87,8 +87,9 @@ class Mirror:
         """Make the file, empty, where there is none, and write the session to it."""
         with self.lock:
             if not is_file(self.fact.path):
+                self.abandon()  # one that has its name no more
                 self.side.forget(self.fact.number)
-                self._file = MirrorFile(self.fact.path, create=True, mode=self.fact.mode)
+                make_file(self.fact.path, self.fact.mode)
                 if self.now().mirror_state == "gone":
                     self.recorder.note("edit", what="made", mirror=self.fact.number)
             self.reconcile()

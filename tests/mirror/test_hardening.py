@@ -651,6 +651,23 @@ def test_mode_and_inode_are_kept(journal: Journal, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+@LINUX
+def test_a_file_that_is_made_again_is_on_disk_and_the_one_that_was_removed_closed(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    in_step: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    removed, synced = path.with_name("removed"), list[Path]()
+    path.rename(removed)
+    monkeypatch.setattr("journal.mirrorfile.sync_directory", synced.append)
+    journal.mirrors.recreate(KEY)
+    assert in_step()
+    assert synced == [path.parent]
+    assert descriptors_of(identity_of(removed.stat())) == set()
+
+
 def test_a_new_file_is_private(mirrored: Session, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
