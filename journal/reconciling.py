@@ -35,6 +35,8 @@ _WORTH_A_TICK: Final = 16 * 1024 * 1024
 _BRIEF: Final = 4 * 1024 * 1024
 _TRIES: Final = 8
 _LAZY_TRIES: Final = 2  # one to take lines in, one to see that this was all
+# What a later look may find more than.
+_NO_EDIT: Final = (plans.GONE, plans.BEHIND, plans.IN_STEP)
 
 
 class Look(NamedTuple):
@@ -68,7 +70,7 @@ def reconcile(mirror: Mirror, look: Look) -> Plan:
             taken += error.taken
             continue
         taken += found.taken
-        first = found if first.what in (plans.GONE, plans.BEHIND) else first
+        first = found if first.what in _NO_EDIT else first
         if is_settled:
             if not look.is_cheap:
                 mirror.sync()

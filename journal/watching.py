@@ -255,6 +255,8 @@ class Watch:
             return
         if key is not None and is_live and os.path.lexists(path):
             yield from self._keep(path, key, entries)
+        elif key is not None and entries:  # an archive, which nobody goes on with
+            yield Seen("taken in", path, key, entries)
 
     def _held(self, each: PlannedFile) -> str | None:
         """Return the session that a file became before, if it has all of it: to bring it in again would leave a run on record."""
