@@ -205,6 +205,7 @@ def _take(
         ctime_ns=0,
         boot_id=mending.this_boot(),
         inode=file.inode,
+        synced_to=_synced_to(known, file.inode),
         layout_no=chain.layout.no,
     )
     if not keeps_digest:
@@ -259,11 +260,16 @@ def _remember(
             ctime_ns=status.st_ctime_ns if is_still else 0,
             exported_seq=compared.head,
             layout_no=compared.newest_no,
-            synced_to=min(known.synced_to, size),
+            synced_to=min(_synced_to(known, status.st_ino), size),
             boot_id=mending.this_boot(),
             cut_to=-1,
         )
     )
+
+
+def _synced_to(known: Known, inode: int) -> int:
+    """Return up to where a file is known to be on disk; nowhere of one that came in the place of another."""
+    return known.synced_to if known.inode == inode else 0
 
 
 def _times(status: os.stat_result) -> tuple[int, ...]:

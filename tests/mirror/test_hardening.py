@@ -687,6 +687,34 @@ def test_fences_and_close_sync(
     assert synced == [32, 40]
 
 
+@pytest.mark.parametrize("more", [b"", b'{"foreign":1}\n'])
+def test_a_file_that_came_in_the_place_of_another_is_synced(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: bytes,
+) -> None:
+    """Of that one nothing is known to be on disk, whatever is of the one that was there."""
+    mirrored.fence()
+    put_in_place = path.with_name("draft")
+    put_in_place.write_bytes(path.read_bytes() + more)
+    put_in_place.rename(path)
+    journal.mirrors.reconcile(2, is_cheap=True, is_lazy=True)  # as a watch looks
+    synced: list[int] = []
+    sync = MirrorFile.sync
+
+    def noted(file: MirrorFile) -> None:
+        synced.append(file.inode)
+        sync(file)
+
+    monkeypatch.setattr(MirrorFile, "sync", noted)
+    mirrored.fence()
+    assert synced == [path.stat().st_ino]
+    mirrored.fence()
+    assert len(synced) == 1
+
+
 def test_times_within_a_tick_are_not_relied_on(
     journal: Journal, mirrored: Session, path: Path
 ) -> None:
