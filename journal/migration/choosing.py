@@ -41,11 +41,27 @@ class Choice(NamedTuple):
         known = [kept.receipt.bytes for kept in self.of_file if kept.receipt.state == DONE]
         return self.holding.as_file == "more" and max(known, default=0) > size
 
+    def check_erased(self) -> None:
+        """Refuse a file that has a line still which was erased, where the session's: it would come back with it.
+
+        Raises:
+            UnfitError: it has.
+
+        """
+        if self.holding.has_erased and self.holding.as_file != "other":
+            raise erased(self.key)
+
     @property
     def partial(self) -> Kept | None:
         """The receipt of an unfinished run, to be brought up to date."""
         every = (*self.of_file, *self.of_others)
         return next((each for each in every if each.receipt.state == PARTIAL), None)
+
+
+def erased(key: str) -> UnfitError:
+    """Return the reason to set a file aside that seems to have lines which were erased."""
+    why = f"lines of session {key} were erased, and it seems to have them still: take them out, or remove it"
+    return UnfitError("erased", why)
 
 
 def choose(store: Store, each: PlannedFile, source: Source) -> Choice:
