@@ -687,6 +687,29 @@ def test_fences_and_close_sync(
     assert synced == [32, 40]
 
 
+def test_a_file_is_behind_only_where_it_lacks_a_line_or_an_order(
+    journal: Journal, mirrored: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn's end, say, is an entry and no line."""
+
+    def states() -> set[str]:
+        (status,) = journal.mirrors.status()
+        return {status.state, *(each.state for each in served(journal.path))}
+
+    with mirrored.claim():
+        pass
+    assert states() == {"on"}
+    monkeypatch.setattr(Mirror, "serve", lambda *_: None)
+    mirrored.append({"n": 3})
+    assert states() == {"behind"}
+    mirrored.fence()
+    assert states() == {"on"}
+    mirrored.cut(1, mirrored.head.seq)
+    assert states() == {"behind"}
+    mirrored.fence()
+    assert states() == {"on"}
+
+
 @pytest.mark.parametrize("more", [b"", b'{"foreign":1}\n'])
 def test_a_file_that_came_in_the_place_of_another_is_synced(
     journal: Journal,
