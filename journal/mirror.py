@@ -226,7 +226,9 @@ class Mirror:
                 return None
             if chain.redacting is not None and chain.redacting.mirror == self.fact.number:
                 return None
-            head = max(chain.head.seq, known.exported_seq)
+            head = chain.head.seq
+            if known.is_ahead(head, chain.layout.no):
+                return None
             rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))
         self.store.make_durable()  # others' lines: in the file they must not outlive the log
         data = b"".join([part for row in rows for part in (row.body or b"", row.terminator)])

@@ -97,7 +97,9 @@ def preview(mirror: Mirror) -> Plan:
 
 def _present(mirror: Mirror) -> MirrorFile | None:
     """Return the file, or record, once, that it is there no more; or that it is back."""
-    file, chain = mirror.file(), mirror.now()
+    file, chain, known = mirror.file(), mirror.now(), mirror.known()
+    if known is not None and known.is_ahead(chain.head.seq, chain.layout.no):
+        mirror.side.forget(mirror.fact.number)
     if file is None:
         if chain.mirror_state != "gone":
             mirror.recorder.edit("gone", path=mirror.fact.path)

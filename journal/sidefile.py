@@ -67,6 +67,10 @@ class Known(NamedTuple):
     boot_id: str = ""
     digest: bytes = b""
 
+    def is_ahead(self, head: int, layout_no: int) -> bool:
+        """Whether it tells of entries that the session has not: an older database was put back."""
+        return self.exported_seq > head or self.layout_no > layout_no
+
     def after(self, fresh: Fresh) -> Known:
         """Return what is known once a write's lines stand at the end of the file."""
         size, times = self.size + len(fresh.data), (0, 0) if fresh.data else self[3:5]

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -685,6 +686,33 @@ def test_fences_and_close_sync(
     mirrored.append({"n": 4})
     journal.mirrors.sync()
     assert synced == [32, 40]
+
+
+@pytest.mark.parametrize("is_rebooted", [False, True])
+def test_what_is_known_of_a_file_is_forgotten_where_an_older_database_was_put_back(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch, *, is_rebooted: bool
+) -> None:
+    """By hand, that is, and the file beside it left: the journal knows nothing of the last lines, and the file has them."""
+    database, older = tmp_path / "agent.db", tmp_path / "older.db"
+    path.parent.mkdir()
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run", mirror=path)
+        session.append({"n": 0})
+    shutil.copy(database, older)
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend([{"n": n} for n in range(1, 6)])
+        session.rewrite(session.read()[::-1], base=session.head.seq, reason="turned")
+        session.rewrite(session.read()[::-1], base=session.head.seq, reason="and back")
+    lost = path.read_bytes()
+    shutil.copy(older, database)
+    if is_rebooted:
+        reboot(monkeypatch)
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append({"new": 1})
+        assert path.read_bytes() == lost + b'{"new":1}\n' == b"".join(export(journal, KEY))
+        assert [entry.trusted for entry in session.read()] == [True] + [False] * 5 + [True]
 
 
 def test_a_file_is_behind_only_where_it_lacks_a_line_or_an_order(
