@@ -97,6 +97,8 @@ class Mirrors:
                 )
             made = known or self._register(cursor, chain.session_id, found, on_edit or KEEP)
             if known is None:
+                # Another had it, where an older database was put back.
+                self._sides.of(found).forget(made.number)
                 make_file(found, made.mode)  # or who writes before we come to it calls it gone
         self._begin(made, is_new=known is None)
         return made

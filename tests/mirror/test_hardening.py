@@ -715,6 +715,26 @@ def test_what_is_known_of_a_file_is_forgotten_where_an_older_database_was_put_ba
         assert [entry.trusted for entry in session.read()] == [True] + [False] * 5 + [True]
 
 
+def test_a_new_mirror_is_none_that_a_database_knew_before_an_older_one_was_put_back(
+    tmp_path: Path, path: Path
+) -> None:
+    """It gets the number that one had; nothing that is known under that is of this one's file."""
+    database, older = tmp_path / "agent.db", tmp_path / "older.db"
+    path.parent.mkdir()
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend([{"n": n} for n in range(9)])
+    shutil.copy(database, older)
+    with Journal(database) as journal:
+        journal.session(KEY, writer="gateway", role="run", mirror=path).fence()
+    whole = path.read_bytes()
+    shutil.copy(older, database)
+    with Journal(database) as journal:
+        journal.mirrors.add(KEY, path.with_name("other.jsonl"))
+        assert path.with_name("other.jsonl").read_bytes() == whole
+        assert b"".join(export(journal, KEY)) == whole
+
+
 def test_a_file_is_behind_only_where_it_lacks_a_line_or_an_order(
     journal: Journal, mirrored: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
