@@ -321,6 +321,32 @@ def test_refuse_stops_mirroring_until_resumed(
         journal.mirrors.resume(KEY, "again")
 
 
+@pytest.mark.parametrize("on_edit", ["keep", "refuse"])
+@pytest.mark.parametrize("before", ["edited", "edited and gone"])
+def test_a_mirror_that_comes_after_another_is_made_whole(
+    journal: Journal, path: Path, exported: Callable[[], bytes], on_edit: str, before: str
+) -> None:
+    """What was done to that one's file, and how much that had, says nothing of this one's."""
+    path.parent.mkdir()
+    journal.mirrors.add(KEY, path, on_edit=on_edit)
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.extend([b'{"n":0}', b'{"n":1}'])
+    put(path, b'{"n":0}\n{"foreign":1}\n{"n":1}\n')
+    session.fence()
+    if before == "edited and gone":
+        path.unlink()
+        session.fence()
+    journal.mirrors.remove(KEY)
+    other = path.with_name("other.jsonl")
+    fence = session.fence()
+    journal.mirrors.add(KEY, other)
+    session.append({"n": 2})
+    whole = b'{"n":0}\n{"foreign":1}\n{"n":1}\n{"n":2}\n'
+    assert other.read_bytes() == exported() == whole
+    assert fence.check().accepted
+    assert journal.mirrors.status()[0].state == "on"
+
+
 @pytest.mark.parametrize("rewritten", ["before anybody looked", "since"])
 @pytest.mark.parametrize("hand", ["adds", "removes"])
 def test_a_rewrite_writes_to_no_file_that_is_refused(
