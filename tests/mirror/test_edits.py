@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -290,6 +291,31 @@ def test_a_file_that_is_back_is_served_again(
     aside.rename(path)
     fence = mirrored.fence()
     mirrored.append({"n": 4})
+    assert fence.check().accepted
+    assert in_step()
+
+
+def test_a_file_that_is_made_again_and_not_to_its_end_lost_nothing(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    in_step: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a full disk: a fence that was raised while it was gone asks for none of its size."""
+    path.unlink()
+    assert not mirrored.fence().check(raise_=False).foreign
+    fence = mirrored.fence()
+    write = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        written = write(descriptor, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, f"no room after {written} bytes")
+
+    with monkeypatch.context() as full:
+        full.setattr("journal.mirrorfile.os.write", half)
+        with pytest.raises(MirrorError):
+            journal.mirrors.recreate(KEY)
     assert fence.check().accepted
     assert in_step()
 
