@@ -166,6 +166,22 @@ def test_a_moved_file_is_done(once, migrate, store, journal):
     assert len(journal.sessions()) == 1
 
 
+def test_a_moved_file_is_done_though_its_session_was_rearranged(
+    once, migrate, store, journal, journal_path, exported
+):
+    once.write_bytes(once.read_bytes().replace(b'{"n": 1}', b'{"new": 1}\n{"n": 1}'))
+    assert states(migrate(once)) == {"a.jsonl": "relaid"}
+    once.rename(store / "b.jsonl")
+
+    assert states(migrate(store)) == {"b.jsonl": "already"}
+    assert resolve_key(journal, "b.jsonl") == "s-1"
+    assert len(journal.sessions()) == 1
+    assert verify(journal, plan([store])).holds
+    assert exported("s-1") == (store / "b.jsonl").read_bytes()
+    assert audit(journal_path).findings == ()
+    assert states(migrate(store)) == {"b.jsonl": "already"}
+
+
 def test_identical_copies_are_one_session(store, migrate, exported):
     path = session_file(store / "a.jsonl", {"n": 1})
     shutil.copy(path, store / "copy.jsonl")
