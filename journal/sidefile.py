@@ -13,6 +13,7 @@ import threading
 import time
 from functools import cache
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - a class
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.descriptors import CLOSE_ON_EXEC, NO_LINK, sync_data
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SLOT_SIZE: Final = 256
 _STATE: Final = Struct(">11q36s32s")
 _MAC_SIZE: Final = 16
+_WRAP: Final = 1 << 64
+_HELD: Final = range(-(1 << 63), 1 << 63)  # of the numbers in a slot
 # How long to wait for whoever serves the mirror: it may have been stopped in the middle.
 LOCK_WAIT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.0002
@@ -78,7 +81,17 @@ class Known(NamedTuple):
 
     def packed(self) -> bytes:
         """Return the slot's bytes, but for their MAC."""
-        return _STATE.pack(*self[:-2], self.boot_id.encode()[:36], self.digest)
+        try:
+            return _STATE.pack(*self[:-2], self.boot_id.encode()[:36], self.digest)
+        except StructError:
+            return self._fitting().packed()
+
+    def _fitting(self) -> Known:
+        """Return it with a file's number as the slot holds it, and without times that it cannot hold."""
+        inode = self.inode if self.inode in _HELD else self.inode - _WRAP
+        are_held = self.mtime_ns in _HELD and self.ctime_ns in _HELD
+        mtime_ns, ctime_ns = self[3:5] if are_held else (0, 0)
+        return self._replace(inode=inode, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
 
 class Fresh(NamedTuple):
@@ -140,6 +153,7 @@ class SideFile:
         if len(packed) < _STATE.size or mac != self._mac_of(number, packed):
             return None
         *numbers, boot_id, digest = _STATE.unpack(packed)
+        numbers[1] %= _WRAP
         known = Known._make([*numbers, boot_id.rstrip(b"\0").decode("ascii", "replace"), digest])
         self._seen[number] = data, known
         return known

@@ -786,6 +786,39 @@ def test_a_file_that_came_in_the_place_of_another_is_synced(
     assert len(synced) == 1
 
 
+@pytest.mark.parametrize("year", [1600, 1969, 2262, 2400])
+def test_a_file_of_any_time_is_looked_at(
+    mirrored: Session,
+    path: Path,
+    in_step: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+    year: int,
+) -> None:
+    """Nanoseconds since 1970 are more than 64 bits from 2262 on, and before 1677."""
+    monkeypatch.setattr(reconciling, "TICK_NS", 0)
+    fence = mirrored.fence()
+    os.utime(path, ns=(0, (year - 1970) * 31_556_952 * 10**9 + 10**18))
+    assert fence.check().accepted
+    mirrored.append({"n": 3})
+    assert fence.check().accepted
+    assert in_step()
+
+
+def test_what_is_known_of_a_file_with_any_number_is_shared(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Some file systems in user space number their files with all of 64 bits."""
+    side = SideFile(str(tmp_path / "side"), journal.store.mac)
+    other = SideFile(str(tmp_path / "side"), journal.store.mac)
+    for inode in (1, 2**63 - 1, 2**63, 2**64 - 1):
+        side.write(1, Known(3, inode, 4, 5, 6, digest=bytes(32)))
+        assert other.read(1) == side.read(1) == Known(3, inode, 4, 5, 6, digest=bytes(32))
+    side.write(1, Known(3, 2**64 - 1, 4, 2**63, 6, digest=bytes(32)))
+    assert other.read(1) == Known(3, 2**64 - 1, 4, 0, 0, digest=bytes(32))
+    side.close()
+    other.close()
+
+
 def test_times_within_a_tick_are_not_relied_on(
     journal: Journal, mirrored: Session, path: Path
 ) -> None:
