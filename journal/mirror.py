@@ -90,7 +90,8 @@ class Mirror:
                 self.abandon()  # one that has its name no more
                 self.side.forget(self.fact.number)
                 make_file(self.fact.path, self.fact.mode)
-                if self.now().mirror_state == "gone":
+                chain = self.now()
+                if chain.mirror_state is not None or chain.layout_size:
                     self.recorder.note("edit", what="made", mirror=self.fact.number)
             self.reconcile()
 

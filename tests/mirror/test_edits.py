@@ -295,6 +295,19 @@ def test_a_file_that_is_back_is_served_again(
     assert in_step()
 
 
+def test_a_file_that_was_edited_is_made_again_whole_before_anybody_saw_that_it_is_gone(
+    journal: Journal, mirrored: Session, path: Path, in_step: Callable[[], bool]
+) -> None:
+    put(path, b'{"foreign":1}\n' + path.read_bytes())
+    mirrored.fence()
+    fence, whole = mirrored.fence(), path.read_bytes()
+    path.unlink()
+    journal.mirrors.recreate(KEY)
+    assert path.read_bytes() == whole
+    assert in_step()
+    assert fence.check().accepted
+
+
 def test_a_file_that_is_made_again_and_not_to_its_end_lost_nothing(
     journal: Journal,
     mirrored: Session,
