@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 _SYNC_EVERY_S: Final = 1.0
+_MOST_AT_ONCE: Final = 16 * 1024 * 1024
 
 
 class Mirror:
@@ -230,10 +231,15 @@ class Mirror:
             head = chain.head.seq
             if known.is_ahead(head, chain.layout.no):
                 return None
-            rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))
+            parts: list[bytes] = []
+            size = 0
+            for row in rows_of(self.store, chain, [(known.exported_seq + 1, head)]):
+                parts += (row.body or b"", row.terminator)
+                size += len(row.body or b"")
+                if size > _MOST_AT_ONCE:
+                    return None  # what another host wrote, say: a comparison has it written piece by piece
         self.store.make_durable()  # others' lines: in the file they must not outlive the log
-        data = b"".join([part for row in rows for part in (row.body or b"", row.terminator)])
-        return Fresh(data, known.exported_seq, head, known.layout_no)
+        return Fresh(b"".join(parts), known.exported_seq, head, known.layout_no)
 
     # -- reconciling ------------------------------------------------------------------
 

@@ -735,6 +735,28 @@ def test_a_new_mirror_is_none_that_a_database_knew_before_an_older_one_was_put_b
         assert b"".join(export(journal, KEY)) == whole
 
 
+def test_what_a_file_lacks_is_never_held_as_a_whole(
+    mirrored: Session, in_step: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another host may have written for days, to a journal on a server."""
+    monkeypatch.setattr("journal.mirror._MOST_AT_ONCE", 20)
+    monkeypatch.setattr("journal.reconciling._WORTH_A_TICK", 20)
+    with monkeypatch.context() as away:
+        away.setattr(Mirror, "serve", lambda *_: None)
+        mirrored.extend([{"n": n} for n in range(30)])
+    sizes: list[int] = []
+    append = MirrorFile.append
+
+    def noted(self: MirrorFile, data: bytes) -> None:
+        sizes.append(len(data))
+        append(self, data)
+
+    monkeypatch.setattr(MirrorFile, "append", noted)
+    mirrored.append({"n": 30})
+    assert in_step()
+    assert max(sizes) <= 20 + len(b'{"n":10}\n')
+
+
 def test_a_file_is_behind_only_where_it_lacks_a_line_or_an_order(
     journal: Journal, mirrored: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
