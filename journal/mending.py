@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from journal.comparison import Compared, compare, rows_of
+from journal.comparison import Compared, Readable, compare, rows_of
 from journal.explanation import counted
 from journal.foreign import layout_of
 from journal.process import this_process
@@ -71,6 +71,18 @@ def refuse(mirror: Mirror, found: Plan) -> None:
         mirror.recorder.edit("refused", path=mirror.fact.path)
 
 
+def beside_old(mirror: Mirror, file: Readable, *, is_final: bool) -> tuple[Compared, Plan]:
+    """Compare a file with the layout that it has, where the session was rewritten since; return what became of it."""
+    known, chain = mirror.known() or Known(), mirror.now()
+    # Where somebody died at a cut it may be done or not: what stood behind it is not missed.
+    exported = known.size if known.cut_to < 0 else min(known.size, known.cut_to)
+    # All that came since stands at the old layout's end too: what an earlier
+    # try has kept already is found there, and not kept again.
+    layout = layout_of(chain, known.layout_no)
+    old = compare(mirror.store, chain, file, layout=layout, exported=exported)
+    return old, mirror.plan(old, is_final=is_final, exported=exported)
+
+
 def rewrite(mirror: Mirror, file: MirrorFile, *, is_final: bool) -> Plan:
     """Keep what is foreign in a file of the old layout, then give it the new one, unless that is refused.
 
@@ -80,16 +92,9 @@ def rewrite(mirror: Mirror, file: MirrorFile, *, is_final: bool) -> Plan:
     the comparison and the cut is lost: there is no lock that it would heed.
     """
     known = mirror.known() or Known()
-    # Where somebody died at a cut it may be done or not: what stood behind it is not missed.
-    exported = known.size if known.cut_to < 0 else min(known.size, known.cut_to)
-    chain = mirror.now()
-    # All that came since stands at the old layout's end too: what an earlier
-    # try has kept already is found there, and not kept again.
-    layout = layout_of(chain, known.layout_no)
-    old = compare(mirror.store, chain, file, layout=layout, exported=exported)
     # What is cut is looked at for the last time.
-    is_final = is_final or chain.mirror_state != "refused"
-    found = mirror.plan(old, is_final=is_final, exported=exported)
+    is_final = is_final or mirror.now().mirror_state != "refused"
+    old, found = beside_old(mirror, file, is_final=is_final)
     if found.foreign or found.lost:
         mirror.recorder.keep(found, lambda item: read(file, item))
     refuse(mirror, found)

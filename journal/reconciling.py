@@ -16,7 +16,15 @@ from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import MirrorError
 from journal.explanation import counted
 from journal.foreign import CHUNK, in_file
-from journal.mending import ChangedError, is_rewritten, mend_damage, read, refuse, rewrite
+from journal.mending import (
+    ChangedError,
+    beside_old,
+    is_rewritten,
+    mend_damage,
+    read,
+    refuse,
+    rewrite,
+)
 from journal.reconcile import LINE_END, Plan
 from journal.sidefile import Known
 from journal.undoing import Restored, undo_redaction
@@ -88,10 +96,12 @@ def preview(mirror: Mirror) -> Plan:
     if file is None:
         return Plan(plans.GONE)
     restored = Restored(mirror, file)  # what an interrupted redaction left is nobody's edit
-    found = mirror.plan(compare(mirror.store, mirror.now(), restored), is_final=True)
-    if not restored.lines:
-        return found
-    what = plans.BEHIND if found.what == plans.IN_STEP else found.what
+    if was_rewritten := is_rewritten(mirror):
+        _, found = beside_old(mirror, restored, is_final=True)
+    else:
+        found = mirror.plan(compare(mirror.store, mirror.now(), restored), is_final=True)
+    is_behind = found.what == plans.IN_STEP and (was_rewritten or restored.lines)
+    what = plans.BEHIND if is_behind else found.what
     return found._replace(what=what, overwritten=len(restored.lines))
 
 

@@ -735,6 +735,25 @@ def test_a_new_mirror_is_none_that_a_database_knew_before_an_older_one_was_put_b
         assert b"".join(export(journal, KEY)) == whole
 
 
+@pytest.mark.parametrize("hand", [b"", b'{"foreign":1}\n'])
+def test_a_file_that_a_rewrite_has_not_come_to_has_no_foreign_lines_of_ours(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch, hand: bytes
+) -> None:
+    """It is looked at beside the order that it has."""
+    monkeypatch.setattr(Mirror, "serve", lambda *_: None)
+    first, *others = mirrored.read()
+    with path.open("ab") as file:
+        file.write(hand)
+    mirrored.rewrite([first, {"n": 9}], base=mirrored.head.seq, reason="compacted")
+    before = path.read_bytes()
+    plan = journal.mirrors.here(KEY).preview()
+    assert len(others) == 2
+    assert [item.offset for item in plan.foreign] == ([len(before) - len(hand)] if hand else [])
+    assert plan.what == ("foreign lines at the end" if hand else "behind")
+    assert not plan.lost
+    assert path.read_bytes() == before
+
+
 def test_what_a_file_lacks_is_never_held_as_a_whole(
     mirrored: Session, in_step: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
