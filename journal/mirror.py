@@ -125,8 +125,9 @@ class Mirror:
         """Let the file go if nobody is at it just now; it is opened again when it is asked for. Return whether it is closed."""
         if self._file is None:
             return True
+        hold = self.lock
         try:
-            if not self._slot.take_at_once():
+            if not hold.begin_at_once():
                 return False
         except (JournalError, OSError):
             return False  # the journal is being closed
@@ -136,8 +137,10 @@ class Mirror:
         except (JournalError, OSError) as error:
             log.warning("mirror %s was not synced: %s", self.fact.path, error)
         finally:
-            self.abandon()
-            self._slot.give_back()
+            try:
+                self.abandon()
+            finally:  # whatever interrupt comes
+                hold.end()
         return True
 
     def abandon(self) -> None:

@@ -271,16 +271,15 @@ class SlotLock:
 
     def take_at_once(self) -> bool:
         """Take the lock if nobody has it, this thread neither; return whether."""
-        if not self._threads.acquire(blocking=False):
-            return False
-        if self._depth:
-            self._threads.release()
+        threads = self._threads
+        if threads._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - see is_held
             return False
         is_ours = False
         try:
-            is_ours = self._side.lock(self._number, 0)
-            self._depth = 1 if is_ours else 0
-            self.turn += 1
+            if threads.acquire(blocking=False):
+                is_ours = self._side.lock(self._number, 0)
+                self._depth = 1 if is_ours else 0
+                self.turn += 1
         finally:
             if not is_ours:
                 self._free()
@@ -320,13 +319,21 @@ class Hold:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self.end()
 
     def __del__(self) -> None:
         """Let go what an interrupt on the very step out of the block left held."""
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def begin_at_once(self) -> bool:
+        """Take the lock if nobody has it, this thread neither; return whether. It is for the caller to end it."""
+        if not self._lock.take_at_once():
+            return False
+        self._turn = self._lock.turn
+        return True
+
+    def end(self) -> None:
+        """Let the lock go, if it was taken."""
         # Its own turn only: another may have come since, while a traceback kept this one.
         if self._turn and self._lock.is_held() and self._turn == self._lock.turn:
             self._lock.give_back()
