@@ -8,7 +8,7 @@ import re
 import secrets
 import stat
 from contextlib import contextmanager, suppress
-from errno import ENOSYS, EOPNOTSUPP, EPERM
+from errno import ENOSYS, ENOTSUP, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from journal.descriptors import NO_LINK, sync
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_NO_LINKS: Final = (EPERM, EOPNOTSUPP, ENOSYS)  # of a file system such as a memory stick's (FAT)
+# Of a file system such as a memory stick's (FAT). The second is link(2)'s word for it on macOS, where
+# the third is another number.
+_NO_LINKS: Final = (EPERM, ENOTSUP, EOPNOTSUPP, ENOSYS)
 _DRAFT_LIMIT: Final = 200  # bytes: a dot and a number are added, and 255 are the most there can be
 
 

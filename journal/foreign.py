@@ -74,6 +74,17 @@ class Recorder:
             write(cursor, chain, self.external(cursor), self._store.clock(), facts=[told])
             chain.load_facts(cursor)
 
+    def begin(self, cursor: Cursor, chain: Chain) -> None:
+        """Record that a new mirror's file is another, where the session knows of an earlier mirror's; in the caller's transaction.
+
+        How much that file had, and that it was edited or is gone, would be taken for this one's.
+        """
+        chain.know_facts(cursor)
+        if chain.layout_size or chain.mirror_state is not None:
+            told = fact("edit", what="made", mirror=self._mirror.number)
+            write(cursor, chain, self._store.keeper(cursor), self._store.clock(), facts=[told])
+            chain.load_facts(cursor)
+
     def note(self, control: str, **facts: object) -> None:
         """Record a fact that is nobody's fault."""
         with self._store.transaction() as cursor:

@@ -74,13 +74,14 @@ def taken_in(
 def floor_at(cursor: Cursor, chain: Chain | None, position: tuple[int, int] | None) -> int | None:
     """Return the size that the file must have at the head; None if that cannot be told.
 
-    Who rewrote the session after the file was looked at has it cut, and that is no edit.
+    Who rewrote the session after the file was looked at has it cut, and that is no edit. One that
+    is gone has no size: made again, it may be found before it has all of its lines.
     """
     if chain is None or position is None:
         return None
     chain.know_facts(cursor)
     size, layout_no = position
-    return size if layout_no == chain.layout.no else None
+    return size if layout_no == chain.layout.no and chain.mirror_state != "gone" else None
 
 
 def persist_examined(cursor: Cursor, chain: Chain) -> None:

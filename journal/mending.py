@@ -7,9 +7,9 @@ mirror's file are ever written over.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from journal.comparison import Compared, compare, rows_of
+from journal.comparison import Compared, Readable, compare, rows_of
 from journal.explanation import counted
 from journal.foreign import layout_of
 from journal.process import this_process
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from journal.mirror import Mirror
     from journal.mirrorfile import MirrorFile
     from journal.reconcile import Found, Plan
+
+
+KEEP: Final = "keep"
+REFUSE: Final = "refuse"
 
 
 class ChangedError(Exception):
@@ -60,8 +64,27 @@ def is_rewritten(mirror: Mirror) -> bool:
     return known is not None and mirror.now().rewritten_no > known.layout_no
 
 
-def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
-    """Keep what is foreign in a file of the old layout, then give it the new one.
+def refuse(mirror: Mirror, found: Plan) -> None:
+    """Record that the file is left alone from now on, where its mirror is to refuse such an edit."""
+    is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
+    if mirror.fact.on_edit == REFUSE and not is_benign and mirror.now().mirror_state is None:
+        mirror.recorder.edit("refused", path=mirror.fact.path)
+
+
+def beside_old(mirror: Mirror, file: Readable, *, is_final: bool) -> tuple[Compared, Plan]:
+    """Compare a file with the layout that it has, where the session was rewritten since; return what became of it."""
+    known, chain = mirror.known() or Known(), mirror.now()
+    # Where somebody died at a cut it may be done or not: what stood behind it is not missed.
+    exported = known.size if known.cut_to < 0 else min(known.size, known.cut_to)
+    # All that came since stands at the old layout's end too: what an earlier
+    # try has kept already is found there, and not kept again.
+    layout = layout_of(chain, known.layout_no)
+    old = compare(mirror.store, chain, file, layout=layout, exported=exported)
+    return old, mirror.plan(old, is_final=is_final, exported=exported)
+
+
+def rewrite(mirror: Mirror, file: MirrorFile, *, is_final: bool) -> Plan:
+    """Keep what is foreign in a file of the old layout, then give it the new one, unless that is refused.
 
     The same inode is cut back to what both have in common and written on
     from there; that we are about to is noted first, so that a crash in
@@ -69,16 +92,16 @@ def rewrite(mirror: Mirror, file: MirrorFile) -> Plan:
     the comparison and the cut is lost: there is no lock that it would heed.
     """
     known = mirror.known() or Known()
-    # Where somebody died at a cut it may be done or not: what stood behind it is not missed.
-    exported = known.size if known.cut_to < 0 else min(known.size, known.cut_to)
-    chain = mirror.now()
-    # All that came since stands at the old layout's end too: what an earlier
-    # try has kept already is found there, and not kept again.
-    layout = layout_of(chain, known.layout_no)
-    old = compare(mirror.store, chain, file, layout=layout, exported=exported)
-    found = mirror.plan(old, is_final=True, exported=exported)
+    # What is cut is looked at for the last time.
+    is_final = is_final or mirror.now().mirror_state != "refused"
+    old, found = beside_old(mirror, file, is_final=is_final)
     if found.foreign or found.lost:
         mirror.recorder.keep(found, lambda item: read(file, item))
+    refuse(mirror, found)
+    if mirror.now().mirror_state == "refused":
+        # What is lost is told once: so much of the old layout is in the file by now.
+        mirror.know(known._replace(size=old.offset, exported_seq=0, mtime_ns=0, ctime_ns=0))
+        return found._replace(taken=len(found.foreign))
     new = compare(mirror.store, mirror.now(), file)
     mirror.store.make_durable()  # nothing is cut away for a layout that a power cut could take back
     mirror.know(known._replace(cut_to=new.offset, mtime_ns=0, ctime_ns=0))

@@ -17,7 +17,7 @@ from journal.comparison import Compared, rows_of
 from journal.errors import JournalError, MirrorError
 from journal.explanation import counted
 from journal.foreign import Recorder
-from journal.mirrorfile import MirrorFile, is_file
+from journal.mirrorfile import MirrorFile, is_file, make_file
 from journal.reconciling import Look
 from journal.sidefile import Fresh, Hold, Known, SlotLock
 from journal.store import log
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from journal.store import Store
 
 _SYNC_EVERY_S: Final = 1.0
+_MOST_AT_ONCE: Final = 16 * 1024 * 1024
 
 
 class Mirror:
@@ -87,9 +88,11 @@ class Mirror:
         """Make the file, empty, where there is none, and write the session to it."""
         with self.lock:
             if not is_file(self.fact.path):
+                self.abandon()  # one that has its name no more
                 self.side.forget(self.fact.number)
-                self._file = MirrorFile(self.fact.path, create=True, mode=self.fact.mode)
-                if self.now().mirror_state == "gone":
+                make_file(self.fact.path, self.fact.mode)
+                chain = self.now()
+                if chain.mirror_state is not None or chain.layout_size:
                     self.recorder.note("edit", what="made", mirror=self.fact.number)
             self.reconcile()
 
@@ -122,8 +125,9 @@ class Mirror:
         """Let the file go if nobody is at it just now; it is opened again when it is asked for. Return whether it is closed."""
         if self._file is None:
             return True
+        hold = self.lock
         try:
-            if not self._slot.take_at_once():
+            if not hold.begin_at_once():
                 return False
         except (JournalError, OSError):
             return False  # the journal is being closed
@@ -133,8 +137,10 @@ class Mirror:
         except (JournalError, OSError) as error:
             log.warning("mirror %s was not synced: %s", self.fact.path, error)
         finally:
-            self.abandon()
-            self._slot.give_back()
+            try:
+                self.abandon()
+            finally:  # whatever interrupt comes
+                hold.end()
         return True
 
     def abandon(self) -> None:
@@ -225,11 +231,18 @@ class Mirror:
                 return None
             if chain.redacting is not None and chain.redacting.mirror == self.fact.number:
                 return None
-            head = max(chain.head.seq, known.exported_seq)
-            rows = list(rows_of(self.store, chain, [(known.exported_seq + 1, head)]))
+            head = chain.head.seq
+            if known.is_ahead(head, chain.layout.no):
+                return None
+            parts: list[bytes] = []
+            size = 0
+            for row in rows_of(self.store, chain, [(known.exported_seq + 1, head)]):
+                parts += (row.body or b"", row.terminator)
+                size += len(row.body or b"")
+                if size > _MOST_AT_ONCE:
+                    return None  # what another host wrote, say: a comparison has it written piece by piece
         self.store.make_durable()  # others' lines: in the file they must not outlive the log
-        data = b"".join([part for row in rows for part in (row.body or b"", row.terminator)])
-        return Fresh(data, known.exported_seq, head, known.layout_no)
+        return Fresh(b"".join(parts), known.exported_seq, head, known.layout_no)
 
     # -- reconciling ------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ from journal.commands import command_on
 from journal.controls import fact
 from journal.errors import JournalError, MirrorError, NotFoundError
 from journal.files import is_journals_own
+from journal.foreign import Recorder
+from journal.mending import KEEP, REFUSE
 from journal.mirror import Mirror
 from journal.mirrorfile import check_holds_lines, is_file, make_file, mode_of, real_path
 from journal.mirrorstatus import MirrorStatus, status_of
 from journal.model import check_label
 from journal.permitting import permit
 from journal.process import this_process
-from journal.reconciling import KEEP, REFUSE
 from journal.registry import MirrorFact
 from journal.serverplace import A_COPYS, UNTOLD, is_untold, whose
 from journal.sidefiles import SideFiles, untold
@@ -97,6 +98,9 @@ class Mirrors:
                 )
             made = known or self._register(cursor, chain.session_id, found, on_edit or KEEP)
             if known is None:
+                Recorder(self._store, made).begin(cursor, chain)
+                # Another had it, where an older database was put back.
+                self._sides.of(found).forget(made.number)
                 make_file(found, made.mode)  # or who writes before we come to it calls it gone
         self._begin(made, is_new=known is None)
         return made

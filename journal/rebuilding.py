@@ -10,6 +10,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from unicodedata import normalize
 from urllib.parse import quote
 
 from sqlalchemy import LargeBinary, cast, select
@@ -35,6 +36,7 @@ INDEX: Final = "journal-export.json"
 SCHEMA: Final = "journal.export.all/1"
 _OWN: Final = "sessions"  # for sessions that came from no file
 _NAME_LIMIT: Final = 200
+_LONGEST: Final = 255  # bytes of a name
 # A mode is a record that nobody sealed: never one by which others may write it, or anybody run it.
 _MODES: Final = 0o644
 
@@ -46,7 +48,7 @@ class Rebuilt(NamedTuple):
         file: its path below the directory.
         session: the session's key.
         original: the path it was once read from; None if it was never a file.
-        instead_of: the place it would have had, if another file has that; else None.
+        instead_of: the place it would have had, if another file has that, or it is too long; else None.
         bytes, lines, sha256: of the file as it was written.
         stepped_over: rows of the session that could not be believed, and are not in it.
 
@@ -195,23 +197,37 @@ class _Taken:
     def free(self, place: str) -> str:
         """Take the place, or one beside it if another has it: a file, or a directory where this is to be a file."""
         path = PurePosixPath()
-        *above, name = PurePosixPath(place).parts
+        *above, name = map(_fitting, PurePosixPath(place).parts)
         for part in above:
             path = self._beside(path / part, self._files)
         path = self._beside(path / name, self._files, self._directories)
-        self._files.add(str(path).lower())
-        self._directories.update(str(each).lower() for each in path.parents)
+        self._files.add(_folded(path))
+        self._directories.update(map(_folded, path.parents))
         return str(path)
 
     @staticmethod
     def _beside(path: PurePosixPath, *taken: set[str]) -> PurePosixPath:
         found, number, name = path, 1, path.name
         if len(os.fsencode(name)) > _NAME_LIMIT:  # no number would fit before it
-            name = f"{sha256(os.fsencode(name)).hexdigest()[:16]}{path.suffix}"
-        while any(str(found).lower() in each for each in taken):
+            name = _shortened(name)
+        while any(_folded(found) in each for each in taken):
             number += 1
             found = path.with_name(f"{number}-{name}")
         return found
+
+
+def _folded(path: PurePosixPath) -> str:
+    """Return a path as macOS knows it: in any case, and in any of Unicode's forms."""
+    return normalize("NFD", normalize("NFD", str(path)).casefold())
+
+
+def _fitting(name: str) -> str:
+    """Return a name that a directory can hold: one that was no text is longer as text."""
+    return _shortened(name) if len(os.fsencode(name)) > _LONGEST else name
+
+
+def _shortened(name: str) -> str:
+    return f"{sha256(os.fsencode(name)).hexdigest()[:16]}{PurePosixPath(name).suffix[:_NAME_LIMIT]}"
 
 
 def _write(content: Export, directory: Path, relative: str, receipt: Receipt | None) -> Rebuilt:

@@ -16,7 +16,15 @@ from journal.comparison import BEGINNING, Compared, Start, compare, rows_of
 from journal.errors import MirrorError
 from journal.explanation import counted
 from journal.foreign import CHUNK, in_file
-from journal.mending import ChangedError, is_rewritten, mend_damage, read, rewrite
+from journal.mending import (
+    ChangedError,
+    beside_old,
+    is_rewritten,
+    mend_damage,
+    read,
+    refuse,
+    rewrite,
+)
 from journal.reconcile import LINE_END, Plan
 from journal.sidefile import Known
 from journal.undoing import Restored, undo_redaction
@@ -35,8 +43,8 @@ _WORTH_A_TICK: Final = 16 * 1024 * 1024
 _BRIEF: Final = 4 * 1024 * 1024
 _TRIES: Final = 8
 _LAZY_TRIES: Final = 2  # one to take lines in, one to see that this was all
-KEEP: Final = "keep"
-REFUSE: Final = "refuse"
+# What a later look may find more than.
+_NO_EDIT: Final = (plans.GONE, plans.BEHIND, plans.IN_STEP)
 
 
 class Look(NamedTuple):
@@ -70,7 +78,7 @@ def reconcile(mirror: Mirror, look: Look) -> Plan:
             taken += error.taken
             continue
         taken += found.taken
-        first = found if first.what in (plans.GONE, plans.BEHIND) else first
+        first = found if first.what in _NO_EDIT else first
         if is_settled:
             if not look.is_cheap:
                 mirror.sync()
@@ -88,16 +96,20 @@ def preview(mirror: Mirror) -> Plan:
     if file is None:
         return Plan(plans.GONE)
     restored = Restored(mirror, file)  # what an interrupted redaction left is nobody's edit
-    found = mirror.plan(compare(mirror.store, mirror.now(), restored), is_final=True)
-    if not restored.lines:
-        return found
-    what = plans.BEHIND if found.what == plans.IN_STEP else found.what
+    if was_rewritten := is_rewritten(mirror):
+        _, found = beside_old(mirror, restored, is_final=True)
+    else:
+        found = mirror.plan(compare(mirror.store, mirror.now(), restored), is_final=True)
+    is_behind = found.what == plans.IN_STEP and (was_rewritten or restored.lines)
+    what = plans.BEHIND if is_behind else found.what
     return found._replace(what=what, overwritten=len(restored.lines))
 
 
 def _present(mirror: Mirror) -> MirrorFile | None:
     """Return the file, or record, once, that it is there no more; or that it is back."""
-    file, chain = mirror.file(), mirror.now()
+    file, chain, known = mirror.file(), mirror.now(), mirror.known()
+    if known is not None and known.is_ahead(chain.head.seq, chain.layout.no):
+        mirror.side.forget(mirror.fact.number)
     if file is None:
         if chain.mirror_state != "gone":
             mirror.recorder.edit("gone", path=mirror.fact.path)
@@ -134,7 +146,8 @@ def _pass(mirror: Mirror, file: MirrorFile, look: Look) -> tuple[Plan, bool]:
             before = _settled_times(file)
             compared = _compare(mirror, file)
     if compared is None:
-        return rewrite(mirror, file), False
+        found = rewrite(mirror, file, is_final=look.is_final)
+        return found, mirror.now().mirror_state == "refused"
     if is_rewritten(mirror):
         raise ChangedError  # between the two looks: the file has the old order still
     found = mirror.plan(compared, is_final=look.is_final, floor=look.floor)
@@ -192,9 +205,7 @@ def _take(
     taken = mirror.recorder.take(compared, found, lambda x: read(file, x), is_lazy=is_lazy)
     if taken is None:
         return 0
-    is_benign = not found.is_edit and all(x.size == len(x.terminator) for x in found.foreign)
-    if mirror.fact.on_edit == REFUSE and not is_benign and mirror.now().mirror_state is None:
-        mirror.recorder.edit("refused", path=mirror.fact.path)
+    refuse(mirror, found)
     known, chain = mirror.known() or Known(), mirror.now()
     if chain.rewritten_no > compared.newest_no:
         return taken
@@ -206,6 +217,7 @@ def _take(
         ctime_ns=0,
         boot_id=mending.this_boot(),
         inode=file.inode,
+        synced_to=_synced_to(known, file.inode),
         layout_no=chain.layout.no,
     )
     if not keeps_digest:
@@ -260,11 +272,16 @@ def _remember(
             ctime_ns=status.st_ctime_ns if is_still else 0,
             exported_seq=compared.head,
             layout_no=compared.newest_no,
-            synced_to=min(known.synced_to, size),
+            synced_to=min(_synced_to(known, status.st_ino), size),
             boot_id=mending.this_boot(),
             cut_to=-1,
         )
     )
+
+
+def _synced_to(known: Known, inode: int) -> int:
+    """Return up to where a file is known to be on disk; nowhere of one that came in the place of another."""
+    return known.synced_to if known.inode == inode else 0
 
 
 def _times(status: os.stat_result) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from journal.engine import connect, translated
 from journal.errors import MirrorError
 from journal.keyfinding import find_keys
 from journal.mirrorfile import is_file
+from journal.mirrorstatus import lacks
 from journal.process import this_process
 from journal.registry import Registry
 from journal.serverplace import OURS, UNTOLD, mirrors_path, place_of, whose
@@ -98,5 +99,5 @@ def _served(cursor: Cursor, slot: Slot, registry: Registry, fact: MirrorFact) ->
     if not is_here:
         return Served(key, fact.path, "gone")
     found = slot.served()
-    is_whole = found is not None and found.exported_seq == chain.head.seq
-    return Served(key, fact.path, "on" if is_whole else "behind")
+    is_behind = found is None or lacks(cursor, chain, found.exported_seq, found.layout_no)
+    return Served(key, fact.path, "behind" if is_behind else "on")

@@ -13,6 +13,7 @@ import threading
 import time
 from functools import cache
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - a class
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from journal.descriptors import CLOSE_ON_EXEC, NO_LINK, sync_data
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SLOT_SIZE: Final = 256
 _STATE: Final = Struct(">11q36s32s")
 _MAC_SIZE: Final = 16
+_WRAP: Final = 1 << 64
+_HELD: Final = range(-(1 << 63), 1 << 63)  # of the numbers in a slot
 # How long to wait for whoever serves the mirror: it may have been stopped in the middle.
 LOCK_WAIT_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.0002
@@ -67,6 +70,10 @@ class Known(NamedTuple):
     boot_id: str = ""
     digest: bytes = b""
 
+    def is_ahead(self, head: int, layout_no: int) -> bool:
+        """Whether it tells of entries that the session has not: an older database was put back."""
+        return self.exported_seq > head or self.layout_no > layout_no
+
     def after(self, fresh: Fresh) -> Known:
         """Return what is known once a write's lines stand at the end of the file."""
         size, times = self.size + len(fresh.data), (0, 0) if fresh.data else self[3:5]
@@ -74,7 +81,17 @@ class Known(NamedTuple):
 
     def packed(self) -> bytes:
         """Return the slot's bytes, but for their MAC."""
-        return _STATE.pack(*self[:-2], self.boot_id.encode()[:36], self.digest)
+        try:
+            return _STATE.pack(*self[:-2], self.boot_id.encode()[:36], self.digest)
+        except StructError:
+            return self._fitting().packed()
+
+    def _fitting(self) -> Known:
+        """Return it with a file's number as the slot holds it, and without times that it cannot hold."""
+        inode = self.inode if self.inode in _HELD else self.inode - _WRAP
+        are_held = self.mtime_ns in _HELD and self.ctime_ns in _HELD
+        mtime_ns, ctime_ns = self[3:5] if are_held else (0, 0)
+        return self._replace(inode=inode, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
 
 class Fresh(NamedTuple):
@@ -136,6 +153,7 @@ class SideFile:
         if len(packed) < _STATE.size or mac != self._mac_of(number, packed):
             return None
         *numbers, boot_id, digest = _STATE.unpack(packed)
+        numbers[1] %= _WRAP
         known = Known._make([*numbers, boot_id.rstrip(b"\0").decode("ascii", "replace"), digest])
         self._seen[number] = data, known
         return known
@@ -241,9 +259,10 @@ class SlotLock:
             return
         is_ours = False
         try:
-            is_ours = threads.acquire(timeout=LOCK_WAIT_S) and self._side.lock(self._number)
-            self._depth = int(is_ours)
-            self.turn += 1
+            if threads.acquire(timeout=LOCK_WAIT_S):  # else they are another thread's, who has it
+                is_ours = self._side.lock(self._number)
+                self._depth = 1 if is_ours else 0  # no call, as below
+                self.turn += 1
         finally:
             if not is_ours:
                 self._free()
@@ -252,16 +271,15 @@ class SlotLock:
 
     def take_at_once(self) -> bool:
         """Take the lock if nobody has it, this thread neither; return whether."""
-        if not self._threads.acquire(blocking=False):
-            return False
-        if self._depth:
-            self._threads.release()
+        threads = self._threads
+        if threads._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - see is_held
             return False
         is_ours = False
         try:
-            is_ours = self._side.lock(self._number, 0)
-            self._depth = int(is_ours)
-            self.turn += 1
+            if threads.acquire(blocking=False):
+                is_ours = self._side.lock(self._number, 0)
+                self._depth = 1 if is_ours else 0
+                self.turn += 1
         finally:
             if not is_ours:
                 self._free()
@@ -301,13 +319,21 @@ class Hold:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self.end()
 
     def __del__(self) -> None:
         """Let go what an interrupt on the very step out of the block left held."""
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def begin_at_once(self) -> bool:
+        """Take the lock if nobody has it, this thread neither; return whether. It is for the caller to end it."""
+        if not self._lock.take_at_once():
+            return False
+        self._turn = self._lock.turn
+        return True
+
+    def end(self) -> None:
+        """Let the lock go, if it was taken."""
         # Its own turn only: another may have come since, while a traceback kept this one.
         if self._turn and self._lock.is_held() and self._turn == self._lock.turn:
             self._lock.give_back()

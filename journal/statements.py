@@ -148,6 +148,15 @@ def line_seqs() -> str:
     return compiled(select(_E.seq).where(*where, is_line).order_by(_E.seq))
 
 
+@cache
+def first_line() -> str:
+    """Select the first seq of a row that says it is a line, or nothing: (session_id, first, last)."""
+    where = (_E.session_id == bindparam("session_id"), _E.seq >= bindparam("first"))
+    is_line = (_E.seq <= bindparam("last"), _E.kind != literal_column("'control'"))
+    found = select(_E.seq).where(*where, *is_line).order_by(_E.seq)
+    return compiled(found.limit(literal_column("1")))
+
+
 # One column where the answer is mostly "nothing": both drivers describe every column of
 # a SELECT each time it runs, and 26 of them cost more than finding the row.
 @cache

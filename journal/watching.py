@@ -250,20 +250,30 @@ class Watch:
                 )
         except StorageError:
             raise
-        except JournalError as error:
+        except (JournalError, UnfitError) as error:
             yield Seen("set aside", path, detail=str(error))
             return
         if key is not None and is_live and os.path.lexists(path):
             yield from self._keep(path, key, entries)
+        elif key is not None and entries:  # an archive, which nobody goes on with
+            yield Seen("taken in", path, key, entries)
 
     def _held(self, each: PlannedFile) -> str | None:
-        """Return the session that a file became before, if it has all of it: to bring it in again would leave a run on record."""
+        """Return the session that a file became before, if it has all of it: to bring it in again would leave a run on record.
+
+        Raises:
+            UnfitError: it has a line still that was erased.
+
+        """
         try:
             with open_source(each.path) as source:
                 found = choose(self._journal.store, each, source)
         except UnfitError:
             return None
-        was_cut = each.file_class == "primary" and found.was_cut(source.size)
+        was_cut = False
+        if each.file_class == "primary":
+            found.check_erased()
+            was_cut = found.was_cut(source.size)
         return found.key if found.of_file and found.holding.is_done and not was_cut else None
 
     def _moved(self, each: PlannedFile) -> str | None:
@@ -283,7 +293,8 @@ class Watch:
             return None
         try:
             with Source(each.path) as source:
-                return key if compare(store, key, source).as_file in _GOES_ON else None
+                held = compare(store, key, source)
+                return key if held.as_file in _GOES_ON and not held.has_erased else None
         except UnfitError:
             return None
 

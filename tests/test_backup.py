@@ -376,7 +376,7 @@ def test_what_the_system_cannot_do_is_an_error_of_ours(
     assert not list(tmp_path.glob("*copy.db*"))
 
 
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_file_system_without_links_takes_a_backup_and_gives_it_back(
     journal_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

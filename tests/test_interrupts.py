@@ -250,6 +250,20 @@ def test_an_interrupt_at_any_moment_with_a_mirror(journal_path, tmp_path, monkey
     assert not audit(journal_path).findings
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_as_a_mirror_is_let_rest_leaves_no_lock(journal_path, tmp_path):
+    with Journal(journal_path) as journal:
+        session = journal.session(KEY, writer="gateway", role="run", mirror=tmp_path / "a.jsonl")
+        mirror = journal.mirrors.here(KEY)
+        for where in interruptions(mirror.rest):
+            assert not is_left(mirror._slot._threads), where
+            session.append(LINE)  # and opens the file again
+        session.append(LINE)
+        with mirror.lock:
+            assert not mirror.rest()
+            assert mirror._slot.is_held()
+
+
 def test_a_block_that_a_traceback_kept_undoes_no_later_one(journal_path):
     """Collected in the middle of the thread's next block, it leaves that alone."""
     with Journal(journal_path) as journal:

@@ -13,6 +13,7 @@ from journal import EntryError, StorageError
 from journal.audit import audit
 from journal.migration import apply, plan
 from journal.rebuilding import rebuild
+from tests.systems import LINUX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,15 +217,20 @@ def test_two_stores_stand_below_what_they_have_in_common(journal: Journal, tmp_p
     assert [each.instead_of for each in written] == [None, None]
 
 
-def test_a_place_that_is_taken_is_told(journal: Journal, tmp_path: Path) -> None:
-    for name in ("a.jsonl", "A.jsonl"):
+@pytest.mark.parametrize("names", [("A", "a"), ("e\u0301", "\u00e9"), ("STRASSE", "stra\u00dfe")])
+def test_a_place_that_is_taken_is_told(
+    journal: Journal, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """Where files go to a system that takes the two for one, too."""
+    one, other = (f"{name}.jsonl" for name in names)
+    for name in (one, other):
         (tmp_path / "fx").mkdir(exist_ok=True)
         (tmp_path / "fx" / name).write_text(f'{{"in":"{name}"}}\n')
     migrate(journal, tmp_path / "fx")
     written = rebuild(journal, tmp_path / "rebuilt")
     assert {(each.file, each.instead_of) for each in written} == {
-        ("A.jsonl", None),
-        ("2-a.jsonl", "a.jsonl"),
+        (one, None),
+        (f"2-{other}", other),
     }
 
 
@@ -287,6 +293,24 @@ def test_a_name_as_long_as_can_be_comes_back(journal: Journal, tmp_path: Path) -
     migrate(journal, tmp_path / "src")
     rebuild(journal, tmp_path / "rebuilt")
     assert (tmp_path / "rebuilt" / name).read_text() == '{"n":1}\n'
+
+
+@LINUX
+@pytest.mark.parametrize("where", ["directory", "file"])
+def test_a_name_that_is_too_long_once_it_is_text_is_shortened_and_told(
+    journal: Journal, tmp_path: Path, where: str
+) -> None:
+    """Written out as text each byte that is none takes four."""
+    odd = "\udce9" * 80  # as Python names such bytes
+    path = tmp_path / "source" / (f"{odd}/a.jsonl" if where == "directory" else f"a/{odd}.jsonl")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"n":1}\n')
+    migrate(journal, tmp_path / "source")
+    (done,) = rebuild(journal, tmp_path / "rebuilt")
+    assert (tmp_path / "rebuilt" / done.file).read_bytes() == b'{"n":1}\n'
+    assert done.file.endswith(".jsonl")
+    assert done.instead_of is not None
+    assert "\\xe9" * 80 in done.instead_of
 
 
 @pytest.mark.parametrize(

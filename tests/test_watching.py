@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import Journal, NotFoundError, StorageError
+from journal import Journal, NotFoundError, StorageError, reconciling
 from journal.audit import audit
 from journal.foreign import Recorder
 from journal.migration import apply, plan, runs
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from journal.mirror import Mirror
+    from journal.mirrorfile import MirrorFile
     from journal.watching import Seen
 
 PATIENCE_S = 60
@@ -535,6 +537,24 @@ def test_a_file_that_lost_lines_is_told_although_no_entry_came(
     assert caught_up(journal, store) == []
 
 
+def test_a_file_that_lost_lines_while_it_was_looked_at_is_told(
+    journal: Journal, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = session_file(store / "a.jsonl", {"n": 1}, {"n": 2})
+    caught_up(journal, store)
+    compare, cuts = reconciling._compare, [path.stat().st_size - len(b'{"n": 2}\n')]
+
+    def compared(mirror: Mirror, file: MirrorFile) -> object:
+        found = compare(mirror, file)
+        if cuts:
+            os.truncate(path, cuts.pop())
+        return found
+
+    monkeypatch.setattr(reconciling, "_compare", compared)
+    (seen,) = Watch(journal, [store]).catch_up()
+    assert (seen.what, seen.entries, seen.detail) == ("taken in", 0, "shorter than it was")
+
+
 def test_a_file_whose_lock_is_not_given_back_holds_no_other_up(
     journal: Journal, store: Path, journal_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -586,12 +606,12 @@ def test_to_look_again_at_what_is_there_leaves_no_run_on_record(
     (store / "copy.jsonl").write_bytes(path.read_bytes())
     archive = "11111111-1111-1111-1111-111111111111.jsonl.reset.2026-01-02T03-04-05.678Z"
     session_file(store / archive, {"n": 2}, session_id="s-2")
-    caught_up(journal, store)
+    assert ("taken in", "s-2", 2) in caught_up(journal, store)
     before = len(runs(journal))
     assert [what for what, *_ in caught_up(journal, store)] == ["set aside"]
     assert len(runs(journal)) == before == 3
     append(store / archive, {"n": 3})
-    caught_up(journal, store)
+    assert ("taken in", "s-2", 1) in caught_up(journal, store)
     assert len(journal.session("s-2").read()) == 3
 
 

@@ -175,7 +175,9 @@ def _tell_rebuilt(directory: Path, files: list[Rebuilt]) -> None:
     size = output.size(sum(each.bytes for each in files))
     for each in files:
         if each.instead_of is not None:
-            output.say(f"Note: {each.instead_of} is another file's place: wrote {each.file}.")
+            output.say(
+                f"Note: {each.instead_of} is another file's place, or too long: wrote {each.file}."
+            )
     output.say(f"Wrote {output.counted(len(files), 'file')}, {size}, to {directory}.")
 
 

@@ -78,6 +78,7 @@ def _adopted(store: Store, path: str, source: Source, key: str | None) -> str:
     each = _described(path, source)
     keys = (key,) if key else naming.candidates(each.base, each.name, path_text(path))
     choice = _chosen(store, each, keys, source)
+    choice.check_erased()
     if choice.holding.is_done and not choice.was_cut(source.size):
         return choice.key
     number = receipts.begin_run(store, [path])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from journal.migration import naming, receipts
 from journal.migration.holding import NOTHING, Holding, compare
-from journal.migration.receipts import DONE, PARTIAL, Kept, path_text
+from journal.migration.receipts import DONE, PARTIAL, Kept, Receipt, path_text
 from journal.migration.source import UnfitError
 
 if TYPE_CHECKING:
@@ -41,11 +41,35 @@ class Choice(NamedTuple):
         known = [kept.receipt.bytes for kept in self.of_file if kept.receipt.state == DONE]
         return self.holding.as_file == "more" and max(known, default=0) > size
 
+    def check_erased(self) -> None:
+        """Refuse a file that has a line still which was erased, where the session's: it would come back with it.
+
+        Raises:
+            UnfitError: it has.
+
+        """
+        if self.holding.has_erased and self.holding.as_file != "other":
+            raise erased(self.key)
+
+    @property
+    def twin(self) -> Receipt | None:
+        """What another path was read as, where a session in an order of its own is the very file all the same."""
+        if self.holding.as_file != "equal" or self.holding.relation == "equal":
+            return None
+        found = (kept.receipt for kept in self.of_others)
+        return next((receipt for receipt in found if receipt.state == DONE), None)
+
     @property
     def partial(self) -> Kept | None:
         """The receipt of an unfinished run, to be brought up to date."""
         every = (*self.of_file, *self.of_others)
         return next((each for each in every if each.receipt.state == PARTIAL), None)
+
+
+def erased(key: str) -> UnfitError:
+    """Return the reason to set a file aside that seems to have lines which were erased."""
+    why = f"lines of session {key} were erased, and it seems to have them still: take them out, or remove it"
+    return UnfitError("erased", why)
 
 
 def choose(store: Store, each: PlannedFile, source: Source) -> Choice:
@@ -103,7 +127,7 @@ def _offer(store: Store, each: PlannedFile, key: str, source: Source) -> Choice 
     choice = _choice(store, each, key, held)
     if held.relation == "equal" or (held.relation == "beginning" and _may_go_on(each, choice)):
         return choice
-    return None
+    return choice if choice.twin is not None else None
 
 
 def _may_go_on(each: PlannedFile, choice: Choice) -> bool:

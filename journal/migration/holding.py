@@ -27,7 +27,8 @@ class Holding(NamedTuple):
     counts are those of the compared lines; a line end that came late is none, nor
     is each part of a long line. ``is_within`` says that it ends in the midst of one;
     ``as_file`` what its file is to this one, where its own order is another: no receipt
-    can tell of that, so it counts as "more" or "other".
+    can tell of that, so it counts as "more" or "other"; ``has_erased`` that it has other bytes than
+    what stands for a line, where one was erased.
     """
 
     relation: Relation
@@ -40,6 +41,7 @@ class Holding(NamedTuple):
     is_open: bool = False
     is_within: bool = False
     as_file: Relation = "beginning"
+    has_erased: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -93,10 +95,12 @@ def _compared(found_pages: Iterator[Page], source: Source, held: Holding) -> Hol
         data = page.data
         found = source.read_exactly(len(data))
         if found != data:
-            found = _with_erased(found, page.rows)
-        if found != data:
-            is_start = data.startswith(found)
-            return held._replace(relation="more" if is_start else otherwise)
+            told = _with_erased(found, page.rows)
+            is_start = data.startswith(told)
+            if is_start and not data.startswith(found):
+                held = held._replace(has_erased=True)
+            if told != data:
+                return held._replace(relation="more" if is_start else otherwise)
         held = _with(held, page, len(data))
     return held if held.bytes < source.size else held._replace(relation="equal")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from journal.errors import BusyError, JournalError, MirrorError, NotFoundError
 from journal.formats import by_name
 from journal.migration import receipts
-from journal.migration.choosing import choose, choose_only, mirrored
+from journal.migration.choosing import choose, choose_only, erased, mirrored
 from journal.migration.discovery import SetAside, absolute, set_aside
 from journal.migration.holding import NOTHING, seems_erased
 from journal.migration.outcome import FileResult, Result
@@ -164,21 +164,31 @@ class _Run:
         each = replace(planned, header_id=head.header_id, stem=head.stem, format=head.format)
         choice = self._chosen(each, source)
         _check(self._store, choice, source)
+        is_new_mirror = self._is_new_mirror(each)
+        if is_new_mirror:
+            choice.check_erased()
         job.tell(choice.holding.bytes)
-        if choice.holding.relation == "other" or self._was_cut(each, choice, source):
-            return bring_in(self._store, job, each, source, choice.key)
+        was_cut = is_new_mirror and choice.was_cut(source.size)
+        if choice.holding.relation == "other" or was_cut:
+            return self._bring_in(job, each, source, choice)
         transfer = Transfer(self._store, job, each, reading, choice, self._ahead)
         if choice.holding.is_done:
             return transfer.acknowledge()
         try:
             return transfer.copy()
         except JoinedError:  # nothing was written yet
-            return bring_in(self._store, job, each, source, choice.key)
+            return self._bring_in(job, each, source, choice)
 
-    def _was_cut(self, each: PlannedFile, choice: Choice, source: Source) -> bool:
-        """Whether a file lost lines that it would get again, were it made the session's mirror as that is."""
-        is_new = self.is_live and each.file_class == "primary" and each.path not in self._mirrored
-        return is_new and choice.was_cut(source.size)
+    def _bring_in(self, job: Job, each: PlannedFile, source: Source, choice: Choice) -> FileResult:
+        choice.check_erased()
+        return bring_in(self._store, job, each, source, choice.key)
+
+    def _is_new_mirror(self, each: PlannedFile) -> bool:
+        """Whether a file is about to become its session's mirror.
+
+        What it lost would be written to it again, what was erased come back with it.
+        """
+        return self.is_live and each.file_class == "primary" and each.path not in self._mirrored
 
     def _chosen(self, each: PlannedFile, source: Source) -> Choice:
         """Return the session for a file; to a mirror's nothing is left to add but what its program adds at this moment."""
@@ -217,5 +227,4 @@ def _check(store: Store, choice: Choice, source: Source) -> None:
         raise UnfitError("unsound", f"session {key} holds rows that do not verify: journal audit")
     is_all_new = held is not NOTHING and not (held.is_done or held.bytes)
     if (is_all_new or held.relation == "other") and seems_erased(store, key, source):
-        why = f"lines of session {key} were erased, and it seems to have them still: take them out, or remove it"
-        raise UnfitError("erased", why)
+        raise erased(key)

@@ -130,11 +130,12 @@ class Transfer:
         if self._choice.holding.relation == "equal":
             return [self._receipt(session_id, DONE, alias, sha256) for alias in wanted]
         # The session has more than the file, and what the file was is on record.
-        old = next((kept.receipt for kept in self._choice.of_file), None)
+        old = next((kept.receipt for kept in self._choice.of_file), self._choice.twin)
         if old is None:
             return []
+        path, name, _ = self._names()
         state = DONE if old.sha256 == sha256 else old.state
-        return [old._replace(alias=alias, state=state) for alias in wanted]
+        return [old._replace(path=path, name=name, alias=alias, state=state) for alias in wanted]
 
     def _session_id(self) -> int:
         with self._store.snapshot() as cursor:

@@ -200,7 +200,7 @@ class TestExport:
         assert run("export", session, "-o", "out.jsonl", "--force").exit_code == 0
         assert (home / "out.jsonl").read_text() != "mine"
 
-    @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+    @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
     def test_a_place_without_links_will_do(self, run, home, session, monkeypatch, number):
         """A memory stick, say, which is where an anchor belongs: what is there is still never replaced."""
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from journal import Journal
 from journal.audit import audit
-from journal.errors import FullError, NotTrusted
+from journal.errors import FullError, MirrorError, NotTrusted
 from journal.export import every_page
 from journal.layout import Extent
 from journal.migration import apply, plan, resolve_key, runs, verify
 from journal.migration.adoption import adopt
 from journal.migration.transfer import Transfer
 from journal.sidefile import SideFile
+from journal.watching import Watch
 from journal.writing import write
 from tests.migration.conftest import session_file, states
 from tests.systems import LINUX
@@ -163,6 +164,22 @@ def test_a_moved_file_is_done(once, migrate, store, journal):
     assert states(migrate(store)) == {"b.jsonl": "already"}
     assert resolve_key(journal, "b.jsonl") == "s-1"
     assert len(journal.sessions()) == 1
+
+
+def test_a_moved_file_is_done_though_its_session_was_rearranged(
+    once, migrate, store, journal, journal_path, exported
+):
+    once.write_bytes(once.read_bytes().replace(b'{"n": 1}', b'{"new": 1}\n{"n": 1}'))
+    assert states(migrate(once)) == {"a.jsonl": "relaid"}
+    once.rename(store / "b.jsonl")
+
+    assert states(migrate(store)) == {"b.jsonl": "already"}
+    assert resolve_key(journal, "b.jsonl") == "s-1"
+    assert len(journal.sessions()) == 1
+    assert verify(journal, plan([store])).holds
+    assert exported("s-1") == (store / "b.jsonl").read_bytes()
+    assert audit(journal_path).findings == ()
+    assert states(migrate(store)) == {"b.jsonl": "already"}
 
 
 def test_identical_copies_are_one_session(store, migrate, exported):
@@ -539,6 +556,62 @@ def test_two_lines_in_the_place_of_one_that_was_redacted_are_others(
     journal.session("s-1", writer="alice", role="operator").redact([3], reason="a password")
     secret.write_bytes(secret.read_bytes().replace(b"xxxx", b'"}\n"', 1))
 
+    assert states(migrate(secret)) == {"a.jsonl": "relaid"}
+    assert exported("s-1") == secret.read_bytes()
+
+
+@pytest.mark.parametrize("way", ["migrate --mirror", "watch", "SessionFile"])
+@pytest.mark.parametrize("size", ["whole", "cut"])
+def test_a_file_with_a_line_that_was_redacted_becomes_no_mirror_before_that_is_taken_out(
+    secret, journal, exported, way, size
+):
+    """It would come back at once, as a line by somebody whom nobody trusts."""
+    journal.session("s-1", writer="alice", role="operator").redact([3], reason="a password")
+    redacted = exported("s-1")
+    lines = secret.read_bytes().splitlines(keepends=True)
+    secret.write_bytes(b"".join(lines if size == "whole" else lines[:3]))
+    before = secret.read_bytes()
+
+    def bring_in() -> list[str]:
+        if way == "watch":
+            return [seen.what for seen in Watch(journal, [secret.parent]).catch_up()]
+        if way == "migrate --mirror":
+            return list(states(apply(journal, plan([secret]), mirror=True)).values())
+        journal.mirrors.add(adopt(journal, str(secret)), secret)
+        return []
+
+    with pytest.raises(MirrorError, match="erased") if way == "SessionFile" else nullcontext():
+        assert bring_in() == ["set aside" if way == "watch" else "erased"]
+    assert exported("s-1") == redacted
+    assert secret.read_bytes() == before
+    assert not journal.mirrors.facts()
+    assert len(runs(journal)) == 1 + (way == "migrate --mirror")
+
+    secret.write_bytes(redacted[: len(before)])
+    bring_in()
+    assert exported("s-1") == secret.read_bytes() == redacted[: len(before)]
+
+
+@pytest.mark.parametrize("changed", ["rearranged", "torn"])
+def test_nor_does_it_come_back_with_a_file_that_went_on(
+    secret, migrate, journal, exported, changed
+):
+    """Where its order is the session's file's alone, or its last line was open and is another now."""
+    if changed == "rearranged":
+        secret.write_bytes(secret.read_bytes().replace(b'{"n": 1}\n', b'{"new": 1}\n{"n": 1}\n'))
+        assert states(migrate(secret)) == {"a.jsonl": "relaid"}
+    else:
+        secret.write_bytes(secret.read_bytes() + b'{"n":')
+        assert states(migrate(secret)) == {"a.jsonl": "appended"}
+    journal.session("s-1", writer="alice", role="operator").redact([3], reason="a password")
+    before = exported("s-1")
+    assert b"password" not in before
+
+    secret.write_bytes(secret.read_bytes() + b' 3}\n{"n": 4}\n')
+    assert states(migrate(secret)) == {"a.jsonl": "erased"}
+    assert exported("s-1") == before
+
+    secret.write_bytes(before + b' 3}\n{"n": 4}\n')
     assert states(migrate(secret)) == {"a.jsonl": "relaid"}
     assert exported("s-1") == secret.read_bytes()
 

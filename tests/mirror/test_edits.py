@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -294,6 +295,44 @@ def test_a_file_that_is_back_is_served_again(
     assert in_step()
 
 
+def test_a_file_that_was_edited_is_made_again_whole_before_anybody_saw_that_it_is_gone(
+    journal: Journal, mirrored: Session, path: Path, in_step: Callable[[], bool]
+) -> None:
+    put(path, b'{"foreign":1}\n' + path.read_bytes())
+    mirrored.fence()
+    fence, whole = mirrored.fence(), path.read_bytes()
+    path.unlink()
+    journal.mirrors.recreate(KEY)
+    assert path.read_bytes() == whole
+    assert in_step()
+    assert fence.check().accepted
+
+
+def test_a_file_that_is_made_again_and_not_to_its_end_lost_nothing(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    in_step: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a full disk: a fence that was raised while it was gone asks for none of its size."""
+    path.unlink()
+    assert not mirrored.fence().check(raise_=False).foreign
+    fence = mirrored.fence()
+    write = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        written = write(descriptor, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, f"no room after {written} bytes")
+
+    with monkeypatch.context() as full:
+        full.setattr("journal.mirrorfile.os.write", half)
+        with pytest.raises(MirrorError):
+            journal.mirrors.recreate(KEY)
+    assert fence.check().accepted
+    assert in_step()
+
+
 # -- refuse ---------------------------------------------------------------------------
 
 
@@ -319,6 +358,70 @@ def test_refuse_stops_mirroring_until_resumed(
     assert journal.mirrors.status()[0].state == "on"
     with pytest.raises(MirrorError, match=re.escape("was not stopped")):
         journal.mirrors.resume(KEY, "again")
+
+
+@pytest.mark.parametrize("on_edit", ["keep", "refuse"])
+@pytest.mark.parametrize("before", ["edited", "edited and gone"])
+def test_a_mirror_that_comes_after_another_is_made_whole(
+    journal: Journal, path: Path, exported: Callable[[], bytes], on_edit: str, before: str
+) -> None:
+    """What was done to that one's file, and how much that had, says nothing of this one's."""
+    path.parent.mkdir()
+    journal.mirrors.add(KEY, path, on_edit=on_edit)
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.extend([b'{"n":0}', b'{"n":1}'])
+    put(path, b'{"n":0}\n{"foreign":1}\n{"n":1}\n')
+    session.fence()
+    if before == "edited and gone":
+        path.unlink()
+        session.fence()
+    journal.mirrors.remove(KEY)
+    other = path.with_name("other.jsonl")
+    fence = session.fence()
+    journal.mirrors.add(KEY, other)
+    session.append({"n": 2})
+    whole = b'{"n":0}\n{"foreign":1}\n{"n":1}\n{"n":2}\n'
+    assert other.read_bytes() == exported() == whole
+    assert fence.check().accepted
+    assert journal.mirrors.status()[0].state == "on"
+
+
+@pytest.mark.parametrize("rewritten", ["before anybody looked", "since"])
+@pytest.mark.parametrize("hand", ["adds", "removes"])
+def test_a_rewrite_writes_to_no_file_that_is_refused(
+    journal: Journal, path: Path, exported: Callable[[], bytes], rewritten: str, hand: str
+) -> None:
+    path.parent.mkdir()
+    journal.mirrors.add(KEY, path, on_edit="refuse")
+    session = journal.session(KEY, writer="gateway", role="run")
+    session.extend([b'{"n":0}', b'{"n":1}', b'{"n":2}'])
+    fence = session.fence()
+    lines = path.read_bytes().splitlines(keepends=True)
+    put(path, b"".join([*lines, b'{"evil":1}\n'] if hand == "adds" else [lines[0], lines[2]]))
+    edited = path.read_bytes()
+    if rewritten == "since":
+        assert not fence.check(raise_=False).accepted
+        assert path.read_bytes() == edited
+    kept = [entry for entry in session.read() if entry.data == lines[2]]
+    session.rewrite(kept, base=session.head.seq, reason="compacted")
+    for _ in range(2):
+        verdict = fence.check(raise_=False)
+        what = b'{"evil":1}\n' if hand == "adds" else "layout" if rewritten == "since" else "lost"
+        assert foreign(verdict) == [what, "refused"]
+        assert path.read_bytes() == edited
+    assert journal.mirrors.status()[0].state == "refused"
+    for piece in (b'{"ha', b'lf":1}\n'):
+        append(path, piece)
+        journal.mirrors.reconcile(2, is_cheap=True)
+    assert fence.check(raise_=False).foreign[-1].data == b'{"half":1}\n'
+    journal.mirrors.resume(KEY, "looked at it")
+    session.append({"n": 3})
+    assert path.read_bytes() == exported()
+    assert exported().startswith(lines[2])
+    with session.fence() as after:
+        pass
+    assert after.verdict is not None
+    assert after.verdict.accepted
 
 
 @pytest.mark.parametrize("own", [1, 3])

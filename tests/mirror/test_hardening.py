@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -651,6 +652,23 @@ def test_mode_and_inode_are_kept(journal: Journal, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+@LINUX
+def test_a_file_that_is_made_again_is_on_disk_and_the_one_that_was_removed_closed(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    in_step: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    removed, synced = path.with_name("removed"), list[Path]()
+    path.rename(removed)
+    monkeypatch.setattr("journal.mirrorfile.sync_directory", synced.append)
+    journal.mirrors.recreate(KEY)
+    assert in_step()
+    assert synced == [path.parent]
+    assert descriptors_of(identity_of(removed.stat())) == set()
+
+
 def test_a_new_file_is_private(mirrored: Session, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -668,6 +686,178 @@ def test_fences_and_close_sync(
     mirrored.append({"n": 4})
     journal.mirrors.sync()
     assert synced == [32, 40]
+
+
+@pytest.mark.parametrize("is_rebooted", [False, True])
+def test_what_is_known_of_a_file_is_forgotten_where_an_older_database_was_put_back(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch, *, is_rebooted: bool
+) -> None:
+    """By hand, that is, and the file beside it left: the journal knows nothing of the last lines, and the file has them."""
+    database, older = tmp_path / "agent.db", tmp_path / "older.db"
+    path.parent.mkdir()
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run", mirror=path)
+        session.append({"n": 0})
+    shutil.copy(database, older)
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend([{"n": n} for n in range(1, 6)])
+        session.rewrite(session.read()[::-1], base=session.head.seq, reason="turned")
+        session.rewrite(session.read()[::-1], base=session.head.seq, reason="and back")
+    lost = path.read_bytes()
+    shutil.copy(older, database)
+    if is_rebooted:
+        reboot(monkeypatch)
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.append({"new": 1})
+        assert path.read_bytes() == lost + b'{"new":1}\n' == b"".join(export(journal, KEY))
+        assert [entry.trusted for entry in session.read()] == [True] + [False] * 5 + [True]
+
+
+def test_a_new_mirror_is_none_that_a_database_knew_before_an_older_one_was_put_back(
+    tmp_path: Path, path: Path
+) -> None:
+    """It gets the number that one had; nothing that is known under that is of this one's file."""
+    database, older = tmp_path / "agent.db", tmp_path / "older.db"
+    path.parent.mkdir()
+    with Journal(database) as journal:
+        session = journal.session(KEY, writer="gateway", role="run")
+        session.extend([{"n": n} for n in range(9)])
+    shutil.copy(database, older)
+    with Journal(database) as journal:
+        journal.session(KEY, writer="gateway", role="run", mirror=path).fence()
+    whole = path.read_bytes()
+    shutil.copy(older, database)
+    with Journal(database) as journal:
+        journal.mirrors.add(KEY, path.with_name("other.jsonl"))
+        assert path.with_name("other.jsonl").read_bytes() == whole
+        assert b"".join(export(journal, KEY)) == whole
+
+
+@pytest.mark.parametrize("hand", [b"", b'{"foreign":1}\n'])
+def test_a_file_that_a_rewrite_has_not_come_to_has_no_foreign_lines_of_ours(
+    journal: Journal, mirrored: Session, path: Path, monkeypatch: pytest.MonkeyPatch, hand: bytes
+) -> None:
+    """It is looked at beside the order that it has."""
+    monkeypatch.setattr(Mirror, "serve", lambda *_: None)
+    first, *others = mirrored.read()
+    with path.open("ab") as file:
+        file.write(hand)
+    mirrored.rewrite([first, {"n": 9}], base=mirrored.head.seq, reason="compacted")
+    before = path.read_bytes()
+    plan = journal.mirrors.here(KEY).preview()
+    assert len(others) == 2
+    assert [item.offset for item in plan.foreign] == ([len(before) - len(hand)] if hand else [])
+    assert plan.what == ("foreign lines at the end" if hand else "behind")
+    assert not plan.lost
+    assert path.read_bytes() == before
+
+
+def test_what_a_file_lacks_is_never_held_as_a_whole(
+    mirrored: Session, in_step: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another host may have written for days, to a journal on a server."""
+    monkeypatch.setattr("journal.mirror._MOST_AT_ONCE", 20)
+    monkeypatch.setattr("journal.reconciling._WORTH_A_TICK", 20)
+    with monkeypatch.context() as away:
+        away.setattr(Mirror, "serve", lambda *_: None)
+        mirrored.extend([{"n": n} for n in range(30)])
+    sizes: list[int] = []
+    append = MirrorFile.append
+
+    def noted(self: MirrorFile, data: bytes) -> None:
+        sizes.append(len(data))
+        append(self, data)
+
+    monkeypatch.setattr(MirrorFile, "append", noted)
+    mirrored.append({"n": 30})
+    assert in_step()
+    assert max(sizes) <= 20 + len(b'{"n":10}\n')
+
+
+def test_a_file_is_behind_only_where_it_lacks_a_line_or_an_order(
+    journal: Journal, mirrored: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn's end, say, is an entry and no line."""
+
+    def states() -> set[str]:
+        (status,) = journal.mirrors.status()
+        return {status.state, *(each.state for each in served(journal.path))}
+
+    with mirrored.claim():
+        pass
+    assert states() == {"on"}
+    monkeypatch.setattr(Mirror, "serve", lambda *_: None)
+    mirrored.append({"n": 3})
+    assert states() == {"behind"}
+    mirrored.fence()
+    assert states() == {"on"}
+    mirrored.cut(1, mirrored.head.seq)
+    assert states() == {"behind"}
+    mirrored.fence()
+    assert states() == {"on"}
+
+
+@pytest.mark.parametrize("more", [b"", b'{"foreign":1}\n'])
+def test_a_file_that_came_in_the_place_of_another_is_synced(
+    journal: Journal,
+    mirrored: Session,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: bytes,
+) -> None:
+    """Of that one nothing is known to be on disk, whatever is of the one that was there."""
+    mirrored.fence()
+    put_in_place = path.with_name("draft")
+    put_in_place.write_bytes(path.read_bytes() + more)
+    put_in_place.rename(path)
+    journal.mirrors.reconcile(2, is_cheap=True, is_lazy=True)  # as a watch looks
+    synced: list[int] = []
+    sync = MirrorFile.sync
+
+    def noted(file: MirrorFile) -> None:
+        synced.append(file.inode)
+        sync(file)
+
+    monkeypatch.setattr(MirrorFile, "sync", noted)
+    mirrored.fence()
+    assert synced == [path.stat().st_ino]
+    mirrored.fence()
+    assert len(synced) == 1
+
+
+@pytest.mark.parametrize("year", [1600, 1969, 2262, 2400])
+def test_a_file_of_any_time_is_looked_at(
+    mirrored: Session,
+    path: Path,
+    in_step: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+    year: int,
+) -> None:
+    """Nanoseconds since 1970 are more than 64 bits from 2262 on, and before 1677."""
+    monkeypatch.setattr(reconciling, "TICK_NS", 0)
+    fence = mirrored.fence()
+    os.utime(path, ns=(0, (year - 1970) * 31_556_952 * 10**9 + 10**18))
+    assert fence.check().accepted
+    mirrored.append({"n": 3})
+    assert fence.check().accepted
+    assert in_step()
+
+
+def test_what_is_known_of_a_file_with_any_number_is_shared(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Some file systems in user space number their files with all of 64 bits."""
+    side = SideFile(str(tmp_path / "side"), journal.store.mac)
+    other = SideFile(str(tmp_path / "side"), journal.store.mac)
+    for inode in (1, 2**63 - 1, 2**63, 2**64 - 1):
+        side.write(1, Known(3, inode, 4, 5, 6, digest=bytes(32)))
+        assert other.read(1) == side.read(1) == Known(3, inode, 4, 5, 6, digest=bytes(32))
+    side.write(1, Known(3, 2**64 - 1, 4, 2**63, 6, digest=bytes(32)))
+    assert other.read(1) == Known(3, 2**64 - 1, 4, 0, 0, digest=bytes(32))
+    side.close()
+    other.close()
 
 
 def test_times_within_a_tick_are_not_relied_on(
@@ -735,6 +925,32 @@ def test_two_threads_that_come_first_at_once_share_one_mirror(
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(second.mirrors.mirror, [number, number])
     assert one is other
+
+
+def test_who_waits_in_vain_takes_the_lock_from_nobody(
+    journal: Journal, mirrored: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a thread compares a file of gigabytes while another appends."""
+    monkeypatch.setattr("journal.sidefile.LOCK_WAIT_S", 0.05)
+    mirror: Any = journal.mirrors.mirror(2)
+
+    def wait() -> str:
+        try:
+            with mirror.lock:
+                return "had it"
+        except BusyError as error:
+            return error.code
+
+    with ThreadPoolExecutor(1) as pool:
+        with mirror.lock, mirror.lock:
+            assert pool.submit(wait).result() == "mirror-busy"
+            second = SideFile(mirrored.store.side_path(mirror.fact.path), mirrored.store.mac)
+            with mirror.lock:
+                pass
+            assert not second.lock(1, wait_s=0)  # ours still
+        assert pool.submit(wait).result() == "had it"
+    assert second.lock(1, wait_s=0)
+    second.close()
 
 
 def test_a_file_is_looked_at_though_another_write_was_rolled_back_meanwhile(
