@@ -224,7 +224,9 @@ def test_an_interrupt_while_a_session_is_learned_leaves_nothing_known_by_half(jo
 
         for where in interruptions(read_anew):
             with journal.store.snapshot() as cursor:
-                chain = journal.store.fresh(journal.store.registry.chain_of(KEY))
+                chain = journal.store.find_chain(cursor, KEY)
+                assert chain is not None
+                chain = journal.store.fresh(chain)
                 chain.load_facts(cursor)
                 assert chain.open_tail, where
                 assert (chain.layout.no, len(chain.earlier)) == (3, 3), where

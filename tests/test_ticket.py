@@ -230,7 +230,7 @@ def test_threads_that_wait_one_behind_the_other_have_one_time_out(path, holder, 
         ticket.in_turn(list)
 
     monkeypatch.setattr(tickets._Waiter, "get", in_vain)
-    monkeypatch.setattr(tickets.Deputy, "do", done_in_vain)
+    monkeypatch.setattr("journal.deputy.Deputy.do", done_in_vain)
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(ticket.take)]
         assert waits.get(timeout=20) == 600.0

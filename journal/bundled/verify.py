@@ -252,7 +252,7 @@ def check(top: Path, manifest: dict, keys: list[tuple], wrong: list[str]) -> tup
     for name, digest in manifest["sha256"].items():
         with noted(name, wrong), file_in(top, name).open("rb") as data:
             hashed = hashlib.sha256()
-            for piece in iter(lambda data=data: data.read(1 << 20), b""):  # it may be larger than memory
+            while piece := data.read(1 << 20):  # it may be larger than memory
                 hashed.update(piece)
             if hashed.hexdigest() != digest:
                 wrong.append(f"{name}: it is not the file that was put into the bundle")

@@ -48,7 +48,7 @@ def test_what_is_erased_while_a_savepoint_is_made_of_it_stays_in_no_savepoint(
             erase()
         return [*value, *(each["secret"] for each in news)]
 
-    assert len(folded(lines, savepoints, [], step)) == EVERY
+    assert len(folded(lines, savepoints, list[int](), step)) == EVERY
     if by_then == "about to be":
         assert len(savepoints.read()) == 1
         erase()
