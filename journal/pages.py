@@ -56,25 +56,27 @@ def bare_rows(
     return [(body, terminator) for body, terminator, *_ in found]
 
 
-def _handed_out(cursor: Cursor, statement: str, values: tuple[int, ...]) -> Iterable[Any]:
+def _handed_out(
+    cursor: Cursor, statement: str, values: tuple[int, ...], *, order: str = "seq"
+) -> Iterable[Any]:
     """Return a statement's rows as they are fetched; of a server's, which come all at once, as many as make 4 MiB."""
     if not isinstance(cursor, ServerCursor):
         cursor.execute(statement, values)
         return iter(cursor.fetchone, None)
-    found = cursor.execute(_up_to_a_page(statement), values).fetchall()
+    found = cursor.execute(_up_to_a_page(statement, order), values).fetchall()
     return [row[:-1] for row in found]
 
 
 @cache
-def _up_to_a_page(statement: str) -> str:
+def _up_to_a_page(statement: str, order: str = "seq") -> str:
     """Have a server hand out of a statement's rows only the first that make 4 MiB, and behind each row their size.
 
     A page may have 2000 rows, and each of them 8 MiB: they would all be sent, and held here, for each page anew.
     """
     return (
-        "SELECT * FROM (SELECT page.*, sum(octet_length(page.body)) OVER (ORDER BY page.seq) AS size "  # noqa: S608 - our own words
+        f"SELECT * FROM (SELECT page.*, sum(octet_length(page.body)) OVER (ORDER BY page.{order}) AS size "  # noqa: S608 - our own words
         f"FROM ({statement}) AS page) AS sized "
-        f"WHERE COALESCE(size, 0) - COALESCE(octet_length(body), 0) < {PAGE_BYTES} ORDER BY seq"
+        f"WHERE COALESCE(size, 0) - COALESCE(octet_length(body), 0) < {PAGE_BYTES} ORDER BY {order}"
     )
 
 
@@ -102,8 +104,8 @@ def page_of(cursor: Cursor, session_id: int, first: int, last: int, limit: int) 
 
 def page_before(cursor: Cursor, session_id: int, up_to: int, limit: int) -> list[Row]:
     """Return whole rows up to a seq, the newest first: so many, or the first that make 4 MiB."""
-    cursor.execute(sql.rows_before(), (session_id, up_to, limit))
-    return _page(iter(cursor.fetchone, None))
+    values = (session_id, up_to, limit)
+    return _page(_handed_out(cursor, sql.rows_before(), values, order="seq DESC"))
 
 
 def is_full(page: Sequence[Row] | Sequence[Entry], limit: int) -> bool:

@@ -22,7 +22,7 @@ from journal.dialects.flush import Flush
 from journal.dialects.postgres import driver
 from journal.dialects.texts import turned
 from journal.export import export
-from journal.pages import MAX_SEQ, bare_rows, page_of, rows_of, sealed_page
+from journal.pages import MAX_SEQ, bare_rows, page_before, page_of, rows_of, sealed_page
 from journal.parts import encode_lines
 from tests.thieves import KEY, thief_at
 
@@ -78,6 +78,9 @@ def test_no_more_comes_from_the_server_than_a_page_takes(journal: Journal, gatew
         for page in (page_of, sealed_page):
             rows: Any = page(cursor, number, 1, MAX_SEQ, 2000)
             assert (len(rows), cursor.rowcount) == (5, 5)  # of 0, 1, 2, 0 and 1 MiB
+        newest = page_before(cursor, number, 12, 2000)
+        assert [row.seq for row in newest] == [12, 11, 10, 9]  # of 2, 1, 0 and 2 MiB
+        assert cursor.rowcount == len(newest)
         assert [body for body, _ in bare_rows(cursor, number, 3, MAX_SEQ)] == given[2:6]
         assert [row.seq for row in rows_of(cursor, number, 2, 11)] == list(range(2, 12))
     whole = b"\n".join([*given, b""])
