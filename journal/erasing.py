@@ -170,11 +170,8 @@ def erase_settled(session: Session) -> list[Receipt]:
 def _erase_inputs(
     cursor: Cursor, store: Store, chain: Chain, bodies: set[bytes]
 ) -> Iterator[Receipt]:
-    found = cursor.execute(
-        f"{sql.all_of(pending_inputs)} WHERE session_id = ?", (chain.session_id,)
-    ).fetchall()
-    for row in map(InputRow.read, found):
-        if row.body not in bodies or not row.holds(store):
+    for row in _inputs_of(cursor, chain, bodies):
+        if not row.holds(store):
             continue
         if row.taken_seq is None:
             yield Receipt(
@@ -187,6 +184,24 @@ def _erase_inputs(
             (erased.proof(store), row.id),
         )
         yield Receipt("taken input", DONE, f"input {row.id}")
+
+
+def _inputs_of(cursor: Cursor, chain: Chain, bodies: set[bytes]) -> list[InputRow]:
+    """Return what was said to a session in just these words; of all else that was said nothing is held."""
+    select = f"{sql.all_of(pending_inputs)} WHERE session_id = ? AND body IN"
+    return [
+        InputRow.read(row)
+        for some, marks in _some(bodies)
+        for row in cursor.execute(f"{select} ({marks})", (chain.session_id, *some)).fetchall()
+    ]
+
+
+def _some(bodies: set[bytes]) -> Iterator[tuple[list[bytes], str]]:
+    """Yield lines' bytes, many at a time, and as many marks: no index has them, so each question is a walk."""
+    wanted = sorted(bodies)
+    for at in range(0, len(wanted), _LOOKED_FOR):
+        some = wanted[at : at + _LOOKED_FOR]
+        yield some, ", ".join("?" * len(some))
 
 
 def _erase_evidence(
@@ -218,10 +233,7 @@ def _erase_evidence(
 def _equal(cursor: Cursor, key: str, chain: Chain, bodies: set[bytes]) -> Iterator[Receipt]:
     """Yield the lines that say the same and were not named, of each body the first few."""
     told = Counter[bytes]()
-    wanted = sorted(bodies)
-    # Many at a time, for no index has the bodies: each time the whole session is gone through.
-    for some in (wanted[at : at + _LOOKED_FOR] for at in range(0, len(wanted), _LOOKED_FOR)):
-        marks = ", ".join("?" * len(some))
+    for some, marks in _some(bodies):
         cursor.execute(
             f"SELECT seq, body FROM entries WHERE session_id = ? AND body IN ({marks}) ORDER BY seq",  # noqa: S608 - marks
             (chain.session_id, *some),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from journal import explanation as told
 from journal import inspection, parking, settling, verdicts
 from journal import statements as sql
-from journal.controls import CONTROL, decode
+from journal.controls import decode
 from journal.errors import EntryError, NotFoundError
 from journal.explanation import Between
 from journal.fileedit import EDIT, each_in, removed_by, sort_of
@@ -163,7 +163,7 @@ class Incident:
         """Return the lines that were taken out of the session's file, the first of them."""
         ranges = [span for facts in self.edits() for span in removed_by(facts)]
         rows = (self._row_at(seq) for seq in each_in(ranges, _REMOVED))
-        return self._told([row for row in rows if row is not None], {})
+        return self._told([self._brief(row) for row in rows if row is not None], {})
 
     # -- who asked
 
@@ -241,20 +241,20 @@ class Incident:
         if cause is None:
             return self._told(rows, {}), left
         left = _not_told(left, first, last, [cause.seq])
-        known = {row.seq: row for row in [*rows, cause]}
+        known = {row.seq: row for row in [*rows, self._brief(cause)]}
         return self._told([known[seq] for seq in sorted(known)], {cause.seq: why}), left
 
-    def _ends(self, first: int, last: int) -> tuple[list[Row], int]:
-        """Return the rows of a range, of a long one its two ends, and how many are left out."""
+    def _ends(self, first: int, last: int) -> tuple[list[Entry], int]:
+        """Return the entries of a range, of a long one its two ends, and how many are left out."""
         spans = [(first, last)]
         left = max(0, last - first + 1 - LIMIT)
         if left:
             half = LIMIT // 2
             spans = [(first, first + half - 1), (last - half + 1, last)]
-        rows = [
+        rows = (
             row for span in spans for row in rows_of(self._cursor, self.chain.session_id, *span)
-        ]
-        return rows, left
+        )
+        return [self._brief(row) for row in rows], left
 
     def _claim_at(self, token: int | None) -> Row | None:
         where = "SELECT seq FROM entries WHERE session_id = ? AND kind = 'control' AND epoch = ?"
@@ -262,8 +262,7 @@ class Incident:
         rows = [row for (seq,) in found if (row := self._row_at(seq)) is not None]
         return next((row for row in rows if decode(row.body).get("control") == "claim"), None)
 
-    def _told(self, rows: Sequence[Row], causes: Mapping[int, str]) -> tuple[Between, ...]:
-        entries = [self._entry(row) for row in rows]
+    def _told(self, entries: Sequence[Entry], causes: Mapping[int, str]) -> tuple[Between, ...]:
         places = places_of(self._cursor, self.store, self.chain, entries)
         return tuple(
             Between(
@@ -275,6 +274,13 @@ class Incident:
             )
             for entry in entries
         )  # fmt: skip
+
+    def _brief(self, row: Row) -> Entry:
+        """Return a row as an entry, of its line the beginning alone: of a thousand lines each may have 8 MiB."""
+        entry = self._entry(row)
+        if entry.kind == "control" or entry.body is None:
+            return entry
+        return entry._replace(body=entry.body[:_KEPT])
 
     def _entry(self, row: Row) -> Entry:
         return inspection.entry_of(row, self.chain, self.store.registry.writers)
@@ -323,5 +329,5 @@ def _not_told(left: int, first: int, last: int, causes: Iterable[int]) -> int:
     return max(0, left - sum(first + half <= seq <= last - half for seq in causes))
 
 
-def _is_layout(row: Row) -> bool:
-    return row.kind == CONTROL and decode(row.body).get("control") == "layout"
+def _is_layout(entry: Entry) -> bool:
+    return entry.kind == "control" and decode(entry.body).get("control") == "layout"

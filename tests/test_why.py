@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import tracemalloc
 from contextlib import contextmanager
 
 import click
@@ -803,3 +804,23 @@ def test_what_a_record_of_an_edit_says_since_it_was_altered_is_not_told_for_true
 
     assert "The session's file was removed" not in told
     assert f"* seq {edit}" in told
+
+
+def test_an_explanation_holds_the_beginnings_of_lines_alone(base, heartbeat, thief, journal):
+    """A thousand entries are told of, and each may have 8 MiB."""
+    fence = base.fence()
+    for _ in range(40):
+        heartbeat.append({"text": "x" * 1_000_000})
+    thief.insert_copy(body=b"stolen")
+    verdict = fence.check(raise_=False)
+
+    tracemalloc.start()
+    try:
+        found = why(journal, verdict.id)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(found.between) == 41
+    assert all(len(row.body) <= 400 for row in found.between)
+    assert most < 20_000_000
