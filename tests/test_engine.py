@@ -165,6 +165,9 @@ def test_a_file_that_cannot_carry_a_wal_is_refused(tmp_path, monkeypatch):
         def execute(self, statement: str):
             return self.connection.execute(statement.replace("=WAL", "=DELETE"))
 
+        def close(self) -> None:
+            self.connection.close()
+
     monkeypatch.setattr(driver(), "connect", NoWal)
 
     with pytest.raises(errors.UnsafeSQLite, match="delete") as caught:
