@@ -335,7 +335,7 @@ def test_the_journal_is_its_model(template: Path, request: pytest.FixtureRequest
 
     JournalMachine.template = template
     chosen: Any = settings(
-        max_examples=40,
+        max_examples=25,
         stateful_step_count=20,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -104,7 +104,7 @@ def applied(ours: Ours, found: Plan, file: bytes) -> tuple[bytes, bytes]:
 
 
 @given(history=histories(), is_final=st.booleans())
-@settings(max_examples=1500)
+@settings(max_examples=800)
 def test_carrying_out_a_plan_makes_file_and_layout_one(
     *, history: tuple[Ours, int, bytes], is_final: bool
 ) -> None:
@@ -119,7 +119,7 @@ def test_carrying_out_a_plan_makes_file_and_layout_one(
 
 
 @given(histories())
-@settings(max_examples=1500)
+@settings(max_examples=800)
 def test_no_whole_own_line_is_foreign(history: tuple[Ours, int, bytes]) -> None:
     """Only what the file has more often than the layout is foreign."""
     ours, exported, file = history
@@ -132,7 +132,7 @@ def test_no_whole_own_line_is_foreign(history: tuple[Ours, int, bytes]) -> None:
 
 
 @given(history=histories(), is_final=st.booleans())
-@settings(max_examples=1500)
+@settings(max_examples=800)
 def test_every_line_of_the_file_is_in_the_plan_and_every_own_line_accounted_for(
     *, history: tuple[Ours, int, bytes], is_final: bool
 ) -> None:
