@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal import MirrorError, redaction
+from journal import MirrorError, overwriting, redaction
 from journal.audit import audit
 from journal.controls import CONTROL, decode
 from journal.reconcile import BEHIND, Plan
@@ -54,7 +54,7 @@ def interrupted(
 
     with monkeypatch.context() as broken:
         broken.setattr(redaction, "erase", die)
-        broken.setattr(redaction, "undo_redaction", lambda *_: None)
+        broken.setattr(overwriting, "undo_redaction", lambda *_: None)
         with pytest.raises(Died):
             mirrored.redact([seqs[0], seqs[2]], reason="a password was pasted")
     assert b"secret" not in path.read_bytes()
