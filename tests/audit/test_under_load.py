@@ -44,8 +44,9 @@ def test_an_audit_under_load_is_consistent(tmp_path: Path):
         for writer in writers:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"open\n"
-        seen = 0
-        for _ in range(8):
+        seen = audits = 0
+        while audits < 8 or seen <= 10:  # what they have written by then is the machine's affair
+            audits += 1
             told = audit(path)
             assert list(map(str, told.findings)) == []
             assert told.completeness["entries"] >= seen
@@ -55,5 +56,4 @@ def test_an_audit_under_load_is_consistent(tmp_path: Path):
         for writer in writers:
             writer.kill()
             writer.communicate()
-    assert seen > 10
     assert list(map(str, audit(path).findings)) == []
